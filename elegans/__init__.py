@@ -1,0 +1,31 @@
+"""Liquid neural circuits that rewire themselves while they learn.
+
+`LTC` is the layer, `elegans.wiring` holds the circuits, `elegans.solvers` the integrators.
+"""
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from elegans.ltc import LTC as LTC
+    from elegans.ltc import LTCCell as LTCCell
+
+__version__ = version("elegans")
+
+# Names are loaded when they are first used, so that a wiring can be drawn without PyTorch.
+_HOME = {"LTC": "elegans.ltc", "LTCCell": "elegans.ltc"}
+
+__all__ = ["LTC", "LTCCell", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    if name in ("proofs", "solvers", "wiring"):
+        return import_module(f"elegans.{name}")
+    raise AttributeError(f"module 'elegans' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "proofs", "solvers", "wiring"])

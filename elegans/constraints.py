@@ -1,0 +1,61 @@
+"""How a free parameter becomes a conductance, a capacitance or a reversal potential."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+import torch.nn.functional as F  # noqa: N812  # the name every torch reader knows
+from torch import Tensor
+
+
+class Positivity(ABC):
+    """Maps free parameters to positive values, and values back to parameters."""
+
+    @abstractmethod
+    def __call__(self, parameter: Tensor, floor: float = 0.0) -> Tensor:
+        """Return the value, at least `floor`."""
+
+    @abstractmethod
+    def inverse(self, value: Tensor) -> Tensor:
+        """Return a parameter whose value is `value` > 0."""
+
+
+class Softplus(Positivity):
+    """value = log(1 + exp(parameter)); positive by construction, so `floor` has no effect."""
+
+    def __call__(self, parameter: Tensor, floor: float = 0.0) -> Tensor:
+        """Return log(1 + exp(parameter))."""
+        return F.softplus(parameter)
+
+    def inverse(self, value: Tensor) -> Tensor:
+        """Return log(exp(value) - 1), evaluated without overflow."""
+        return value + torch.log(-torch.expm1(-value))
+
+
+class Clip(Positivity):
+    """value = max(parameter, floor).
+
+    The gradient vanishes below the floor but not on it: call `apply_weight_constraints` of the
+    layer after each optimiser step to bring parameters back to where they can recover.
+    """
+
+    def __call__(self, parameter: Tensor, floor: float = 0.0) -> Tensor:
+        """Return max(parameter, floor)."""
+        return parameter.clamp(min=floor)
+
+    def inverse(self, value: Tensor) -> Tensor:
+        """Return the value itself."""
+        return value
+
+
+SMALLEST_CAPACITANCE = 1e-6
+"""Floor of a clipped capacitance: with C = 0 a step of zero elapsed time would be 0 / 0."""
+
+
+def signed(magnitude: Tensor, polarity: Tensor) -> Tensor:
+    """Return polarity * abs(magnitude): a reversal potential that keeps its sign.
+
+    The reflection at zero keeps the gradient alive, where clipping would kill it.
+    """
+    return polarity * magnitude.abs()

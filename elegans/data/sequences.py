@@ -1,0 +1,139 @@
+"""The values that the data folder passes around: one sequence, and a table of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elegans.errors import DataError
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Sequence:
+    """One recording: what a network is shown, what it should answer, and when.
+
+    Parameters
+    ----------
+    name
+        What errors and reports call it.
+    inputs
+        Shape (time, input), in the units of the file.
+    targets
+        Shape (time, output), in the units of the file.
+    elapsed
+        Time since the step before, shape (time,), at least 0. No step precedes the first, so
+        its entry is a convention of whoever makes the sequence.
+
+    Raises
+    ------
+    DataError
+        When shapes do not fit together, there are no steps, or a number is NaN or infinite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> walk = Sequence("walk", np.zeros((5, 2)), np.ones((5, 1)), np.full(5, 0.1))
+    >>> len(walk), walk.inputs.shape, walk.targets.shape
+    (5, (5, 2), (5, 1))
+    >>> walk[1:4].name, len(walk[1:4])
+    ('walk[1:4]', 3)
+    """
+
+    name: str
+    inputs: Array
+    targets: Array
+    elapsed: Array
+
+    def __post_init__(self) -> None:
+        for field, ndim, shape in (
+            ("inputs", 2, "(time, input)"),
+            ("targets", 2, "(time, output)"),
+            ("elapsed", 1, "(time,)"),
+        ):
+            value = np.asarray(getattr(self, field), dtype=np.float64)
+            object.__setattr__(self, field, value)
+            if value.ndim != ndim or 0 in value.shape:
+                raise DataError(
+                    f"sequence {self.name!r}: got {field} of shape {value.shape}, expected "
+                    f"{shape} with no empty axis; reshape the array"
+                )
+            if not np.isfinite(value).all():
+                step = int(np.argwhere(~np.isfinite(value))[0, 0])
+                raise DataError(
+                    f"sequence {self.name!r}: got NaN or infinity in {field} at step {step}, "
+                    "expected finite numbers; drop the step or fill it in"
+                )
+        if not len(self.inputs) == len(self.targets) == len(self.elapsed):
+            raise DataError(
+                f"sequence {self.name!r}: got {len(self.inputs)} steps of inputs, "
+                f"{len(self.targets)} of targets and {len(self.elapsed)} of elapsed times, "
+                "expected the same number of each; cut them to one length"
+            )
+        if (self.elapsed < 0).any():
+            step = int(np.argmax(self.elapsed < 0))
+            raise DataError(
+                f"sequence {self.name!r}: got elapsed time {self.elapsed[step]} at step {step}, "
+                "expected at least 0; sort the steps by time"
+            )
+
+    def __len__(self) -> int:
+        """Return the number of steps."""
+        return len(self.elapsed)
+
+    def __getitem__(self, steps: slice) -> Sequence:
+        """Return consecutive steps as a sequence; elapsed times stay as they were recorded."""
+        start, stop, stride = steps.indices(len(self))
+        if stride != 1:
+            raise DataError(
+                f"sequence {self.name!r}: got a slice with stride {stride}, expected 1, because "
+                "skipping steps would falsify the elapsed times; slice with a stride of 1"
+            )
+        name = f"{self.name}[{start}:{stop}]"
+        return Sequence(name, self.inputs[steps], self.targets[steps], self.elapsed[steps])
+
+
+@dataclass(frozen=True, eq=False)
+class SequenceTable:
+    """The sequences of one file, with the names of the columns they came from.
+
+    Parameters
+    ----------
+    source
+        The file.
+    input_names, target_names
+        One name a column of `Sequence.inputs` and `Sequence.targets`.
+    time_name, sequence_name
+        The columns that held the times and the sequence identifiers, or None.
+    sequences
+        At least one, in the order of the file.
+    """
+
+    source: str
+    input_names: tuple[str, ...]
+    target_names: tuple[str, ...]
+    time_name: str | None
+    sequence_name: str | None
+    sequences: tuple[Sequence, ...]
+
+    def __len__(self) -> int:
+        """Return the number of sequences."""
+        return len(self.sequences)
+
+    def __iter__(self) -> Iterator[Sequence]:
+        """Iterate over the sequences in the order of the file."""
+        return iter(self.sequences)
+
+    @property
+    def input_size(self) -> int:
+        """The number of input columns."""
+        return len(self.input_names)
+
+    @property
+    def output_size(self) -> int:
+        """The number of target columns."""
+        return len(self.target_names)

@@ -1,0 +1,77 @@
+"""The differential equation of a liquid time-constant circuit."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from elegans.solvers import GatedLinearSystem
+from elegans.synapses import SynapseValues
+
+
+class LiquidDynamics(GatedLinearSystem):
+    r"""A liquid time-constant circuit under an input that is held constant.
+
+    .. math::
+        C_i \dot x_i = g_i (V_i - x_i) + \sum_{k: j \to i} w_k \sigma(s_k (x_j - m_k)) (E_k - x_i)
+
+    Leak and sensory synapses do not depend on the state; their sums are given.
+
+    Parameters
+    ----------
+    capacitance
+        C, shape (neuron,).
+    conductance
+        Leak and open sensory conductances of each neuron, shape (batch, neuron).
+    drive
+        The same conductances times their potentials, shape (batch, neuron).
+    recurrent
+        Synapses between the neurons.
+
+    References
+    ----------
+    Hasani, Lechner, Amini, Rus, Grosu, "Liquid time-constant networks", AAAI 2021.
+    """
+
+    def __init__(
+        self, capacitance: Tensor, conductance: Tensor, drive: Tensor, recurrent: SynapseValues
+    ) -> None:
+        self._capacitance = capacitance
+        self._conductance = conductance
+        self._drive = drive
+        self.recurrent = recurrent
+
+    @property
+    def capacitance(self) -> Tensor:
+        """The capacitance C of each neuron, shape (neuron,)."""
+        return self._capacitance
+
+    def conductance_and_drive(self, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Return total conductance G and drive A at `state`, both (batch, neuron)."""
+        return self.recurrent.add_to(self._conductance, self._drive, state)
+
+    def jacobian(self, state: Tensor) -> Tensor:
+        r"""Return df_i/dx_j at ``[:, i, j]``, shape (batch, neuron, neuron), in closed form.
+
+        .. math::
+            J_{ij} = C_i^{-1} \sum_{k: j \to i} w s \sigma (1 - \sigma) (E - x_i)
+            - \delta_{ij} G_i / C_i
+        """
+        synapses, neurons = self.recurrent, state.shape[-1]
+        conductance, _ = self.conductance_and_drive(state)
+        gate = synapses.gate(state)  # (batch, synapse)
+        closed = torch.sigmoid(
+            -synapses.sigma * (state.index_select(-1, synapses.source) - synapses.mu)
+        )
+        slope = synapses.sigma * gate * closed
+        coupling = slope * (synapses.erev - state.index_select(-1, synapses.target))
+        entry = synapses.target * neurons + synapses.source
+        jacobian = state.new_zeros(*state.shape[:-1], neurons * neurons)
+        jacobian = jacobian.index_add(-1, entry, coupling)
+        jacobian = jacobian.reshape(*state.shape, neurons) - torch.diag_embed(conductance)
+        return jacobian / self.capacitance.unsqueeze(-1)
+
+    def parameters(self) -> tuple[Tensor, ...]:
+        """Return every tensor besides the state that the derivative depends on."""
+        _, _, *values = self.recurrent
+        return (self._capacitance, self._conductance, self._drive, *values)

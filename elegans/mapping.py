@@ -1,0 +1,63 @@
+"""Element-wise maps from the user's units to the circuit's potentials and back."""
+
+from __future__ import annotations
+
+from typing import Unpack
+
+import torch
+from torch import Tensor, nn
+
+from elegans.errors import InputError
+from elegans.placement import Placement
+
+MAPPINGS = ("affine", "linear", None)
+
+
+class ElementwiseMapping(nn.Module):
+    """y = weight * x + bias (``"affine"``), y = weight * x (``"linear"``), or y = x (None).
+
+    Parameters
+    ----------
+    kind
+        One of ``"affine"``, ``"linear"``, None.
+    size
+        Number of elements; weight begins at 1 and bias at 0.
+
+    Raises
+    ------
+    InputError
+        `kind` is none of these.
+    """
+
+    weight: Tensor | None
+    bias: Tensor | None
+
+    def __init__(
+        self,
+        kind: str | None,
+        size: int,
+        **where: Unpack[Placement],
+    ) -> None:
+        super().__init__()
+        if kind not in MAPPINGS:
+            raise InputError(f"unknown mapping {kind!r}, expected one of {MAPPINGS}")
+        weight = bias = None
+        if kind is not None:
+            weight = nn.Parameter(torch.ones(size, **where))
+        if kind == "affine":
+            bias = nn.Parameter(torch.zeros(size, **where))
+        self.kind = kind
+        self.register_parameter("weight", weight)
+        self.register_parameter("bias", bias)
+
+    def extra_repr(self) -> str:
+        """Return the kind for ``print(model)``."""
+        return repr(self.kind)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map the last axis of `x`."""
+        if self.weight is not None:
+            x = x * self.weight
+        if self.bias is not None:
+            x = x + self.bias
+        return x

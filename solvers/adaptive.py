@@ -1,0 +1,251 @@
+"""Adaptive Runge-Kutta methods of torchdiffeq behind the contract of a `Solver`.
+
+The time s of torchdiffeq runs from 0 to 1 and the derivative is scaled by the elapsed time, so
+that the samples of a batch may move through different times in one solve.
+"""
+
+from __future__ import annotations
+
+from dataclasses import KW_ONLY, dataclass
+from typing import Any
+
+import torch
+import torchdiffeq
+from torch import Tensor
+
+from elegans.errors import SolveError, SolverError
+from elegans.solvers.base import Solver, System
+
+ADAPTIVE_ORDERS = {"dopri5": 5, "dopri8": 8, "bosh3": 3, "fehlberg2": 2, "adaptive_heun": 2}
+"""The methods of torchdiffeq that choose their own steps, and the order of each."""
+
+# Local errors are differences of stages; below some roundings of the state they are noise that
+# no step, however short, brings under the tolerance.
+_RTOL_FLOOR_IN_EPS = 16.0
+_ATOL_FLOOR_IN_EPS = 1.0
+
+
+@dataclass(frozen=True)
+class TorchDiffEq(Solver):
+    r"""An adaptive method of torchdiffeq; it chooses its own steps and ignores `substeps`.
+
+    .. math:: \frac{dx}{ds} = T f(x), \quad s \in [0, 1], \qquad
+        \max_{\text{sample}} \sqrt{\operatorname*{mean}_{\text{neuron}}
+        \left( \frac{e}{a + r\,|x|} \right)^2} \le 1
+
+    for the elapsed time T of each sample and the estimate e of the local error: the tolerance
+    holds for the worst sample, so that a batch does not hide it. Samples share their steps;
+    hence a sample alone and the same sample in a batch agree to the tolerance, not to the bit.
+
+    Gradients flow through the accepted steps. With ``adjoint=True`` they come from the adjoint
+    equation solved backwards in time: memory does not grow with the number of steps, but the
+    gradient is only as exact as the tolerance (absolute part included: lower `atol` when the
+    gradients are tiny), cannot be differentiated again, and reaches nothing but the state, the
+    elapsed time and the tensors named by `System.parameters`.
+
+    Parameters
+    ----------
+    method
+        One of "dopri5", "dopri8", "bosh3", "fehlberg2", "adaptive_heun".
+    rtol, atol
+        Relative and absolute tolerance of the local error. A tolerance finer than the dtype can
+        resolve counts as 16 and 1 machine epsilons, in float32 1.9e-6 and 1.2e-7.
+    adjoint
+        Whether gradients come from the adjoint equation.
+    max_num_steps
+        The most steps, rejected ones included, of one solve and of its adjoint.
+    min_step, max_step
+        Bounds of the step length as fractions of the elapsed time; a step of `min_step` is
+        accepted whatever its error.
+
+    Raises
+    ------
+    SolverError
+        When made with an unknown method or with settings out of range.
+    SolveError
+        When solving needs steps too short to move the time, more than `max_num_steps` steps, or
+        meets non-finite states, in the backward pass of an adjoint as well.
+
+    References
+    ----------
+    Chen, Rubanova, Bettencourt, Duvenaud, "Neural ordinary differential equations", NeurIPS 2018,
+    algorithm 1 for the adjoint; Dormand, Prince, J. Comput. Appl. Math. 6 (1980) for dopri5.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from elegans.solvers import System, TorchDiffEq
+    >>> class Decay(System):
+    ...     def derivative(self, state):
+    ...         return -state
+    >>> elapsed = torch.tensor([[0.0], [1.0], [2.0]])
+    >>> TorchDiffEq("dopri5").advance(Decay(), torch.ones(3, 1), elapsed, substeps=1)
+    tensor([[1.0000],
+            [0.3679],
+            [0.1353]])
+    """
+
+    method: str = "dopri5"
+    _: KW_ONLY
+    rtol: float = 1e-6
+    atol: float = 1e-8
+    adjoint: bool = False
+    max_num_steps: int = 10_000
+    min_step: float = 0.0
+    max_step: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.method not in ADAPTIVE_ORDERS:
+            raise SolverError(
+                f"got adaptive method {self.method!r}, expected one of {sorted(ADAPTIVE_ORDERS)}; "
+                "fixed-step methods such as 'rk4' have solvers of their own, see solver_names()"
+            )
+        for name in ("rtol", "atol"):
+            if not 0 < getattr(self, name) < 1:
+                raise SolverError(
+                    f"got {name}={getattr(self, name)!r}, expected a number between 0 and 1; "
+                    "the default suits potentials of order one"
+                )
+        if self.max_num_steps < 1:
+            raise SolverError(
+                f"got max_num_steps={self.max_num_steps!r}, expected 1 or more; leave the default "
+                "unless a solve has to be cut short"
+            )
+        if not 0 <= self.min_step <= self.max_step <= 1 or self.max_step == 0:
+            raise SolverError(
+                f"got min_step={self.min_step!r} and max_step={self.max_step!r}, expected "
+                "0 <= min_step <= max_step <= 1 and max_step > 0; they are fractions of the "
+                "elapsed time, not times"
+            )
+
+    @property
+    def name(self) -> str:
+        """The method, with the suffix "_adjoint" when gradients come from the adjoint."""
+        return f"{self.method}_adjoint" if self.adjoint else self.method
+
+    @property
+    def order(self) -> int:
+        """The order of the solution that is carried on; the error estimate has one less or more."""
+        return ADAPTIVE_ORDERS[self.method]
+
+    def step(self, system: System, state: Tensor, h: Tensor) -> Tensor:
+        """Take exactly one step of length `h`, whatever its error; see `Solver.step`.
+
+        The one step is differentiated directly, for the adjoint solvers as well.
+        """
+        self.check(system)
+        forced = {"first_step": 1.0, "min_step": 1.0, "max_step": 1.0}
+        return self._solve(system, state, h, forced, adjoint=False)
+
+    def advance(self, system: System, state: Tensor, elapsed: Tensor, substeps: int) -> Tensor:
+        """Move `state` through the time `elapsed`; `substeps` is not used, see `Solver.advance`."""
+        self.check(system)
+        options = {"min_step": self.min_step, "max_step": self.max_step}
+        return self._solve(system, state, elapsed, options, adjoint=self.adjoint)
+
+    def _solve(
+        self,
+        system: System,
+        state: Tensor,
+        elapsed: Tensor,
+        options: dict[str, Any],
+        *,
+        adjoint: bool,
+    ) -> Tensor:
+        eps = torch.finfo(state.dtype).eps
+        motion = _Motion(self, system, elapsed)
+        ends = torch.tensor([0.0, 1.0], dtype=torch.float64, device=state.device)
+        settings: dict[str, Any] = {
+            "rtol": max(self.rtol, _RTOL_FLOOR_IN_EPS * eps),
+            "atol": max(self.atol, _ATOL_FLOOR_IN_EPS * eps),
+            "method": self.method,
+            # Steps end at s = 1 (and, backwards, at s = 0) instead of being interpolated there:
+            # the interpolants are of lower order than the steps.
+            "options": {"norm": _worst_sample, "step_t": ends, **options},
+        }
+        if adjoint:
+            solution = torchdiffeq.odeint_adjoint(
+                motion, state, ends, adjoint_params=motion.parameters(), **settings
+            )
+        else:
+            solution = torchdiffeq.odeint(motion, state, ends, **settings)
+        end: Tensor = solution[1]
+        # torchdiffeq evaluates its interpolant even at the end of a step, which rounds. The
+        # correction makes zero time the exact identity and leaves the gradient to `elapsed` alone.
+        return end + torch.where(elapsed == 0, state - end, 0.0).detach()
+
+
+class _Motion:
+    """The right-hand side given to torchdiffeq, and the watch over its steps.
+
+    torchdiffeq asserts when it cannot go on. The callbacks below run before each step, forward
+    and in the backward pass of the adjoint, and raise `SolveError` first; so no AssertionError
+    has to be caught, and those of a user's own system pass through unchanged.
+    """
+
+    def __init__(self, solver: TorchDiffEq, system: System, elapsed: Tensor) -> None:
+        self.solver = solver
+        self.system = system
+        self.elapsed = elapsed
+        self.steps = 0
+
+    def __call__(self, s: Tensor, state: Tensor) -> Tensor:
+        return self.elapsed * self.system.derivative(state)
+
+    def parameters(self) -> tuple[Tensor, ...]:
+        """Return the tensors the adjoint differentiates, each once or it would count twice."""
+        tensors = (*self.system.parameters(), self.elapsed)
+        return tuple({id(x): x for x in tensors if x.requires_grad}.values())
+
+    def callback_step(self, s: Tensor, state: Tensor, step: Tensor) -> None:
+        """Check a forward step from `s` of length `step` before it is taken."""
+        self._watch(s, step, start=0.0)
+        if not state.isfinite().all():
+            sample, neuron = (~state.isfinite()).nonzero()[0].tolist()
+            raise SolveError(
+                f"{self._failed_at(s)}: got a non-finite potential, sample {sample}, neuron "
+                f"{neuron}; {_REMEDY}"
+            )
+
+    def callback_step_adjoint(self, s: Tensor, states: tuple[Tensor, ...], step: Tensor) -> None:
+        """Check a step of the backward pass, which runs from s = 1 to s = 0."""
+        self._watch(s, step, start=1.0)
+        if not all(x.isfinite().all() for x in states):
+            raise SolveError(
+                f"{self._failed_at(s)}: got a non-finite gradient in the adjoint pass; {_REMEDY}"
+            )
+
+    def _watch(self, s: Tensor, step: Tensor, start: float) -> None:
+        # A graph may be walked backwards more than once: each pass starts counting anew.
+        self.steps = 1 if s == start else self.steps + 1
+        backward = " in the adjoint pass" if start else ""
+        if self.steps > self.solver.max_num_steps:
+            raise SolveError(
+                f"{self._failed_at(s)}: got more than max_num_steps={self.solver.max_num_steps} "
+                f"steps{backward}, the next of length {step.item():.3g}; {_REMEDY}"
+            )
+        if not s + step > s if start == 0.0 else not -s + step > -s:
+            raise SolveError(
+                f"{self._failed_at(s)}: got a step length of {step.item():.3g}{backward}, too "
+                f"short to move the time: no step keeps the error within rtol={self.solver.rtol:g} "
+                f"and atol={self.solver.atol:g}; {_REMEDY}"
+            )
+
+    def _failed_at(self, s: Tensor) -> str:
+        longest = self.elapsed.detach().abs().max().item()
+        return (
+            f"solver {self.solver.name!r} failed at time {s.item() * longest:.6g} of {longest:.6g} "
+            f"(fraction {s.item():.4g} of the elapsed time)"
+        )
+
+
+_REMEDY = (
+    "expected a system whose states and rates stay moderate; for a stiff one choose "
+    "'semi_implicit' or 'rosenbrock', or else raise the tolerances or max_num_steps"
+)
+
+
+@torch.no_grad()  # type: ignore[untyped-decorator, unused-ignore]
+def _worst_sample(values: Tensor) -> Tensor:
+    """Return the largest root mean square over neurons of any sample; never differentiated."""
+    return values.square().mean(dim=-1).amax().sqrt()

@@ -1,0 +1,30 @@
+"""Wirings of liquid circuits: immutable values, the families that draw them, and pictures.
+
+Needs NumPy and NetworkX only; matplotlib is imported when something is drawn.
+"""
+
+if __name__ != "elegans.wiring":
+    raise ImportError(
+        f"this folder is the package 'elegans.wiring', but was imported as {__name__!r}; "
+        "install the project (pip install -e .) and import elegans.wiring"
+    )
+
+from elegans.wiring.layered import Layered
+from elegans.wiring.ncp import NCP, AutoNCP, BinomialNCP
+from elegans.wiring.recipe import Recipe
+from elegans.wiring.synapses import Synapses
+from elegans.wiring.uniform import FullyConnected, Random
+from elegans.wiring.wiring import Neuron, Wiring
+
+__all__ = [
+    "NCP",
+    "AutoNCP",
+    "BinomialNCP",
+    "FullyConnected",
+    "Layered",
+    "Neuron",
+    "Random",
+    "Recipe",
+    "Synapses",
+    "Wiring",
+]

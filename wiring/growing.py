@@ -1,0 +1,25 @@
+"""A mutable list of synapses, for families that draw one synapse after the other."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from elegans.wiring.synapses import Synapses
+
+
+class GrowingSynapses:
+    """Collects synapses; drawing a pair again replaces its polarity."""
+
+    def __init__(self) -> None:
+        self._polarity: dict[tuple[int, int], int] = {}
+
+    def add(self, source: int, target: int, polarity: int) -> None:
+        """Add the synapse, or replace the polarity of the one that is there."""
+        self._polarity[int(source), int(target)] = int(polarity)
+
+    def freeze(self) -> Synapses:
+        """Return what was collected."""
+        if not self._polarity:
+            return Synapses.empty()
+        source, target = np.array(list(self._polarity)).T
+        return Synapses(source, target, list(self._polarity.values()))

@@ -1,0 +1,183 @@
+"""A general layered wiring: any layers, any densities between them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elegans.errors import WiringError
+from elegans.wiring.recipe import Recipe, check_probability, check_seed
+from elegans.wiring.synapses import Synapses
+from elegans.wiring.wiring import MOTOR, SENSORY, Wiring, check_size
+
+
+@dataclass(frozen=True)
+class Layered(Recipe):
+    """Layers of any number and size, each pair of them connected at its own density.
+
+    For a block of N_j sources and N_i targets at density d, round(d N_j N_i) synapses are drawn
+    uniformly without replacement. Then every neuron that got no synapse at all from the blocks
+    that lead to its layer gets one, from a random source of a random such block. Only a layer of
+    one neuron whose sole block comes from itself can stay without, if `self_synapses` is off.
+
+    Parameters
+    ----------
+    layers
+        Name and size of each layer from the input to the output; the last is ``"motor"``.
+    density
+        Share of possible synapses for each pair ``(source layer, target layer)``, in [0, 1];
+        ``"sensory"`` is the input. Pairs that are left out are not connected.
+    excitatory
+        Probability that a synapse is excitatory.
+    self_synapses
+        Whether a block from a layer to itself may connect a neuron to itself.
+    seed
+        Seed of the drawing.
+
+    Raises
+    ------
+    WiringError
+        The last layer is not ``motor``, a pair names an unknown layer or leads to the input, or
+        a density is outside [0, 1].
+
+    Examples
+    --------
+    >>> recipe = Layered(
+    ...     layers={"first": 10, "second": 6, "motor": 2},
+    ...     density={
+    ...         ("sensory", "first"): 0.5,
+    ...         ("first", "second"): 0.25,
+    ...         ("second", "second"): 0.5,
+    ...         ("second", "motor"): 1.0,
+    ...     },
+    ... )
+    >>> recipe.build(input_size=4)
+    Wiring(4 sensory, 10 first, 6 second, 2 motor; 42 synapses, 20 sensory synapses)
+    """
+
+    layers: Mapping[str, int]
+    density: Mapping[tuple[str, str], float]
+    excitatory: float = 0.5
+    self_synapses: bool = False
+    seed: int = 22222
+
+    def __post_init__(self) -> None:
+        for field in ("layers", "density"):  # the caller may go on changing its own
+            object.__setattr__(self, field, dict(getattr(self, field)))
+        for name, size in self.layers.items():
+            check_size(f"layer {name!r}", size)
+        names = list(self.layers)
+        if not names or names[-1] != MOTOR or SENSORY in names:
+            raise WiringError(
+                f"layers must end with {MOTOR!r} and leave out {SENSORY!r}, got {names}"
+            )
+        check_probability("excitatory", self.excitatory)
+        check_seed("seed", self.seed)
+        for (source, target), density in self.density.items():
+            check_probability(f"density from {source!r} to {target!r}", density)
+            if source not in (SENSORY, *names) or target not in names:
+                raise WiringError(
+                    f"density is given from {source!r} to {target!r}; sources are "
+                    f"{[SENSORY, *names]} and targets are {names}"
+                )
+
+    def _identity(self) -> tuple[object, ...]:
+        settings = (self.excitatory, self.self_synapses, self.seed)
+        # The order of the layers matters, that of the densities does not.
+        return tuple(self.layers.items()), frozenset(self.density.items()), settings
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Layered):
+            return NotImplemented
+        return self._identity() == other._identity()
+
+    def __hash__(self) -> int:
+        return hash(self._identity())
+
+    @property
+    def units(self) -> int:
+        """Number of neurons."""
+        return sum(self.layers.values())
+
+    @property
+    def output_size(self) -> int:
+        """Number of motor neurons."""
+        return self.layers[MOTOR]
+
+    def build(self, input_size: int) -> Wiring:
+        """Draw the wiring for `input_size` sensory neurons."""
+        rng = np.random.default_rng(self.seed)
+        blank = Wiring(
+            input_size,
+            dict(reversed(list(self.layers.items()))),
+            Synapses.empty(),
+            Synapses.empty(),
+        )
+        # In a fixed order, so that the wiring does not depend on how the densities were listed.
+        blocks = sorted((pair, density) for pair, density in self.density.items() if density)
+        pairs = {pair: self._draw_block(rng, blank, *pair, density) for pair, density in blocks}
+        for layer in self.layers:
+            self._reach_all(rng, blank, layer, pairs)
+        sensory = [block for (source, _), block in pairs.items() if source == SENSORY]
+        recurrent = [block for (source, _), block in pairs.items() if source != SENSORY]
+        return blank.with_synapses(self._signed(rng, recurrent), self._signed(rng, sensory))
+
+    def _draw_block(
+        self, rng: np.random.Generator, blank: Wiring, source: str, target: str, density: float
+    ) -> NDArray[np.int64]:
+        """Draw one block as rows (source, target)."""
+        sources, targets = blank.layer_range(source), blank.layer_range(target)
+        without_self = source == target and not self.self_synapses
+        width = len(targets) - without_self
+        code = _draw_distinct(rng, len(sources) * width, round(density * len(sources) * width))
+        j, i = code // max(width, 1), code % max(width, 1)
+        if without_self:
+            i += i >= j  # skip the diagonal
+        return np.stack([j + sources.start, i + targets.start], axis=1)
+
+    def _reach_all(
+        self,
+        rng: np.random.Generator,
+        blank: Wiring,
+        layer: str,
+        pairs: dict[tuple[str, str], NDArray[np.int64]],
+    ) -> None:
+        """Give one synapse to each neuron of `layer` that has none."""
+        incoming = [pair for pair in pairs if pair[1] == layer]
+        neurons = blank.layer_range(layer)
+        reached = [pairs[pair][:, 1] for pair in incoming]
+        forgotten = set(neurons).difference(*(block.tolist() for block in reached))
+        for i in sorted(forgotten) if incoming else ():
+            possible = []
+            for pair in incoming:
+                sources = blank.layer_range(pair[0])
+                without_self = pair[0] == layer and not self.self_synapses
+                if len(sources) > without_self:
+                    j = sources.start + int(rng.integers(len(sources) - without_self))
+                    possible.append((pair, j + (without_self and j >= i)))
+            if possible:
+                pair, j = possible[rng.integers(len(possible))]
+                pairs[pair] = np.concatenate([pairs[pair], [[j, i]]])
+
+    def _signed(self, rng: np.random.Generator, blocks: Iterable[NDArray[np.int64]]) -> Synapses:
+        rows = np.concatenate([np.empty((0, 2), dtype=np.int64), *blocks])
+        rows = rows[np.lexsort((rows[:, 0], rows[:, 1]))]
+        polarity = np.where(rng.random(len(rows)) < self.excitatory, 1, -1)
+        return Synapses(rows[:, 0], rows[:, 1], polarity)
+
+
+def _draw_distinct(rng: np.random.Generator, population: int, count: int) -> NDArray[np.int64]:
+    """Draw `count` of `population` numbers without replacement, in memory of order `count`."""
+    if 2 * count > population:
+        left_out = _draw_distinct(rng, population, population - count)
+        return np.setdiff1d(np.arange(population), left_out, assume_unique=True)
+    chosen = np.empty(0, dtype=np.int64)
+    while len(chosen) < count:
+        more = rng.integers(population, size=2 * (count - len(chosen)))
+        fresh = np.setdiff1d(more, chosen)
+        room = count - len(chosen)
+        chosen = np.concatenate([chosen, rng.permutation(fresh)[:room]])
+    return chosen

@@ -1,0 +1,47 @@
+"""The contract of a family of wirings."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+
+from elegans.errors import WiringError
+from elegans.wiring.wiring import Wiring
+
+
+class Recipe(ABC):
+    """How to draw a wiring: a frozen value with a seed.
+
+    Families derive from this class as frozen dataclasses, validate their arguments on
+    construction, and draw the same wiring every time `build` is called with the same input size,
+    on every platform. A recipe is never changed by building, so one may serve many layers.
+    Every family also says its `units` and `output_size`, which do not depend on the input.
+    """
+
+    @abstractmethod
+    def build(self, input_size: int) -> Wiring:
+        """Draw the wiring for `input_size` sensory neurons."""
+
+
+def check_probability(name: str, value: float) -> None:
+    """Raise `WiringError` unless `value` lies in [0, 1]."""
+    if not 0.0 <= value <= 1.0:
+        raise WiringError(f"{name} must be a probability from 0 to 1, got {value}")
+
+
+def check_fan(name: str, fan: int, layer: str, size: int) -> None:
+    """Raise `WiringError` unless `fan` distinct neurons can be chosen from a layer of `size`."""
+    if isinstance(fan, bool) or not isinstance(fan, int | np.integer) or not 1 <= fan <= size:
+        raise WiringError(
+            f"{name} must be an integer from 1 to the {size} {layer} neurons, got {fan!r}; "
+            f"lower {name} or enlarge the {layer} layer"
+        )
+
+
+def check_seed(name: str, seed: int, most: int | None = None) -> None:
+    """Raise `WiringError` unless `seed` is an integer from 0 to `most`."""
+    whole = isinstance(seed, int | np.integer) and not isinstance(seed, bool)
+    if not whole or seed < 0 or (most is not None and seed > most):
+        limit = "of at least 0" if most is None else f"from 0 to {most}"
+        raise WiringError(f"{name} must be an integer {limit}, got {seed!r}")

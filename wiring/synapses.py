@@ -1,0 +1,134 @@
+"""A set of synapses as flat arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from elegans.errors import WiringError
+
+
+class Synapses:
+    """An immutable set of directed, signed synapses, sorted by target, then by source.
+
+    Parallel synapses (the same source and target more than once) are allowed, as in a
+    connectome.
+
+    Parameters
+    ----------
+    source, target
+        Indices of the presynaptic and postsynaptic neurons, shape (synapse,).
+    polarity
+        +1 for excitatory, -1 for inhibitory, shape (synapse,).
+
+    Raises
+    ------
+    WiringError
+        The arrays differ in length, are not integers, or a polarity is neither +1 nor -1.
+
+    Examples
+    --------
+    >>> Synapses(source=[2, 0], target=[1, 0], polarity=[-1, 1])
+    Synapses(0 -> 0 (+), 2 -> 1 (-))
+    """
+
+    __slots__ = ("polarity", "source", "target")
+
+    source: NDArray[np.int64]
+    target: NDArray[np.int64]
+    polarity: NDArray[np.int8]
+
+    def __init__(self, source: ArrayLike, target: ArrayLike, polarity: ArrayLike) -> None:
+        columns = {
+            "source": _integers("source", source),
+            "target": _integers("target", target),
+            "polarity": _integers("polarity", polarity),
+        }
+        lengths = {name: len(column) for name, column in columns.items()}
+        if len(set(lengths.values())) != 1:
+            raise WiringError(
+                f"a synapse needs a source, a target and a polarity; got arrays of length {lengths}"
+            )
+        wrong = np.abs(columns["polarity"]) != 1
+        if wrong.any():
+            k = int(np.argmax(wrong))
+            raise WiringError(
+                f"synapse {columns['source'][k]} -> {columns['target'][k]} has polarity "
+                f"{columns['polarity'][k]}, expected +1 (excitatory) or -1 (inhibitory); leave "
+                "an absent synapse out of the list"
+            )
+        order = np.lexsort((columns["polarity"], columns["source"], columns["target"]))
+        for name, column in columns.items():
+            ordered = column[order].astype(np.int8 if name == "polarity" else np.int64)
+            ordered.flags.writeable = False
+            object.__setattr__(self, name, ordered)
+
+    @classmethod
+    def empty(cls) -> Synapses:
+        """Return a set without synapses."""
+        return cls([], [], [])
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"Synapses are immutable; build a new set to change {name!r}")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Synapses, (self.source, self.target, self.polarity)
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __iter__(self) -> Iterator[tuple[int, int, int]]:
+        """Iterate over (source, target, polarity) in sorted order."""
+        columns = (self.source.tolist(), self.target.tolist(), self.polarity.tolist())
+        return iter(zip(*columns, strict=True))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Synapses):
+            return NotImplemented
+        return all(
+            np.array_equal(getattr(self, name), getattr(other, name)) for name in self.__slots__
+        )
+
+    def __hash__(self) -> int:
+        return hash(tuple(getattr(self, name).tobytes() for name in self.__slots__))
+
+    def __repr__(self) -> str:
+        if len(self) > 8:
+            excitatory = int((self.polarity > 0).sum())
+            return f"Synapses({len(self)}: {excitatory} (+), {len(self) - excitatory} (-))"
+        arrows = (f"{j} -> {i} ({'+' if p > 0 else '-'})" for j, i, p in self)
+        return f"Synapses({', '.join(arrows)})"
+
+    @property
+    def has_parallel(self) -> bool:
+        """Whether some source reaches some target by more than one synapse."""
+        same = (self.source[1:] == self.source[:-1]) & (self.target[1:] == self.target[:-1])
+        return bool(same.any())
+
+    def adjacency(self, sources: int, targets: int) -> NDArray[np.int64]:
+        """Return the dense matrix (source, target) of summed polarities; 0 where none is."""
+        size = sources * targets * np.dtype(np.int64).itemsize
+        if size > 2**31:
+            raise WiringError(
+                f"a dense adjacency of {sources} x {targets} would take {size / 2**30:.1f} GiB; "
+                "work with the flat arrays source, target and polarity"
+            )
+        matrix = np.zeros((sources, targets), dtype=np.int64)
+        np.add.at(matrix, (self.source, self.target), self.polarity)
+        return matrix
+
+
+def _integers(name: str, values: ArrayLike) -> NDArray[np.int64]:
+    try:
+        array = np.asarray(values)
+    except ValueError as error:  # lists of different lengths
+        raise WiringError(f"{name} must be a flat array of integers: {error}") from error
+    if array.size == 0:
+        array = array.astype(np.int64).reshape(-1)
+    if array.ndim != 1 or not np.issubdtype(array.dtype, np.integer):
+        raise WiringError(
+            f"{name} must be a flat array of integers, got shape {array.shape} of {array.dtype}"
+        )
+    return array.astype(np.int64)

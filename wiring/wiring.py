@@ -1,0 +1,368 @@
+"""The wiring: who is connected to whom, as an immutable value."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elegans.errors import WiringError
+from elegans.wiring.editing import edited
+from elegans.wiring.names import check_name, check_names, check_unique, default_names
+from elegans.wiring.synapses import Synapses
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+SENSORY = "sensory"
+MOTOR = "motor"
+
+
+@dataclass(frozen=True, slots=True)
+class Neuron:
+    """One neuron: its index in the state (or, for sensory neurons, in the input), name, layer."""
+
+    index: int
+    name: str
+    layer: str
+
+
+class Wiring:
+    """A neural circuit: layers of neurons, recurrent synapses, and synapses from the input.
+
+    Neurons are numbered layer by layer in the order of `layers`, motor neurons first, because
+    the output of a circuit is read from its first neurons. Sensory neurons are the inputs; they
+    have no state and are numbered on their own. Presence, polarity and weight of a synapse are
+    three different things: the wiring holds the first two, a layer holds the weights.
+
+    Parameters
+    ----------
+    input_size
+        Number of sensory neurons.
+    layers
+        Name and size of each layer, ``"motor"`` first, then towards the input.
+    recurrent
+        Synapses between neurons.
+    sensory
+        Synapses from sensory neurons (their `source`) to neurons (their `target`).
+    names, sensory_names
+        Names of neurons, unique; by default layer and position, such as ``command_3``.
+
+    Raises
+    ------
+    WiringError
+        Sizes are not positive, the first layer is not ``motor``, a synapse points outside the
+        circuit, or names are missing, empty, not unique, or hold control characters.
+
+    Examples
+    --------
+    >>> from elegans.wiring import Synapses
+    >>> wiring = Wiring(
+    ...     input_size=1,
+    ...     layers={"motor": 1, "inter": 2},
+    ...     recurrent=Synapses(source=[1, 2], target=[0, 1], polarity=[1, -1]),
+    ...     sensory=Synapses(source=[0], target=[2], polarity=[1]),
+    ... )
+    >>> wiring
+    Wiring(1 sensory, 2 inter, 1 motor; 2 synapses, 1 sensory synapses)
+    >>> wiring.neurons[2]
+    Neuron(index=2, name='inter_1', layer='inter')
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        layers: Mapping[str, int],
+        recurrent: Synapses,
+        sensory: Synapses,
+        *,
+        names: Sequence[str] | None = None,
+        sensory_names: Sequence[str] | None = None,
+    ) -> None:
+        sizes = {
+            check_name("a layer", name): check_size(f"layer {name!r}", size)
+            for name, size in layers.items()
+        }
+        if next(iter(sizes), None) != MOTOR or SENSORY in sizes:
+            raise WiringError(
+                f"layers must begin with {MOTOR!r} and leave out {SENSORY!r} (its size is "
+                f"input_size), got {list(sizes)}"
+            )
+        inputs = {SENSORY: check_size("input_size", input_size)}
+        self.__dict__.update(  # plain assignment is refused, see __setattr__
+            _input_size=inputs[SENSORY],
+            _layers=MappingProxyType(sizes),
+            _recurrent=recurrent,
+            _sensory=sensory,
+            _names=check_names("names", names, sizes),
+            _sensory_names=check_names("sensory_names", sensory_names, inputs),
+        )
+        self._check_synapses("recurrent", recurrent, self.units)
+        self._check_synapses("sensory", sensory, self.input_size)
+        if self._names is not None or self._sensory_names is not None:
+            check_unique(self.names + self.sensory_names)
+
+    _input_size: int
+    _layers: Mapping[str, int]
+    _recurrent: Synapses
+    _sensory: Synapses
+    _names: tuple[str, ...] | None
+    _sensory_names: tuple[str, ...] | None
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(
+            f"a Wiring is immutable, {name!r} cannot be set; edit() and with_synapses() return "
+            "a new one"
+        )
+
+    # --- neurons -------------------------------------------------------------------------
+
+    @property
+    def layers(self) -> Mapping[str, int]:
+        """Name and size of each layer in the order of the neurons' indices, motor first."""
+        return self._layers
+
+    @property
+    def units(self) -> int:
+        """Number of neurons, sensory neurons not counted: the size of the state."""
+        return sum(self._layers.values())
+
+    @property
+    def input_size(self) -> int:
+        """Number of sensory neurons."""
+        return self._input_size
+
+    @property
+    def output_size(self) -> int:
+        """Number of motor neurons, which are the first of the state."""
+        return self._layers[MOTOR]
+
+    def layer_range(self, layer: str) -> range:
+        """Return the indices of the neurons of `layer` (of the inputs for ``"sensory"``)."""
+        if layer == SENSORY:
+            return range(self.input_size)
+        start = 0
+        for name, size in self._layers.items():
+            if name == layer:
+                return range(start, start + size)
+            start += size
+        raise WiringError(f"no layer {layer!r}; the layers are {[SENSORY, *self._layers]}")
+
+    @cached_property
+    def layer_of(self) -> NDArray[np.str_]:
+        """The layer's name of each neuron, shape (neuron,)."""
+        return _frozen(np.repeat(list(self._layers), list(self._layers.values())))
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The name of each neuron."""
+        if self._names is not None:
+            return self._names
+        return default_names(self._layers)
+
+    @cached_property
+    def sensory_names(self) -> tuple[str, ...]:
+        """The name of each sensory neuron."""
+        if self._sensory_names is not None:
+            return self._sensory_names
+        return default_names({SENSORY: self.input_size})
+
+    @property
+    def neurons(self) -> tuple[Neuron, ...]:
+        """Every neuron of the state, in order of index."""
+        return tuple(
+            Neuron(i, name, str(layer))
+            for i, (name, layer) in enumerate(zip(self.names, self.layer_of, strict=True))
+        )
+
+    @property
+    def sensory_neurons(self) -> tuple[Neuron, ...]:
+        """Every sensory neuron, in order of index."""
+        return tuple(Neuron(i, name, SENSORY) for i, name in enumerate(self.sensory_names))
+
+    # --- synapses ------------------------------------------------------------------------
+
+    @property
+    def recurrent(self) -> Synapses:
+        """Synapses between neurons."""
+        return self._recurrent
+
+    @property
+    def sensory(self) -> Synapses:
+        """Synapses from sensory neurons to neurons."""
+        return self._sensory
+
+    @property
+    def synapse_count(self) -> int:
+        """Number of synapses between neurons."""
+        return len(self._recurrent)
+
+    @property
+    def sensory_synapse_count(self) -> int:
+        """Number of synapses from sensory neurons."""
+        return len(self._sensory)
+
+    @property
+    def density(self) -> float:
+        """Synapses between neurons as a share of units squared."""
+        return self.synapse_count / self.units**2
+
+    @property
+    def sensory_density(self) -> float:
+        """Sensory synapses as a share of inputs times units."""
+        return self.sensory_synapse_count / (self.input_size * self.units)
+
+    def in_degree(self) -> NDArray[np.int64]:
+        """Count the synapses onto each neuron, sensory ones included, shape (neuron,)."""
+        incoming = np.concatenate([self._recurrent.target, self._sensory.target])
+        return np.bincount(incoming, minlength=self.units)
+
+    def out_degree(self) -> NDArray[np.int64]:
+        """Count the synapses from each neuron, shape (neuron,)."""
+        return np.bincount(self._recurrent.source, minlength=self.units)
+
+    def sensory_out_degree(self) -> NDArray[np.int64]:
+        """Count the synapses from each sensory neuron, shape (input,)."""
+        return np.bincount(self._sensory.source, minlength=self.input_size)
+
+    def adjacency(self) -> NDArray[np.int64]:
+        """Return the polarities as a dense matrix ``[source, target]``, 0 where no synapse is."""
+        return self._recurrent.adjacency(self.units, self.units)
+
+    def sensory_adjacency(self) -> NDArray[np.int64]:
+        """Return the sensory polarities as a dense matrix ``[input, target]``."""
+        return self._sensory.adjacency(self.input_size, self.units)
+
+    # --- editing -------------------------------------------------------------------------
+
+    def edit(
+        self,
+        *,
+        remove: Iterable[tuple[int, int]] = (),
+        add: Iterable[tuple[int, int, int]] = (),
+        remove_sensory: Iterable[tuple[int, int]] = (),
+        add_sensory: Iterable[tuple[int, int, int]] = (),
+    ) -> Wiring:
+        """Return a new wiring with synapses removed and added; this one stays as it is.
+
+        Parameters
+        ----------
+        remove, remove_sensory
+            Pairs (source, target). All parallel synapses of a pair are removed.
+        add, add_sensory
+            Triples (source, target, polarity). A pair that is removed in the same edit may be
+            added again, with the other polarity for instance.
+
+        Raises
+        ------
+        WiringError
+            A pair to remove has no synapse, a pair to add has one already, or an index or
+            polarity is not valid.
+
+        Examples
+        --------
+        >>> from elegans.wiring import FullyConnected
+        >>> wiring = FullyConnected(3, 1).build(input_size=2)
+        >>> wiring.edit(remove=[(2, 0), (1, 1)], add=[(1, 1, -1)])
+        Wiring(2 sensory, 2 inter, 1 motor; 8 synapses, 6 sensory synapses)
+        """
+        return self.with_synapses(
+            edited("recurrent", self._recurrent, remove, add),
+            edited("sensory", self._sensory, remove_sensory, add_sensory),
+        )
+
+    def with_synapses(self, recurrent: Synapses, sensory: Synapses) -> Wiring:
+        """Return a wiring of the same neurons with other synapses."""
+        return Wiring(
+            self._input_size,
+            self._layers,
+            recurrent,
+            sensory,
+            names=self._names,
+            sensory_names=self._sensory_names,
+        )
+
+    # --- pictures ------------------------------------------------------------------------
+
+    def draw(self, **options: Any) -> Axes:
+        """Draw the circuit; see `elegans.wiring.draw` for the options."""
+        from elegans.wiring.drawing import draw  # matplotlib is imported only for pictures
+
+        return draw(self, **options)
+
+    # --- value ---------------------------------------------------------------------------
+
+    def _identity(self) -> tuple[object, ...]:
+        return (
+            self._input_size,
+            tuple(self._layers.items()),
+            self._recurrent,
+            self._sensory,
+            self.names,
+            self.sensory_names,
+        )
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Wiring):
+            return NotImplemented
+        return self._identity() == other._identity()
+
+    def __hash__(self) -> int:
+        return hash(self._identity())
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (
+            self._input_size,
+            dict(self._layers),
+            self._recurrent,
+            self._sensory,
+            self._names,
+            self._sensory_names,
+        )
+
+    def __repr__(self) -> str:
+        sizes = [(SENSORY, self._input_size), *reversed(list(self._layers.items()))]
+        neurons = ", ".join(f"{size} {name}" for name, size in sizes)
+        return (
+            f"Wiring({neurons}; {self.synapse_count} synapses, "
+            f"{self.sensory_synapse_count} sensory synapses)"
+        )
+
+    def _check_synapses(self, kind: str, synapses: Synapses, sources: int) -> None:
+        for end, count in (("source", sources), ("target", self.units)):
+            index = getattr(synapses, end)
+            outside = (index < 0) | (index >= count)
+            if outside.any():
+                k = int(np.argmax(outside))
+                raise WiringError(
+                    f"{kind} synapse {synapses.source[k]} -> {synapses.target[k]} has {end} "
+                    f"{index[k]}, expected an index from 0 to {count - 1}"
+                )
+
+
+def check_size(name: str, size: int) -> int:
+    """Return `size` as an integer; raise `WiringError` unless it is at least 1."""
+    if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
+        raise WiringError(f"{name} must be an integer of at least 1, got {size!r}")
+    return int(size)
+
+
+def _rebuild(
+    input_size: int,
+    layers: Mapping[str, int],
+    recurrent: Synapses,
+    sensory: Synapses,
+    names: Sequence[str] | None,
+    sensory_names: Sequence[str] | None,
+) -> Wiring:
+    return Wiring(input_size, layers, recurrent, sensory, names=names, sensory_names=sensory_names)
+
+
+def _frozen(array: NDArray[Any]) -> NDArray[Any]:
+    array.flags.writeable = False
+    return array
