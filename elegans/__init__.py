@@ -10,22 +10,24 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from elegans.ltc import LTC as LTC
     from elegans.ltc import LTCCell as LTCCell
+    from elegans.pruning import PruneRewire as PruneRewire
 
 __version__ = version("elegans")
 
 # Names are loaded when they are first used, so that a wiring can be drawn without PyTorch.
-_HOME = {"LTC": "elegans.ltc", "LTCCell": "elegans.ltc"}
+_HOME = {"LTC": "elegans.ltc", "LTCCell": "elegans.ltc", "PruneRewire": "elegans.pruning"}
+_SUBPACKAGES = ("data", "proofs", "pruning", "solvers", "tasks", "wiring")
 
-__all__ = ["LTC", "LTCCell", "__version__"]
+__all__ = ["LTC", "LTCCell", "PruneRewire", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOME:
         return getattr(import_module(_HOME[name]), name)
-    if name in ("proofs", "solvers", "wiring"):
+    if name in _SUBPACKAGES:
         return import_module(f"elegans.{name}")
     raise AttributeError(f"module 'elegans' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*__all__, "proofs", "solvers", "wiring"])
+    return sorted([*__all__, *_SUBPACKAGES])

@@ -7,14 +7,15 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from elegans.synapses import SynapseParameters
 from elegans.wiring import Wiring
 
 
 class Cell(nn.Module, ABC):
     """One step of a recurrent circuit.
 
-    A layer calls `sense` once for a whole sequence and `step` once a time step, then `read` on
-    the states; a cell that can run the sequence faster in one go overrides `run`.
+    A layer calls `sense` once for a whole sequence and `step` once a time step, then `read` on the
+    states.
     """
 
     @property
@@ -36,6 +37,10 @@ class Cell(nn.Module, ABC):
     @abstractmethod
     def motor_size(self) -> int:
         """Number of outputs."""
+
+    def synapse_sets(self) -> dict[str, SynapseParameters]:
+        """Return the trainable synapses by kind, ``"recurrent"`` and ``"sensory"``."""
+        return {}
 
     @abstractmethod
     def sense(self, inputs: Tensor) -> Any:

@@ -170,6 +170,10 @@ class LTCCell(Cell):
         """Number of outputs."""
         return self._blueprint.output_size
 
+    def synapse_sets(self) -> dict[str, SynapseParameters]:
+        """Return the trainable synapses by kind."""
+        return {"recurrent": self.recurrent, "sensory": self.sensory}
+
     def sense(self, inputs: Tensor) -> Sensed:
         """Return effective parameters and sensory sums for inputs (batch, time, input)."""
         leak = self._positivity(self.gleak)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple, Unpack
 
 import numpy as np
@@ -94,6 +96,7 @@ class SynapseParameters(nn.Module):
             drawn = initial.draw(name, len(synapses), generator=generator, **where)
             self.register_parameter(name, nn.Parameter(drawn))
         self.erev = nn.Parameter(self.polarity.to(self.weight.dtype))
+        self._candidates: SynapseValues | None = None
 
     def __len__(self) -> int:
         return len(self.source)
@@ -104,7 +107,7 @@ class SynapseParameters(nn.Module):
 
     def values(self) -> SynapseValues:
         """Return the effective values, constraints applied."""
-        return SynapseValues(
+        values = SynapseValues(
             self.source,
             self.target,
             self._initial.positivity(self.weight),
@@ -112,6 +115,22 @@ class SynapseParameters(nn.Module):
             self.mu,
             signed(self.erev, self.polarity) if self.fixed_polarity else self.erev,
         )
+        if self._candidates is not None:
+            pairs = zip(values, self._candidates, strict=True)
+            values = SynapseValues(*(torch.cat(pair) for pair in pairs))
+        return values
+
+    @contextmanager
+    def with_candidates(self, candidates: SynapseValues) -> Iterator[None]:
+        """Let `candidates` take part in `values` for a while.
+
+        With conductance zero they change nothing, but have a gradient.
+        """
+        self._candidates = candidates
+        try:
+            yield
+        finally:
+            self._candidates = None
 
     def current_polarity(self) -> Tensor:
         """Return +1 or -1 for each slot: the sign of its reversal potential, shape (synapse,)."""
@@ -134,23 +153,12 @@ class SynapseParameters(nn.Module):
         return np.lexsort((polarity, self.source.cpu().numpy(), self.target.cpu().numpy()))
 
     @torch.no_grad()
-    def reset(
-        self,
-        slots: Tensor,
-        target: Tensor,
-        polarity: Tensor,
-        weight: float,
-        generator: torch.Generator | None = None,
-    ) -> None:
-        """Give `slots` new targets and polarities, the conductance `weight`, fresh sigma and mu."""
-        where: Placement = {"device": self.weight.device, "dtype": self.weight.dtype}
-        self.target[slots] = target
-        self.polarity[slots] = polarity.to(self.polarity.dtype)
-        self.weight[slots] = self._initial.positivity.inverse(self.weight.new_tensor(weight))
-        for name in ("sigma", "mu"):
-            drawn = self._initial.draw(name, len(slots), generator=generator, **where)
-            getattr(self, name)[slots] = drawn
-        self.erev[slots] = polarity.to(self.erev.dtype)
+    def rewire(self, slots: Tensor, fresh: SynapseValues) -> None:
+        """Let `slots` hold the synapses `fresh`; their sources stay as they are."""
+        self.target[slots] = fresh.target
+        self.polarity[slots] = fresh.erev.sign().to(self.polarity.dtype)
+        self.weight[slots] = self._initial.positivity.inverse(fresh.weight)
+        self.sigma[slots], self.mu[slots], self.erev[slots] = fresh.sigma, fresh.mu, fresh.erev
 
     @torch.no_grad()
     def apply_weight_constraints(self) -> None:

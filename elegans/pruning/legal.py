@@ -1,0 +1,134 @@
+"""Which rewirings are legal: the invariants of a wiring that prune-and-rewire keeps."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elegans.wiring import Wiring
+from elegans.wiring.wiring import SENSORY
+
+_DRAWS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A synapse of a cell: the kind of set it is in (``"recurrent"``, ``"sensory"``), its slot."""
+
+    kind: str
+    index: int
+
+
+class Connections:
+    """Sources and targets of one set of synapses, in the order of the slots."""
+
+    def __init__(
+        self, kind: str, wiring: Wiring, source: NDArray[np.int64], target: NDArray[np.int64]
+    ) -> None:
+        self.source = source
+        self.target = target.copy()  # changes while the wiring is edited
+        self.source_layer = (
+            np.full(len(source), SENSORY) if kind == SENSORY else wiring.layer_of[source]
+        )
+        self.target_layer = wiring.layer_of[target]
+
+
+class Legality:
+    """Keeps count of a wiring while it is being edited.
+
+    A synapse may be cut when its target keeps another input: from the same source layer if the
+    synapse comes from another layer, from anywhere if it comes from its target's own. It may
+    grow onto a neuron of the same target layer that its source does not reach and that it has
+    not just lost. Since the source stays, no source loses its last output and the number of
+    synapses of every block (source layer, target layer) is conserved.
+
+    Parameters
+    ----------
+    wiring
+        The circuit, for its layers.
+    sets
+        The connections by kind.
+    weak
+        The slots that will be asked about.
+    self_synapses
+        Whether a neuron may grow a synapse onto itself.
+    """
+
+    def __init__(
+        self,
+        wiring: Wiring,
+        sets: dict[str, Connections],
+        weak: Iterable[Slot],
+        *,
+        self_synapses: bool,
+    ) -> None:
+        self._wiring = wiring
+        self._sets = sets
+        self._self_synapses = self_synapses
+        self._inputs: Counter[int] = Counter()
+        self._inputs_from: Counter[tuple[str, int]] = Counter()
+        for connections in sets.values():
+            self._inputs.update(connections.target.tolist())
+            self._inputs_from.update(
+                zip(connections.source_layer.tolist(), connections.target.tolist(), strict=True)
+            )
+        # How often a source reaches each target (more than once if parallel), for the sources
+        # of weak synapses: the others need not be looked at, however many there are.
+        self._reached: dict[tuple[str, int], Counter[int]] = defaultdict(Counter)
+        slots = list(weak)
+        for kind, connections in sets.items():
+            asked = connections.source[[slot.index for slot in slots if slot.kind == kind]]
+            rows = np.isin(connections.source, asked)
+            pairs = zip(
+                connections.source[rows].tolist(), connections.target[rows].tolist(), strict=True
+            )
+            for j, i in pairs:
+                self._reached[kind, j][i] += 1
+
+    def ends(self, slot: Slot) -> tuple[int, int]:
+        """Return the source and the present target of `slot`."""
+        connections = self._sets[slot.kind]
+        return int(connections.source[slot.index]), int(connections.target[slot.index])
+
+    def may_cut(self, slot: Slot) -> bool:
+        """Whether the target of `slot` keeps another input without it."""
+        connections = self._sets[slot.kind]
+        layer = str(connections.source_layer[slot.index])
+        _, target = self.ends(slot)
+        if layer == connections.target_layer[slot.index]:
+            return self._inputs[target] > 1
+        return self._inputs_from[layer, target] > 1
+
+    def is_free(self, slot: Slot, target: int) -> bool:
+        """Whether `slot` may move to `target`, a neuron of the layer it leads to."""
+        source, _ = self.ends(slot)  # its present target is reached, hence not free
+        if slot.kind != SENSORY and not self._self_synapses and source == target:
+            return False
+        return not self._reached[slot.kind, source][target]
+
+    def free_targets(self, slot: Slot, rng: np.random.Generator) -> Iterator[int]:
+        """Draw the targets that `slot` may move to, each once, in random order."""
+        layer = self._wiring.layer_range(str(self._sets[slot.kind].target_layer[slot.index]))
+        drawn: set[int] = set()
+        # In a large layer a few draws find a free neuron; only if not, all of it is listed.
+        for i in rng.integers(layer.start, layer.stop, size=_DRAWS).tolist():
+            if i not in drawn and self.is_free(slot, i):
+                drawn.add(i)
+                yield i
+        rest = [i for i in layer if i not in drawn and self.is_free(slot, i)]
+        yield from rng.permutation(rest).tolist()
+
+    def move(self, slot: Slot, target: int) -> None:
+        """Record that `slot` leads to `target` now."""
+        connections = self._sets[slot.kind]
+        layer = str(connections.source_layer[slot.index])
+        source, lost = self.ends(slot)
+        for neuron, change in ((lost, -1), (target, 1)):
+            self._inputs[neuron] += change
+            self._inputs_from[layer, neuron] += change
+            self._reached[slot.kind, source][neuron] += change
+        connections.target[slot.index] = target

@@ -1,0 +1,75 @@
+"""Forgetting what an optimiser remembers of single synapses.
+
+A slot that is reused for another synapse must not inherit momentum or second moments. Optimisers
+keep these per parameter in tensors of the parameter's shape; the entries of a slot are zeroed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
+
+from elegans.errors import PruningError
+
+MOMENTS: dict[type[Optimizer], tuple[str, ...]] = {
+    SGD: ("momentum_buffer",),
+    Adam: ("exp_avg", "exp_avg_sq", "max_exp_avg_sq"),
+    AdamW: ("exp_avg", "exp_avg_sq", "max_exp_avg_sq"),
+    RMSprop: ("square_avg", "momentum_buffer", "grad_avg"),
+}
+"""Names of the tensors in ``optimizer.state[parameter]`` that hold one value a weight."""
+
+
+class Moments:
+    """Resets an optimiser's memory of chosen elements.
+
+    Parameters
+    ----------
+    optimizer
+        The optimiser.
+    names
+        Names of its per-weight state tensors; known for SGD, Adam, AdamW and RMSprop.
+
+    Raises
+    ------
+    PruningError
+        The optimiser is of an unknown kind and no names are given.
+    """
+
+    def __init__(self, optimizer: Optimizer, names: Sequence[str] | None = None) -> None:
+        if names is None:
+            known = [kind for kind in MOMENTS if isinstance(optimizer, kind)]
+            if not known:
+                raise PruningError(
+                    f"unknown optimiser {type(optimizer).__name__}: known are "
+                    f"{', '.join(kind.__name__ for kind in MOMENTS)}; pass moments=(...) with the "
+                    "names of the tensors in optimizer.state[parameter] that hold one value a "
+                    "weight, or moments=() if there are none"
+                )
+            names = MOMENTS[known[0]]
+        self._optimizer = optimizer
+        self._names = tuple(names)
+
+    def check_holds(self, parameters: Iterable[tuple[str, Tensor]]) -> None:
+        """Raise `PruningError` unless the optimiser holds every trainable one of `parameters`."""
+        held = {id(p) for group in self._optimizer.param_groups for p in group["params"]}
+        for name, parameter in parameters:
+            if parameter.requires_grad and id(parameter) not in held:
+                raise PruningError(
+                    f"the optimiser does not hold {name}; make it from model.parameters() of the "
+                    "model that is rewired, after moving the model to its device"
+                )
+
+    @torch.no_grad()
+    def reset(self, parameter: Tensor, slots: Tensor) -> None:
+        """Zero moments and gradient of the elements `slots` of `parameter`."""
+        state = self._optimizer.state.get(parameter, {})
+        for name in self._names:
+            moment = state.get(name)
+            if moment is not None:  # AMSGrad, momentum and centring are optional
+                moment[slots] = 0
+        if parameter.grad is not None:
+            parameter.grad[slots] = 0
