@@ -10,15 +10,33 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from elegans.ltc import LTC as LTC
     from elegans.ltc import LTCCell as LTCCell
+    from elegans.ncps_checkpoint import load_ncps_state_dict as load_ncps_state_dict
+    from elegans.ncps_checkpoint import ltc_from_ncps as ltc_from_ncps
+    from elegans.ncps_checkpoint import ncps_state_dict as ncps_state_dict
     from elegans.pruning import PruneRewire as PruneRewire
 
 __version__ = version("elegans")
 
 # Names are loaded when they are first used, so that a wiring can be drawn without PyTorch.
-_HOME = {"LTC": "elegans.ltc", "LTCCell": "elegans.ltc", "PruneRewire": "elegans.pruning"}
+_HOME = {
+    "LTC": "elegans.ltc",
+    "LTCCell": "elegans.ltc",
+    "PruneRewire": "elegans.pruning",
+    "load_ncps_state_dict": "elegans.ncps_checkpoint",
+    "ltc_from_ncps": "elegans.ncps_checkpoint",
+    "ncps_state_dict": "elegans.ncps_checkpoint",
+}
 _SUBPACKAGES = ("data", "proofs", "pruning", "solvers", "tasks", "wiring")
 
-__all__ = ["LTC", "LTCCell", "PruneRewire", "__version__"]
+__all__ = [
+    "LTC",
+    "LTCCell",
+    "PruneRewire",
+    "__version__",
+    "load_ncps_state_dict",
+    "ltc_from_ncps",
+    "ncps_state_dict",
+]
 
 
 def __getattr__(name: str) -> Any:

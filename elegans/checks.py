@@ -10,11 +10,18 @@ from elegans.errors import InputError
 
 def values_are_visible(*tensors: Tensor) -> bool:
     """Whether Python may look at the values: not while tracing, exporting, or under vmap."""
-    if torch.compiler.is_compiling():
-        return False
-    return not any(
-        tensor.is_meta or torch._C._functorch.is_batchedtensor(tensor) for tensor in tensors
+    return not torch.compiler.is_compiling() and not any(
+        tensor.is_meta or _is_batched(tensor) for tensor in tensors
     )
+
+
+def _is_batched(tensor: Tensor) -> bool:
+    """Whether vmap stands somewhere among the transforms that wrap `tensor`."""
+    while torch._C._functorch.is_functorch_wrapped_tensor(tensor):
+        if torch._C._functorch.is_batchedtensor(tensor):
+            return True
+        tensor = torch._C._functorch.get_unwrapped(tensor)
+    return False
 
 
 def check_finite(name: str, values: Tensor) -> None:

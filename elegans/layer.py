@@ -159,8 +159,9 @@ class SequenceLayer(nn.Module):
         check_elapsed(elapsed)
         h, c = self._initial_state(hx, x, batched)
 
+        initial = h
         states, h, c = self._run(x, h, c, elapsed, valid)  # (batch, time, neuron)
-        self._check_states(states, h, elapsed)
+        self._check_states(initial, states, h, elapsed)
 
         output = self.cell.read(states if self.return_sequences else h)
         final: type_of_state = h if c is None else (h, c)
@@ -193,11 +194,13 @@ class SequenceLayer(nn.Module):
             return h.new_zeros(x.shape[0], 0, self.state_size), h, c
         return torch.stack(states, dim=1), h, c
 
-    def _check_states(self, states: Tensor, final: Tensor, elapsed: Tensor) -> None:
+    def _check_states(
+        self, initial: Tensor, states: Tensor, final: Tensor, elapsed: Tensor
+    ) -> None:
         # A potential that is not finite stays so: the final state tells whether there was any.
         if values_are_visible(final) and not bool(torch.isfinite(final).all()):
             require_finite(
-                torch.cat([torch.zeros_like(states[:, :1]), states], dim=1).transpose(0, 1),
+                torch.cat([initial.unsqueeze(1), states], dim=1).transpose(0, 1),
                 times=torch.cat([elapsed.new_zeros(len(elapsed), 1), elapsed.cumsum(1)], 1).t(),
                 neuron_names=self.wiring.names,
             )

@@ -127,18 +127,22 @@ class Columns:
 
 def missing_columns(path: Path, missing: Collection[str], available: Collection[str]) -> DataError:
     """Return the error for columns that the file does not have, with the likely names."""
-    guesses = [difflib.get_close_matches(name, available, n=1, cutoff=0.6) for name in missing]
-    # A difference in capitals alone can fall below the cutoff of short names.
-    lowered = {name.lower(): name for name in available}
-    near = [
-        lowered.get(name.lower()) or (guess[0] if guess else None)
-        for name, guess in zip(missing, guesses, strict=True)
-    ]
+    near = [_nearest(name, available) for name in missing]
     remedy = ", ".join(repr(name) for name in dict.fromkeys(near) if name is not None)
     return DataError(
         f"{path}: got {_listed(missing)}, not among the columns of the file, expected names from "
         f"{_listed(available)}; " + (f"did you mean {remedy}?" if remedy else "correct the name")
     )
+
+
+def _nearest(name: str, available: Collection[str]) -> str | None:
+    # Capitals, and an index on a 1-D array, can outweigh the rest of a short name.
+    same = {other.lower(): other for other in available}
+    for spelling in (name.lower(), name.lower().split("[")[0]):
+        if spelling in same:
+            return same[spelling]
+    close = difflib.get_close_matches(name, available, n=1)
+    return close[0] if close else None
 
 
 def _listed(names: Collection[str]) -> str:

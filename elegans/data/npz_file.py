@@ -82,26 +82,28 @@ def read_npz(path: Path, choice: Choice) -> Columns:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[NpzFile]:
-    try:
-        # Pickles in a data file would run code of whoever wrote it.
-        file = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
-        raise DataError(
-            f"{path}: got {'an empty file' if not path.stat().st_size else 'a damaged file'}, "
-            "expected an npz archive; write it again with numpy.savez"
-        ) from error
-    if not isinstance(file, NpzFile):
-        raise DataError(
-            f"{path}: got a single array, expected an npz archive of named arrays; write it with "
-            "numpy.savez(file, name=array)"
-        )
-    with file:
-        yield file
+    # numpy.load leaves a file that it opened itself open when the archive is damaged.
+    with path.open("rb") as handle:
+        try:
+            # Pickles in a data file would run code of whoever wrote it.
+            file = np.load(handle, allow_pickle=False)
+        except (ValueError, EOFError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
+            raise DataError(
+                f"{path}: got {'a damaged file' if path.stat().st_size else 'an empty file'}, "
+                "expected an npz archive; write it again with numpy.savez"
+            ) from error
+        if not isinstance(file, NpzFile):
+            raise DataError(
+                f"{path}: got a single array, expected an npz archive of named arrays; write it "
+                "with numpy.savez(file, name=array)"
+            )
+        with file:
+            yield file
 
 
 def _load(path: Path, file: NpzFile, key: str) -> NDArray[Any]:
     try:
-        array: NDArray[Any] = file[key]
+        array: Any = file[key]
     except ValueError as error:
         # allow_pickle=False turns arrays of objects, and damaged headers, into this error.
         raise DataError(
@@ -113,12 +115,18 @@ def _load(path: Path, file: NpzFile, key: str) -> NDArray[Any]:
             f"{path}: got a damaged array {key!r} ({error}), expected an intact archive; write the "
             "file again with numpy.savez"
         ) from error
+    # Members of the archive that are no arrays are handed over as bytes.
+    if not isinstance(array, np.ndarray):
+        raise DataError(
+            f"{path}: got {key!r} that is no array, expected one; write the file with numpy.savez"
+        )
     if array.ndim not in (1, 2) or 0 in array.shape[1:]:
         raise DataError(
             f"{path}: got array {key!r} of shape {array.shape}, expected (row,) or (row, column); "
             "flatten sequences one below the other and name them in a sequence column"
         )
-    return array
+    columns: NDArray[Any] = array
+    return columns
 
 
 def _key(file: NpzFile, name: str) -> str | None:

@@ -145,7 +145,8 @@ def _elapsed(columns: Columns, name: str, rows: slice) -> Array:
     if columns.choice.time is None:
         return np.ones(rows.stop - rows.start)
     time = columns.values[columns.choice.time][rows]
-    gaps = np.diff(time)
+    with np.errstate(over="ignore"):  # an infinite gap is reported by Sequence
+        gaps = np.diff(time)
     if not len(gaps):
         raise DataError(
             f"{columns.path}, {columns.place(rows.start)}: got sequence {name!r} with a single "

@@ -172,7 +172,7 @@ def expert_episodes(
         if not missing:
             break
         plant, environments = _start(len(missing), max_steps)
-        keys = [(_TRAINING, seed, episode, attempt) for episode in missing]
+        keys: list[_Key] = [(_TRAINING, seed, episode, attempt) for episode in missing]
         act = _disturbed(plant, keys, noise, max_steps)
         visited = [one for one, _ in _lockstep(environments, keys, act)]
         states |= {
@@ -258,7 +258,7 @@ def drive(
         return (command > 0).astype(np.int64)
 
     policy.reset(episodes)
-    keys = [(_DRIVING, seed, episode) for episode in range(episodes)]
+    keys: list[_Key] = [(_DRIVING, seed, episode) for episode in range(episodes)]
     driven = _lockstep(environments, keys, act)
     commands = [np.array(column) for column in np.array(answers).T]  # episode by episode
     commands = [one[: len(states)] for one, (states, _) in zip(commands, driven, strict=True)]
@@ -279,10 +279,11 @@ def drive(
 
 # From the number of the step and the states (episode, 4) to the actions (episode,).
 _Act = Callable[[int, Array], NDArray[np.int64]]
+_Key = tuple[int, ...]  # names a random stream
 
 
 def _disturbed(
-    plant: CartPolePlant, keys: list[tuple[int, ...]], noise: tuple[float, float], max_steps: int
+    plant: CartPolePlant, keys: list[_Key], noise: tuple[float, float], max_steps: int
 ) -> _Act:
     """Return the expert's choice of actions with random ones mixed in, drawn for each key."""
     random = np.empty((max_steps, len(keys)), dtype=np.bool_)
@@ -309,9 +310,7 @@ def _make(max_steps: int) -> Any:
     return gymnasium.make(ENVIRONMENT, max_episode_steps=max_steps, disable_env_checker=True)
 
 
-def _lockstep(
-    environments: list[Any], keys: list[tuple[int, ...]], act: _Act
-) -> list[tuple[Array, float]]:
+def _lockstep(environments: list[Any], keys: list[_Key], act: _Act) -> list[tuple[Array, float]]:
     """Run all environments to their ends; return the states (time, 4) and the return of each.
 
     Each environment starts from the random stream of its key.

@@ -16,7 +16,7 @@ from elegans.errors import InputError
 from elegans.tasks.lqr import lqr_gain
 
 # Costs of a metre, a metre per second, a radian and a radian per second; and of a newton. They
-# keep the cart near the middle (0.5 m) even when a third of the actions is random.
+# keep the cart within 0.7 m of the middle even when 30 % of the actions are random.
 STATE_COST = (1.0, 1.0, 10.0, 1.0)
 FORCE_COST = 0.1
 

@@ -71,8 +71,8 @@ def lqr_gain(
         if not np.isfinite(improved).all() or np.abs(improved).max() > 1e100:
             break
         if np.abs(improved - P).max() <= 1e-13 * np.abs(improved).max():
-            gain: Array = np.linalg.solve(R + B.T @ improved @ B, B.T @ improved @ A)
-            return gain, improved
+            gain = np.linalg.solve(R + B.T @ improved @ B, B.T @ improved @ A)
+            return gain.astype(np.float64), improved
         P = improved
     raise InputError(
         "got a system whose cost of control grows without end, expected one that feedback through "

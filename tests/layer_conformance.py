@@ -1,0 +1,371 @@
+"""What every recurrent layer must do; a layer's test class inherits it and supplies `make`."""
+
+import copy
+import io
+import pickle
+
+import pytest
+import torch
+from torch.nn.utils import parametrize, prune
+
+from elegans.errors import InputError, SolveError
+
+INPUTS, OUTPUTS = 3, 2
+
+
+class LayerConformance:
+    """Inherit, and define `make(**options)` for a layer of 3 inputs and 2 outputs."""
+
+    def make(self, **options):
+        raise NotImplementedError
+
+    def inputs(self, batch=4, time=6, dtype=torch.float32, seed=0):
+        generator = torch.Generator().manual_seed(seed)
+        return torch.randn(batch, time, INPUTS, generator=generator).to(dtype)
+
+    def tied(self, **options):
+        """Return a plain layer and one with `options` and the same parameters."""
+        plain, other = self.make(), self.make(**options)
+        other.load_state_dict(plain.state_dict())
+        return plain, other
+
+    # --- shapes --------------------------------------------------------------------------
+
+    @pytest.mark.parametrize("batch", [1, 2, 5])
+    @pytest.mark.parametrize("time", [1, 6])
+    def test_shapes(self, batch, time):
+        model = self.make()
+        output, state = model(self.inputs(batch, time))
+        assert output.shape == (batch, time, OUTPUTS)
+        assert state.shape == (batch, model.state_size)
+
+    def test_time_first_is_a_transposition(self):
+        plain, other = self.tied(batch_first=False)
+        x = self.inputs()
+        timespans = torch.rand(4, 6)
+        output, state = plain(x, timespans=timespans)
+        mine, my_state = other(x.transpose(0, 1), timespans=timespans.t())
+        assert torch.equal(mine.transpose(0, 1), output)
+        assert torch.equal(my_state, state)
+
+    @pytest.mark.parametrize("batch_first", [True, False])
+    def test_one_sequence_needs_no_batch_axis(self, batch_first):
+        model = self.make(batch_first=batch_first)
+        x, timespans = self.inputs(1), torch.rand(6)
+        axis = 0 if batch_first else 1
+        batch = x if batch_first else x.transpose(0, 1)
+        output, state = model(batch, timespans=timespans.unsqueeze(axis))
+        alone, own_state = model(x[0], timespans=timespans)
+        assert alone.shape == (6, OUTPUTS)
+        assert torch.equal(alone, output.squeeze(axis))
+        assert own_state.shape == (model.state_size,)
+        assert torch.equal(own_state, state[0])
+        again, _ = model(x[0], hx=own_state)
+        assert again.shape == (6, OUTPUTS)
+
+    def test_last_output_only(self):
+        plain, other = self.tied(return_sequences=False)
+        x = self.inputs()
+        assert torch.equal(other(x)[0], plain(x)[0][:, -1])
+
+    def test_states_on_request(self):
+        model = self.make()
+        x = self.inputs()
+        output, state, states = model(x, return_states=True)
+        assert states.shape == (4, 6, model.state_size)
+        assert torch.equal(states[:, -1], state)
+        assert torch.equal(model(x)[0], output)
+        one, _, own = model(x[0], return_states=True)
+        assert (one.shape, own.shape) == ((6, OUTPUTS), (6, model.state_size))
+
+    def test_empty_sequence_keeps_the_state(self):
+        model = self.make()
+        hx = torch.randn(4, model.state_size)
+        output, state = model(self.inputs(time=0), hx)
+        assert output.shape == (4, 0, OUTPUTS)
+        assert torch.equal(state, hx)
+
+    # --- meaning -------------------------------------------------------------------------
+
+    def test_state_carries_over(self):
+        model = self.make()
+        x = self.inputs()
+        whole, final = model(x)
+        first, hx = model(x[:, :2])
+        second, last = model(x[:, 2:], hx)
+        torch.testing.assert_close(torch.cat([first, second], dim=1), whole)
+        torch.testing.assert_close(last, final)
+
+    def test_samples_do_not_interact(self):
+        model = self.make(dtype=torch.float64)
+        x = self.inputs(dtype=torch.float64)
+        timespans = torch.rand(4, 6, dtype=torch.float64)
+        output, _ = model(x, timespans=timespans)
+        for b in range(4):
+            alone, _ = model(x[b], timespans=timespans[b])
+            torch.testing.assert_close(alone, output[b], rtol=1e-12, atol=1e-12)
+
+    def test_timespans_default_to_one(self):
+        model = self.make()
+        x = self.inputs()
+        assert torch.equal(model(x, timespans=torch.ones(4, 6))[0], model(x)[0])
+
+    def test_timespans_for_as_many_samples_as_neurons(self):
+        model = self.make(dtype=torch.float64)
+        batch = model.state_size
+        x = self.inputs(batch, dtype=torch.float64)
+        timespans = torch.rand(batch, 6, dtype=torch.float64)
+        output, _ = model(x, timespans=timespans)
+        with_axis, _ = model(x, timespans=timespans.unsqueeze(-1))
+        assert torch.equal(with_axis, output)
+        torch.testing.assert_close(model(x[2], timespans=timespans[2])[0], output[2])
+
+    def test_zero_elapsed_time_is_an_exact_no_op(self):
+        model = self.make()
+        hx = torch.randn(4, model.state_size)
+        timespans = torch.rand(4, 6)
+        timespans[1] = 0
+        timespans[2, 3:] = 0
+        _, state, states = model(self.inputs(), hx, timespans, return_states=True)
+        assert torch.equal(states[1], hx[1].expand(6, -1))
+        assert torch.equal(state[1], hx[1])
+        assert torch.equal(states[2, 2:], states[2, 2].expand(4, -1))
+
+    def test_padding_has_no_effect(self):
+        model = self.make()
+        lengths = torch.tensor([6, 3, 0, 5])
+        x = self.inputs()
+        padded = x.clone()
+        for b, length in enumerate(lengths):
+            padded[b, length:] = float("nan")
+        output, state = model(padded, lengths=lengths)
+        for b, length in enumerate(lengths):
+            alone, own = model(x[b, :length])
+            torch.testing.assert_close(output[b, :length], alone)
+            torch.testing.assert_close(state[b], own)
+            last = alone[-1] if length else model.cell.read(torch.zeros(model.state_size))
+            torch.testing.assert_close(output[b, length:], last.expand(6 - length, -1))
+
+    def test_padding_gets_no_gradient(self):
+        model = self.make()
+        x = self.inputs().requires_grad_()
+        model(x, lengths=torch.tensor([6, 3, 0, 5]))[0].sum().backward()
+        assert torch.isfinite(x.grad).all()
+        assert not x.grad[1, 3:].any()
+        assert not x.grad[2].any()
+        assert x.grad[1, :3].any()
+
+    # --- gradients -----------------------------------------------------------------------
+
+    def test_gradients_of_every_parameter(self):
+        model = self.make()
+        model(self.inputs())[0].square().sum().backward()
+        for name, parameter in model.named_parameters():
+            assert torch.isfinite(parameter.grad).all(), name
+            assert parameter.grad.any(), name
+
+    def test_gradcheck(self):
+        model = self.make(dtype=torch.float64)
+        x = self.inputs(2, 3, dtype=torch.float64).requires_grad_()
+        hx = torch.randn(2, model.state_size, dtype=torch.float64, requires_grad=True)
+        timespans = torch.tensor([[1.0, 0.0, 0.3], [0.5, 2.0, 1.0]], dtype=torch.float64)
+        timespans.requires_grad_()
+        names, values = zip(*model.named_parameters(), strict=True)
+
+        def function(x, hx, timespans, *values):
+            parameters = dict(zip(names, values, strict=True))
+            return torch.func.functional_call(model, parameters, (x, hx, timespans))[0]
+
+        # At elapsed time 0 a central difference would step to negative times.
+        fixed = timespans.detach()
+        assert torch.autograd.gradcheck(
+            lambda x, hx, *values: function(x, hx, fixed, *values), (x, hx, *values)
+        )
+        later = (timespans.detach() + 0.5).requires_grad_()
+        assert torch.autograd.gradcheck(lambda t: function(x, hx, t, *values), (later,))
+
+    def test_double_backward(self):
+        model = self.make(dtype=torch.float64)
+        x = self.inputs(1, 2, dtype=torch.float64).requires_grad_()
+        assert torch.autograd.gradgradcheck(lambda x: model(x)[0], (x,))
+
+    # --- citizenship of PyTorch ----------------------------------------------------------
+
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+    def test_dtypes(self, dtype):
+        model = self.make(dtype=dtype)
+        output, state = model(self.inputs(dtype=dtype))
+        assert output.dtype == state.dtype == dtype
+        output.float().sum().backward()
+        assert all(torch.isfinite(p.grad).all() for p in model.parameters())
+
+    def test_bfloat16_is_near_float32(self):
+        model = self.make()
+        x = self.inputs()
+        output, _ = model(x)
+        low, _ = model.to(torch.bfloat16)(x.bfloat16())
+        torch.testing.assert_close(low.float(), output, rtol=0.1, atol=0.1)
+
+    def test_functional_call_uses_the_given_parameters(self):
+        model = self.make()
+        x = self.inputs()
+        zeros = {name: torch.zeros_like(value) for name, value in model.named_parameters()}
+        output, _ = torch.func.functional_call(model, zeros, (x,))
+        assert not output.any()
+        assert model(x)[0].any()
+
+    def test_parametrize_has_effect(self):
+        class Zero(torch.nn.Module):
+            def forward(self, value):
+                return 0 * value
+
+        model = self.make()
+        x = self.inputs()
+        before = model(x)[0]
+        mapping = model.cell.output_mapping
+        parametrize.register_parametrization(mapping, "weight", Zero())
+        after = model(x)[0]
+        assert before.any()
+        assert torch.equal(after, mapping.bias.expand_as(after))
+
+    def test_torch_prune_has_effect(self):
+        model = self.make()
+        x = self.inputs()
+        prune.random_unstructured(model.cell.output_mapping, "weight", amount=2)
+        assert torch.equal(model(x)[0], model.cell.output_mapping.bias.expand(4, 6, 2))
+
+    def test_copies_are_independent(self):
+        model = self.make()
+        x = self.inputs()
+        expected = model(x)[0]
+        twins = [copy.deepcopy(model), pickle.loads(pickle.dumps(model))]
+        buffer = io.BytesIO()
+        torch.save(model, buffer)
+        buffer.seek(0)
+        twins.append(torch.load(buffer, weights_only=False))
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.zero_()
+        for twin in twins:
+            assert torch.equal(twin(x)[0], expected)
+            assert twin.wiring == model.wiring
+
+    def test_state_dict_round_trip(self):
+        first, second = self.make(), self.make()
+        x = self.inputs()
+        assert not torch.equal(first(x)[0], second(x)[0])
+        second.load_state_dict(first.state_dict())
+        assert torch.equal(first(x)[0], second(x)[0])
+
+    def test_meta_device_and_assign(self):
+        model = self.make()
+        hollow = self.make(device="meta")
+        assert all(value.is_meta for value in hollow.state_dict().values())
+        hollow.load_state_dict(model.state_dict(), assign=True)
+        x = self.inputs()
+        assert torch.equal(hollow(x)[0], model(x)[0])
+
+    def test_same_generator_same_parameters(self):
+        x = self.inputs()
+        first, second, third = (
+            self.make(generator=torch.Generator().manual_seed(seed))(x)[0] for seed in (1, 1, 2)
+        )
+        assert torch.equal(first, second)
+        assert not torch.equal(first, third)
+
+    def test_export(self):
+        model = self.make()
+        x = self.inputs()
+        program = torch.export.export(model, (x,))
+        torch.testing.assert_close(program.module()(x)[0], model(x)[0])
+
+    def test_per_sample_gradients_by_vmap(self):
+        model = self.make(dtype=torch.float64)
+        parameters = dict(model.named_parameters())
+        x = self.inputs(dtype=torch.float64)
+
+        def loss(parameters, x):
+            return torch.func.functional_call(model, parameters, (x,))[0].square().sum()
+
+        each = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0))(parameters, x)
+        torch.func.functional_call(model, parameters, (x,))[0].square().sum().backward()
+        for name, parameter in parameters.items():
+            torch.testing.assert_close(each[name].sum(0), parameter.grad)
+
+    def test_training_lowers_the_loss(self):
+        torch.manual_seed(0)
+        model = self.make()
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+        x = self.inputs(8, 10)
+        wanted = x[..., :OUTPUTS].cumsum(1).tanh()
+        losses = []
+        for _ in range(60):
+            optimizer.zero_grad()
+            loss = (model(x)[0] - wanted).square().mean()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+        assert losses[-1] < 0.6 * losses[0]
+
+    # --- bad input -----------------------------------------------------------------------
+
+    def test_wrong_input(self):
+        model = self.make()
+        with pytest.raises(InputError, match=r"input has shape \(4, 6, 2\), expected .* 3 inputs"):
+            model(torch.zeros(4, 6, 2))
+        with pytest.raises(InputError, match=r"input has shape \(3,\)"):
+            model(torch.zeros(3))
+        with pytest.raises(InputError, match=r"input must be a tensor, got list"):
+            model([[0.0, 0.0, 0.0]])
+        with pytest.raises(InputError, match=r"input is torch.float64, the layer computes in"):
+            model(self.inputs(dtype=torch.float64))
+
+    @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+    def test_input_that_is_not_finite_is_named(self, bad):
+        x = self.inputs()
+        x[2, 4, 1] = bad
+        with pytest.raises(InputError, match=rf"input holds {bad} at batch 2, time 4, feature 1"):
+            self.make()(x)
+
+    def test_wrong_timespans(self):
+        model, x = self.make(), self.inputs()
+        for wrong in (torch.ones(4), torch.ones(4, 5), torch.ones(4, 6, 2), 1.0):
+            with pytest.raises(InputError, match=r"timespans must be a tensor .* shape \(4, 6\)"):
+                model(x, timespans=wrong)
+        timespans = torch.ones(4, 6)
+        timespans[3, 2] = -0.5
+        with pytest.raises(InputError, match=r"timespans holds -0.5 at batch 3, time 2"):
+            model(x, timespans=timespans)
+        timespans[3, 2] = float("nan")
+        with pytest.raises(InputError, match=r"timespans holds nan at batch 3, time 2"):
+            model(x, timespans=timespans)
+
+    def test_wrong_lengths(self):
+        model, x = self.make(), self.inputs()
+        with pytest.raises(InputError, match=r"lengths must be from 0 to 6, got \[1, 2, 3, 7\]"):
+            model(x, lengths=torch.tensor([1, 2, 3, 7]))
+        for wrong in (torch.tensor([1, 2, 3]), torch.tensor([1.0, 2.0, 3.0, 4.0])):
+            with pytest.raises(InputError, match="lengths must hold one integer a sequence"):
+                model(x, lengths=wrong)
+
+    def test_wrong_state(self):
+        model, x = self.make(), self.inputs()
+        units = model.state_size
+        with pytest.raises(InputError, match=rf"hx has shape \(3, {units}\), expected \(4, "):
+            model(x, torch.zeros(3, units))
+        with pytest.raises(InputError, match=rf"hx has shape \(1, {units}\), expected \({units},"):
+            model(x[0], torch.zeros(1, units))
+        with pytest.raises(InputError, match=r"hx is torch.float64, expected torch.float32"):
+            model(x, torch.zeros(4, units, dtype=torch.float64))
+        with pytest.raises(InputError, match="one tensor without, got 2 tensors"):
+            model(x, (torch.zeros(4, units), torch.zeros(4, units)))
+
+    def test_a_state_that_is_not_finite_is_located(self):
+        model = self.make()
+        hx = torch.zeros(4, model.state_size)
+        hx[1, 1] = float("nan")
+        name = model.wiring.names[1]
+        with pytest.raises(
+            SolveError, match=rf"step 0 of 6.*sample 1, neuron .{name}.*initial state"
+        ):
+            model(self.inputs(), hx)

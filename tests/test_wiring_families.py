@@ -1,0 +1,183 @@
+"""One suite for every family of wirings."""
+
+import copy
+import hashlib
+import pickle
+from dataclasses import FrozenInstanceError, dataclass, fields, replace
+
+import numpy as np
+import pytest
+
+from elegans.errors import WiringError
+from elegans.wiring import (
+    NCP,
+    AutoNCP,
+    BinomialNCP,
+    FullyConnected,
+    Layered,
+    Random,
+    Recipe,
+    Wiring,
+)
+
+
+@dataclass(frozen=True)
+class Family:
+    recipe: Recipe
+    seed: str  # the name of its seed
+    sizes: dict  # of the layers, in the wiring's order
+    digest: str  # of the wiring for 7 inputs
+    counts: tuple | None = None  # synapses and sensory synapses, where they do not vary
+    reaches_all: bool = True  # every neuron gets a synapse
+
+
+NCP_SIZES = {"motor": 3, "command": 8, "inter": 12}
+FAMILIES = [
+    Family(
+        NCP(12, 8, 3, sensory_fanout=4, inter_fanout=3, recurrent_command_synapses=6,
+            motor_fanin=4),
+        "seed", NCP_SIZES, "1646411531d2a503",
+    ),
+    Family(AutoNCP(23, 3), "seed", {"motor": 3, "command": 8, "inter": 12}, "506edcd91d49a572"),
+    Family(AutoNCP(6, 1, sparsity_level=1.0), "seed", {"motor": 1, "command": 2, "inter": 3}, "cd7dd6efaae15d21"),
+    Family(BinomialNCP(12, 8, 3), "seed", NCP_SIZES, "00bbbb38c207281f"),
+    Family(BinomialNCP(12, 8, 3, p1=0.02, p4=0.0), "seed", NCP_SIZES, "e6912a6d59eef385"),
+    Family(FullyConnected(9, 2), "erev_init_seed", {"motor": 2, "inter": 7}, "3bf749e75ae8d5ca", (81, 63)),
+    Family(
+        FullyConnected(5, self_connections=False), "erev_init_seed", {"motor": 5}, "7ef301f3056ad70a", (20, 35)
+    ),
+    Family(
+        Random(20, 4, sparsity_level=0.9), "random_seed", {"motor": 4, "inter": 16}, "262529a8fe7beecd",
+        (40, 14), reaches_all=False,
+    ),
+    Family(
+        Layered(
+            layers={"first": 10, "second": 6, "motor": 2},
+            density={
+                ("sensory", "first"): 0.5, ("first", "second"): 0.25, ("second", "second"): 0.5,
+                ("second", "motor"): 0.75,
+            },
+        ),
+        "seed", {"motor": 2, "second": 6, "first": 10}, "91b9c77b88799865",
+    ),
+]  # fmt: skip
+
+
+@pytest.fixture(params=FAMILIES, ids=lambda f: repr(f.recipe)[:40])
+def family(request):
+    return request.param
+
+
+def digest(wiring):
+    content = hashlib.sha256(repr(list(wiring.layers.items())).encode())
+    for synapses in (wiring.recurrent, wiring.sensory):
+        for column in (synapses.source, synapses.target, synapses.polarity):
+            content.update(column.astype("<i8").tobytes())
+    return content.hexdigest()[:16]
+
+
+def test_the_same_recipe_draws_the_same_wiring(family):
+    wiring = family.recipe.build(7)
+    assert isinstance(wiring, Wiring)
+    assert family.recipe.build(7) == wiring
+    assert copy.deepcopy(family.recipe).build(7) == wiring
+
+
+def test_the_wiring_is_the_same_on_every_platform(family):
+    assert digest(family.recipe.build(7)) == family.digest
+
+
+def test_building_changes_nothing_in_the_recipe(family):
+    before = {field.name: copy.deepcopy(getattr(family.recipe, field.name))
+              for field in fields(family.recipe)}  # fmt: skip
+    family.recipe.build(3)
+    family.recipe.build(7)
+    assert before == {name: getattr(family.recipe, name) for name in before}
+    state = np.random.get_state()[1].copy()
+    family.recipe.build(7)
+    assert (np.random.get_state()[1] == state).all()
+
+
+def test_other_seeds_draw_other_wirings(family):
+    wirings = {replace(family.recipe, **{family.seed: seed}).build(7) for seed in range(6)}
+    assert len(wirings) == 6
+
+
+def test_sizes_do_not_depend_on_the_input_and_motor_neurons_come_first(family):
+    for input_size in (1, 7):
+        wiring = family.recipe.build(input_size)
+        assert wiring.input_size == input_size
+        assert list(wiring.layers.items()) == list(family.sizes.items())
+        assert wiring.units == family.recipe.units == sum(family.sizes.values())
+        assert wiring.output_size == family.recipe.output_size == family.sizes["motor"]
+        assert wiring.layer_range("motor") == range(family.sizes["motor"])
+
+
+def test_counts_and_no_parallel_synapses(family):
+    wiring = family.recipe.build(7)
+    assert wiring.synapse_count > 0
+    assert wiring.sensory_synapse_count > 0
+    assert not wiring.recurrent.has_parallel
+    assert not wiring.sensory.has_parallel
+    if family.counts is not None:
+        assert (wiring.synapse_count, wiring.sensory_synapse_count) == family.counts
+
+
+def test_every_neuron_is_reached(family):
+    lonely = {
+        seed: np.flatnonzero(replace(family.recipe, **{family.seed: seed}).build(7).in_degree() == 0)
+        for seed in range(10)
+    }
+    assert family.reaches_all == all(len(neurons) == 0 for neurons in lonely.values()), lonely
+
+
+def test_recipes_are_values(family):
+    recipe = family.recipe
+    again = pickle.loads(pickle.dumps(recipe))
+    assert again == recipe
+    assert hash(again) == hash(recipe)
+    assert again.build(7) == recipe.build(7)
+    other = replace(recipe, **{family.seed: 5})
+    assert other != recipe
+    assert recipe != "recipe"
+    with pytest.raises(FrozenInstanceError):
+        setattr(recipe, family.seed, 5)
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, True, "1", None])
+def test_seeds_are_checked_on_construction(family, seed):
+    with pytest.raises(WiringError, match=f"{family.seed} must be an integer .*, got {seed!r}"):
+        replace(family.recipe, **{family.seed: seed})
+
+
+@pytest.mark.parametrize("input_size", [0, -3, 2.0, None])
+def test_input_size_is_checked(family, input_size):
+    with pytest.raises(WiringError, match=f"input_size must be .* at least 1, got {input_size!r}"):
+        family.recipe.build(input_size)
+
+
+@pytest.mark.parametrize(
+    ("family", "arguments", "message"),
+    [
+        (NCP, (0, 4, 1, 1, 1, 1, 1), "inter_neurons must be an integer of at least 1, got 0"),
+        (NCP, (6, 4, 1, 7, 1, 1, 1), "sensory_fanout must be an integer from 1 to the 6 inter"),
+        (NCP, (6, 4, 1, 2, 0, 1, 1), "inter_fanout .* got 0; lower inter_fanout or enlarge the"),
+        (NCP, (6, 4, 1, 2, 2, 1, 1.5), "motor_fanin must be an integer .* got 1.5"),
+        (NCP, (6, 4, 1, 2, 2, -1, 1), "recurrent_command_synapses must be .* got -1"),
+        (NCP, (6, 4, 1, 2, 2, 1, 1, 2**32), "seed must be an integer from 0 to 4294967295"),
+        (AutoNCP, (6, 4), "less than units - 2, got 4 outputs of 6 units; take at least 7 units"),
+        (AutoNCP, (6, 1, 0.05), "sparsity_level must be from 0.1 to 1, got 0.05"),
+        (BinomialNCP, (6, 4, 1, 1.5), "p1 must be a probability from 0 to 1, got 1.5"),
+        (BinomialNCP, (6, 4, 1, 0.5, float("nan")), "p2 must be a probability .* got nan"),
+        (FullyConnected, (3, 4), "output_dim must be at most units, got 4 outputs of 3 units"),
+        (FullyConnected, (3, 0), "output_dim must be an integer of at least 1"),
+        (Random, (3, 1, 1.0), r"sparsity_level must lie in \[0, 1\), got 1.0"),
+        (Layered, ({"motor": 1, "inter": 2}, {}), "layers must end with 'motor'"),
+        (Layered, ({"inter": 2, "motor": 1}, {("a", "motor"): 1}), "from 'a' to 'motor'; sources"),
+        (Layered, ({"inter": 2, "motor": 1}, {("inter", "sensory"): 1}), "targets are"),
+        (Layered, ({"motor": 1}, {("sensory", "motor"): 2}), "density from 'sensory' to 'motor'"),
+    ],
+)
+def test_arguments_are_checked_on_construction(family, arguments, message):
+    with pytest.raises(WiringError, match=message):
+        family(*arguments)
