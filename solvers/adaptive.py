@@ -1,7 +1,10 @@
 """Adaptive Runge-Kutta methods of torchdiffeq behind the contract of a `Solver`.
 
 The time s of torchdiffeq runs from 0 to 1 and the derivative is scaled by the elapsed time, so
-that the samples of a batch may move through different times in one solve.
+that the samples of a batch may move through different times in one solve. What is integrated is
+the displacement from the initial state: torchdiffeq reads the end of a step off an interpolant
+whose coefficients cancel, which costs 30 roundings of whatever is integrated. Of the displacement
+they do not matter, and a displacement of zero stays exactly zero.
 """
 
 from __future__ import annotations
@@ -46,7 +49,8 @@ class TorchDiffEq(Solver):
     Parameters
     ----------
     method
-        One of "dopri5", "dopri8", "bosh3", "fehlberg2", "adaptive_heun".
+        One of "dopri5", "dopri8", "bosh3", "fehlberg2", "adaptive_heun". The estimate of
+        "fehlberg2" is a small one: its errors may be a hundred times the tolerance.
     rtol, atol
         Relative and absolute tolerance of the local error. A tolerance finer than the dtype can
         resolve counts as 16 and 1 machine epsilons, in float32 1.9e-6 and 1.2e-7.
@@ -108,8 +112,8 @@ class TorchDiffEq(Solver):
                 )
         if self.max_num_steps < 1:
             raise SolverError(
-                f"got max_num_steps={self.max_num_steps!r}, expected 1 or more; leave the default "
-                "unless a solve has to be cut short"
+                f"got max_num_steps={self.max_num_steps!r}, expected 1 or more; each step is "
+                "counted, also the rejected ones"
             )
         if not 0 <= self.min_step <= self.max_step <= 1 or self.max_step == 0:
             raise SolverError(
@@ -140,8 +144,8 @@ class TorchDiffEq(Solver):
     def advance(self, system: System, state: Tensor, elapsed: Tensor, substeps: int) -> Tensor:
         """Move `state` through the time `elapsed`; `substeps` is not used, see `Solver.advance`."""
         self.check(system)
-        options = {"min_step": self.min_step, "max_step": self.max_step}
-        return self._solve(system, state, elapsed, options, adjoint=self.adjoint)
+        free = {"min_step": self.min_step, "max_step": self.max_step}
+        return self._solve(system, state, elapsed, free, adjoint=self.adjoint)
 
     def _solve(
         self,
@@ -152,27 +156,38 @@ class TorchDiffEq(Solver):
         *,
         adjoint: bool,
     ) -> Tensor:
-        eps = torch.finfo(state.dtype).eps
-        motion = _Motion(self, system, elapsed)
+        motion = _Motion(self, system, state.detach(), elapsed)
+        rtol, atol = self._tolerances(state.dtype)
+        scale = atol + rtol * motion.origin.abs()
         ends = torch.tensor([0.0, 1.0], dtype=torch.float64, device=state.device)
-        settings: dict[str, Any] = {
-            "rtol": max(self.rtol, _RTOL_FLOOR_IN_EPS * eps),
-            "atol": max(self.atol, _ATOL_FLOOR_IN_EPS * eps),
-            "method": self.method,
-            # Steps end at s = 1 (and, backwards, at s = 0) instead of being interpolated there:
-            # the interpolants are of lower order than the steps.
-            "options": {"norm": _worst_sample, "step_t": ends, **options},
-        }
+        # Steps end at s = 1 (and, backwards, at s = 0) instead of being interpolated there: the
+        # interpolants are of lower order than the steps.
+        options = {"step_t": ends, **options}
+        forward = {"norm": _worst_sample, **options}
+        if "first_step" not in options:
+            forward["first_step"] = motion.first_step(scale, self.order)
+        displacement = state - motion.origin
+        settings = {"rtol": rtol, "atol": scale, "method": self.method, "options": forward}
         if adjoint:
+            # Without a norm of its own the adjoint takes the largest of the norm above, of state
+            # and of gradient, and of the root mean squares of the parameters' gradients.
             solution = torchdiffeq.odeint_adjoint(
-                motion, state, ends, adjoint_params=motion.parameters(), **settings
+                motion,
+                displacement,
+                ends,
+                adjoint_params=motion.parameters(),
+                adjoint_atol=atol,
+                adjoint_options=options,
+                **settings,
             )
         else:
-            solution = torchdiffeq.odeint(motion, state, ends, **settings)
+            solution = torchdiffeq.odeint(motion, displacement, ends, **settings)
         end: Tensor = solution[1]
-        # torchdiffeq evaluates its interpolant even at the end of a step, which rounds. The
-        # correction makes zero time the exact identity and leaves the gradient to `elapsed` alone.
-        return end + torch.where(elapsed == 0, state - end, 0.0).detach()
+        return motion.origin + end
+
+    def _tolerances(self, dtype: torch.dtype) -> tuple[float, float]:
+        eps = torch.finfo(dtype).eps
+        return max(self.rtol, _RTOL_FLOOR_IN_EPS * eps), max(self.atol, _ATOL_FLOOR_IN_EPS * eps)
 
 
 class _Motion:
@@ -183,69 +198,101 @@ class _Motion:
     has to be caught, and those of a user's own system pass through unchanged.
     """
 
-    def __init__(self, solver: TorchDiffEq, system: System, elapsed: Tensor) -> None:
+    def __init__(
+        self, solver: TorchDiffEq, system: System, origin: Tensor, elapsed: Tensor
+    ) -> None:
         self.solver = solver
         self.system = system
+        self.origin = origin
         self.elapsed = elapsed
         self.steps = 0
 
-    def __call__(self, s: Tensor, state: Tensor) -> Tensor:
-        return self.elapsed * self.system.derivative(state)
+    def __call__(self, s: Tensor, displacement: Tensor) -> Tensor:
+        return self.rate(displacement)
+
+    def rate(self, displacement: Tensor) -> Tensor:
+        """Return dx/ds = T f(origin + displacement), shape (batch, neuron)."""
+        return self.elapsed * self.system.derivative(self.origin + displacement)
 
     def parameters(self) -> tuple[Tensor, ...]:
         """Return the tensors the adjoint differentiates, each once or it would count twice."""
         tensors = (*self.system.parameters(), self.elapsed)
         return tuple({id(x): x for x in tensors if x.requires_grad}.values())
 
-    def callback_step(self, s: Tensor, state: Tensor, step: Tensor) -> None:
+    @torch.no_grad()
+    def first_step(self, scale: Tensor, order: int) -> Tensor:
+        """Return a first step whose local error should be a hundredth of the tolerance.
+
+        Hairer, Norsett, Wanner, "Solving Ordinary Differential Equations I", 1993, section II.4,
+        with the state as its own size: torchdiffeq, which runs the same algorithm, would see a
+        displacement of zero and start with tiny steps.
+        """
+        rest = torch.zeros_like(self.origin)
+        slope = self.rate(rest)
+        finite = slope.isfinite()
+        if not finite.all():
+            raise SolveError(self._not_finite("rate of change", finite, 0.0))
+        size, speed = _worst_sample(self.origin / scale), _worst_sample(slope / scale)
+        ordinary = min(size, speed) > 1e-5
+        trial = 0.01 * size / speed if ordinary else torch.full_like(size, 1e-6)
+        bend = _worst_sample((self.rate(rest + trial * slope) - slope) / scale) / trial
+        fastest = torch.maximum(speed, bend).clamp(min=1e-15)
+        step = torch.minimum(100 * trial, (0.01 / fastest) ** (1 / order))
+        # The lower bound is for a trial that left the domain of f: `fastest` is infinite then.
+        return torch.maximum(step, 1e-3 * trial).clamp(max=1.0)
+
+    def callback_step(self, s: Tensor, displacement: Tensor, step: Tensor) -> None:
         """Check a forward step from `s` of length `step` before it is taken."""
         self._watch(s, step, start=0.0)
-        if not state.isfinite().all():
-            sample, neuron = (~state.isfinite()).nonzero()[0].tolist()
-            raise SolveError(
-                f"{self._failed_at(s)}: got a non-finite potential, sample {sample}, neuron "
-                f"{neuron}; {_REMEDY}"
-            )
+        finite = displacement.isfinite()
+        if not finite.all():
+            raise SolveError(self._not_finite("potential", finite, s.item()))
 
     def callback_step_adjoint(self, s: Tensor, states: tuple[Tensor, ...], step: Tensor) -> None:
         """Check a step of the backward pass, which runs from s = 1 to s = 0."""
         self._watch(s, step, start=1.0)
         if not all(x.isfinite().all() for x in states):
-            raise SolveError(
-                f"{self._failed_at(s)}: got a non-finite gradient in the adjoint pass; {_REMEDY}"
-            )
+            raise SolveError(self._failure(s.item(), "a non-finite gradient in the adjoint pass"))
 
     def _watch(self, s: Tensor, step: Tensor, start: float) -> None:
         # A graph may be walked backwards more than once: each pass starts counting anew.
         self.steps = 1 if s == start else self.steps + 1
         backward = " in the adjoint pass" if start else ""
         if self.steps > self.solver.max_num_steps:
-            raise SolveError(
-                f"{self._failed_at(s)}: got more than max_num_steps={self.solver.max_num_steps} "
-                f"steps{backward}, the next of length {step.item():.3g}; {_REMEDY}"
+            got = (
+                f"more than max_num_steps={self.solver.max_num_steps} steps{backward}, the next "
+                f"of length {step.item():.3g}"
             )
-        if not s + step > s if start == 0.0 else not -s + step > -s:
-            raise SolveError(
-                f"{self._failed_at(s)}: got a step length of {step.item():.3g}{backward}, too "
-                f"short to move the time: no step keeps the error within rtol={self.solver.rtol:g} "
-                f"and atol={self.solver.atol:g}; {_REMEDY}"
+            raise SolveError(self._failure(s.item(), got))
+        # As torchdiffeq adds them; the adjoint runs in -s.
+        before = s if start == 0.0 else -s
+        if not before + step > before:
+            got = (
+                f"a step length of {step.item():.3g}{backward}, too short to move the time: no "
+                f"step keeps the error within rtol={self.solver.rtol:g} and "
+                f"atol={self.solver.atol:g}"
             )
+            raise SolveError(self._failure(s.item(), got))
 
-    def _failed_at(self, s: Tensor) -> str:
+    def _not_finite(self, what: str, finite: Tensor, s: float) -> str:
+        sample, neuron = (~finite).nonzero()[0].tolist()
+        return self._failure(s, f"a non-finite {what}, sample {sample}, neuron {neuron}")
+
+    def _failure(self, s: float, got: str) -> str:
         longest = self.elapsed.detach().abs().max().item()
         return (
-            f"solver {self.solver.name!r} failed at time {s.item() * longest:.6g} of {longest:.6g} "
-            f"(fraction {s.item():.4g} of the elapsed time)"
+            f"solver {self.solver.name!r} failed at time {s * longest:.6g} of {longest:.6g} "
+            f"(fraction {s:.4g} of the elapsed time): got {got}; expected a system whose states "
+            "and rates stay moderate; for a stiff one choose 'semi_implicit' or 'rosenbrock', or "
+            "else raise the tolerances or max_num_steps"
         )
-
-
-_REMEDY = (
-    "expected a system whose states and rates stay moderate; for a stiff one choose "
-    "'semi_implicit' or 'rosenbrock', or else raise the tolerances or max_num_steps"
-)
 
 
 @torch.no_grad()  # type: ignore[untyped-decorator, unused-ignore]
 def _worst_sample(values: Tensor) -> Tensor:
-    """Return the largest root mean square over neurons of any sample; never differentiated."""
-    return values.square().mean(dim=-1).amax().sqrt()
+    """Return the largest root mean square over neurons of any sample; never differentiated.
+
+    A nan counts as infinitely large: the step is rejected and shortened, where torchdiffeq would
+    make its length nan, too, and give up.
+    """
+    return values.square().mean(dim=-1).sqrt().nan_to_num(nan=torch.inf, posinf=torch.inf).amax()

@@ -73,8 +73,8 @@ class Exponential(Solver):
     .. math:: x^+ = x + \frac{h}{C}(A - G x)\,\varphi_1\!\left(-\frac{G h}{C}\right)
               = r + (x - r)\,e^{-G h / C}, \qquad r = A / G
 
-    First order, unconditionally stable, with a smaller error than the semi-implicit step. The
-    left form needs no division by G, so a neuron without any conductance integrates its drive.
+    First order, unconditionally stable, usually closer than the semi-implicit step. The left
+    form needs no division by G, so a neuron without any conductance integrates its drive.
 
     References
     ----------

@@ -51,7 +51,7 @@ class RosenbrockTableau:
     References
     ----------
     Hairer, Wanner, "Solving Ordinary Differential Equations II", second edition 1996, section
-    IV.7: definition (7.4), order conditions in table 7.1; stiff accuracy in section IV.15.
+    IV.7 for the form and the order conditions, section IV.15 for stiff accuracy.
 
     Examples
     --------
@@ -150,8 +150,8 @@ class RosenbrockTableau:
         """Return, for each stage, the rows a_ij and c_ij of the form without products J k.
 
         With u = Gamma k the method reads (I - gamma h J) u_i = gamma (h f(x + sum a_ij u_j) +
-        sum c_ij u_j), where a = alpha Gamma^-1 and c = diag(1/gamma) - Gamma^-1: Hairer and
-        Wanner 1996, equation (7.25), multiplied by gamma h so that h = 0 divides nothing.
+        sum c_ij u_j), where a = alpha Gamma^-1 and c = diag(1/gamma) - Gamma^-1: the form of Hairer
+        and Wanner 1996, section IV.7, multiplied by gamma h so that h = 0 divides nothing.
         """
         inverse = _inverse_of_triangle(self._gamma_square)
         rows = []

@@ -1,0 +1,86 @@
+"""Files that are whole or not there: written beside their place, then put into it in one step."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from elegans.errors import RunError
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write `content` to `path`; an old file stays as it was until the new one is complete."""
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        with beside.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write `value` as indented JSON, whole or not at all; NaN and infinity are refused."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    write_bytes(path, f"{text}\n".encode())
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write named tensors as a safetensors file, whole or not at all."""
+    # Views would be written with the whole storage they look at, or refused where they share it.
+    own = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
+    write_bytes(path, safetensors.torch.save(own))
+
+
+def read_json(path: Path, remedy: str) -> dict[str, Any]:
+    """Return the object in the JSON file `path`.
+
+    Raises
+    ------
+    RunError
+        The file is missing or damaged; the message ends with `remedy`.
+    """
+    content = read_bytes(path, remedy)
+    try:
+        value = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise RunError(
+            f"{path}: got text that does not parse ({error}), expected JSON, so the file is "
+            f"damaged or cut off; {remedy}"
+        ) from error
+    if not isinstance(value, dict):
+        raise RunError(
+            f"{path}: got JSON of type {type(value).__name__}, expected an object; {remedy}"
+        )
+    return value
+
+
+def read_tensors(path: Path, remedy: str) -> dict[str, Tensor]:
+    """Return the named tensors of the safetensors file `path`; raises as `read_json` does."""
+    content = read_bytes(path, remedy)
+    try:
+        return safetensors.torch.load(content)
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise RunError(
+            f"{path}: got {len(content):,} bytes that are no safetensors file ({error}), so the "
+            f"file is damaged or cut off; {remedy}"
+        ) from error
+
+
+def read_bytes(path: Path, remedy: str) -> bytes:
+    """Return the content of `path`; raises `RunError`, ending with `remedy`, if it is missing."""
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+        raise RunError(f"{path}: got no such file, expected one; {remedy}") from error

@@ -1,0 +1,195 @@
+"""A trained circuit in one folder: its settings, its wiring and its weights, without pickle.
+
+`config.json` says how the layer was made, `wiring.json` which neurons there are and who is
+connected to whom, `model.safetensors` holds the parameters and the slots of the synapses.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import elegans
+from elegans.errors import ElegansError, RunError
+from elegans.files import read_bytes, read_json, read_tensors, write_bytes, write_json, write_tensors
+from elegans.ltc import LTC
+from elegans.placement import Device
+from elegans.solvers import Solver, get_solver
+from elegans.wiring import Wiring
+
+FORMAT = "elegans.model"
+VERSION = 1
+CONFIG, WIRING, WEIGHTS = "config.json", "wiring.json", "model.safetensors"
+_REMEDY = "pass a folder that elegans.save or a training has written"
+
+
+def save(model: LTC, folder: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+    """Save a layer into a folder of three files that `load` reads.
+
+    Parameters
+    ----------
+    model
+        The layer, rewired or not.
+    folder
+        Made if it does not exist; other files in it are left alone.
+    overwrite
+        Whether a model that was saved there may be replaced.
+
+    Raises
+    ------
+    RunError
+        A model is there already, or the layer's solver is not among those chosen by name.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from elegans.wiring import AutoNCP
+    >>> model = LTC(8, AutoNCP(units=19, output_size=4))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save(model, f"{folder}/circuit")
+    ...     again = load(f"{folder}/circuit")
+    >>> all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters()))
+    True
+    """
+    folder = Path(folder)
+    settings = layer_settings(model)
+    found = [name for name in (CONFIG, WIRING, WEIGHTS) if (folder / name).exists()]
+    if found and not overwrite:
+        raise RunError(
+            f"{folder}: got a folder that holds {found[0]} already, expected a new one; choose "
+            "another folder or pass overwrite=True"
+        )
+    if found and read_json(folder / CONFIG, _REMEDY).get("format") != FORMAT:
+        raise RunError(
+            f"{folder}: got a folder whose {CONFIG} is not that of a saved model, expected one to "
+            "overwrite; choose another folder"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    config = {
+        "format": FORMAT,
+        "version": VERSION,
+        "elegans": elegans.__version__,
+        "model": settings,
+    }
+    write_json(folder / CONFIG, config)
+    write_circuit(model, folder)
+
+
+def load(folder: str | os.PathLike[str], *, device: Device = None) -> LTC:
+    """Return the layer that `save`, or a training into a run folder, has written.
+
+    Parameters
+    ----------
+    folder
+        A folder with `config.json`, `wiring.json` and `model.safetensors`.
+    device
+        Where the parameters shall live; the CPU by default.
+
+    Raises
+    ------
+    RunError
+        A file is missing, damaged, of a newer format, or does not fit the others.
+    """
+    folder = Path(folder)
+    config = read_json(folder / CONFIG, _REMEDY)
+    if config.get("version") != VERSION or not isinstance(config.get("model"), dict):
+        raise RunError(
+            f"{folder / CONFIG}: got version {config.get('version')!r} of the format, expected "
+            f"version {VERSION} with the settings of a model; a newer elegans may read it"
+        )
+    try:
+        wiring = Wiring.from_json(read_bytes(folder / WIRING, _REMEDY).decode())
+    except (ElegansError, UnicodeDecodeError) as error:
+        raise RunError(f"{folder / WIRING}: {error}; {_REMEDY}") from error
+    model = build_layer(config["model"], wiring, folder / CONFIG)
+    restore(model, read_tensors(folder / WEIGHTS, _REMEDY), folder / WEIGHTS)
+    return model.to(device)
+
+
+def write_circuit(model: LTC, folder: Path) -> None:
+    """Write weights and wiring; the weights first, because they know the slots by themselves."""
+    write_tensors(folder / WEIGHTS, model.state_dict())
+    write_bytes(folder / WIRING, model.wiring.to_json().encode())
+
+
+def layer_settings(model: LTC) -> dict[str, Any]:
+    """Return the arguments from which `build_layer` makes a layer like `model`, as plain values.
+
+    Raises
+    ------
+    RunError
+        The solver has settings of its own, which a name does not say.
+    """
+    cell = model.cell
+    return {
+        "layer": "LTC",
+        "input_size": model.input_size,
+        "return_sequences": model.return_sequences,
+        "batch_first": model.batch_first,
+        "mixed_memory": model.memory is not None,
+        "input_mapping": cell.input_mapping.kind,
+        "output_mapping": cell.output_mapping.kind,
+        "ode_unfolds": cell.ode_unfolds,
+        "epsilon": cell.epsilon,
+        "implicit_param_constraints": cell.implicit_param_constraints,
+        "solver": _solver_name(cell.solver),
+        "fixed_polarity": cell.recurrent.fixed_polarity,
+        "dtype": str(next(model.parameters()).dtype).removeprefix("torch."),
+    }
+
+
+def build_layer(settings: dict[str, Any], wiring: Wiring, source: Path) -> LTC:
+    """Return a layer with the settings that `layer_settings` returned and fresh parameters.
+
+    `source` is the file that an error names.
+    """
+    arguments = dict(settings)
+    kind, input_size = arguments.pop("layer", None), arguments.pop("input_size", None)
+    dtype = getattr(torch, str(arguments.pop("dtype", None)), None)
+    if kind != "LTC" or not isinstance(dtype, torch.dtype) or input_size is None:
+        raise RunError(
+            f"{source}: got a model of layer {kind!r} with {input_size!r} inputs in "
+            f"{settings.get('dtype')!r}, expected layer 'LTC', a number and a type such as "
+            f"'float32'; {_REMEDY}"
+        )
+    try:
+        # Initial values are overwritten: a generator of its own spares the user's random state.
+        return LTC(input_size, wiring, dtype=dtype, generator=torch.Generator(), **arguments)
+    except (ElegansError, TypeError) as error:
+        raise RunError(
+            f"{source}: the settings of the model do not make a layer ({error}); {_REMEDY}"
+        ) from error
+
+
+def restore(model: LTC, state: dict[str, torch.Tensor], source: Path) -> None:
+    """Load saved tensors into `model` and check that they are a circuit.
+
+    Raises
+    ------
+    RunError
+        Names or shapes differ from the layer's, or a synapse leads outside the circuit.
+    """
+    try:
+        model.load_state_dict(state)
+        _ = model.wiring  # its constructor checks the ends and polarities of all synapses
+    except (ElegansError, RuntimeError) as error:
+        raise RunError(
+            f"{source}: the weights do not fit the wiring and settings beside them ({error}); "
+            f"{_REMEDY}"
+        ) from error
+
+
+def _solver_name(solver: Solver) -> str:
+    try:
+        named = get_solver(solver.name)
+    except ElegansError:
+        named = None
+    if type(named) is not type(solver) or vars(named) != vars(solver):
+        raise RunError(
+            f"got a layer with the solver {solver!r}, expected one that its name alone describes, "
+            "see elegans.solvers.solver_names(); save model.state_dict() with safetensors instead"
+        )
+    return solver.name
