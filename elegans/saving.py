@@ -14,7 +14,14 @@ import torch
 
 import elegans
 from elegans.errors import ElegansError, RunError
-from elegans.files import read_bytes, read_json, read_tensors, write_bytes, write_json, write_tensors
+from elegans.files import (
+    read_bytes,
+    read_json,
+    read_tensors,
+    write_bytes,
+    write_json,
+    write_tensors,
+)
 from elegans.ltc import LTC
 from elegans.placement import Device
 from elegans.solvers import Solver, get_solver

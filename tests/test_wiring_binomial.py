@@ -97,25 +97,26 @@ def test_self_synapses_of_command_neurons_are_as_likely_as_others():
     assert abs(loops - mean) < 4 * math.sqrt(mean * 0.8)
 
 
-@pytest.mark.parametrize("p3", [0.0, 1.0])
-def test_forgotten_targets_get_at_most_the_mean_in_degree_of_the_others(p3):
+def test_forgotten_targets_get_one_synapse_up_to_the_mean_in_degree_of_the_others():
     forgotten = 0
-    for seed in range(60):
-        # The draws before the repair of the first layer are the same for both values of p3.
-        recipe = BinomialNCP(30, 4, 1, p1=0.06, p3=p3, seed=seed)
-        plain = BinomialNCP(30, 4, 1, p1=0.06, p3=1.0 - p3, seed=seed)
-        into = degrees(recipe.build(25), "sensory", "inter")[1]
-        other = degrees(plain.build(25), "sensory", "inter")[1]
-        repaired = into != other
-        forgotten += repaired.sum()
-        full, least = (into, other) if p3 == 1.0 else (other, into)
+    for seed in range(40):
+        # What is drawn before the repair of the first layer does not depend on p3.
+        least, most, some = (
+            degrees(BinomialNCP(30, 4, 1, p1=0.12, p3=p3, seed=seed).build(25), "sensory", "inter")[
+                1
+            ]
+            for p3 in (0.0, 1.0, 0.5)
+        )
+        repaired = least != most
+        mean = most[~repaired].sum() // (~repaired).sum()
+        assert mean >= 2
         assert (least[repaired] == 1).all()
-        # In-degrees that were drawn average between the mean and the mean plus one.
-        assert len(set(full[repaired].tolist())) <= 1
-        if repaired.any():
-            reached = into[~repaired]
-            assert reached.sum() // len(reached) <= full[repaired][0] <= reached.max()
-    assert forgotten >= 0 if p3 == 0.0 else forgotten == forgotten
+        assert (most[repaired] == mean).all()
+        assert (some[repaired] >= 1).all()
+        assert (some[repaired] <= mean).all()
+        assert (some[~repaired] == most[~repaired]).all()
+        forgotten += repaired.sum()
+    assert forgotten > 20
 
 
 def test_probability_zero_leaves_one_synapse_for_each_target():

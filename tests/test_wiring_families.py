@@ -34,33 +34,59 @@ class Family:
 NCP_SIZES = {"motor": 3, "command": 8, "inter": 12}
 FAMILIES = [
     Family(
-        NCP(12, 8, 3, sensory_fanout=4, inter_fanout=3, recurrent_command_synapses=6,
-            motor_fanin=4),
-        "seed", NCP_SIZES, "1646411531d2a503",
+        NCP(
+            12, 8, 3, sensory_fanout=4, inter_fanout=3, recurrent_command_synapses=6, motor_fanin=4
+        ),
+        "seed",
+        NCP_SIZES,
+        "1646411531d2a503",
     ),
     Family(AutoNCP(23, 3), "seed", {"motor": 3, "command": 8, "inter": 12}, "506edcd91d49a572"),
-    Family(AutoNCP(6, 1, sparsity_level=1.0), "seed", {"motor": 1, "command": 2, "inter": 3}, "cd7dd6efaae15d21"),
+    Family(
+        AutoNCP(6, 1, sparsity_level=1.0),
+        "seed",
+        {"motor": 1, "command": 2, "inter": 3},
+        "cd7dd6efaae15d21",
+    ),
     Family(BinomialNCP(12, 8, 3), "seed", NCP_SIZES, "00bbbb38c207281f"),
     Family(BinomialNCP(12, 8, 3, p1=0.02, p4=0.0), "seed", NCP_SIZES, "e6912a6d59eef385"),
-    Family(FullyConnected(9, 2), "erev_init_seed", {"motor": 2, "inter": 7}, "3bf749e75ae8d5ca", (81, 63)),
     Family(
-        FullyConnected(5, self_connections=False), "erev_init_seed", {"motor": 5}, "7ef301f3056ad70a", (20, 35)
+        FullyConnected(9, 2),
+        "erev_init_seed",
+        {"motor": 2, "inter": 7},
+        "3bf749e75ae8d5ca",
+        (81, 63),
     ),
     Family(
-        Random(20, 4, sparsity_level=0.9), "random_seed", {"motor": 4, "inter": 16}, "262529a8fe7beecd",
-        (40, 14), reaches_all=False,
+        FullyConnected(5, self_connections=False),
+        "erev_init_seed",
+        {"motor": 5},
+        "7ef301f3056ad70a",
+        (20, 35),
+    ),
+    Family(
+        Random(20, 4, sparsity_level=0.9),
+        "random_seed",
+        {"motor": 4, "inter": 16},
+        "262529a8fe7beecd",
+        (40, 14),
+        reaches_all=False,
     ),
     Family(
         Layered(
             layers={"first": 10, "second": 6, "motor": 2},
             density={
-                ("sensory", "first"): 0.5, ("first", "second"): 0.25, ("second", "second"): 0.5,
+                ("sensory", "first"): 0.5,
+                ("first", "second"): 0.25,
+                ("second", "second"): 0.5,
                 ("second", "motor"): 0.75,
             },
         ),
-        "seed", {"motor": 2, "second": 6, "first": 10}, "91b9c77b88799865",
+        "seed",
+        {"motor": 2, "second": 6, "first": 10},
+        "91b9c77b88799865",
     ),
-]  # fmt: skip
+]
 
 
 @pytest.fixture(params=FAMILIES, ids=lambda f: repr(f.recipe)[:40])
@@ -125,7 +151,9 @@ def test_counts_and_no_parallel_synapses(family):
 
 def test_every_neuron_is_reached(family):
     lonely = {
-        seed: np.flatnonzero(replace(family.recipe, **{family.seed: seed}).build(7).in_degree() == 0)
+        seed: np.flatnonzero(
+            replace(family.recipe, **{family.seed: seed}).build(7).in_degree() == 0
+        )
         for seed in range(10)
     }
     assert family.reaches_all == all(len(neurons) == 0 for neurons in lonely.values()), lonely

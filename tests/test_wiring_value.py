@@ -177,9 +177,9 @@ def test_adjacency_is_indexed_by_source_then_target(wiring):
         ({"sensory": Synapses([2], [0], [1])}, "sensory synapse 2 -> 0 has source 2, .* 0 to 1"),
         ({"names": ["a"]}, "names must hold 5 names, one a neuron, got 1"),
         ({"names": list("abcda")}, "must be unique, got 'a' more than once"),
-        ({"names": list("abcd") + [""]}, "not empty"),
-        ({"names": list("abcd") + ["\ud800"]}, "control characters"),
-        ({"names": list("abcd") + ["sensory_1"]}, "unique, got 'sensory_1'"),
+        ({"names": [*"abcd", ""]}, "not empty"),
+        ({"names": [*"abcd", "\ud800"]}, "control characters"),
+        ({"names": [*"abcd", "sensory_1"]}, "unique, got 'sensory_1'"),
         ({"sensory_names": ["x"]}, "sensory_names must hold 2 names"),
     ],
 )

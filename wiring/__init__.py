@@ -9,6 +9,7 @@ if __name__ != "elegans.wiring":
         "install the project (pip install -e .) and import elegans.wiring"
     )
 
+from elegans.wiring.drawing import draw
 from elegans.wiring.layered import Layered
 from elegans.wiring.ncp import NCP, AutoNCP, BinomialNCP
 from elegans.wiring.recipe import Recipe
@@ -27,4 +28,5 @@ __all__ = [
     "Recipe",
     "Synapses",
     "Wiring",
+    "draw",
 ]

@@ -120,6 +120,19 @@ class Synapses:
         return matrix
 
 
+def check_ends(kind: str, synapses: Synapses, sources: int, targets: int) -> None:
+    """Raise `WiringError` if a synapse begins or ends outside the circuit."""
+    for end, count in (("source", sources), ("target", targets)):
+        index = getattr(synapses, end)
+        outside = (index < 0) | (index >= count)
+        if outside.any():
+            k = int(np.argmax(outside))
+            raise WiringError(
+                f"{kind} synapse {synapses.source[k]} -> {synapses.target[k]} has {end} "
+                f"{index[k]}, expected an index from 0 to {count - 1}"
+            )
+
+
 def _integers(name: str, values: ArrayLike) -> NDArray[np.int64]:
     try:
         array = np.asarray(values)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,14 +10,15 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from elegans.errors import WiringError
 from elegans.wiring.editing import edited
 from elegans.wiring.names import check_name, check_names, check_unique, default_names
-from elegans.wiring.synapses import Synapses
+from elegans.wiring.synapses import Synapses, check_ends
 
 if TYPE_CHECKING:
+    import networkx as nx
     from matplotlib.axes import Axes
 
 SENSORY = "sensory"
@@ -102,8 +104,8 @@ class Wiring:
             _names=check_names("names", names, sizes),
             _sensory_names=check_names("sensory_names", sensory_names, inputs),
         )
-        self._check_synapses("recurrent", recurrent, self.units)
-        self._check_synapses("sensory", sensory, self.input_size)
+        check_ends("recurrent", recurrent, self.units, self.units)
+        check_ends("sensory", sensory, self.input_size, self.units)
         if self._names is not None or self._sensory_names is not None:
             check_unique(self.names + self.sensory_names)
 
@@ -287,6 +289,71 @@ class Wiring:
             sensory_names=self._sensory_names,
         )
 
+    # --- exchange ------------------------------------------------------------------------
+
+    def to_networkx(
+        self, *, weights: ArrayLike | None = None, sensory_weights: ArrayLike | None = None
+    ) -> nx.DiGraph:
+        """Return the graph: a `DiGraph`, or a `MultiDiGraph` if there are parallel synapses.
+
+        Nodes are the neurons' names with attributes ``layer``, ``index`` and ``name``; edges
+        have the attribute ``polarity``. Where `weights`, shape (synapse,), or `sensory_weights`
+        are given in the order of `recurrent` and `sensory`, they become the attribute ``weight``.
+
+        Examples
+        --------
+        >>> from elegans.wiring import AutoNCP
+        >>> graph = AutoNCP(units=19, output_size=4).build(input_size=8).to_networkx()
+        >>> graph.nodes["command_2"]
+        {'layer': 'command', 'index': 6, 'name': 'command_2'}
+        >>> Wiring.from_networkx(graph)
+        Wiring(8 sensory, 9 inter, 6 command, 4 motor; 45 synapses, 35 sensory synapses)
+        """
+        from elegans.wiring.exchange_networkx import to_networkx  # it builds on this module
+
+        return to_networkx(self, weights=weights, sensory_weights=sensory_weights)
+
+    @classmethod
+    def from_networkx(cls, graph: nx.DiGraph) -> Wiring:
+        """Return the wiring of a directed graph with the attributes that `to_networkx` writes.
+
+        Of these ``layer`` and ``polarity`` are needed. Without ``name`` a neuron is called as its
+        node. Without any ``index`` the nodes are numbered as they come, layer by layer, motor
+        neurons first. Other attributes are ignored. Anything else raises `WiringError`.
+        """
+        from elegans.wiring.exchange_networkx import from_networkx
+
+        return from_networkx(graph)
+
+    def to_json(self) -> str:
+        """Return the wiring as JSON text; see `elegans.wiring.exchange_json` for the fields."""
+        from elegans.wiring.exchange_json import to_json
+
+        return to_json(self)
+
+    @classmethod
+    def from_json(cls, text: str) -> Wiring:
+        """Return the wiring that `to_json` wrote; raise `WiringError` if it is damaged."""
+        from elegans.wiring.exchange_json import from_json
+
+        return from_json(text)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the wiring to a file whose suffix, .json, .csv or .graphml, chooses the format.
+
+        An old file at `path` is replaced only when the new one is complete.
+        """
+        from elegans.wiring.exchange import save
+
+        save(self, path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Wiring:
+        """Return the wiring that `save` wrote; raise `WiringError` if the file is damaged."""
+        from elegans.wiring.exchange import load
+
+        return load(path)
+
     # --- pictures ------------------------------------------------------------------------
 
     def draw(self, **options: Any) -> Axes:
@@ -332,17 +399,6 @@ class Wiring:
             f"Wiring({neurons}; {self.synapse_count} synapses, "
             f"{self.sensory_synapse_count} sensory synapses)"
         )
-
-    def _check_synapses(self, kind: str, synapses: Synapses, sources: int) -> None:
-        for end, count in (("source", sources), ("target", self.units)):
-            index = getattr(synapses, end)
-            outside = (index < 0) | (index >= count)
-            if outside.any():
-                k = int(np.argmax(outside))
-                raise WiringError(
-                    f"{kind} synapse {synapses.source[k]} -> {synapses.target[k]} has {end} "
-                    f"{index[k]}, expected an index from 0 to {count - 1}"
-                )
 
 
 def check_size(name: str, size: int) -> int:

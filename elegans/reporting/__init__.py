@@ -1,1 +1,1 @@
-"""reporting"""
+"""reporting."""

@@ -1,0 +1,133 @@
+"""What each command takes: one definition for the shell, for code and for the saved settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import OmitArgPrefixes, Positional, arg
+
+from elegans.training.config import TrainingConfig
+
+
+@dataclass(frozen=True)
+class Demo:
+    """Train a circuit that rewires itself to balance a pole, then drive the simulator.
+
+    A small neural circuit policy learns CartPole-v1 from an optimal controller. The controller
+    sees positions and velocities, the circuit positions only. Takes a minute or two.
+
+    Parameters
+    ----------
+    out
+        Folder for the run and its pictures.
+    seed
+        Draws episodes, wiring, initial weights, batches and rewiring.
+    steps
+        Optimiser steps.
+    units
+        Neurons.
+    episodes
+        Episodes of the expert to learn from.
+    drives
+        Fresh episodes to drive afterwards.
+    resume
+        Continue a run that was stopped.
+    quiet
+        No progress bar.
+    """
+
+    out: Path = Path("runs/demo")
+    seed: int = 0
+    steps: int = 900
+    units: int = 20
+    episodes: int = 40
+    drives: int = 20
+    resume: bool = False
+    quiet: bool = False
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a circuit on the columns of a CSV or npz file.
+
+    Sequences are split into training, validation and test parts; columns are scaled by the
+    training part. Ctrl-C saves everything; the same command with --resume continues.
+
+    Parameters
+    ----------
+    data
+        A .csv or .npz file.
+    inputs
+        Columns that the circuit is shown.
+    targets
+        Columns that it shall answer.
+    time
+        Column of times; without it every step lasts equally long.
+    sequence
+        Column that tells sequences apart; without it the file is one.
+    output
+        Folder for the run.
+    units
+        Neurons of the circuit (an AutoNCP).
+    sparsity
+        Share of absent synapses, from 0.1 to 0.9.
+    unfolds
+        Solver steps in each step of the data.
+    mixed_memory
+        Add a memory cell, for long-term dependencies.
+    training
+        How to train.
+    resume
+        Continue a run that was stopped.
+    quiet
+        No progress bar.
+    """
+
+    data: Positional[Path]
+    inputs: tuple[str, ...]
+    targets: tuple[str, ...]
+    time: str | None = None
+    sequence: str | None = None
+    output: Annotated[Path, arg(aliases=["--out"])] = Path("runs/train")
+    units: int = 32
+    sparsity: float = 0.5
+    unfolds: int = 6
+    mixed_memory: bool = False
+    training: OmitArgPrefixes[TrainingConfig] = field(default_factory=TrainingConfig)
+    resume: bool = False
+    quiet: bool = False
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Measure a trained circuit on a file with the columns that it was trained on.
+
+    Parameters
+    ----------
+    run
+        Folder of a run of `elegans train`.
+    data
+        A .csv or .npz file; all its sequences are used.
+    """
+
+    run: Positional[Path]
+    data: Positional[Path]
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Draw a circuit: what a run has made of its wiring, or a wiring in a file.
+
+    Parameters
+    ----------
+    run
+        Folder of a run or of a saved model, or a wiring in a .json, .csv or .graphml file.
+    out
+        The picture, its format chosen by the suffix; by default wiring.png in the folder, or
+        beside the file under its name.
+    """
+
+    run: Positional[Path]
+    out: Path | None = None

@@ -1,0 +1,53 @@
+"""The entry point: choose a command, run it, and turn errors of the user into one line."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Annotated
+
+import tyro
+
+import elegans
+from elegans.cli.commands import Demo, Draw, Evaluate, Train
+from elegans.errors import ElegansError
+
+_Command = (
+    Annotated[Demo, tyro.conf.subcommand("demo")]
+    | Annotated[Train, tyro.conf.subcommand("train")]
+    | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+    | Annotated[Draw, tyro.conf.subcommand("draw")]
+)
+_DESCRIPTION = "Liquid neural circuits that rewire themselves while they learn."
+
+INTERRUPTED = 130
+WRONG = 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command and return the exit code: 0, 2 for a user's error, 130 after Ctrl-C.
+
+    Parameters
+    ----------
+    argv
+        Arguments without the program's name; those of the process by default.
+    """
+    argv = sys.argv[1:] if argv is None else list(argv)
+    if argv == ["--version"]:
+        print(f"elegans {elegans.__version__}")
+        return 0
+    try:
+        command = tyro.cli(_Command, prog="elegans", description=_DESCRIPTION, args=argv)  # type: ignore[arg-type, call-overload]
+        import_module(f"elegans.cli.{type(command).__name__.lower()}").run(command)
+    except ElegansError as error:
+        print(f"elegans: error: {_one_line(error)}", file=sys.stderr)
+        return WRONG
+    except KeyboardInterrupt as stop:
+        print(f"elegans: {_one_line(stop) or 'stopped'}", file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())

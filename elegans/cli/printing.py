@@ -1,0 +1,30 @@
+"""What commands print: small tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from elegans.ltc import LTC
+
+
+def print_table(rows: Mapping[str, str]) -> None:
+    """Print names and values in two columns."""
+    width = max(map(len, rows))
+    for name, value in rows.items():
+        print(f"  {name:<{width}}  {value}")
+
+
+def circuit_rows(model: LTC) -> dict[str, str]:
+    """Return the size of a circuit as rows of a table."""
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    return {
+        "neurons": f"{model.state_size}",
+        "synapses": f"{model.synapse_count} and {model.sensory_synapse_count} from the inputs",
+        "parameters": f"{parameters:,}",
+    }
+
+
+def print_files(folder: Path, names: Iterable[str]) -> None:
+    """Say where the results lie."""
+    print(f"\n{folder}: {', '.join(names)}")

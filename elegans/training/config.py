@@ -1,0 +1,148 @@
+"""The settings of a training, as frozen values that code, shell and run folder share."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal
+
+from elegans.errors import InputError
+
+FINAL_RATE = 0.02
+"""The learning rate at the last step, as a share of the first."""
+
+
+@dataclass(frozen=True)
+class RewireConfig:
+    """When weak synapses are cut and grow elsewhere; see `elegans.PruneRewire`.
+
+    Parameters
+    ----------
+    enabled
+        Whether the circuit rewires itself at all.
+    threshold
+        What weak means: ``"absolute"`` below the conductance `value`, ``"relative"`` below that
+        share of the median conductance, ``"cosine"`` the weakest share of all synapses, falling
+        from `value` to 0 when rewiring ends.
+    value
+        The number that the threshold needs.
+    every
+        Steps from one round of rewiring to the next.
+    until
+        Share of the training, above 0 and at most 1, after which the wiring stays; the rest
+        trains the last synapses that grew.
+    growth
+        ``"random"``, or ``"gradient"``: where the loss would fall fastest.
+    """
+
+    enabled: bool = True
+    threshold: Literal["absolute", "relative", "cosine"] = "relative"
+    value: float = 0.2
+    every: int = 50
+    until: float = 0.6
+    growth: Literal["random", "gradient"] = "random"
+
+    def __post_init__(self) -> None:
+        _check_at_least("rewire.every", self.every, 1)
+        if not 0 < self.until <= 1:
+            raise InputError(
+                f"got rewire.until = {self.until}, expected a share of the training above 0 and at "
+                "most 1; use 1 to rewire to the end"
+            )
+        if not (self.value >= 0 and math.isfinite(self.value)):
+            raise InputError(
+                f"got rewire.value = {self.value}, expected a finite number of at least 0; use 0.2"
+            )
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How a circuit is trained on windows of sequences.
+
+    Parameters
+    ----------
+    steps
+        Optimiser steps (Adam).
+    batch_size
+        Windows in a batch.
+    learning_rate
+        Learning rate of the first half; then it falls along a half cosine to 2 % of it.
+    clip_norm
+        Largest norm of the gradient of all parameters together.
+    window
+        Steps of a window; the state begins at zero in each.
+    stride
+        Steps from one training window to the next; a quarter of `window` when not given.
+    evaluate_every
+        Steps from one look at the validation windows to the next.
+    checkpoint_every
+        Steps from one checkpoint to the next.
+    seed
+        Draws initial values, the order of the windows, and the synapses that grow.
+    rewire
+        Prune-and-rewire.
+
+    Raises
+    ------
+    InputError
+        A number is out of range.
+    """
+
+    steps: int = 1000
+    batch_size: int = 32
+    learning_rate: float = 0.02
+    clip_norm: float = 1.0
+    window: int = 32
+    stride: int | None = None
+    evaluate_every: int = 50
+    checkpoint_every: int = 250
+    seed: int = 0
+    rewire: RewireConfig = field(default_factory=RewireConfig)
+
+    def __post_init__(self) -> None:
+        for name, least in (
+            ("steps", 1),
+            ("batch_size", 1),
+            ("window", 1),
+            ("evaluate_every", 1),
+            ("checkpoint_every", 1),
+            ("seed", 0),
+        ):
+            _check_at_least(name, getattr(self, name), least)
+        if self.stride is not None:
+            _check_at_least("stride", self.stride, 1)
+        for name in ("learning_rate", "clip_norm"):
+            value = getattr(self, name)
+            if not (value > 0 and math.isfinite(value)):
+                raise InputError(
+                    f"got {name} = {value}, expected a finite number above 0; the default is "
+                    f"{getattr(TrainingConfig, name)}"
+                )
+
+    @property
+    def training_stride(self) -> int:
+        """Steps from one training window to the next."""
+        return max(1, self.window // 4) if self.stride is None else self.stride
+
+    @property
+    def last_rewiring(self) -> int:
+        """The last step at which the wiring may change."""
+        return max(self.rewire.every, round(self.rewire.until * self.steps))
+
+    def learning_rate_at(self, step: int) -> float:
+        """Return the learning rate of `step`, counted from 0.
+
+        Examples
+        --------
+        >>> config = TrainingConfig(steps=100, learning_rate=1.0)
+        >>> [round(config.learning_rate_at(step), 3) for step in (0, 50, 75, 99)]
+        [1.0, 1.0, 0.51, 0.021]
+        """
+        progress = max(0.0, 2.0 * step / self.steps - 1.0)
+        share = FINAL_RATE + (1 - FINAL_RATE) * (1 + math.cos(math.pi * progress)) / 2
+        return self.learning_rate * share
+
+
+def _check_at_least(name: str, value: int, least: int) -> None:
+    if value < least:
+        raise InputError(f"got {name} = {value}, expected at least {least}; choose a larger number")

@@ -1,0 +1,70 @@
+"""How far a trained circuit is off, in the units of the user's data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as SequenceOf
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from elegans.data import Sequence
+from elegans.errors import DataError
+from elegans.ltc import LTC
+from elegans.training.scales import Scales
+
+
+@torch.no_grad()
+def predict(
+    model: LTC, sequences: SequenceOf[Sequence], scales: Scales
+) -> list[NDArray[np.float64]]:
+    """Return what the circuit answers to whole sequences, each run from the zero state.
+
+    Parameters
+    ----------
+    model
+        The layer.
+    sequences
+        In the units of the user's data.
+    scales
+        Those that the circuit was trained with.
+
+    Returns
+    -------
+    list of ndarray
+        For each sequence an array (time, output), in the units of the targets.
+    """
+    like = next(model.parameters())
+    answers = []
+    for one in scales.apply(sequences):
+        x, elapsed = (torch.from_numpy(array).to(like) for array in (one.inputs, one.elapsed))
+        output, _ = model(x, None, elapsed)
+        answers.append(scales.targets.invert(output.cpu().double().numpy()))
+    return answers
+
+
+def squared_errors(
+    model: LTC, sequences: SequenceOf[Sequence], scales: Scales
+) -> NDArray[np.float64]:
+    """Return the mean squared error of each target over all steps, shape (output,).
+
+    The unit is that of the target, squared.
+
+    Raises
+    ------
+    DataError
+        There are no sequences, or their columns are not as many as the layer's.
+    """
+    if not sequences:
+        raise DataError("got no sequences, expected at least one; check the file")
+    sizes = sequences[0].inputs.shape[1], sequences[0].targets.shape[1]
+    if sizes != (model.input_size, model.output_size):
+        raise DataError(
+            f"got sequences of {sizes[0]} inputs and {sizes[1]} targets, expected "
+            f"{model.input_size} and {model.output_size} as the circuit has; choose the columns "
+            "that it was trained on"
+        )
+    answers = predict(model, sequences, scales)
+    errors = [(answer - one.targets) ** 2 for answer, one in zip(answers, sequences, strict=True)]
+    mean: NDArray[np.float64] = np.concatenate(errors).mean(axis=0)
+    return mean

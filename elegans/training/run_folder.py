@@ -1,0 +1,343 @@
+"""The folder of one training run: what was asked for, what happened, and what came out.
+
+==========================  =======================================================
+`config.json`               settings of the run and of the model; written once
+`wiring_initial.json`       the circuit before training; written once
+`standardiser.json`         scales of the data, where there are any; written once
+`checkpoint-00000250/`      everything that continuing from step 250 needs
+`metrics.jsonl`             one line an evaluation
+`ledger.jsonl`              one line a weak synapse that was cut, or kept and why
+`model.safetensors`         the weights that were best on the validation windows
+`wiring.json`               the circuit that these weights belong to
+==========================  =======================================================
+
+Nothing is pickled. Files are replaced whole; a checkpoint is made under another name and gets its
+own when it is complete, so whatever interrupts a training, the newest checkpoint is whole.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+import elegans
+from elegans.errors import ElegansError, RunError
+from elegans.files import (
+    read_bytes,
+    read_json,
+    read_tensors,
+    write_bytes,
+    write_json,
+    write_tensors,
+)
+from elegans.ltc import LTC
+from elegans.saving import CONFIG, layer_settings, load, write_circuit
+from elegans.wiring import Wiring
+
+FORMAT = "elegans.run"
+VERSION = 1
+INITIAL_WIRING = "wiring_initial.json"
+STANDARDISER = "standardiser.json"
+METRICS = "metrics.jsonl"
+LEDGER = "ledger.jsonl"
+KEPT_CHECKPOINTS = 2
+
+_CHECKPOINT = re.compile(r"checkpoint-(\d{8})")
+_NEW_FOLDER = "choose another folder, or pass --resume (resume=True) to continue the run"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Everything that continuing needs, at a boundary between two steps.
+
+    Parameters
+    ----------
+    step
+        Steps done.
+    model, best
+        State of the layer now and where it was best on the validation windows.
+    optimizer
+        Tensors of the optimiser under ``parameter/name``.
+    plain
+        Plain values: progress and the state of the rewirer.
+    """
+
+    step: int
+    model: dict[str, Tensor]
+    best: dict[str, Tensor]
+    optimizer: dict[str, Tensor]
+    plain: dict[str, Any]
+
+
+class RunFolder:
+    """A folder of the layout above; make it with `create`, find it again with `open`.
+
+    Parameters
+    ----------
+    path
+        The folder.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+
+    # --- beginning -----------------------------------------------------------------------
+
+    @classmethod
+    def create(
+        cls,
+        path: str | os.PathLike[str],
+        model: LTC,
+        settings: dict[str, Any],
+        standardiser: dict[str, Any] | None = None,
+    ) -> RunFolder:
+        """Begin a run.
+
+        Parameters
+        ----------
+        path
+            Made if it does not exist.
+        model
+            The layer before training.
+        settings
+            What was asked for, plain values under names other than those of `config`.
+        standardiser
+            Scales of the data, plain values.
+
+        Raises
+        ------
+        RunError
+            The folder holds a run or a model already.
+        """
+        run = cls(path)
+        run.require_free()
+        run.path.mkdir(parents=True, exist_ok=True)
+        if standardiser is not None:
+            write_json(run.path / STANDARDISER, standardiser)
+        write_bytes(run.path / INITIAL_WIRING, model.wiring.to_json().encode())
+        # Last, because it is this file that makes the folder a run.
+        write_json(run.path / CONFIG, run_config(model, settings))
+        return run
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> RunFolder:
+        """Return the run in a folder.
+
+        Raises
+        ------
+        RunError
+            There is no run, or one of a newer format.
+        """
+        run = cls(path)
+        if not (run.path / CONFIG).is_file():
+            raise RunError(
+                f"{run.path}: got a folder without {CONFIG}, expected the folder of a run; check "
+                "the path, or start a run there without --resume"
+            )
+        _ = run.config
+        return run
+
+    def require_free(self) -> None:
+        """Raise `RunError` if the folder holds a run already; nothing is touched."""
+        if self.path.exists() and not self.path.is_dir():
+            raise RunError(f"{self.path}: got a file, expected a folder; choose another name")
+        if (self.path / CONFIG).exists() or self.checkpoints():
+            raise RunError(
+                f"{self.path}: got a folder that holds a run already, expected a new one; "
+                f"{_NEW_FOLDER}"
+            )
+
+    def require_unused(self) -> None:
+        """Raise `RunError` if a training has begun to write here."""
+        if self.checkpoints() or (self.path / METRICS).exists():
+            raise RunError(
+                f"{self.path}: got a run that was trained already, expected a new one; "
+                f"{_NEW_FOLDER}"
+            )
+
+    def require_same(self, model: LTC, settings: dict[str, Any]) -> None:
+        """Raise `RunError` unless the run was begun with these settings and this layer."""
+        wanted = json.loads(json.dumps(run_config(model, settings)))
+        found = self.config
+        for name in (*settings, "model"):
+            different = _difference(name, found.get(name), wanted[name])
+            if different is not None:
+                field, was, now = different
+                raise RunError(
+                    f"{self.path}: got {field} = {now!r}, expected {was!r}, with which the run "
+                    "was begun; repeat its command with --resume, or choose another folder"
+                )
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What `config.json` says, its format checked."""
+        config = read_json(self.path / CONFIG, "start the run again in another folder")
+        if config.get("format") != FORMAT or config.get("version") != VERSION:
+            raise RunError(
+                f"{self.path / CONFIG}: got format {config.get('format')!r} of version "
+                f"{config.get('version')!r}, expected {FORMAT!r} of version {VERSION}; pass the "
+                "folder of a training, or use the version of elegans that wrote it"
+            )
+        return config
+
+    @property
+    def standardiser(self) -> dict[str, Any]:
+        """What `standardiser.json` says."""
+        return read_json(self.path / STANDARDISER, "pass the folder of 'elegans train'")
+
+    @property
+    def initial_wiring(self) -> Wiring:
+        """The circuit before training."""
+        path = self.path / INITIAL_WIRING
+        remedy = "start the run again in another folder"
+        try:
+            return Wiring.from_json(read_bytes(path, remedy).decode())
+        except (ElegansError, UnicodeDecodeError) as error:
+            raise RunError(f"{path}: {error}; {remedy}") from error
+
+    # --- checkpoints ---------------------------------------------------------------------
+
+    def checkpoints(self) -> list[int]:
+        """Return the steps of the complete checkpoints, the newest last."""
+        if not self.path.is_dir():
+            return []
+        found = (_CHECKPOINT.fullmatch(entry.name) for entry in self.path.iterdir())
+        return sorted(int(match[1]) for match in found if match is not None)
+
+    def checkpoint_path(self, step: int) -> Path:
+        """Return the folder of the checkpoint of `step`."""
+        return self.path / f"checkpoint-{step:08d}"
+
+    def save_checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Write a checkpoint; older ones but one are removed when it is complete."""
+        place = self.checkpoint_path(checkpoint.step)
+        if place.exists():  # saved at this step already: a run is a function of its settings
+            return
+        beside = place.with_name(f".{place.name}.part")
+        shutil.rmtree(beside, ignore_errors=True)  # of an earlier interruption
+        beside.mkdir()
+        write_tensors(beside / "model.safetensors", checkpoint.model)
+        write_tensors(beside / "best.safetensors", checkpoint.best)
+        write_tensors(beside / "training.safetensors", checkpoint.optimizer)
+        write_json(beside / "training.json", {"step": checkpoint.step, **checkpoint.plain})
+        os.replace(beside, place)
+        for step in self.checkpoints()[:-KEPT_CHECKPOINTS]:
+            shutil.rmtree(self.checkpoint_path(step))
+
+    def load_checkpoint(self) -> Checkpoint | None:
+        """Return the newest checkpoint, None if the run stopped before the first.
+
+        Raises
+        ------
+        RunError
+            It is damaged; the message names the file and the way out. Nothing is changed.
+        """
+        steps = self.checkpoints()
+        if not steps:
+            return None
+        place = self.checkpoint_path(steps[-1])
+        remedy = (
+            f"delete the folder {place.name} to continue from step {steps[-2]}"
+            if len(steps) > 1
+            else "start the run again in another folder"
+        )
+        plain = read_json(place / "training.json", remedy)
+        model, best, optimizer = (
+            read_tensors(place / f"{name}.safetensors", remedy)
+            for name in ("model", "best", "training")
+        )
+        if plain.pop("step", None) != steps[-1]:
+            raise RunError(
+                f"{place / 'training.json'}: got another step than the name of its folder says; "
+                f"{remedy}"
+            )
+        return Checkpoint(steps[-1], model, best, optimizer, plain)
+
+    # --- history and result --------------------------------------------------------------
+
+    def append_metrics(self, line: dict[str, Any]) -> None:
+        """Add one line to `metrics.jsonl`."""
+        with (self.path / METRICS).open("a", encoding="utf-8", newline="\n") as file:
+            file.write(_line(line))
+            file.flush()
+            os.fsync(file.fileno())
+
+    def cut_metrics(self, step: int) -> None:
+        """Drop the lines after `step`, and one that was not written to its end."""
+        kept = [line for line in self.metrics() if line["step"] <= step]
+        write_bytes(self.path / METRICS, "".join(map(_line, kept)).encode())
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """Return the lines of `metrics.jsonl` up to the first that is not whole."""
+        return _lines(self.path / METRICS)
+
+    def write_ledger(self, records: list[dict[str, Any]]) -> None:
+        """Replace `ledger.jsonl`."""
+        write_bytes(self.path / LEDGER, "".join(map(_line, records)).encode())
+
+    def ledger(self) -> list[dict[str, Any]]:
+        """Return the lines of `ledger.jsonl`."""
+        return _lines(self.path / LEDGER)
+
+    def write_result(self, model: LTC) -> None:
+        """Write the layer for use: its weights and its wiring."""
+        write_circuit(model, self.path)
+
+
+def load_model(run: str | os.PathLike[str]) -> LTC:
+    """Return the layer that a run has trained: where it was best on the validation windows.
+
+    Raises
+    ------
+    RunError
+        The folder holds no run, no weights yet, or damaged files.
+    """
+    return load(RunFolder.open(run).path)
+
+
+def run_config(model: LTC, settings: dict[str, Any]) -> dict[str, Any]:
+    """Return what `config.json` shall say."""
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "elegans": elegans.__version__,
+        **settings,
+        "model": layer_settings(model),
+    }
+
+
+def _difference(name: str, was: Any, now: Any) -> tuple[str, Any, Any] | None:
+    """Return the first field in which two plain values differ, with both."""
+    if isinstance(was, dict) and isinstance(now, dict):
+        for key in dict.fromkeys((*was, *now)):
+            different = _difference(f"{name}.{key}", was.get(key), now.get(key))
+            if different is not None:
+                return different
+        return None
+    return None if was == now else (name, was, now)
+
+
+def _line(record: dict[str, Any]) -> str:
+    return json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    if not path.exists():
+        return []
+    records = []
+    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
+        try:
+            record = json.loads(line)
+        except ValueError:
+            break
+        if not line.endswith("\n") or not isinstance(record, dict) or "step" not in record:
+            break
+        records.append(record)
+    return records

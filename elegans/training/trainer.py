@@ -1,0 +1,422 @@
+"""The training loop: windows, Adam, prune-and-rewire, validation, checkpoints.
+
+A training is a function of its settings and data: batches depend on seed and step alone, and
+the only random state, that of the rewirer, is saved. Continuing from a checkpoint therefore ends
+with the same weights, bit for bit, as never having stopped.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from elegans.data import Windows, batches
+from elegans.errors import DataError, SolveError
+from elegans.ltc import LTC
+from elegans.pruning import Absolute, CosineFraction, Edit, PruneRewire, Relative, Threshold
+from elegans.saving import restore
+from elegans.training.config import RewireConfig, TrainingConfig
+from elegans.training.run_folder import Checkpoint, RunFolder
+
+_LARGEST_BATCH = 256
+
+
+class TrainingStopped(KeyboardInterrupt):
+    """The user stopped a training, and its state is saved; the message says how to continue."""
+
+
+@dataclass(frozen=True)
+class WindowTensors:
+    """Windows as tensors on one device.
+
+    Parameters
+    ----------
+    inputs, targets
+        Shapes (window, time, input) and (window, time, output).
+    elapsed
+        Shape (window, time).
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    elapsed: Tensor
+
+    @classmethod
+    def of(cls, windows: Windows, like: Tensor) -> WindowTensors:
+        """Return `windows` in the type and on the device of `like`."""
+        arrays = (windows.inputs, windows.targets, windows.elapsed)
+        return cls(*(torch.from_numpy(array).to(like) for array in arrays))
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def loss(self, model: LTC, which: Tensor) -> Tensor:
+        """Return the mean squared error over the windows `which`."""
+        output, _ = model(self.inputs[which], None, self.elapsed[which])
+        error: Tensor = output - self.targets[which]
+        return error.square().mean()
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came out of a training.
+
+    Parameters
+    ----------
+    steps
+        Steps done.
+    best_step, best_loss
+        Where the mean squared error over the validation windows was least, and that error.
+    metrics
+        One record an evaluation: step, train_loss (mean since the last, None at step 0),
+        validation_loss, learning_rate, rewired (synapses so far).
+    ledger
+        What prune-and-rewire did.
+    seconds
+        Time spent, earlier parts of a continued training included.
+    """
+
+    steps: int
+    best_step: int
+    best_loss: float
+    metrics: list[dict[str, Any]]
+    ledger: list[Edit]
+    seconds: float
+
+
+def fit(
+    model: LTC,
+    train: Windows,
+    validation: Windows,
+    config: TrainingConfig,
+    *,
+    run: RunFolder | None = None,
+    resume: bool = False,
+    progress: bool = True,
+    watch: Callable[[int], None] | None = None,
+) -> Result:
+    """Train `model` on windows; it ends with the weights that were best in validation.
+
+    Parameters
+    ----------
+    model
+        The layer, with ``batch_first`` and ``return_sequences``; rewired in place.
+    train, validation
+        Windows with the numbers of inputs and outputs of the layer.
+    config
+        The settings.
+    run
+        Where to keep metrics, ledger, checkpoints and result; nothing is written without it.
+    resume
+        Whether to continue from the newest checkpoint of `run`; from the beginning if there is
+        none.
+    progress
+        Whether to show a progress bar, where the output is a terminal.
+    watch
+        Called with the number of steps done after each step.
+
+    Returns
+    -------
+    Result
+
+    Raises
+    ------
+    DataError
+        The windows do not fit the layer.
+    SolveError
+        Loss or gradient left the finite numbers; the last checkpoint is kept.
+    TrainingStopped
+        Ctrl-C (SIGINT); a checkpoint was saved to `run`. A second Ctrl-C stops at once, without
+        saving.
+    """
+    training = _Training(model, train, validation, config, run)
+    if run is not None and resume:
+        training.restore(run)
+    elif run is not None:
+        run.require_unused()
+    with _stop_requests(wanted=run is not None) as stop_requested:
+        bar = tqdm(
+            total=config.steps,
+            initial=training.step,
+            disable=None if progress else True,
+            unit="step",
+            desc="training",
+        )
+        with bar:
+            if training.step == 0:
+                training.evaluate()
+            while training.step < config.steps:
+                training.advance()
+                bar.update()
+                if watch is not None:
+                    watch(training.step)
+                if training.step % config.evaluate_every == 0 or training.step == config.steps:
+                    training.evaluate()
+                    bar.set_postfix(validation=f"{training.best_loss:.4g}")
+                if stop_requested() and run is not None:
+                    training.save(run)
+                    raise TrainingStopped(
+                        f"stopped at step {training.step} of {config.steps}; everything is saved "
+                        f"in {run.path}: repeat the command with --resume to continue"
+                    )
+                if run is not None and training.step % config.checkpoint_every == 0:
+                    training.save(run)
+    if run is not None:
+        training.save(run)
+    model.load_state_dict(training.best)
+    return Result(
+        training.step,
+        training.best_step,
+        training.best_loss,
+        training.metrics,
+        training.ledger,
+        training.seconds,
+    )
+
+
+class _Training:
+    """The state of a training between two steps."""
+
+    def __init__(
+        self,
+        model: LTC,
+        train: Windows,
+        validation: Windows,
+        config: TrainingConfig,
+        run: RunFolder | None,
+    ) -> None:
+        like = next(model.parameters())
+        self.model = model
+        self.config = config
+        self.run = run
+        self.train, self.validation = (
+            WindowTensors.of(_checked(model, windows), like) for windows in (train, validation)
+        )
+        self.optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate)
+        self.rewirer = rewirer_for(model, self.optimizer, config) if config.rewire.enabled else None
+        self.step = 0
+        self.best = _copy(model)
+        self.best_step, self.best_loss = 0, float("inf")
+        self.metrics: list[dict[str, Any]] = []
+        self._loss_sum = torch.zeros((), dtype=torch.float64)
+        self._losses = 0
+        self._earlier_seconds = 0.0
+        self._started = time.monotonic()
+        self._epoch: int | None = None
+        self._order: list[Any] = []
+
+    @property
+    def ledger(self) -> list[Edit]:
+        return [] if self.rewirer is None else self.rewirer.ledger
+
+    @property
+    def rewired(self) -> int:
+        return sum(edit.grown is not None for edit in self.ledger)
+
+    @property
+    def seconds(self) -> float:
+        return self._earlier_seconds + time.monotonic() - self._started
+
+    # --- moving --------------------------------------------------------------------------
+
+    def advance(self) -> None:
+        """Take one optimiser step."""
+        config, model = self.config, self.model
+        for group in self.optimizer.param_groups:
+            group["lr"] = config.learning_rate_at(self.step)
+        which = self._batch(self.step)
+
+        self.optimizer.zero_grad()
+        loss = self._finite_loss(which)
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
+        if not bool(torch.isfinite(norm)):
+            raise self._diverged("the gradient is not finite")
+        self.optimizer.step()
+        model.apply_weight_constraints()
+        if self.rewirer is not None:
+            self.rewirer.step(lambda: self.train.loss(model, which))
+        self._loss_sum += loss.detach().double().cpu()
+        self._losses += 1
+        self.step += 1
+
+    def evaluate(self) -> None:
+        """Measure the validation windows, remember the best weights, and note it all down."""
+        with torch.no_grad():
+            total = 0.0
+            for which in torch.split(torch.arange(len(self.validation)), _LARGEST_BATCH):
+                total += float(self.validation.loss(self.model, which)) * len(which)
+        loss = total / len(self.validation)
+        if loss < self.best_loss:
+            self.best, self.best_step, self.best_loss = _copy(self.model), self.step, loss
+        line = {
+            "step": self.step,
+            "train_loss": float(self._loss_sum) / self._losses if self._losses else None,
+            "validation_loss": loss,
+            "learning_rate": self.config.learning_rate_at(max(0, self.step - 1)),
+            "rewired": self.rewired,
+        }
+        self._loss_sum.zero_()
+        self._losses = 0
+        self.metrics.append(line)
+        if self.run is not None:
+            self.run.append_metrics({**line, "seconds": round(self.seconds, 3)})
+
+    def _batch(self, step: int) -> Tensor:
+        """Return the windows of `step`, shape (batch,)."""
+        count, size = len(self.train), self.config.batch_size
+        epoch, place = divmod(step, -(-count // size))
+        if epoch != self._epoch:
+            self._epoch = epoch
+            self._order = list(batches(count, size, epoch, self.config.seed))
+        return torch.from_numpy(self._order[place])
+
+    def _finite_loss(self, which: Tensor) -> Tensor:
+        try:
+            loss = self.train.loss(self.model, which)
+        except SolveError as error:
+            raise self._diverged(str(error)) from error
+        if not bool(torch.isfinite(loss)):
+            raise self._diverged(f"the loss is {loss.item()}")
+        return loss
+
+    def _diverged(self, what: str) -> SolveError:
+        kept = ""
+        if self.run is not None and self.run.checkpoints():
+            kept = f"; the checkpoint of step {self.run.checkpoints()[-1]} in {self.run.path} stays"
+        return SolveError(
+            f"training diverged at step {self.step}: {what}, expected finite numbers{kept}; lower "
+            "the learning rate or clip_norm"
+        )
+
+    # --- saving --------------------------------------------------------------------------
+
+    def save(self, run: RunFolder) -> None:
+        """Write a checkpoint, then what follows from it."""
+        moments = {
+            f"{name}/{key}": value
+            for name, parameter in self.model.named_parameters()
+            for key, value in self.optimizer.state[parameter].items()
+        }
+        plain = {
+            "best_step": self.best_step,
+            "best_loss": self.best_loss,
+            "loss_sum": float(self._loss_sum),
+            "losses": self._losses,
+            "seconds": self.seconds,
+            "rewirer": None if self.rewirer is None else self.rewirer.state_dict(),
+        }
+        run.save_checkpoint(Checkpoint(self.step, _copy(self.model), self.best, moments, plain))
+        run.write_ledger([edit.to_dict() for edit in self.ledger])
+        current = _copy(self.model)
+        try:
+            self.model.load_state_dict(self.best)
+            run.write_result(self.model)
+        finally:
+            self.model.load_state_dict(current)
+
+    def restore(self, run: RunFolder) -> None:
+        """Continue from the newest checkpoint of `run`, if it has one."""
+        checkpoint = run.load_checkpoint()
+        if checkpoint is None:
+            run.cut_metrics(-1)
+            return
+        place = run.checkpoint_path(checkpoint.step)
+        restore(self.model, checkpoint.model, place / "model.safetensors")
+        parameters = dict(self.model.named_parameters())
+        for key, value in checkpoint.optimizer.items():
+            name, _, field = key.rpartition("/")
+            # Adam keeps its count of steps on the CPU in float32, wherever the parameter lives.
+            self.optimizer.state[parameters[name]][field] = (
+                value if field == "step" else value.to(parameters[name])
+            )
+        plain = checkpoint.plain
+        if self.rewirer is not None:
+            self.rewirer.load_state_dict(plain["rewirer"])
+        self.step = checkpoint.step
+        self.best = checkpoint.best
+        self.best_step, self.best_loss = plain["best_step"], plain["best_loss"]
+        self._loss_sum += plain["loss_sum"]
+        self._losses = plain["losses"]
+        self._earlier_seconds = plain["seconds"]
+        run.cut_metrics(self.step)
+        run.write_ledger([edit.to_dict() for edit in self.ledger])
+        self.metrics = run.metrics()
+        for line in self.metrics:
+            line.pop("seconds", None)
+
+
+def rewirer_for(
+    model: LTC, optimizer: torch.optim.Optimizer, config: TrainingConfig
+) -> PruneRewire:
+    """Return the rewirer that `config` describes."""
+    rewire, until = config.rewire, config.last_rewiring
+    return PruneRewire(
+        model,
+        optimizer,
+        _threshold(rewire, until),
+        rewire.every,
+        until=until,
+        growth=rewire.growth,
+        seed=config.seed,
+    )
+
+
+def _threshold(rewire: RewireConfig, until: int) -> Threshold:
+    if rewire.threshold == "absolute":
+        return Absolute(rewire.value)
+    if rewire.threshold == "relative":
+        return Relative(rewire.value)
+    return CosineFraction(rewire.value, until)
+
+
+def _checked(model: LTC, windows: Windows) -> Windows:
+    sizes = windows.inputs.shape[-1], windows.targets.shape[-1]
+    if sizes != (model.input_size, model.output_size):
+        raise DataError(
+            f"got windows of {sizes[0]} inputs and {sizes[1]} outputs, expected "
+            f"{model.input_size} and {model.output_size} as the layer has; build the layer for the "
+            "data"
+        )
+    return windows
+
+
+def _copy(model: LTC) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+
+
+@contextmanager
+def _stop_requests(*, wanted: bool) -> Iterator[Callable[[], bool]]:
+    """Turn the first Ctrl-C into a request that is asked for between two steps.
+
+    A step that is interrupted halfway could not be continued exactly. The second Ctrl-C does
+    what it always does.
+    """
+    requested = False
+
+    def request(number: int, frame: FrameType | None) -> None:
+        nonlocal requested
+        requested = True
+        signal.signal(signal.SIGINT, before)
+
+    if not wanted or threading.current_thread() is not threading.main_thread():
+        yield lambda: False  # only the main thread may handle signals
+        return
+    before = signal.getsignal(signal.SIGINT)
+    if before is None:
+        before = signal.SIG_DFL
+    signal.signal(signal.SIGINT, request)
+    try:
+        yield lambda: requested
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,164 @@
+"""CSV: a table of synapses under comment lines that list the neurons of each layer.
+
+The columns are names of neurons, so that a person can read and edit the table, and so that
+``pandas.read_csv(path, comment="#")`` gives an edge list. The comment lines, one a layer, are
+CSV records after the sign ``#``: the layer, then the names of its neurons in order, the sensory
+ones first, then the motor ones and so on. They carry sizes, order, and neurons without synapses::
+
+    # elegans.wiring,1
+    # sensory,sensory_0
+    # motor,motor_0
+    # inter,inter_0,inter_1
+    source,target,polarity
+    sensory_0,inter_1,1
+    inter_0,motor_0,1
+    inter_1,inter_0,-1
+
+Other columns (such as a weight) may follow and are not read. Spreadsheets may pad lines with
+empty cells.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+
+from elegans.errors import WiringError
+from elegans.wiring.exchange_json import FORMAT, VERSION
+from elegans.wiring.synapses import Synapses
+from elegans.wiring.wiring import SENSORY, Wiring
+
+_COLUMNS = ("source", "target", "polarity")
+
+
+def to_csv(wiring: Wiring) -> str:
+    """Return `wiring` as text."""
+    layers = {SENSORY: wiring.sensory_names}
+    for layer in wiring.layers:
+        neurons = wiring.layer_range(layer)
+        layers[layer] = wiring.names[neurons.start : neurons.stop]
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    for record in ((FORMAT, VERSION), *((layer, *names) for layer, names in layers.items())):
+        text.write("# ")
+        table.writerow(record)
+    table.writerow(_COLUMNS)
+    for j, i, p in wiring.sensory:
+        table.writerow((wiring.sensory_names[j], wiring.names[i], p))
+    for j, i, p in wiring.recurrent:
+        table.writerow((wiring.names[j], wiring.names[i], p))
+    return text.getvalue()
+
+
+def from_csv(text: str) -> Wiring:
+    """Return the wiring written in `text`."""
+    head, body = _split(text)
+    layers = _layers(head)
+    sensory_names = layers.pop(SENSORY)
+    names = [name for layer in layers.values() for name in layer]
+    recurrent: list[tuple[int, int, int]] = []
+    sensory: list[tuple[int, int, int]] = []
+    neurons = {name: i for i, name in enumerate(names)}
+    inputs = {name: i for i, name in enumerate(sensory_names)}
+    for line, source, target, polarity in _rows(body, first_line=len(head) + 1):
+        if polarity not in ("1", "+1", "-1"):
+            raise WiringError(f"line {line}: polarity must be 1 or -1, got {polarity!r}")
+        if target not in neurons:
+            if target in inputs:
+                raise WiringError(f"line {line}: no synapse can lead to the input {target!r}")
+            raise _unknown(line, "target", target)
+        if source in inputs:
+            sensory.append((inputs[source], neurons[target], int(polarity)))
+        elif source in neurons:
+            recurrent.append((neurons[source], neurons[target], int(polarity)))
+        else:
+            raise _unknown(line, "source", source)
+    return Wiring(
+        len(sensory_names),
+        {layer: len(members) for layer, members in layers.items()},
+        _synapses(recurrent),
+        _synapses(sensory),
+        names=names,
+        sensory_names=sensory_names,
+    )
+
+
+def _split(text: str) -> tuple[list[list[str]], list[str]]:
+    """Return the records of the comment lines, and the lines after them."""
+    lines = text.replace("\r\n", "\n").split("\n")
+    head: list[list[str]] = []
+    for line in lines:
+        if not line.startswith("#"):
+            break
+        ((_, record),) = _records([line[1:].removeprefix(" ")], first_line=len(head) + 1)
+        while record and not record[-1]:  # cells that a spreadsheet padded
+            record.pop()
+        head.append(record)
+    return head, lines[len(head) :]
+
+
+def _records(lines: list[str], first_line: int) -> Iterator[tuple[int, list[str]]]:
+    """Parse lines of CSV, counting them; names hold no line ends, so each stands alone."""
+    for number, line in enumerate(lines, start=first_line):
+        try:
+            yield number, next(csv.reader([line], strict=True), [])
+        except csv.Error as error:
+            raise WiringError(f"line {number} is not valid CSV: {error}") from error
+
+
+def _layers(head: list[list[str]]) -> dict[str, list[str]]:
+    if not head or head[0][:1] != [FORMAT]:
+        raise WiringError(
+            f"expected the first line '# {FORMAT},{VERSION}' and a line '# layer,neuron,...' for "
+            "each layer; write such a file with save"
+        )
+    if head[0][1:] != [str(VERSION)]:
+        raise WiringError(
+            f"this version of elegans reads version {VERSION} of the format, got "
+            f"{','.join(head[0][1:])!r}; a newer version of elegans may read it"
+        )
+    layers: dict[str, list[str]] = {}
+    for line, record in enumerate(head[1:], start=2):
+        if not record:
+            continue
+        layer, *names = record
+        if layer in layers:
+            raise WiringError(f"line {line}: layer {layer!r} is listed twice")
+        layers[layer] = names
+    if SENSORY not in layers:
+        raise WiringError(f"expected a line '# {SENSORY},...' with the inputs, got none")
+    return layers
+
+
+def _rows(body: list[str], first_line: int) -> Iterator[tuple[int, str, str, str]]:
+    records = _records(body, first_line)
+    line, header = next(records, (first_line, []))
+    missing = [column for column in _COLUMNS if column not in header]
+    if missing:
+        raise WiringError(
+            f"line {line} must name the columns {','.join(_COLUMNS)}, got {','.join(header)!r}; "
+            f"missing: {', '.join(missing)}"
+        )
+    j, i, p = (header.index(column) for column in _COLUMNS)
+    for line, record in records:
+        if not any(record):
+            continue
+        if len(record) <= max(j, i, p):
+            raise WiringError(
+                f"line {line} has {len(record)} cells, expected {len(header)}; the file may be "
+                "cut off"
+            )
+        yield line, record[j], record[i], record[p].strip()
+
+
+def _unknown(line: int, end: str, name: str) -> WiringError:
+    return WiringError(
+        f"line {line}: the {end} {name!r} is no neuron of any layer; add it to the comment line "
+        "of its layer"
+    )
+
+
+def _synapses(rows: list[tuple[int, int, int]]) -> Synapses:
+    source, target, polarity = zip(*rows, strict=True) if rows else ((), (), ())
+    return Synapses(source, target, polarity)

@@ -1,0 +1,157 @@
+"""JSON: layers, names where they are not the default ones, and the synapses' flat arrays.
+
+The arrays are sorted as in `Synapses`, by target, then by source, and stand on one line each::
+
+    {
+      "format": "elegans.wiring",
+      "version": 1,
+      "input_size": 1,
+      "layers": [{"name": "motor", "size": 1}, {"name": "inter", "size": 2}],
+      "names": null,
+      "sensory_names": null,
+      "recurrent": {
+        "source": [1, 2],
+        "target": [0, 1],
+        "polarity": [1, -1]
+      },
+      "sensory": {
+        "source": [0],
+        "target": [2],
+        "polarity": [1]
+      }
+    }
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from elegans.errors import WiringError
+from elegans.wiring.names import default_names
+from elegans.wiring.synapses import Synapses
+from elegans.wiring.wiring import SENSORY, Wiring
+
+FORMAT = "elegans.wiring"
+VERSION = 1
+_COLUMNS = ("source", "target", "polarity")
+
+
+def to_json(wiring: Wiring) -> str:
+    """Return `wiring` as text."""
+    names, sensory_names = wiring.names, wiring.sensory_names
+    default, sensory_default = (
+        default_names(wiring.layers),
+        default_names({SENSORY: wiring.input_size}),
+    )
+    fields: dict[str, str] = {
+        "format": _line(FORMAT),
+        "version": _line(VERSION),
+        "input_size": _line(wiring.input_size),
+        "layers": _line([{"name": name, "size": size} for name, size in wiring.layers.items()]),
+        "names": _line(None if names == default else names),
+        "sensory_names": _line(None if sensory_names == sensory_default else sensory_names),
+        "recurrent": _columns(wiring.recurrent),
+        "sensory": _columns(wiring.sensory),
+    }
+    return _object(fields, indent="  ") + "\n"
+
+
+def from_json(text: str) -> Wiring:
+    """Return the wiring written in `text`."""
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise WiringError(
+            f"expected JSON, but it does not parse ({error}); the file may be cut off"
+        ) from error
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        got = data.get("format") if isinstance(data, dict) else type(data).__name__
+        raise WiringError(
+            f'expected a JSON object with "format": "{FORMAT}", got {got!r}; write one with to_json'
+        )
+    if data.get("version") != VERSION or isinstance(data["version"], bool):
+        raise WiringError(
+            f"this version of elegans reads version {VERSION} of the format, got "
+            f"{data.get('version')!r}; a newer version of elegans may read it"
+        )
+    return Wiring(
+        _get(data, "input_size", int, "an integer"),
+        _layers(data),
+        _synapses(data, "recurrent"),
+        _synapses(data, "sensory"),
+        names=_names(data, "names"),
+        sensory_names=_names(data, "sensory_names"),
+    )
+
+
+def _line(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _object(fields: Mapping[str, str], indent: str) -> str:
+    lines = ",\n".join(f'{indent}"{key}": {value}' for key, value in fields.items())
+    return f"{{\n{lines}\n{indent[2:]}}}"
+
+
+def _columns(synapses: Synapses) -> str:
+    columns = {name: _line(getattr(synapses, name).tolist()) for name in _COLUMNS}
+    return _object(columns, indent="    ")
+
+
+def _get(data: Mapping[str, Any], key: str, kind: type, expected: str, where: str = "") -> Any:
+    """Return the field `key`, which must be exactly of type `kind`: JSON's true is no integer."""
+    if key not in data:
+        raise WiringError(f"field {where + key!r} is missing, expected {expected}")
+    if type(data[key]) is not kind:
+        raise WiringError(f"field {where + key!r} must be {expected}, got {_short(data[key])}")
+    return data[key]
+
+
+def _layers(data: Mapping[str, Any]) -> dict[str, int]:
+    layers: dict[str, int] = {}
+    for entry in _get(data, "layers", list, "a list of layers"):
+        if type(entry) is not dict:
+            raise WiringError(
+                f'a layer must look like {{"name": "motor", "size": 1}}, got {_short(entry)}'
+            )
+        name = _get(entry, "name", str, "text", "layers.")
+        if name in layers:
+            raise WiringError(f"layers must have different names, got {name!r} twice")
+        layers[name] = _get(entry, "size", int, "an integer", "layers.")
+    return layers
+
+
+def _names(data: Mapping[str, Any], key: str) -> list[str] | None:
+    if data.get(key) is None:
+        return None
+    names: list[str] = _get(data, key, list, "a list of names, or null for the default ones")
+    for name in names:
+        if type(name) is not str:
+            raise WiringError(f"field {key!r} must hold text, got {_short(name)}")
+    return names
+
+
+def _synapses(data: Mapping[str, Any], kind: str) -> Synapses:
+    columns = _get(data, kind, dict, f"an object with the lists {', '.join(_COLUMNS)}")
+    checked = [_integers(columns, name, kind) for name in _COLUMNS]
+    try:
+        return Synapses(*checked)
+    except WiringError as error:
+        raise WiringError(f"field {kind!r}: {error}") from error
+
+
+def _integers(columns: Mapping[str, Any], name: str, kind: str) -> list[int]:
+    numbers: list[int] = _get(columns, name, list, "a list of integers", f"{kind}.")
+    for number in numbers:
+        if type(number) is not int or abs(number) >= 2**63:
+            raise WiringError(
+                f"field {f'{kind}.{name}'!r} must hold integers of 64 bits, got {_short(number)}"
+            )
+    return numbers
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
