@@ -1,0 +1,150 @@
+"""The LTC layer against ncps 1.0.1: time, parameters, memory; and how they grow with the circuit.
+
+Run ``python benchmarks/against_ncps.py``; needs ``ncps``. Both sides use the same wiring and the
+same weights, in turn, in one process; memory is the rise of a fresh process' peak while it runs
+one forward and backward pass.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import ncps.torch
+import ncps.wirings
+import numpy as np
+import torch
+from measure import interleaved, peak_memory, save, table
+
+import elegans
+from elegans.wiring import AutoNCP, Layered
+
+SIZES = [  # units, outputs, inputs, batch, time
+    (19, 4, 8, 32, 32),
+    (64, 8, 17, 32, 32),
+    (128, 8, 32, 64, 64),
+]
+LONG = 1 << 18
+"""Neurons x batch x time from which on a few runs are enough, and long enough."""
+
+
+def models(units: int, outputs: int, inputs: int) -> dict[str, torch.nn.Module]:
+    torch.manual_seed(0)
+    theirs = ncps.torch.LTC(inputs, ncps.wirings.AutoNCP(units, outputs))
+    ours = elegans.LTC(inputs, AutoNCP(units, outputs))
+    elegans.load_ncps_state_dict(ours, theirs.state_dict())
+    return {"elegans": ours, "ncps": theirs}
+
+
+def forward(model: torch.nn.Module, x: torch.Tensor) -> Callable[[], object]:
+    def run() -> None:
+        with torch.no_grad():
+            model(x)
+
+    return run
+
+
+def step(model: torch.nn.Module, x: torch.Tensor) -> Callable[[], object]:
+    def run() -> None:
+        model.zero_grad()
+        model(x)[0].square().mean().backward()
+
+    return run
+
+
+def prepare_step(side: str, size: tuple[int, int, int, int, int]) -> Callable[[], object]:
+    units, outputs, inputs, batch, time = size
+    return step(models(units, outputs, inputs)[side], torch.randn(batch, time, inputs))
+
+
+def compare(size: tuple[int, int, int, int, int], runs: int) -> dict[str, Any]:
+    units, outputs, inputs, batch, time = size
+    sides = models(units, outputs, inputs)
+    x = torch.randn(batch, time, inputs)
+    with torch.no_grad():
+        gap = float((sides["elegans"](x)[0] - sides["ncps"](x)[0]).abs().max())
+    seconds = interleaved(
+        {f"{side} forward": forward(model, x) for side, model in sides.items()}
+        | {f"{side} step": step(model, x) for side, model in sides.items()},
+        runs if units * batch * time < LONG else 2,
+    )
+    count = {
+        side: sum(p.numel() for p in model.parameters() if p.requires_grad)
+        for side, model in sides.items()
+    }
+    memory = {side: peak_memory(prepare_step, side, size) / 2**20 for side in sides}
+    return {
+        "units": units,
+        "batch x time": f"{batch} x {time}",
+        "forward ms": 1e3 * seconds["elegans forward"],
+        "ncps ms": 1e3 * seconds["ncps forward"],
+        "ratio": seconds["ncps forward"] / seconds["elegans forward"],
+        "fwd+bwd ms": 1e3 * seconds["elegans step"],
+        "ncps ms ": 1e3 * seconds["ncps step"],
+        "ratio ": seconds["ncps step"] / seconds["elegans step"],
+        "parameters": count["elegans"],
+        "ncps": count["ncps"],
+        "peak MiB": memory["elegans"],
+        "ncps MiB": memory["ncps"],
+        "difference": gap,
+    }
+
+
+def sparse(neurons: int) -> Layered:
+    """Return a random circuit of 10 synapses a neuron."""
+    return Layered({"inter": neurons - 8, "motor": 8}, dict.fromkeys(BLOCKS, 10 / neurons))
+
+
+BLOCKS = [("inter", "inter"), ("inter", "motor"), ("motor", "inter"), ("sensory", "inter")]
+BATCH, TIME, INPUTS = 8, 4, 8
+
+
+def prepare_sparse(neurons: int) -> Callable[[], object]:
+    model = elegans.LTC(INPUTS, sparse(neurons))
+    return step(model, torch.randn(BATCH, TIME, INPUTS))
+
+
+def grow(neurons: int, runs: int) -> dict[str, Any]:
+    model = elegans.LTC(INPUTS, sparse(neurons))
+    x = torch.randn(BATCH, TIME, INPUTS)
+    seconds = interleaved({"step": step(model, x)}, runs)["step"]
+    return {
+        "neurons": neurons,
+        "synapses": model.synapse_count + model.sensory_synapse_count,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "peak MiB": peak_memory(prepare_sparse, neurons) / 2**20,
+        "fwd+bwd ms": 1e3 * seconds,
+        "ncps parameters": 4 * neurons**2 + 4 * INPUTS * neurons + 3 * neurons + 2 * INPUTS + 16,
+    }
+
+
+def slope(rows: list[dict[str, Any]], name: str) -> float:
+    """Return the exponent of `name` against neurons over the last two rows."""
+    low, high = rows[-2:]
+    return float(np.log(high[name] / low[name]) / np.log(high["neurons"] / low["neurons"]))
+
+
+def main(runs: int, out: Path) -> None:
+    torch.set_num_threads(min(2, torch.get_num_threads()))
+    print("The same wiring and weights (AutoNCP, sparsity 0.5), ratio = ncps / elegans\n")
+    against = [compare(size, runs) for size in SIZES]
+    print(table(against))
+    print(f"\nTen synapses a neuron, batch {BATCH}, {TIME} steps of 6 unfolds\n")
+    growth = [grow(neurons, runs) for neurons in (100, 1_000, 10_000)]
+    print(table(growth))
+    exponents = {name: slope(growth, name) for name in ("parameters", "peak MiB", "fwd+bwd ms")}
+    print("\nGrowth from 1,000 to 10,000 neurons as a power of the number of neurons:")
+    for name, exponent in exponents.items():
+        print(f"  {name:<11} {exponent:.2f}")
+    save(out, against_ncps=against, growth=growth, exponents=exponents)
+    print(f"\nwrote {out}")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=7)
+    parser.add_argument("--out", type=Path, default=Path("against_ncps.json"))
+    arguments = parser.parse_args()
+    main(arguments.runs, arguments.out)

@@ -1,0 +1,87 @@
+"""Measuring: medians of interleaved runs in one process, memory in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+def interleaved(candidates: dict[str, Callable[[], object]], runs: int) -> dict[str, float]:
+    """Return the median seconds of each candidate, run in turn so that drift hits all alike."""
+    seconds: dict[str, list[float]] = {name: [] for name in candidates}
+    for function in candidates.values():
+        function()  # warm up
+    for _ in range(runs):
+        for name, function in candidates.items():
+            start = time.perf_counter()
+            function()
+            seconds[name].append(time.perf_counter() - start)
+    return {name: statistics.median(times) for name, times in seconds.items()}
+
+
+def peak_memory(function: Callable[..., Callable[[], object]], *arguments: Any) -> int:
+    """Return by how many bytes running ``function(*arguments)()`` raises a fresh process' memory.
+
+    The outer call prepares (imports, model, data), the inner is measured: the highest resident
+    memory while it runs, less the memory before. Reads and resets Linux' own record of the peak.
+    """
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_measure, args=(sender, function, arguments))
+    process.start()
+    sender.close()  # so that a process that dies ends the wait
+    peak = int(receiver.recv())
+    process.join()
+    return peak
+
+
+def _measure(sender: Any, function: Callable[..., Callable[[], object]], arguments: Any) -> None:
+    run = function(*arguments)
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew from here
+    before = _status("VmRSS")
+    run()
+    sender.send(1024 * (_status("VmHWM") - before))
+
+
+def _status(name: str) -> int:
+    """Return a line of the process' status in KiB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(name))
+
+
+def machine() -> dict[str, Any]:
+    """Return what the figures depend on."""
+    return {
+        "processor": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Return `rows` as an aligned table, columns named by the keys of the first."""
+    head = list(rows[0])
+    cells = [head] + [[_text(row[key]) for key in head] for row in rows]
+    widths = [max(len(line[k]) for line in cells) for k in range(len(head))]
+    lines = ["  ".join(c.rjust(w) for c, w in zip(line, widths, strict=True)) for line in cells]
+    return "\n".join([lines[0], "  ".join("-" * w for w in widths), *lines[1:]])
+
+
+def save(path: Path, **content: Any) -> None:
+    """Write figures and machine as JSON."""
+    path.write_text(json.dumps({"machine": machine(), **content}, indent=2) + "\n")
+
+
+def _text(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
