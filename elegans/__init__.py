@@ -9,22 +9,26 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from elegans.ltc import LTC as LTC
-    from elegans.ltc import LTCCell as LTCCell
+    from elegans.ltc_cell import LTCCell as LTCCell
     from elegans.ncps_checkpoint import load_ncps_state_dict as load_ncps_state_dict
     from elegans.ncps_checkpoint import ltc_from_ncps as ltc_from_ncps
     from elegans.ncps_checkpoint import ncps_state_dict as ncps_state_dict
     from elegans.pruning import PruneRewire as PruneRewire
+    from elegans.saving import load as load
+    from elegans.saving import save as save
 
 __version__ = version("elegans")
 
 # Names are loaded when they are first used, so that a wiring can be drawn without PyTorch.
 _HOME = {
     "LTC": "elegans.ltc",
-    "LTCCell": "elegans.ltc",
+    "LTCCell": "elegans.ltc_cell",
     "PruneRewire": "elegans.pruning",
+    "load": "elegans.saving",
     "load_ncps_state_dict": "elegans.ncps_checkpoint",
     "ltc_from_ncps": "elegans.ncps_checkpoint",
     "ncps_state_dict": "elegans.ncps_checkpoint",
+    "save": "elegans.saving",
 }
 _SUBPACKAGES = ("data", "proofs", "pruning", "solvers", "tasks", "wiring")
 
@@ -33,9 +37,11 @@ __all__ = [
     "LTCCell",
     "PruneRewire",
     "__version__",
+    "load",
     "load_ncps_state_dict",
     "ltc_from_ncps",
     "ncps_state_dict",
+    "save",
 ]
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 
+from elegans.errors import InputError
 from elegans.synapses import SynapseParameters
-from elegans.wiring import Wiring
+from elegans.wiring import FullyConnected, Recipe, Wiring
 
 
 class Cell(nn.Module, ABC):
@@ -42,6 +45,26 @@ class Cell(nn.Module, ABC):
         """Return the trainable synapses by kind, ``"recurrent"`` and ``"sensory"``."""
         return {}
 
+    @property
+    @abstractmethod
+    def dtype(self) -> torch.dtype:
+        """The precision that the cell computes in."""
+
+    @property
+    def output_size(self) -> int:
+        """Number of outputs, under the name that PyTorch's users expect."""
+        return self.motor_size
+
+    @property
+    def synapse_count(self) -> int:
+        """Number of synapses between neurons."""
+        return self.wiring.synapse_count
+
+    @property
+    def sensory_synapse_count(self) -> int:
+        """Number of synapses from the inputs."""
+        return self.wiring.sensory_synapse_count
+
     @abstractmethod
     def sense(self, inputs: Tensor) -> Any:
         """Prepare what the inputs (batch, time, input) contribute; any object, made once."""
@@ -53,3 +76,29 @@ class Cell(nn.Module, ABC):
     @abstractmethod
     def read(self, state: Tensor) -> Tensor:
         """Return the output (..., output) of the state (..., neuron)."""
+
+
+def as_wiring(wiring: int | Recipe | Wiring, input_size: int | None) -> Wiring:
+    """Return the wiring that an integer, a recipe or a wiring stands for."""
+    if isinstance(wiring, Wiring):
+        if input_size is not None and wiring.input_size != input_size:
+            raise InputError(
+                f"the wiring was made for {wiring.input_size} inputs, the layer has {input_size}; "
+                f"build the wiring with input_size={input_size} or pass its recipe"
+            )
+        return wiring
+    if input_size is None:
+        raise InputError(
+            "the number of inputs is not known; pass in_features, or a Wiring in place of a recipe"
+        )
+    if isinstance(wiring, Recipe):
+        return wiring.build(input_size)
+    if isinstance(wiring, int | np.integer) and not isinstance(wiring, bool):
+        return FullyConnected(int(wiring)).build(input_size)
+    remedy = ""
+    if hasattr(wiring, "adjacency_matrix"):
+        remedy = f"; import {type(wiring).__name__} from elegans.wiring in place of ncps.wirings"
+    raise InputError(
+        "expected a number of units, a recipe such as AutoNCP(...) or a Wiring, got "
+        f"{wiring!r}{remedy}"
+    )

@@ -1,9 +1,16 @@
-"""Checks of what a user hands to a layer: shape, type and values, with the place of a fault."""
+"""Checks of what a user hands to a layer: shape, type and values, with the place of a fault.
+
+Values are not looked at while `torch.compile` or `torch.export` trace, nor under `torch.func.vmap`,
+where they do not exist yet.
+"""
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
 
 from elegans.errors import InputError
 
@@ -17,37 +24,65 @@ def values_are_visible(*tensors: Tensor) -> bool:
 
 def _is_batched(tensor: Tensor) -> bool:
     """Whether vmap stands somewhere among the transforms that wrap `tensor`."""
-    while torch._C._functorch.is_functorch_wrapped_tensor(tensor):
-        if torch._C._functorch.is_batchedtensor(tensor):
+    # PyTorch has no public question for this; torch.func itself asks in this way.
+    functorch = torch._C._functorch
+    while functorch.is_functorch_wrapped_tensor(tensor):
+        if functorch.is_batchedtensor(tensor):
             return True
-        tensor = torch._C._functorch.get_unwrapped(tensor)
+        tensor = functorch.get_unwrapped(tensor)
     return False
 
 
-def check_finite(name: str, values: Tensor) -> None:
-    """Raise `InputError` naming batch and time of the first value that is not finite.
+def as_computed(name: str, values: Any, dtype: torch.dtype) -> Tensor:
+    """Return the tensor `values` in the precision `dtype`, cast under autocast only.
 
-    `values` has the shape (batch, time, ...).
+    Raises
+    ------
+    InputError
+        It is no tensor, or of another type outside autocast.
     """
+    if isinstance(values, PackedSequence):
+        raise InputError(
+            f"{name} is a PackedSequence; pass the padded tensor and the lengths=, as "
+            "torch.nn.utils.rnn.pad_packed_sequence returns them"
+        )
+    if not isinstance(values, Tensor):
+        raise InputError(
+            f"{name} must be a tensor, got {type(values).__name__}; use torch.as_tensor(...)"
+        )
+    if values.dtype == dtype:
+        return values
+    if values.is_floating_point() and torch.is_autocast_enabled(values.device.type):
+        return values.to(dtype)
+    remedy = f"{name}.to({dtype})"
+    if values.is_floating_point():
+        remedy += f" or model.to({values.dtype})"
+    raise InputError(
+        f"{name} is {values.dtype}, the layer computes in {dtype}; convert one of them: {remedy}"
+    )
+
+
+def check_finite(name: str, values: Tensor, axes: tuple[str, ...]) -> None:
+    """Raise `InputError` naming the place, along `axes`, of the first value that is not finite."""
     if not values_are_visible(values):
         return
     finite = torch.isfinite(values)
     if not bool(finite.all()):
-        place = torch.nonzero(~finite)[0].tolist()
-        found = values[tuple(place)].item()
+        where = torch.nonzero(~finite)[0].tolist()
+        place = ", ".join(f"{axis} {index}" for axis, index in zip(axes, where, strict=False))
         raise InputError(
-            f"{name} holds {found} at batch {place[0]}, time {place[1]}"
-            + (f", feature {place[2]}" if len(place) > 2 else "")
-            + "; every value must be finite: clean the data or mark padding with lengths="
+            f"{name} holds {values[tuple(where)].item()} at {place}; every value must be finite: "
+            "clean the data or mark padding with lengths="
         )
 
 
-def check_elapsed(elapsed: Tensor) -> None:
-    """Raise `InputError` unless every elapsed time, shape (batch, time), is finite and >= 0."""
-    check_finite("timespans", elapsed)
+def check_elapsed(name: str, elapsed: Tensor, axes: tuple[str, ...]) -> None:
+    """Raise `InputError` unless every elapsed time is finite and not negative."""
+    check_finite(name, elapsed, axes)
     if values_are_visible(elapsed) and bool((elapsed < 0).any()):
-        b, t = torch.nonzero(elapsed < 0)[0].tolist()
+        where = torch.nonzero(elapsed < 0)[0].tolist()
+        place = ", ".join(f"{axis} {index}" for axis, index in zip(axes, where, strict=False))
         raise InputError(
-            f"timespans holds {elapsed[b, t].item()} at batch {b}, time {t}; elapsed times must "
-            "not be negative: pass the time since the previous step, not a time stamp"
+            f"{name} holds {elapsed[tuple(where)].item()} at {place}; elapsed times must not be "
+            "negative: pass the time since the previous step, not a time stamp"
         )

@@ -56,6 +56,7 @@ SMALLEST_CAPACITANCE = 1e-6
 def signed(magnitude: Tensor, polarity: Tensor) -> Tensor:
     """Return polarity * abs(magnitude): a reversal potential that keeps its sign.
 
-    The reflection at zero keeps the gradient alive, where clipping would kill it.
+    The reflection at zero keeps the gradient alive, where clipping would kill it; at zero itself
+    the slope is that of positive magnitudes, where that of `torch.abs` is none.
     """
-    return polarity * magnitude.abs()
+    return polarity * torch.where(magnitude < 0, -magnitude, magnitude)

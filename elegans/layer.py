@@ -8,13 +8,16 @@ import torch
 from torch import Tensor, nn
 
 from elegans.cell import Cell
-from elegans.checks import check_elapsed, check_finite, values_are_visible
+from elegans.checks import as_computed, check_elapsed, check_finite, values_are_visible
 from elegans.errors import InputError, SolveError
 from elegans.memory import MemoryCell
 from elegans.solvers import require_finite
 from elegans.wiring import Wiring
 
-type_of_state = Tensor | tuple[Tensor, Tensor]
+State = Tensor | tuple[Tensor, Tensor]
+"""Potentials (batch, neuron), or the pair (h, c) with mixed memory."""
+
+INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 
 class SequenceLayer(nn.Module):
@@ -78,13 +81,23 @@ class SequenceLayer(nn.Module):
         """Number of outputs."""
         return self.cell.motor_size
 
+    @property
+    def synapse_count(self) -> int:
+        """Number of synapses between neurons."""
+        return self.cell.synapse_count
+
+    @property
+    def sensory_synapse_count(self) -> int:
+        """Number of synapses from the inputs."""
+        return self.cell.sensory_synapse_count
+
     # --- what it does --------------------------------------------------------------------
 
     @overload
     def forward(
         self,
         input: Tensor,
-        hx: type_of_state | None = None,
+        hx: State | None = None,
         timespans: Tensor | None = None,
         *,
         lengths: Tensor | None = None,
@@ -95,7 +108,7 @@ class SequenceLayer(nn.Module):
     def forward(
         self,
         input: Tensor,
-        hx: type_of_state | None = None,
+        hx: State | None = None,
         timespans: Tensor | None = None,
         *,
         lengths: Tensor | None = None,
@@ -105,7 +118,7 @@ class SequenceLayer(nn.Module):
     def forward(
         self,
         input: Tensor,
-        hx: type_of_state | None = None,
+        hx: State | None = None,
         timespans: Tensor | None = None,
         *,
         lengths: Tensor | None = None,
@@ -124,7 +137,7 @@ class SequenceLayer(nn.Module):
         timespans
             Time that each step lasts, >= 0, shape (batch, time) or (batch, time, 1) (the first
             two axes as in `input`), (time,) or (time, 1) for one sequence; 1 by default. A step
-            that lasts 0 leaves the liquid state exactly as it is.
+            that lasts 0 leaves the state, memory included, exactly as it is.
         lengths
             Number of valid steps of each sequence, shape (batch,). The steps after them are
             padding: whatever they hold, the state stays and the output repeats.
@@ -144,27 +157,29 @@ class SequenceLayer(nn.Module):
         Raises
         ------
         InputError
-            A shape, type or value is not valid; faulty values are named by batch and time.
+            A shape, type or value is not valid; faulty values are named by batch and time. While
+            `torch.compile` or `torch.export` trace, values are not looked at.
         SolveError
             The solve failed or left the finite numbers; names time, step and neuron.
         """
-        batched = self._check_input(input)
+        input = as_computed("input", input, self.cell.dtype)
+        batched = self._check_shape(input)
         x = self._batch_and_time_first(input, batched)  # (batch, time, input)
         elapsed = self._elapsed(timespans, x, batched)  # (batch, time)
         valid = self._valid(lengths, x, batched)  # (batch, time) or None
         if valid is not None:
             x = torch.where(valid.unsqueeze(-1), x, torch.zeros_like(x))
             elapsed = torch.where(valid, elapsed, torch.zeros_like(elapsed))
-        check_finite("input", x)
-        check_elapsed(elapsed)
+        check_finite("input", x, ("batch", "time", "feature"))
+        check_elapsed("timespans", elapsed, ("batch", "time"))
         h, c = self._initial_state(hx, x, batched)
 
         initial = h
-        states, h, c = self._run(x, h, c, elapsed, valid)  # (batch, time, neuron)
+        states, h, c = self._run(x, h, c, elapsed)  # (batch, time, neuron)
         self._check_states(initial, states, h, elapsed)
 
         output = self.cell.read(states if self.return_sequences else h)
-        final: type_of_state = h if c is None else (h, c)
+        final: State = h if c is None else (h, c)
         if not batched:
             final = h[0] if c is None else (h[0], c[0])
         output = self._as_asked(output, batched, has_time=self.return_sequences)
@@ -173,20 +188,19 @@ class SequenceLayer(nn.Module):
         return output, final
 
     def _run(
-        self, x: Tensor, h: Tensor, c: Tensor | None, elapsed: Tensor, valid: Tensor | None
+        self, x: Tensor, h: Tensor, c: Tensor | None, elapsed: Tensor
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return the states after each step, (batch, time, neuron), and the final (h, c)."""
         sensed = self.cell.sense(x)
         states = []
         for t in range(x.shape[1]):
+            dt = elapsed[:, t : t + 1]
             if self.memory is not None and c is not None:
                 before = h, c
-                h, c = self.memory(x[:, t], before)
-                if valid is not None:
-                    h = torch.where(valid[:, t : t + 1], h, before[0])
-                    c = torch.where(valid[:, t : t + 1], c, before[1])
+                after = self.memory(x[:, t], before)
+                h, c = (torch.where(dt > 0, *pair) for pair in zip(after, before, strict=True))
             try:
-                h = self.cell.step(sensed, t, h, elapsed[:, t : t + 1])
+                h = self.cell.step(sensed, t, h, dt)
             except SolveError as error:
                 raise SolveError(f"step {t} of the sequence: {error}") from error
             states.append(h)
@@ -197,8 +211,10 @@ class SequenceLayer(nn.Module):
     def _check_states(
         self, initial: Tensor, states: Tensor, final: Tensor, elapsed: Tensor
     ) -> None:
-        # A potential that is not finite stays so: the final state tells whether there was any.
-        if values_are_visible(final) and not bool(torch.isfinite(final).all()):
+        # A liquid potential that is not finite stays so: the final state tells whether there was
+        # any. A memory cell would squash an infinity, so there all states are looked at.
+        watched = final if self.memory is None else states
+        if values_are_visible(watched) and not bool(torch.isfinite(watched).all()):
             require_finite(
                 torch.cat([initial.unsqueeze(1), states], dim=1).transpose(0, 1),
                 times=torch.cat([elapsed.new_zeros(len(elapsed), 1), elapsed.cumsum(1)], 1).t(),
@@ -207,22 +223,13 @@ class SequenceLayer(nn.Module):
 
     # --- shapes --------------------------------------------------------------------------
 
-    def _check_input(self, input: Tensor) -> bool:
-        if not isinstance(input, Tensor):
-            raise InputError(
-                f"input must be a tensor, got {type(input).__name__}; use torch.as_tensor(...)"
-            )
+    def _check_shape(self, input: Tensor) -> bool:
+        """Return whether `input` is a batch."""
         if input.dim() not in (2, 3) or input.shape[-1] != self.input_size:
             layout = "(batch, time, input)" if self.batch_first else "(time, batch, input)"
             raise InputError(
                 f"input has shape {tuple(input.shape)}, expected {layout} or (time, input) with "
                 f"{self.input_size} inputs"
-            )
-        dtype = next(self.parameters()).dtype
-        if input.dtype != dtype:
-            raise InputError(
-                f"input is {input.dtype}, the layer computes in {dtype}; convert one of them: "
-                f"input.to({dtype}) or model.to({input.dtype})"
             )
         return input.dim() == 3
 
@@ -241,11 +248,13 @@ class SequenceLayer(nn.Module):
             return x.new_ones(x.shape[:2])
         expected = self._batch_and_time_first(x[..., 0], batched) if batched else x[0, :, 0]
         shape = tuple(expected.shape)
-        if not isinstance(timespans, Tensor) or tuple(timespans.shape) not in (shape, (*shape, 1)):
-            got = tuple(timespans.shape) if isinstance(timespans, Tensor) else timespans
+        if not isinstance(timespans, Tensor) or timespans.is_complex():
+            got = timespans.dtype if isinstance(timespans, Tensor) else type(timespans).__name__
+            raise InputError(f"timespans must be a tensor of real numbers, got {got}")
+        if tuple(timespans.shape) not in (shape, (*shape, 1)):
             raise InputError(
-                f"timespans must be a tensor with one elapsed time a step, shape {shape} or "
-                f"{(*shape, 1)}, got {got}"
+                f"timespans must hold one elapsed time a step, shape {shape} or {(*shape, 1)}, "
+                f"got shape {tuple(timespans.shape)}"
             )
         return self._batch_and_time_first(timespans.reshape(shape).to(x), batched)
 
@@ -253,10 +262,15 @@ class SequenceLayer(nn.Module):
         if lengths is None:
             return None
         batch, time = x.shape[:2]
-        lengths = torch.as_tensor(lengths, device=x.device)
+        try:
+            lengths = torch.as_tensor(lengths, device=x.device)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise InputError(
+                f"lengths must hold one integer a sequence, got {lengths!r}"
+            ) from error
         if not batched and lengths.dim() == 0:
             lengths = lengths.unsqueeze(0)
-        if tuple(lengths.shape) != (batch,) or lengths.is_floating_point():
+        if tuple(lengths.shape) != (batch,) or lengths.dtype not in INTEGERS:
             raise InputError(
                 f"lengths must hold one integer a sequence, shape ({batch},), got shape "
                 f"{tuple(lengths.shape)} of {lengths.dtype}"
@@ -266,23 +280,26 @@ class SequenceLayer(nn.Module):
         return torch.arange(time, device=x.device) < lengths.unsqueeze(1)
 
     def _initial_state(
-        self, hx: type_of_state | None, x: Tensor, batched: bool
+        self, hx: State | None, x: Tensor, batched: bool
     ) -> tuple[Tensor, Tensor | None]:
         shape = (x.shape[0], self.state_size)
         if hx is None:
             h = x.new_zeros(shape)
             return h, h if self.memory is not None else None
-        pair = hx if isinstance(hx, tuple) else (hx,)
+        pair = tuple(hx) if isinstance(hx, tuple | list) else (hx,)
         if len(pair) != (1 if self.memory is None else 2):
             raise InputError(
                 "hx must be a pair (h, c) with mixed memory and one tensor without, got "
-                + (f"{len(pair)} tensors" if isinstance(hx, tuple) else "one tensor")
+                + (f"{len(pair)} tensors" if len(pair) > 1 else "one tensor")
             )
         wanted = shape if batched else shape[1:]
-        for state in pair:
+        states = [as_computed("hx", state, x.dtype) for state in pair]
+        for state in states:
             if tuple(state.shape) != wanted:
-                raise InputError(f"hx has shape {tuple(state.shape)}, expected {wanted}")
-            if state.dtype != x.dtype:
-                raise InputError(f"hx is {state.dtype}, expected {x.dtype} like the input")
-        h, *c = (state.reshape(shape) for state in pair)
+                layers = tuple(state.shape) == (1, *wanted)
+                raise InputError(
+                    f"hx has shape {tuple(state.shape)}, expected {wanted}"
+                    + ("; there is no axis of layers here: pass hx[0]" if layers else "")
+                )
+        h, *c = (state.reshape(shape) for state in states)
         return h, c[0] if c else None

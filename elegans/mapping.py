@@ -41,14 +41,19 @@ class ElementwiseMapping(nn.Module):
         super().__init__()
         if kind not in MAPPINGS:
             raise InputError(f"unknown mapping {kind!r}, expected one of {MAPPINGS}")
-        weight = bias = None
-        if kind is not None:
-            weight = nn.Parameter(torch.ones(size, **where))
-        if kind == "affine":
-            bias = nn.Parameter(torch.zeros(size, **where))
         self.kind = kind
-        self.register_parameter("weight", weight)
-        self.register_parameter("bias", bias)
+        for name, present in (("weight", kind is not None), ("bias", kind == "affine")):
+            parameter = nn.Parameter(torch.empty(size, **where)) if present else None
+            self.register_parameter(name, parameter)
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Return to the identity."""
+        if self.weight is not None:
+            self.weight.fill_(1)
+        if self.bias is not None:
+            self.bias.fill_(0)
 
     def extra_repr(self) -> str:
         """Return the kind for ``print(model)``."""

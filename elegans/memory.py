@@ -32,11 +32,30 @@ class MemoryCell(nn.Module):
         **where: Unpack[Placement],
     ) -> None:
         super().__init__()
-        self.input_map = nn.Linear(input_size, 4 * state_size, bias=True, **where)
-        self.recurrent_map = nn.Linear(state_size, 4 * state_size, bias=False, **where)
-        nn.init.xavier_uniform_(self.input_map.weight, generator=generator)
-        nn.init.uniform_(self.input_map.bias, -0.1, 0.1, generator=generator)
-        nn.init.orthogonal_(self.recurrent_map.weight, generator=generator)
+        # Without their own initialisation, which would draw from the global generator.
+        self.input_map, self.recurrent_map = (
+            _linear(size, 4 * state_size, bias=bias, **where)
+            for size, bias in ((input_size, True), (state_size, False))
+        )
+        self.reset_parameters(generator)
+
+    @torch.no_grad()
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw all parameters anew, from `generator` or PyTorch's default one."""
+        draws = (
+            (self.input_map.weight, nn.init.xavier_uniform_),
+            (
+                self.input_map.bias,
+                lambda bias, generator: bias.uniform_(-0.1, 0.1, generator=generator),
+            ),
+            (self.recurrent_map.weight, nn.init.orthogonal_),
+        )
+        home = torch.device("cpu") if generator is None else generator.device
+        for parameter, draw in draws:
+            value = torch.empty(parameter.shape, device=home)  # orthogonal_ knows no half precision
+            draw(value, generator=generator)
+            if not parameter.is_meta:
+                parameter.copy_(value)
 
     def forward(self, x: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """Take one step from (h, c), each (batch, neuron), and return the new pair."""
@@ -44,3 +63,10 @@ class MemoryCell(nn.Module):
         z, i, f, o = (self.input_map(x) + self.recurrent_map(h)).chunk(4, dim=-1)
         c = torch.sigmoid(f + 1) * c + torch.sigmoid(i) * torch.tanh(z)
         return torch.sigmoid(o) * torch.tanh(c), c
+
+
+def _linear(inputs: int, outputs: int, *, bias: bool, **where: Unpack[Placement]) -> nn.Linear:
+    """Return a linear map whose parameters are not drawn yet."""
+    linear = nn.Linear(inputs, outputs, bias=bias, device="meta", dtype=where.get("dtype"))
+    device = where.get("device")
+    return linear.to_empty(device=torch.get_default_device() if device is None else device)

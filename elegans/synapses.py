@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple, Unpack
 
@@ -11,11 +11,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from elegans.constraints import signed
+from elegans.constraints import Positivity, signed
 from elegans.errors import InputError
 from elegans.initial import Initializer
 from elegans.placement import Placement
 from elegans.wiring import Synapses
+
+CONNECTION = ("source", "target", "polarity")
+"""The buffers of a set of synapses."""
+
+VALUES = ("weight", "sigma", "mu", "erev")
+"""The parameters of a set of synapses."""
 
 
 class SynapseValues(NamedTuple):
@@ -89,14 +95,28 @@ class SynapseParameters(nn.Module):
         super().__init__()
         self.fixed_polarity = fixed_polarity
         self._initial = initial
-        for name in ("source", "target", "polarity"):
-            column = torch.from_numpy(getattr(synapses, name).copy())
-            self.register_buffer(name, column.to(where.get("device")))
-        for name in ("weight", "sigma", "mu"):
-            drawn = initial.draw(name, len(synapses), generator=generator, **where)
-            self.register_parameter(name, nn.Parameter(drawn))
-        self.erev = nn.Parameter(self.polarity.to(self.weight.dtype))
         self._candidates: SynapseValues | None = None
+        for name in CONNECTION:
+            column = torch.tensor(getattr(synapses, name), device=where.get("device"))
+            self.register_buffer(name, column)
+        for name in VALUES:
+            self.register_parameter(name, nn.Parameter(torch.empty(len(synapses), **where)))
+        self.reset_parameters(synapses, generator)
+
+    @torch.no_grad()
+    def reset_parameters(
+        self, synapses: Synapses, generator: torch.Generator | None = None
+    ) -> None:
+        """Hold `synapses`, as many as there are slots, with freshly drawn values."""
+        for name in CONNECTION:
+            buffer = getattr(self, name)
+            buffer.copy_(torch.tensor(getattr(synapses, name), device=buffer.device))
+        for name in ("weight", "sigma", "mu"):
+            parameter = getattr(self, name)
+            where: Placement = {"device": parameter.device, "dtype": parameter.dtype}
+            drawn = self._initial.draw(name, len(self), generator=generator, **where)
+            parameter.copy_(drawn)
+        self.erev.copy_(self.polarity)
 
     def __len__(self) -> int:
         return len(self.source)
@@ -105,12 +125,18 @@ class SynapseParameters(nn.Module):
         """Return the number of synapses for ``print(model)``."""
         return f"{len(self)} synapses"
 
-    def values(self) -> SynapseValues:
-        """Return the effective values, constraints applied."""
+    def forward(self) -> SynapseValues:
+        """Return the effective values, constraints applied.
+
+        A mask that ``torch.nn.utils.prune`` puts on the weight closes the synapse; under a
+        softplus, a parameter of zero would not.
+        """
+        weight = self._initial.positivity(self.weight)
+        mask = self._buffers.get("weight_mask")
         values = SynapseValues(
             self.source,
             self.target,
-            self._initial.positivity(self.weight),
+            weight if mask is None else weight * mask,
             self.sigma,
             self.mu,
             signed(self.erev, self.polarity) if self.fixed_polarity else self.erev,
@@ -118,6 +144,11 @@ class SynapseParameters(nn.Module):
         if self._candidates is not None:
             pairs = zip(values, self._candidates, strict=True)
             values = SynapseValues(*(torch.cat(pair) for pair in pairs))
+        return values
+
+    def values(self) -> SynapseValues:
+        """Return the effective values; calls the module, so that hooks and masks take part."""
+        values: SynapseValues = self()
         return values
 
     @contextmanager
@@ -141,6 +172,11 @@ class SynapseParameters(nn.Module):
 
     def synapses(self) -> Synapses:
         """Return the connections as they are now, sorted by target."""
+        if self.source.is_meta:
+            raise InputError(
+                "the layer is on the meta device and holds no connections; load a state with "
+                "assign=True, or call to_empty(...) and reset_parameters()"
+            )
         return Synapses(
             self.source.cpu().numpy(),
             self.target.cpu().numpy(),
@@ -165,11 +201,41 @@ class SynapseParameters(nn.Module):
         """Bring clipped conductances back to zero."""
         self.weight.clamp_(min=0.0)
 
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        saved = state_dict.get(prefix + "source")
-        if saved is not None and len(saved) != len(self):
+    def positivity(self) -> Positivity:
+        """Return how conductances are kept positive."""
+        return self._initial.positivity
+
+    def check_state(
+        self, state_dict: Mapping[str, Any], prefix: str, sources: int, targets: int
+    ) -> None:
+        """Raise `InputError` unless the connections saved under `prefix` fit this set."""
+        saved = {
+            name: state_dict[prefix + name] for name in CONNECTION if prefix + name in state_dict
+        }
+        if not saved and not any(prefix + name in state_dict for name in VALUES):
+            return  # not of this set at all, which load_state_dict reports
+        if len(saved) < len(CONNECTION):
+            missing = sorted(set(CONNECTION) - set(saved))
             raise InputError(
-                f"the saved state holds {len(saved)} synapses at {prefix!r}, this layer has "
-                f"{len(self)}; build the layer from the wiring the state was saved with"
+                f"the saved state lacks {missing} at {prefix!r}: values without their connections "
+                "would end at other synapses; save model.state_dict() as a whole"
             )
-        super()._load_from_state_dict(state_dict, prefix, *args)
+        if len(saved["source"]) != len(self):
+            raise InputError(
+                f"the saved state holds {len(saved['source'])} synapses at {prefix!r}, this layer "
+                f"has {len(self)}; build the layer from the wiring the state was saved with"
+            )
+        for name, low, high in (("source", 0, sources - 1), ("target", 0, targets - 1)):
+            _check_range(f"{prefix}{name}", saved[name], low, high)
+        if not saved["polarity"].is_meta and bool((saved["polarity"].abs() != 1).any()):
+            raise InputError(
+                f"{prefix}polarity must hold +1 and -1 only; the saved state is damaged"
+            )
+
+
+def _check_range(name: str, index: Tensor, low: int, high: int) -> None:
+    if not index.is_meta and bool(((index < low) | (index > high)).any()):
+        raise InputError(
+            f"{name} must hold indices from {low} to {high}, got {int(index.min())} to "
+            f"{int(index.max())}; the state is damaged or of a circuit of another size"
+        )

@@ -4,6 +4,7 @@ import copy
 import io
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from torch.nn.utils import parametrize, prune
@@ -228,11 +229,70 @@ class LayerConformance:
         assert before.any()
         assert torch.equal(after, mapping.bias.expand_as(after))
 
-    def test_torch_prune_has_effect(self):
+    def test_torch_prune_has_effect_and_the_rest_trains(self):
         model = self.make()
         x = self.inputs()
         prune.random_unstructured(model.cell.output_mapping, "weight", amount=2)
         assert torch.equal(model(x)[0], model.cell.output_mapping.bias.expand(4, 6, 2))
+        prune.remove(model.cell.output_mapping, "weight")
+        for synapses in model.cell.synapse_sets().values():
+            prune.l1_unstructured(synapses, "weight", amount=0.5)
+            closed = synapses.weight_mask == 0
+            assert closed.any()
+            before = synapses.values().weight.detach().clone()
+            assert not before[closed].any()
+            optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+            for _ in range(2):
+                optimizer.zero_grad()
+                model(x)[1].sum().backward()
+                optimizer.step()
+            after = synapses.values().weight
+            assert not after[closed].any()
+            assert (after[~closed] != before[~closed]).any()
+
+    def test_replicas_run(self):
+        model = self.make()
+        replica = model._replicate_for_data_parallel()
+        for name, module in model.named_children():
+            setattr(replica, name, module)
+        x = self.inputs()
+        assert torch.equal(replica(x)[0], model(x)[0])
+
+    def test_autocast_hands_over(self):
+        model, before = self.make(), torch.nn.Linear(INPUTS, INPUTS)
+        with torch.autocast("cpu", torch.bfloat16):
+            output, state = model(before(self.inputs()))
+            model(before(self.inputs()), state.bfloat16())
+        assert output.dtype == torch.float32
+
+    def test_default_device(self):
+        with torch.device("meta"):
+            hollow = self.make()
+        assert all(value.is_meta for value in hollow.state_dict().values())
+        filled = hollow.to_empty(device="cpu")
+        filled.cell.reset_parameters()
+        assert filled.wiring == self.make().wiring
+        assert torch.isfinite(filled(self.inputs())[0]).all()
+
+    def test_a_damaged_state_changes_nothing(self):
+        model = self.make()
+        before = copy.deepcopy(model.state_dict())
+        name = next(iter(model.cell.synapse_sets()))
+        for key, value, message in (
+            ("target", 99, "must hold indices from 0 to"),
+            ("source", -1, "must hold indices from 0 to"),
+            ("polarity", 0, r"must hold \+1 and -1 only"),
+        ):
+            state = copy.deepcopy(self.make().state_dict())
+            state[f"cell.{name}.{key}"][0] = value
+            with pytest.raises(InputError, match=message):
+                model.load_state_dict(state)
+        state = copy.deepcopy(self.make().state_dict())
+        del state[f"cell.{name}.source"]
+        with pytest.raises(InputError, match=r"lacks \['source'\]"):
+            model.load_state_dict(state, strict=False)
+        for key, value in model.state_dict().items():
+            assert torch.equal(value, before[key])
 
     def test_copies_are_independent(self):
         model = self.make()
@@ -317,6 +377,13 @@ class LayerConformance:
             model(torch.zeros(3))
         with pytest.raises(InputError, match=r"input must be a tensor, got list"):
             model([[0.0, 0.0, 0.0]])
+        packed = torch.nn.utils.rnn.pack_sequence([torch.zeros(4, 3)])
+        with pytest.raises(InputError, match="PackedSequence; pass the padded tensor and the len"):
+            model(packed)
+        with pytest.raises(
+            InputError, match=r"input is torch.int64.*convert .*: input.to\(torch.f"
+        ):
+            model(torch.zeros(4, 6, 3, dtype=torch.int64))
         with pytest.raises(InputError, match=r"input is torch.float64, the layer computes in"):
             model(self.inputs(dtype=torch.float64))
 
@@ -329,8 +396,13 @@ class LayerConformance:
 
     def test_wrong_timespans(self):
         model, x = self.make(), self.inputs()
-        for wrong in (torch.ones(4), torch.ones(4, 5), torch.ones(4, 6, 2), 1.0):
-            with pytest.raises(InputError, match=r"timespans must be a tensor .* shape \(4, 6\)"):
+        for wrong in (torch.ones(4), torch.ones(4, 5), torch.ones(4, 6, 2)):
+            with pytest.raises(
+                InputError, match=r"must hold one elapsed time a step, shape \(4, 6"
+            ):
+                model(x, timespans=wrong)
+        for wrong, got in ((1.0, "float"), (torch.ones(4, 6).to(torch.complex64), "complex64")):
+            with pytest.raises(InputError, match=f"must be a tensor of real numbers, got .*{got}"):
                 model(x, timespans=wrong)
         timespans = torch.ones(4, 6)
         timespans[3, 2] = -0.5
@@ -344,7 +416,12 @@ class LayerConformance:
         model, x = self.make(), self.inputs()
         with pytest.raises(InputError, match=r"lengths must be from 0 to 6, got \[1, 2, 3, 7\]"):
             model(x, lengths=torch.tensor([1, 2, 3, 7]))
-        for wrong in (torch.tensor([1, 2, 3]), torch.tensor([1.0, 2.0, 3.0, 4.0])):
+        for wrong in (
+            torch.tensor([1, 2, 3]),
+            torch.tensor([1.0, 2.0, 3.0, 4.0]),
+            torch.tensor([True, False, True, True]),
+            "abc",
+        ):
             with pytest.raises(InputError, match="lengths must hold one integer a sequence"):
                 model(x, lengths=wrong)
 
@@ -355,8 +432,12 @@ class LayerConformance:
             model(x, torch.zeros(3, units))
         with pytest.raises(InputError, match=rf"hx has shape \(1, {units}\), expected \({units},"):
             model(x[0], torch.zeros(1, units))
-        with pytest.raises(InputError, match=r"hx is torch.float64, expected torch.float32"):
+        with pytest.raises(InputError, match=r"there is no axis of layers here: pass hx\[0\]"):
+            model(x, torch.zeros(1, 4, units))
+        with pytest.raises(InputError, match=r"hx is torch.float64, the layer computes in"):
             model(x, torch.zeros(4, units, dtype=torch.float64))
+        with pytest.raises(InputError, match=r"hx must be a tensor, got ndarray"):
+            model(x, np.zeros((4, units)))
         with pytest.raises(InputError, match="one tensor without, got 2 tensors"):
             model(x, (torch.zeros(4, units), torch.zeros(4, units)))
 

@@ -1,5 +1,7 @@
 """The LTC layer: the conformance suite, and what is particular to it."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -249,6 +251,10 @@ def test_wrong_units():
         elegans.LTC(4, AutoNCP(9, 2).build(3))
     with pytest.raises(InputError, match=r"expected a number of units, a recipe .*, got 'many'"):
         elegans.LTC(4, "many")
+    import ncps.wirings
+
+    with pytest.raises(InputError, match=r"import AutoNCP from elegans.wiring in place of ncps"):
+        elegans.LTC(4, ncps.wirings.AutoNCP(9, 2))
     with pytest.raises(InputError, match="number of inputs is not known; pass in_features"):
         elegans.LTCCell(AutoNCP(9, 2))
     assert elegans.LTCCell(AutoNCP(9, 2).build(3)).sensory_size == 3
@@ -258,8 +264,11 @@ def test_wrong_units():
     ("options", "message"),
     [
         ({"ode_unfolds": 0}, "ode_unfolds must be an integer of at least 1, got 0"),
-        ({"epsilon": -1.0}, "epsilon must not be negative"),
+        ({"epsilon": -1.0}, "epsilon must be a finite number of at least 0, got -1.0"),
         ({"input_mapping": "quadratic"}, r"unknown mapping 'quadratic', expected one of"),
+        ({"ode_unfolds": True}, "ode_unfolds must be an integer of at least 1, got True"),
+        ({"epsilon": "small"}, "epsilon must be a finite number of at least 0, got 'small'"),
+        ({"dtype": torch.int32}, "dtype must be a floating type such as torch.float32"),
         ({"initialization": "zeros"}, r"unknown initialization 'zeros', expected one of"),
     ],
 )
@@ -319,6 +328,44 @@ def test_padding_leaves_the_memory_alone():
     assert not c[2].any()
 
 
+def test_memory_in_half_precision():
+    model = elegans.LTC(INPUTS, 5, mixed_memory=True, dtype=torch.bfloat16)
+    assert model(torch.randn(2, 3, INPUTS).bfloat16())[0].dtype == torch.bfloat16
+
+
+def test_the_generator_draws_everything():
+    state = torch.random.get_rng_state()
+    first, second = (
+        elegans.LTC(INPUTS, 5, mixed_memory=True, generator=torch.Generator().manual_seed(1))
+        for _ in range(2)
+    )
+    assert torch.equal(torch.random.get_rng_state(), state)
+    for name, value in first.state_dict().items():
+        assert torch.equal(value, second.state_dict()[name])
+
+
+def test_zero_elapsed_time_leaves_the_memory_alone():
+    model = elegans.LTC(INPUTS, 5, mixed_memory=True)
+    hx = (torch.randn(4, 5), torch.randn(4, 5))
+    timespans = torch.ones(4, 6)
+    timespans[2] = 0
+    _, (h, c) = model(torch.randn(4, 6, INPUTS), hx, timespans)
+    assert torch.equal(h[2], hx[0][2])
+    assert torch.equal(c[2], hx[1][2])
+    assert not torch.equal(h[1], hx[0][1])
+
+
+def test_an_infinity_that_the_memory_would_squash_is_reported():
+    model = elegans.LTC(INPUTS, Random(4, 2, 0.5), mixed_memory=True, solver="euler", ode_unfolds=1)
+    with torch.no_grad():
+        model.cell.cm.fill_(5.0)
+        model.cell.cm[0] = -80.0
+    timespans = torch.ones(1, 5)
+    timespans[0, 2] = 1e38
+    with pytest.raises(SolveError, match=r"got -?inf at .*step 3 of 5"):
+        model(torch.randn(1, 5, INPUTS), timespans=timespans)
+
+
 # --- the cell ----------------------------------------------------------------------------
 
 
@@ -330,6 +377,42 @@ def test_cell_steps_make_the_sequence():
     for t in range(6):
         step, state = model.cell(x[:, t], state, timespans[:, t])
         assert_close(step, output[:, t])
+    assert (model.cell.output_size, model.cell.synapse_count) == (OUTPUTS, model.synapse_count)
     one, _ = model.cell(x[:, 0], torch.zeros(4, 7), 0.5)
     same, _ = model.cell(x[:, 0], torch.zeros(4, 7), torch.full((4, 1), 0.5))
     assert torch.equal(one, same)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "states", "elapsed", "message"),
+    [
+        (
+            torch.zeros(2, 1),
+            torch.zeros(2, 7),
+            1.0,
+            r"inputs has shape \(2, 1\), expected \(batch, 3",
+        ),
+        (torch.zeros(3), torch.zeros(7), 1.0, r"unsqueeze\(0\)"),
+        (torch.zeros(2, 3), torch.zeros(2, 6), 1.0, r"states has shape \(2, 6\), expected \(batch"),
+        (torch.zeros(2, 3), torch.zeros(1, 7), 1.0, "got 2 inputs and 1 states"),
+        (torch.zeros(2, 3), torch.zeros(2, 7), -1.0, "elapsed_time holds -1.0 at batch 0"),
+        (torch.zeros(2, 3), torch.zeros(2, 7), float("nan"), "elapsed_time holds nan"),
+        (torch.zeros(2, 3), torch.zeros(2, 7), torch.ones(2, 7), "elapsed_time must be a number"),
+        (torch.full((2, 3), torch.inf), torch.zeros(2, 7), 1.0, "inputs holds inf at batch 0, fea"),
+        (torch.zeros(2, 3).double(), torch.zeros(2, 7), 1.0, "inputs is torch.float64"),
+    ],
+)
+def test_wrong_input_of_a_cell(inputs, states, elapsed, message):
+    cell = elegans.LTCCell(AutoNCP(7, OUTPUTS), in_features=INPUTS)
+    with pytest.raises(InputError, match=message):
+        cell(inputs, states, elapsed)
+
+
+def test_a_state_of_other_layers_is_refused():
+    first = elegans.LTC(INPUTS, NCP(6, 4, 2, 2, 2, 2, 2))
+    second = elegans.LTC(INPUTS, NCP(5, 5, 2, 2, 2, 2, 2))
+    before = copy.deepcopy(second.state_dict())
+    with pytest.raises(InputError, match=r"layers of \[2, 4, 6\] neurons, motor first"):
+        second.load_state_dict(first.state_dict())
+    for key, value in second.state_dict().items():
+        assert torch.equal(value, before[key])
