@@ -1,4 +1,8 @@
-"""Files that are whole or not there: written beside their place, then put into it in one step."""
+"""Files that are whole or not there: written beside their place, then put into it in one step.
+
+Like `elegans.errors` this file stands under every floor of the library: it imports the standard
+library alone, and torch and safetensors only where tensors are written or read.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +11,17 @@ import os
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import safetensors.torch
-from safetensors import SafetensorError
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from elegans.errors import RunError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write `content` to `path`; an old file stays as it was until the new one is complete."""
+    path = path.resolve()  # through a link, to the file that is meant
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         with beside.open("xb") as file:
@@ -38,6 +42,8 @@ def write_json(path: Path, value: object) -> None:
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write named tensors as a safetensors file, whole or not at all."""
+    import safetensors.torch
+
     # Views would be written with the whole storage they look at, or refused where they share it.
     own = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
     write_bytes(path, safetensors.torch.save(own))
@@ -68,6 +74,9 @@ def read_json(path: Path, remedy: str) -> dict[str, Any]:
 
 def read_tensors(path: Path, remedy: str) -> dict[str, Tensor]:
     """Return the named tensors of the safetensors file `path`; raises as `read_json` does."""
+    import safetensors.torch
+    from safetensors import SafetensorError
+
     content = read_bytes(path, remedy)
     try:
         return safetensors.torch.load(content)

@@ -319,7 +319,7 @@ def _check_options(ode_unfolds: Any, epsilon: Any, dtype: torch.dtype | None) ->
     whole = isinstance(ode_unfolds, int | np.integer) and not isinstance(ode_unfolds, bool)
     if not whole or ode_unfolds < 1:
         raise InputError(f"ode_unfolds must be an integer of at least 1, got {ode_unfolds!r}")
-    if not isinstance(epsilon, Real) or not 0 <= epsilon < math.inf:
+    if not isinstance(epsilon, Real) or not 0 <= float(epsilon) < math.inf:
         raise InputError(f"epsilon must be a finite number of at least 0, got {epsilon!r}")
     if dtype is not None and not dtype.is_floating_point:
         raise InputError(f"dtype must be a floating type such as torch.float32, got {dtype}")

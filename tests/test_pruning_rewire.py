@@ -11,7 +11,7 @@ import elegans
 from elegans.errors import PruningError
 from elegans.pruning import Absolute, CosineFraction, Edit, Relative
 from elegans.pruning.ledger import REFUSED, REWIRED
-from elegans.wiring import AutoNCP, Random
+from elegans.wiring import AutoNCP, FullyConnected, Random
 
 OPTIMIZERS = {
     "SGD": lambda p: torch.optim.SGD(p, lr=1e-2),
@@ -90,7 +90,7 @@ def test_the_cosine_fraction_falls_as_published():
 
 def test_a_number_is_an_absolute_threshold():
     _, _, rewirer = make(threshold=0.01)
-    assert rewirer.threshold == Absolute(0.01)
+    assert rewirer.settings.threshold == Absolute(0.01)
 
 
 def test_the_weakest_go_first():
@@ -106,12 +106,11 @@ def test_the_weakest_go_first():
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_moments_of_exactly_the_edited_slots_are_reset(name):
-    model, optimizer, rewirer = make(optimizer=name, every=1000)
+    model, optimizer, rewirer = make(optimizer=name, every=4)
     train(model, optimizer, rewirer, 3)
     before = copy.deepcopy(optimizer.state)
     keys = dict(zip(optimizer.state, before, strict=True))
     old = {p: p.detach().clone() for p in model.parameters()}
-    rewirer.every = 1
     rewirer.step()
     assert rewirer.counts[REWIRED] > 0
     moments = 0
@@ -172,7 +171,7 @@ def test_training_goes_on_in_the_same_optimiser():
     model, optimizer, rewirer = make(threshold=CosineFraction(0.3, 80), every=10)
     x, y = batch(0)
     first = (model(x)[0] - y).square().mean().item()
-    train(model, optimizer, rewirer, 120)
+    train(model, optimizer, rewirer, 300)
     assert rewirer.counts[REWIRED] > 20
     assert (model(x)[0] - y).square().mean().item() < 0.6 * first
 
@@ -302,13 +301,16 @@ def test_candidates_leave_no_trace():
         (None, "needs the loss: call rewirer.step"),
         (lambda: 1.0, "must return the loss as a differentiable scalar"),
         (lambda: torch.zeros(()), "must return the loss as a differentiable scalar"),
+        (lambda: torch.full((), torch.nan, requires_grad=True) * 1, "returned a loss of nan"),
     ],
 )
 def test_gradient_growth_needs_a_loss(closure, message):
     model, _, rewirer = make(growth="gradient", every=1)
     before = copy.deepcopy(model.state_dict())
+    random = rewirer.state_dict()
     with pytest.raises(PruningError, match=message):
         rewirer.step(closure)
+    assert rewirer.state_dict() == random
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name])
 
@@ -328,6 +330,65 @@ def test_guards_refuse_with_and_without_a_reason():
     assert rewirer.counts[REFUSED] == sum(e.outcome.startswith(REFUSED) for e in rewirer.ledger)
     assert any("odd targets are taken" in edit.outcome for edit in rewirer.ledger)
     assert model.synapse_count == AutoNCP(16, 2, seed=0).build(3).synapse_count
+
+
+@pytest.mark.parametrize("no", [False, 0, np.False_, torch.tensor(False), ""])
+def test_everything_false_refuses(no):
+    model, _, rewirer = make(every=1, threshold=Relative(1.0), guards=[lambda proposal: no])
+    before = model.wiring
+    assert not rewirer.step()
+    assert model.wiring == before
+    assert rewirer.counts[REFUSED] > 3
+
+
+@pytest.mark.parametrize("yes", [None, True, 1, np.True_, torch.tensor(True)])
+def test_everything_else_consents(yes):
+    _, _, rewirer = make(every=1, threshold=Relative(1.0), guards=[lambda proposal: yes])
+    assert rewirer.step()
+    assert not rewirer.counts[REFUSED]
+
+
+def test_a_guard_that_fails_leaves_circuit_and_ledger_in_step():
+    def third_time_fails(proposal):
+        calls.append(proposal)
+        if len(calls) == 3:
+            raise RuntimeError("the guard is broken")
+
+    calls = []
+    model, _, rewirer = make(every=1, threshold=Relative(1.0), guards=[third_time_fails])
+    before = model.wiring
+    with pytest.raises(RuntimeError, match="the guard is broken"):
+        rewirer.step()
+    edits = [edit for edit in rewirer.ledger if edit.outcome == REWIRED]
+    assert len(edits) == 2
+    assert model.wiring == replay(before, edits)
+
+
+def test_a_synapse_that_is_kept_again_and_again_stands_in_the_ledger_once():
+    _, _, rewirer = make(every=1, threshold=Relative(1.0), guards=[lambda proposal: False])
+    rewirer.step()
+    first = len(rewirer.ledger)
+    for _ in range(5):
+        rewirer.step()
+    assert len(rewirer.ledger) == first
+    assert rewirer.counts.total() == 6 * first
+
+
+def test_self_synapses_grow_only_if_asked_for():
+    for asked in (False, True):
+        model, _, rewirer = make(every=1, threshold=Relative(1.0), self_synapses=asked)
+        before = loops(model.wiring)
+        for _ in range(30):
+            rewirer.step()
+        grown = [
+            e for e in rewirer.ledger if e.synapses == "cell.recurrent" and e.source == e.grown
+        ]
+        assert bool(grown) == asked
+        assert asked or loops(model.wiring) <= before
+
+
+def loops(wiring):
+    return int((wiring.recurrent.source == wiring.recurrent.target).sum())
 
 
 def test_a_guard_sees_the_model_with_all_edits_so_far():
@@ -379,13 +440,33 @@ def test_the_state_is_plain_json():
     assert Edit.from_dict(json.loads(json.dumps(edit.to_dict()))) == edit
 
 
-@pytest.mark.parametrize("state", [{}, {"steps": 1, "random": {}, "ledger": []}, {"steps": "x"}])
-def test_a_foreign_state_is_refused(state):
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"steps": "x"},
+        {"steps": -5},
+        {"random": {}},
+        {"ledger": [{"step": 1}]},
+        {"ledger": [3]},
+        {"counts": None},
+    ],
+)
+def test_a_foreign_state_is_refused(change):
     _, _, rewirer = make()
+    state = rewirer.state_dict()
     rewirer.steps = 7
     with pytest.raises(PruningError, match="not a state of PruneRewire"):
-        rewirer.load_state_dict(state)
+        rewirer.load_state_dict(state | change)
+    with pytest.raises(PruningError, match="not a state of PruneRewire"):
+        rewirer.load_state_dict({})
     assert rewirer.steps == 7
+
+
+def test_a_state_of_other_settings_is_refused():
+    _, _, first = make(every=5)
+    _, _, second = make(every=6)
+    with pytest.raises(PruningError, match=r"other settings .*'every': \(5, 6\)"):
+        second.load_state_dict(first.state_dict())
 
 
 # --- bad input ---------------------------------------------------------------------------
@@ -396,6 +477,10 @@ def test_an_unknown_optimiser_is_refused_with_advice():
     adagrad = torch.optim.Adagrad(model.parameters())
     with pytest.raises(PruningError, match=r"unknown optimiser Adagrad.*pass moments="):
         elegans.PruneRewire(model, adagrad)
+    with pytest.raises(PruningError, match="must be a sequence of names, got the text 'sum'"):
+        elegans.PruneRewire(model, adagrad, moments="sum")
+    with pytest.raises(PruningError, match=r"moments names \['summ'\], but .* remembers \['step"):
+        elegans.PruneRewire(model, adagrad, moments=("summ",))
     rewirer = elegans.PruneRewire(model, adagrad, Relative(1.0), every=1, moments=("sum",))
     for parameter in model.parameters():
         parameter.grad = torch.ones_like(parameter)
@@ -410,8 +495,65 @@ def test_an_optimiser_of_other_parameters_is_refused():
         elegans.PruneRewire(model, torch.optim.Adam(other.parameters()))
     model.cell.recurrent.requires_grad_(False)
     trainable = [p for p in model.parameters() if p.requires_grad]
+    before = copy.deepcopy(model.cell.recurrent.state_dict())
     rewirer = elegans.PruneRewire(model, torch.optim.Adam(trainable), Relative(1.0), every=1)
     assert rewirer.step()
+    assert {edit.synapses for edit in rewirer.ledger} == {"cell.sensory"}
+    for name, value in model.cell.recurrent.state_dict().items():
+        assert torch.equal(value, before[name])
+
+
+def test_parameters_that_were_replaced_are_noticed():
+    model, _, rewirer = make(every=1)
+    model.load_state_dict(copy.deepcopy(model.state_dict()), assign=True)
+    before = model.wiring
+    with pytest.raises(PruningError, match=r"does not hold cell.recurrent.weight"):
+        rewirer.step()
+    assert model.wiring == before
+
+
+def test_computed_parameters_are_refused():
+    class Same(torch.nn.Module):
+        def forward(self, value):
+            return value
+
+    model = elegans.LTC(3, AutoNCP(16, 2))
+    torch.nn.utils.parametrize.register_parametrization(model.cell.recurrent, "weight", Same())
+    with pytest.raises(PruningError, match=r"cell.recurrent.weight is computed from other"):
+        elegans.PruneRewire(model, torch.optim.Adam(model.parameters()))
+
+
+def test_a_circuit_without_room_is_refused():
+    model = elegans.LTC(3, FullyConnected(6, 2))
+    with pytest.raises(PruningError, match="every synapse that could grow exists already"):
+        elegans.PruneRewire(model, torch.optim.Adam(model.parameters()))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
+def test_a_fresh_synapse_is_not_weak_in_any_precision(dtype):
+    model = elegans.LTC(3, AutoNCP(16, 2), dtype=dtype)
+    optimizer = torch.optim.Adam(model.parameters())
+    softplus = torch.nn.functional.softplus
+    value = torch.tensor(0.05, dtype=dtype)
+    rounded = softplus(value + torch.log(-torch.expm1(-value))).item()
+    if rounded < 0.05:
+        with pytest.raises(PruningError, match="would be weak at once"):
+            elegans.PruneRewire(model, optimizer, 0.05, every=1, weight=0.05)
+    rewirer = elegans.PruneRewire(model, optimizer, min(rounded, 0.05), every=1, weight=0.05)
+    with torch.no_grad():
+        model.cell.recurrent.weight.fill_(-8.0)
+    first = rewirer.step()
+    again = rewirer.step()
+    assert first
+    moved = {(edit.synapses, edit.source, edit.grown) for edit in first}
+    assert not moved & {(edit.synapses, edit.source, edit.cut) for edit in again}
+
+
+def test_a_weight_below_the_precision_is_refused():
+    model = elegans.LTC(3, AutoNCP(16, 2), dtype=torch.float16)
+    optimizer = torch.optim.Adam(model.parameters())
+    with pytest.raises(PruningError, match="not finite in the layer's precision; raise weight"):
+        elegans.PruneRewire(model, optimizer, 0.0, weight=1e-9)
 
 
 def test_a_model_without_synapses_is_refused():
@@ -420,14 +562,29 @@ def test_a_model_without_synapses_is_refused():
         elegans.PruneRewire(linear, torch.optim.Adam(linear.parameters()))
 
 
-def test_a_conductance_that_is_not_finite_stops_the_round():
-    model, _, rewirer = make(every=1)
+def test_a_closure_that_calls_backward_is_told_not_to():
+    model, _, rewirer = make(growth="gradient", every=1)
+
+    def loss():
+        value = model(batch(0)[0])[0].square().mean()
+        value.backward()
+        return value
+
+    with pytest.raises(PruningError, match=r"do not call backward\(\) in it"):
+        rewirer.step(loss)
+
+
+def test_a_conductance_that_is_not_finite_stops_the_round_before_it_begins():
+    model = torch.nn.ModuleList([elegans.LTC(3, AutoNCP(16, 2)), elegans.LTC(2, AutoNCP(16, 2))])
+    optimizer = torch.optim.Adam(model.parameters())
+    rewirer = elegans.PruneRewire(model, optimizer, Relative(1.0), every=1)
     with torch.no_grad():
-        model.cell.sensory.weight[3] = float("nan")
-    before = model.wiring
-    with pytest.raises(PruningError, match=r"cell.sensory.weight holds nan in slot 3 at step 1"):
+        model[1].cell.sensory.weight[3] = float("nan")
+    before, state = [layer.wiring for layer in model], rewirer.state_dict()
+    with pytest.raises(PruningError, match=r"1.cell.sensory.weight holds nan in slot 3 at step 1"):
         rewirer.step()
-    assert model.wiring == before
+    assert [layer.wiring for layer in model] == before
+    assert rewirer.state_dict() == state
 
 
 @pytest.mark.parametrize(
@@ -436,17 +593,26 @@ def test_a_conductance_that_is_not_finite_stops_the_round():
         ({"threshold": -1.0}, "a threshold must be a finite number >= 0"),
         ({"threshold": "small"}, "threshold must be a number, Absolute, Relative"),
         ({"threshold": 0.1, "weight": 0.05}, "would be weak at once"),
-        ({"every": 0}, "every must be at least 1, got 0"),
+        ({"every": 0}, "every must be an integer of at least 1, got 0"),
         ({"every": 50, "until": 10}, "ends before the first edit"),
         ({"growth": "towards the light"}, r"unknown growth .* expected one of \('random', "),
         ({"weight": 0.0}, "must be a number > 0"),
         ({"excitatory": 1.5}, "probability from 0 to 1"),
-        ({"candidates": 0}, "candidates must be at least 1"),
+        ({"every": 2.5}, r"every must be an integer of at least 1, got 2.5"),
+        ({"every": "5"}, "every must be an integer"),
+        ({"threshold": Relative}, "threshold must be a number, Absolute, Relative"),
+        ({"candidates": 0}, "candidates must be an integer of at least 1"),
     ],
 )
 def test_wrong_settings(options, message):
     with pytest.raises(PruningError, match=message):
         make(**options)
+
+
+def test_a_wrong_seed():
+    model = elegans.LTC(3, AutoNCP(16, 2))
+    with pytest.raises(PruningError, match="seed must be an integer of at least 0, got '5'"):
+        elegans.PruneRewire(model, torch.optim.Adam(model.parameters()), seed="5")
 
 
 @pytest.mark.parametrize(

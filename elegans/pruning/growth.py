@@ -142,9 +142,20 @@ def _slopes(
                 "the closure must return the loss as a differentiable scalar tensor, got "
                 f"{loss!r}; do not call backward() in it"
             )
-        gradients = torch.autograd.grad(
-            loss.sum(), list(weights.values()), allow_unused=True, materialize_grads=True
-        )
+        if not bool(torch.isfinite(loss)):
+            raise PruningError(
+                f"the closure returned a loss of {loss.item()}; nothing was rewired: lower the "
+                "learning rate or clip the gradients"
+            )
+        try:
+            gradients = torch.autograd.grad(
+                loss.sum(), list(weights.values()), allow_unused=True, materialize_grads=True
+            )
+        except RuntimeError as error:
+            raise PruningError(
+                f"the loss of the closure cannot be differentiated ({error}); let the closure "
+                "compute it anew and do not call backward() in it"
+            ) from error
     slopes: dict[Slot, list[float]] = {slot: [] for slot in candidates}
     for kind, gradient in zip(sets, gradients, strict=True):
         for (slot, _), slope in zip(rows[kind], gradient.tolist(), strict=True):

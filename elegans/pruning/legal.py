@@ -40,11 +40,11 @@ class Connections:
 class Legality:
     """Keeps count of a wiring while it is being edited.
 
-    A synapse may be cut when its target keeps another input: from the same source layer if the
-    synapse comes from another layer, from anywhere if it comes from its target's own. It may
-    grow onto a neuron of the same target layer that its source does not reach and that it has
-    not just lost. Since the source stays, no source loses its last output and the number of
-    synapses of every block (source layer, target layer) is conserved.
+    A synapse may be cut when its target keeps another input, not counting its own synapse onto
+    itself: from the same source layer if the synapse comes from another layer, from anywhere if it
+    comes from its target's own. It may grow onto a neuron of the same target layer that its source
+    does not reach and that it has not just lost. Since the source stays, no source loses its last
+    output and the number of synapses of every block (source layer, target layer) is conserved.
 
     Parameters
     ----------
@@ -71,14 +71,18 @@ class Legality:
         self._self_synapses = self_synapses
         self._inputs: Counter[int] = Counter()
         self._inputs_from: Counter[tuple[str, int]] = Counter()
-        for connections in sets.values():
-            self._inputs.update(connections.target.tolist())
+        for kind, connections in sets.items():
+            others = connections.target
+            if kind != SENSORY:
+                others = others[connections.source != others]
+            self._inputs.update(others.tolist())
             self._inputs_from.update(
                 zip(connections.source_layer.tolist(), connections.target.tolist(), strict=True)
             )
         # How often a source reaches each target (more than once if parallel), for the sources
         # of weak synapses: the others need not be looked at, however many there are.
         self._reached: dict[tuple[str, int], Counter[int]] = defaultdict(Counter)
+        self._reached_in: Counter[tuple[str, int, str]] = Counter()  # different targets of a layer
         slots = list(weak)
         for kind, connections in sets.items():
             asked = connections.source[[slot.index for slot in slots if slot.kind == kind]]
@@ -86,8 +90,9 @@ class Legality:
             pairs = zip(
                 connections.source[rows].tolist(), connections.target[rows].tolist(), strict=True
             )
-            for j, i in pairs:
-                self._reached[kind, j][i] += 1
+            layers = connections.target_layer[rows].tolist()
+            for (j, i), layer in zip(pairs, layers, strict=True):
+                self._count_reached(kind, j, layer, i, 1)
 
     def ends(self, slot: Slot) -> tuple[int, int]:
         """Return the source and the present target of `slot`."""
@@ -98,7 +103,9 @@ class Legality:
         """Whether the target of `slot` keeps another input without it."""
         connections = self._sets[slot.kind]
         layer = str(connections.source_layer[slot.index])
-        _, target = self.ends(slot)
+        source, target = self.ends(slot)
+        if slot.kind != SENSORY and source == target:
+            return self._inputs[target] > 0
         if layer == connections.target_layer[slot.index]:
             return self._inputs[target] > 1
         return self._inputs_from[layer, target] > 1
@@ -112,7 +119,10 @@ class Legality:
 
     def free_targets(self, slot: Slot, rng: np.random.Generator) -> Iterator[int]:
         """Draw the targets that `slot` may move to, each once, in random order."""
-        layer = self._wiring.layer_range(str(self._sets[slot.kind].target_layer[slot.index]))
+        name = str(self._sets[slot.kind].target_layer[slot.index])
+        layer = self._wiring.layer_range(name)
+        if self._reached_in[slot.kind, self.ends(slot)[0], name] == len(layer):
+            return
         drawn: set[int] = set()
         # In a large layer a few draws find a free neuron; only if not, all of it is listed.
         for i in rng.integers(layer.start, layer.stop, size=_DRAWS).tolist():
@@ -127,8 +137,35 @@ class Legality:
         connections = self._sets[slot.kind]
         layer = str(connections.source_layer[slot.index])
         source, lost = self.ends(slot)
+        target_layer = str(connections.target_layer[slot.index])
         for neuron, change in ((lost, -1), (target, 1)):
-            self._inputs[neuron] += change
+            if slot.kind == SENSORY or neuron != source:
+                self._inputs[neuron] += change
             self._inputs_from[layer, neuron] += change
-            self._reached[slot.kind, source][neuron] += change
+            self._count_reached(slot.kind, source, target_layer, neuron, change)
         connections.target[slot.index] = target
+
+    def _count_reached(self, kind: str, source: int, layer: str, target: int, change: int) -> None:
+        reached = self._reached[kind, source]
+        before, after = reached[target], reached[target] + change
+        reached[target] = after
+        self._reached_in[kind, source, layer] += (after > 0) - (before > 0)
+
+
+def has_room(wiring: Wiring, kinds: Iterable[str], self_synapses: bool) -> bool:
+    """Whether some source of `wiring` could reach another neuron of a layer that it reaches."""
+    for kind in kinds:
+        synapses = wiring.sensory if kind == SENSORY else wiring.recurrent
+        layer = wiring.layer_of[synapses.target]
+        loops_barred = kind != SENSORY and not self_synapses
+        reached: dict[tuple[int, str], set[int]] = defaultdict(set)
+        for j, i, name in zip(
+            synapses.source.tolist(), synapses.target.tolist(), layer, strict=True
+        ):
+            reached[j, str(name)].add(i)
+        for (j, name), targets in reached.items():
+            neurons = wiring.layer_range(name)
+            barred = loops_barred and j in neurons and j not in targets
+            if len(targets) + barred < len(neurons):
+                return True
+    return False

@@ -47,20 +47,36 @@ class Moments:
                     f"unknown optimiser {type(optimizer).__name__}: known are "
                     f"{', '.join(kind.__name__ for kind in MOMENTS)}; pass moments=(...) with the "
                     "names of the tensors in optimizer.state[parameter] that hold one value a "
-                    "weight, or moments=() if there are none"
+                    "weight, or moments=() if it remembers nothing. An optimiser that keeps "
+                    "curvature of the whole model, such as LBFGS, cannot forget single weights"
                 )
-            names = MOMENTS[known[0]]
+            self._names, self._all_must_exist = MOMENTS[known[0]], False
+        elif isinstance(names, str):
+            raise PruningError(f"moments must be a sequence of names, got the text {names!r}")
+        else:
+            self._names, self._all_must_exist = tuple(names), True
         self._optimizer = optimizer
-        self._names = tuple(names)
 
-    def check_holds(self, parameters: Iterable[tuple[str, Tensor]]) -> None:
-        """Raise `PruningError` unless the optimiser holds every trainable one of `parameters`."""
+    def check(self, parameters: Iterable[tuple[str, Tensor]]) -> None:
+        """Raise `PruningError` unless every trainable one of `parameters` can be forgotten.
+
+        The optimiser must hold it, and remember it under the names that were given.
+        """
         held = {id(p) for group in self._optimizer.param_groups for p in group["params"]}
         for name, parameter in parameters:
-            if parameter.requires_grad and id(parameter) not in held:
+            if not parameter.requires_grad:
+                continue
+            if id(parameter) not in held:
                 raise PruningError(
                     f"the optimiser does not hold {name}; make it from model.parameters() of the "
-                    "model that is rewired, after moving the model to its device"
+                    "model that is rewired, after moving the model to its device or loading it"
+                )
+            state = self._optimizer.state.get(parameter, {})
+            missing = [moment for moment in self._names if moment not in state]
+            if state and missing and self._all_must_exist:
+                raise PruningError(
+                    f"moments names {missing}, but the optimiser remembers {sorted(state)} of "
+                    f"{name}; pass those of them that hold one value a weight"
                 )
 
     @torch.no_grad()

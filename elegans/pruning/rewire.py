@@ -3,38 +3,25 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import nn
 from torch.optim import Optimizer
 
-from elegans.cell import Cell
 from elegans.errors import PruningError
-from elegans.pruning.growth import GROWTHS, Closure, Fresh, Round, fresh_values
+from elegans.pruning.growth import GROWTHS, Choose, Closure, Fresh, Round
 from elegans.pruning.ledger import LAST_INPUT, NO_FREE_TARGET, REFUSED, REWIRED, Edit, Proposal
-from elegans.pruning.legal import Connections, Legality, Slot
+from elegans.pruning.legal import Legality, Slot, has_room
 from elegans.pruning.moments import Moments
-from elegans.pruning.thresholds import Absolute, Threshold, as_threshold
-from elegans.synapses import SynapseParameters
+from elegans.pruning.settings import RewireSettings
+from elegans.pruning.site import Site, sites_of
+from elegans.pruning.thresholds import Threshold, as_threshold
 
-Guard = Callable[[Proposal], bool | str | None]
-
-
-class _Site(NamedTuple):
-    """A cell that can be rewired, with its dotted name in the model."""
-
-    name: str
-    cell: Cell
-
-    def path(self, kind: str) -> str:
-        """Return the dotted name of a set of synapses."""
-        return f"{self.name}.{kind}" if self.name else kind
+Guard = Callable[[Proposal], object]
 
 
 class PruneRewire:
@@ -46,7 +33,8 @@ class PruneRewire:
     potential, polarity) and is replaced as a whole; the optimiser's moments of its slot are
     zeroed. The number of synapses of every block (source layer, target layer) is conserved, no
     target loses its last input, no source its last output. A weak synapse that cannot move is
-    kept, and the ledger says why.
+    kept, and the ledger says why. Sets of synapses whose weights do not require gradients are left
+    alone.
 
     Adam counts steps per parameter, not per synapse: the first updates of a fresh synapse are
     not bias-corrected and up to about three times as large as the learning rate.
@@ -77,10 +65,10 @@ class PruneRewire:
     excitatory
         Probability that a fresh synapse is excitatory, under random growth.
     self_synapses
-        Whether a neuron may grow a synapse onto itself.
+        Whether a neuron may grow a synapse onto itself. Off by default: self-synapses weaken what
+        can be proven of a circuit.
     guards
-        Called with each `Proposal` before it happens; one that returns False, or a reason as a
-        text, refuses it. See also `add_guard`.
+        Called with each `Proposal` before it happens; see `add_guard`.
     moments
         Names of the per-weight state tensors of an optimiser of another kind.
     seed
@@ -89,8 +77,9 @@ class PruneRewire:
     Raises
     ------
     PruningError
-        There is nothing to rewire, the optimiser is of an unknown kind or does not hold the
-        parameters, or an argument is not valid.
+        There is nothing to rewire, no synapse could move, a parameter is computed from others
+        (parametrize), the optimiser is of an unknown kind or does not hold the parameters, or an
+        argument is not valid.
 
     References
     ----------
@@ -128,44 +117,42 @@ class PruneRewire:
         candidates: int = 32,
         weight: float = 0.05,
         excitatory: float = 0.5,
-        self_synapses: bool = True,
+        self_synapses: bool = False,
         guards: Sequence[Guard] = (),
         moments: Sequence[str] | None = None,
         seed: int = 0,
     ) -> None:
-        self.threshold = as_threshold(threshold)
-        _check_settings(every, until, growth, candidates, weight, excitatory, self.threshold)
-        self.every = every
-        self.until = until
-        self.growth = growth
-        self.candidates = candidates
-        self.weight = weight
-        self.excitatory = excitatory
-        self.self_synapses = self_synapses
+        self.settings = RewireSettings(
+            as_threshold(threshold),
+            every,
+            until,
+            growth,
+            candidates,
+            weight,
+            excitatory,
+            self_synapses,
+        )
         self._guards = list(guards)
-        self._rng = np.random.default_rng(seed)
-        self._sites = [
-            _Site(name, module)
-            for name, module in model.named_modules()
-            if isinstance(module, Cell) and module.synapse_sets()
-        ]
-        if not self._sites:
-            raise PruningError(
-                f"{type(model).__name__} holds no layer whose synapses could be rewired; pass a "
-                "model that contains elegans.LTC"
-            )
+        self._rng = np.random.default_rng(_checked_seed(seed))
+        self._sites = sites_of(model)
         self._moments = Moments(optimizer, moments)
-        for site in self._sites:
-            for kind, synapses in site.cell.synapse_sets().items():
-                self._moments.check_holds(
-                    (f"{site.path(kind)}.{name}", parameter)
-                    for name, parameter in synapses.named_parameters()
-                )
+        self._check_sites()
+        if not any(has_room(site.cell.wiring, site.sets, self_synapses) for site in self._sites):
+            raise PruningError(
+                "every synapse that could grow exists already, so none can move; take a sparser "
+                "wiring such as AutoNCP, Random or Layered"
+            )
         self.steps = 0
         self.ledger: list[Edit] = []
+        self.counts: Counter[str] = Counter()
+        self._last: dict[tuple[str, int, int], str] = {}  # why a synapse was kept last
 
     def add_guard(self, guard: Guard) -> None:
-        """Ask `guard` before every edit; it refuses by returning False or a reason."""
+        """Ask `guard` before every edit.
+
+        It consents by returning None or anything true; anything false, or a reason as a text,
+        refuses.
+        """
         self._guards.append(guard)
 
     def step(self, closure: Closure | None = None) -> list[Edit]:
@@ -186,114 +173,171 @@ class PruneRewire:
         Raises
         ------
         PruningError
-            Growth is by gradient and there is no closure, or a conductance is not finite.
+            Growth is by gradient and there is no loss to differentiate, a conductance is not
+            finite, or the optimiser no longer holds the parameters. Nothing is edited then. When
+            a guard raises, the edits made before stay, in the circuit and in the ledger.
         """
+        if self.settings.is_due(self.steps + 1):
+            self._check_sites()
+            weights = [site.weights(self.steps + 1) for site in self._sites]
+            random = copy.deepcopy(self._rng.bit_generator.state)
+            first = len(self.ledger)
+            try:
+                rounds = [
+                    self._prepare(site, weight, closure)
+                    for site, weight in zip(self._sites, weights, strict=True)
+                ]
+            except BaseException:
+                self._rng.bit_generator.state = random
+                raise
+            self.steps += 1
+            for site, weight, round_ in zip(self._sites, weights, rounds, strict=True):
+                self._rewire(site, weight, *round_)
+            return [edit for edit in self.ledger[first:] if edit.outcome == REWIRED]
         self.steps += 1
-        if self.steps % self.every or (self.until is not None and self.steps > self.until):
-            return []
-        edits = [edit for site in self._sites for edit in self._rewire(site, closure)]
-        self.ledger.extend(edits)
-        return [edit for edit in edits if edit.outcome == REWIRED]
-
-    @property
-    def counts(self) -> Counter[str]:
-        """How often each outcome occurred so far: ``rewired`` and the reasons for keeping."""
-        return Counter(edit.outcome.partition(" (")[0] for edit in self.ledger)
+        return []
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the step, the random state and the ledger as plain values."""
+        """Return step, random state, ledger, counts and settings as plain values."""
         return {
             "steps": self.steps,
             "random": copy.deepcopy(self._rng.bit_generator.state),
             "ledger": [edit.to_dict() for edit in self.ledger],
+            "counts": dict(self.counts),
+            "settings": self.settings.to_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from `state_dict`; model and optimiser are restored by their own."""
+        """Continue from `state_dict`; model and optimiser are restored by their own.
+
+        Raises
+        ------
+        PruningError
+            It is no such state, or of a rewirer with other settings; nothing is changed then.
+        """
+        generator = np.random.default_rng()
         try:
-            steps, random = int(state["steps"]), state["random"]
+            steps, settings = int(state["steps"]), state["settings"]
             ledger = [Edit.from_dict(record) for record in state["ledger"]]
-            self._rng.bit_generator.state = copy.deepcopy(random)
-        except (KeyError, TypeError, ValueError) as error:
+            counts = Counter({str(k): int(n) for k, n in state["counts"].items()})
+            generator.bit_generator.state = copy.deepcopy(state["random"])
+            if steps < 0:
+                raise ValueError(f"steps={steps}")
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise PruningError(
                 f"not a state of PruneRewire ({error!r}); pass what state_dict() returned"
             ) from error
-        self.steps, self.ledger = steps, ledger
+        mine = self.settings.to_dict()
+        if settings != mine:
+            differ = {k: (settings.get(k), v) for k, v in mine.items() if settings.get(k) != v}
+            raise PruningError(
+                f"the state was saved with other settings (saved, here): {differ}; make the "
+                "rewirer with those it was saved with"
+            )
+        self.steps, self.ledger, self.counts, self._rng = steps, ledger, counts, generator
+        self._last = {
+            (edit.synapses, edit.source, edit.cut): edit.outcome
+            for edit in ledger
+            if edit.outcome != REWIRED
+        }
 
     # --- one round -----------------------------------------------------------------------
 
-    def _rewire(self, site: _Site, closure: Closure | None) -> list[Edit]:
-        """Rewire one cell and return a record of every weak synapse."""
-        sets = site.cell.synapse_sets()
-        wiring = site.cell.wiring
-        weight = self._weights(site)
+    def _check_sites(self) -> None:
+        for site in self._sites:
+            self._moments.check(site.named_parameters())
+            for rounded in site.rounded(self.settings.weight):
+                self.settings.check_weight(rounded)
+
+    def _prepare(
+        self, site: Site, weight: dict[str, NDArray[np.float64]], closure: Closure | None
+    ) -> tuple[list[Slot], Legality, Choose]:
+        """Return the weak slots of a cell, what is legal, and the growth rule's chooser."""
         weak = self._weak(weight)
-        if not weak:
-            return []
-        connections = {
-            kind: Connections(kind, wiring, _numpy(synapses.source), _numpy(synapses.target))
-            for kind, synapses in sets.items()
-        }
-        legality = Legality(wiring, connections, weak, self_synapses=self.self_synapses)
-        choose = GROWTHS[self.growth](
-            Round(sets, weak, legality, self._rng, self.excitatory, self.candidates, closure)
+        settings = self.settings
+        legality = Legality(
+            site.cell.wiring, site.connections(), weak, self_synapses=settings.self_synapses
+        )
+        growth = GROWTHS[settings.growth]
+        return (
+            weak,
+            legality,
+            growth(
+                Round(
+                    site.sets,
+                    weak,
+                    legality,
+                    self._rng,
+                    settings.excitatory,
+                    settings.candidates,
+                    closure,
+                )
+            ),
         )
 
-        edits = []
+    def _rewire(
+        self,
+        site: Site,
+        weight: dict[str, NDArray[np.float64]],
+        weak: list[Slot],
+        legality: Legality,
+        choose: Choose,
+    ) -> None:
+        """Rewire one cell and record every weak synapse."""
         pending: dict[Slot, Fresh] = {}
-        for slot in weak:
-            source, cut = legality.ends(slot)
-            name, old = site.path(slot.kind), float(weight[slot.kind][slot.index])
-            fresh, outcome = None, LAST_INPUT
-            if legality.may_cut(slot):
-                fresh, outcome = choose(slot), NO_FREE_TARGET
-            if fresh is not None:
-                if self._guards:
-                    self._apply(sets, pending)  # a guard sees the model with all edits so far
-                outcome = self._ask_guards(
-                    Proposal(
-                        step=self.steps,
-                        synapses=name,
-                        slot=slot.index,
-                        source=source,
-                        cut=cut,
-                        grown=fresh.target,
-                        old_weight=old,
-                        polarity=fresh.polarity,
-                        weight=self.weight,
-                        sigma=fresh.sigma,
-                        mu=fresh.mu,
+        try:
+            for slot in weak:
+                source, cut = legality.ends(slot)
+                name, old = site.path(slot.kind), float(weight[slot.kind][slot.index])
+                fresh, outcome = None, LAST_INPUT
+                if legality.may_cut(slot):
+                    fresh, outcome = choose(slot), NO_FREE_TARGET
+                if fresh is not None:
+                    if self._guards:
+                        site.apply(
+                            pending, self.settings.weight, self._moments
+                        )  # a guard sees the model with all edits so far
+                    outcome = self._ask_guards(
+                        Proposal(
+                            step=self.steps,
+                            synapses=name,
+                            slot=slot.index,
+                            source=source,
+                            cut=cut,
+                            grown=fresh.target,
+                            old_weight=old,
+                            polarity=fresh.polarity,
+                            weight=self.settings.weight,
+                            sigma=fresh.sigma,
+                            mu=fresh.mu,
+                        )
                     )
+                if fresh is None or outcome != REWIRED:
+                    self._record(Edit(self.steps, name, source, cut, None, None, old, outcome))
+                    continue
+                legality.move(slot, fresh.target)
+                pending[slot] = fresh
+                self._record(
+                    Edit(self.steps, name, source, cut, fresh.target, fresh.polarity, old, outcome)
                 )
-            if fresh is None or outcome != REWIRED:
-                edits.append(Edit(self.steps, name, source, cut, None, None, old, outcome))
-                continue
-            legality.move(slot, fresh.target)
-            pending[slot] = fresh
-            edits.append(
-                Edit(self.steps, name, source, cut, fresh.target, fresh.polarity, old, outcome)
-            )
-        self._apply(sets, pending)
-        return edits
+        finally:
+            site.apply(pending, self.settings.weight, self._moments)
 
-    def _weights(self, site: _Site) -> dict[str, NDArray[np.float64]]:
-        """Return the conductances of a cell by kind, each of shape (synapse,)."""
-        weights = {}
-        for kind, synapses in site.cell.synapse_sets().items():
-            weights[kind] = _numpy(synapses.values().weight.double())
-            broken = ~np.isfinite(weights[kind])
-            if broken.any():
-                raise PruningError(
-                    f"{site.path(kind)}.weight holds {weights[kind][broken][0]} in slot "
-                    f"{int(np.argmax(broken))} at step {self.steps}; nothing was rewired: lower "
-                    "the learning rate or clip the gradients"
-                )
-        return weights
+    def _record(self, edit: Edit) -> None:
+        """Count an outcome; a synapse that is kept again and again stands in the ledger once."""
+        self.counts[edit.outcome.partition(" (")[0]] += 1
+        if edit.outcome != REWIRED:
+            # One look back suffices: what happened to the synapse last.
+            place = (edit.synapses, edit.source, edit.cut)
+            if self._last.get(place) == edit.outcome:
+                return
+            self._last[place] = edit.outcome
+        self.ledger.append(edit)
 
     def _weak(self, weights: dict[str, NDArray[np.float64]]) -> list[Slot]:
         """Return the weak slots, weakest first; all sets of a cell are judged together."""
         pooled = np.concatenate(list(weights.values()))
-        weak = np.flatnonzero(self.threshold.weak(pooled, self.steps))
+        weak = np.flatnonzero(self.settings.threshold.weak(pooled, self.steps + 1))
         order = weak[np.argsort(pooled[weak], kind="stable")]
         kinds = list(weights)
         starts = np.cumsum([0, *(len(weights[kind]) for kind in kinds)])
@@ -308,53 +352,13 @@ class PruneRewire:
         for guard in self._guards:
             answer = guard(proposal)
             if isinstance(answer, str):
-                return f"{REFUSED} ({answer})"
-            if answer is False:
+                return f"{REFUSED} ({answer})" if answer else REFUSED
+            if answer is not None and not bool(answer):
                 return REFUSED
         return REWIRED
 
-    def _apply(self, sets: dict[str, SynapseParameters], pending: dict[Slot, Fresh]) -> None:
-        """Write `pending` into the slots, forget the moments of the old, and empty it."""
-        for kind, synapses in sets.items():
-            moved = {slot.index: fresh for slot, fresh in pending.items() if slot.kind == kind}
-            if moved:
-                index = torch.tensor(list(moved), device=synapses.weight.device)
-                weight = torch.full_like(synapses.weight[index], self.weight)
-                fresh = fresh_values(synapses, list(moved), list(moved.values()), weight)
-                synapses.rewire(index, fresh)
-                for parameter in synapses.parameters():
-                    self._moments.reset(parameter, index)
-        pending.clear()
 
-
-def _numpy(tensor: torch.Tensor) -> NDArray[Any]:
-    return tensor.detach().cpu().numpy()
-
-
-def _check_settings(
-    every: int,
-    until: int | None,
-    growth: str,
-    candidates: int,
-    weight: float,
-    excitatory: float,
-    threshold: Threshold,
-) -> None:
-    for name, value, least in (("every", every, 1), ("candidates", candidates, 1)):
-        if value < least:
-            raise PruningError(f"{name} must be at least {least}, got {value}")
-    if until is not None and until < every:
-        raise PruningError(
-            f"until={until} ends before the first edit at step every={every}; raise until"
-        )
-    if growth not in GROWTHS:
-        raise PruningError(f"unknown growth {growth!r}, expected one of {tuple(GROWTHS)}")
-    if not (weight > 0 and math.isfinite(weight)):
-        raise PruningError(f"the weight of a fresh synapse must be a number > 0, got {weight}")
-    if not 0 <= excitatory <= 1:
-        raise PruningError(f"excitatory must be a probability from 0 to 1, got {excitatory}")
-    if isinstance(threshold, Absolute) and weight < threshold.value:
-        raise PruningError(
-            f"a fresh synapse of weight={weight} would be weak at once, below the threshold "
-            f"{threshold.value}; raise weight or lower the threshold"
-        )
+def _checked_seed(seed: int) -> int:
+    if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or seed < 0:
+        raise PruningError(f"seed must be an integer of at least 0, got {seed!r}")
+    return int(seed)

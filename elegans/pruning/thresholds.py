@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from numbers import Real
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,11 +109,11 @@ class CosineFraction:
         return mask
 
 
-def as_threshold(threshold: float | Threshold) -> Threshold:
+def as_threshold(threshold: Any) -> Threshold:
     """Return the rule that a number or a rule stands for."""
-    if isinstance(threshold, int | float) and not isinstance(threshold, bool):
-        return Absolute(threshold)
-    if isinstance(threshold, Threshold):
+    if not isinstance(threshold, bool) and isinstance(threshold, Real):
+        return Absolute(float(threshold))
+    if isinstance(threshold, Threshold) and not isinstance(threshold, type):
         return threshold
     raise PruningError(
         f"threshold must be a number, Absolute, Relative or CosineFraction, got {threshold!r}"
