@@ -4,7 +4,8 @@ The time s of torchdiffeq runs from 0 to 1 and the derivative is scaled by the e
 that the samples of a batch may move through different times in one solve. What is integrated is
 the displacement from the initial state: torchdiffeq reads the end of a step off an interpolant
 whose coefficients cancel, which costs 30 roundings of whatever is integrated. Of the displacement
-they do not matter, and a displacement of zero stays exactly zero.
+they do not matter, and a displacement of zero stays exactly zero. It is a float32 at least: tiny
+steps and squared errors leave the range of half precision, in which f alone is evaluated then.
 """
 
 from __future__ import annotations
@@ -68,7 +69,8 @@ class TorchDiffEq(Solver):
         When made with an unknown method or with settings out of range.
     SolveError
         When solving needs steps too short to move the time, more than `max_num_steps` steps, or
-        meets non-finite states, in the backward pass of an adjoint as well.
+        meets non-finite states, in the backward pass of an adjoint as well. The message names the
+        time, and sample and neuron of the first non-finite value or of the largest error.
 
     References
     ----------
@@ -156,18 +158,19 @@ class TorchDiffEq(Solver):
         *,
         adjoint: bool,
     ) -> Tensor:
+        if state.numel() == 0:  # nothing moves, and no norm is defined
+            return state + elapsed * system.derivative(state)
         motion = _Motion(self, system, state.detach(), elapsed)
-        rtol, atol = self._tolerances(state.dtype)
-        scale = atol + rtol * motion.origin.abs()
+        scale = motion.atol + motion.rtol * motion.origin.abs()
         ends = torch.tensor([0.0, 1.0], dtype=torch.float64, device=state.device)
         # Steps end at s = 1 (and, backwards, at s = 0) instead of being interpolated there: the
         # interpolants are of lower order than the steps.
         options = {"step_t": ends, **options}
-        forward = {"norm": _worst_sample, **options}
+        forward = {"norm": motion.norm, **options}
         if "first_step" not in options:
             forward["first_step"] = motion.first_step(scale, self.order)
         displacement = state - motion.origin
-        settings = {"rtol": rtol, "atol": scale, "method": self.method, "options": forward}
+        settings = {"rtol": motion.rtol, "atol": scale, "method": self.method, "options": forward}
         if adjoint:
             # Without a norm of its own the adjoint takes the largest of the norm above, of state
             # and of gradient, and of the root mean squares of the parameters' gradients.
@@ -176,18 +179,14 @@ class TorchDiffEq(Solver):
                 displacement,
                 ends,
                 adjoint_params=motion.parameters(),
-                adjoint_atol=atol,
+                adjoint_atol=motion.atol,
                 adjoint_options=options,
                 **settings,
             )
         else:
             solution = torchdiffeq.odeint(motion, displacement, ends, **settings)
         end: Tensor = solution[1]
-        return motion.origin + end
-
-    def _tolerances(self, dtype: torch.dtype) -> tuple[float, float]:
-        eps = torch.finfo(dtype).eps
-        return max(self.rtol, _RTOL_FLOOR_IN_EPS * eps), max(self.atol, _ATOL_FLOOR_IN_EPS * eps)
+        return (motion.origin + end).to(state.dtype)
 
 
 class _Motion:
@@ -203,21 +202,32 @@ class _Motion:
     ) -> None:
         self.solver = solver
         self.system = system
-        self.origin = origin
+        self.dtype = origin.dtype
+        self.origin = origin.to(torch.promote_types(origin.dtype, torch.float32))
         self.elapsed = elapsed
+        eps = torch.finfo(origin.dtype).eps
+        self.rtol = max(solver.rtol, _RTOL_FLOOR_IN_EPS * eps)
+        self.atol = max(solver.atol, _ATOL_FLOOR_IN_EPS * eps)
         self.steps = 0
+        self.ratios: list[Tensor] = []  # errors of the last step in tolerances, (batch, neuron)
 
     def __call__(self, s: Tensor, displacement: Tensor) -> Tensor:
         return self.rate(displacement)
 
     def rate(self, displacement: Tensor) -> Tensor:
         """Return dx/ds = T f(origin + displacement), shape (batch, neuron)."""
-        return self.elapsed * self.system.derivative(self.origin + displacement)
+        state = (self.origin + displacement).to(self.dtype)
+        return self.elapsed * self.system.derivative(state).to(self.origin.dtype)
 
     def parameters(self) -> tuple[Tensor, ...]:
         """Return the tensors the adjoint differentiates, each once or it would count twice."""
         tensors = (*self.system.parameters(), self.elapsed)
         return tuple({id(x): x for x in tensors if x.requires_grad}.values())
+
+    def norm(self, ratios: Tensor) -> Tensor:
+        """Return the size of `ratios`, shape (batch, neuron), and keep them for a message."""
+        self.ratios.append(ratios.detach())
+        return _worst_sample(ratios)
 
     @torch.no_grad()
     def first_step(self, scale: Tensor, order: int) -> Tensor:
@@ -231,7 +241,7 @@ class _Motion:
         slope = self.rate(rest)
         finite = slope.isfinite()
         if not finite.all():
-            raise SolveError(self._not_finite("rate of change", finite, 0.0))
+            raise SolveError(self._failure(0.0, "a non-finite rate of change", _first(~finite)))
         size, speed = _worst_sample(self.origin / scale), _worst_sample(slope / scale)
         ordinary = min(size, speed) > 1e-5
         trial = 0.01 * size / speed if ordinary else torch.full_like(size, 1e-6)
@@ -246,46 +256,60 @@ class _Motion:
         self._watch(s, step, start=0.0)
         finite = displacement.isfinite()
         if not finite.all():
-            raise SolveError(self._not_finite("potential", finite, s.item()))
+            raise SolveError(self._failure(s.item(), "a non-finite potential", _first(~finite)))
 
     def callback_step_adjoint(self, s: Tensor, states: tuple[Tensor, ...], step: Tensor) -> None:
         """Check a step of the backward pass, which runs from s = 1 to s = 0."""
         self._watch(s, step, start=1.0)
-        if not all(x.isfinite().all() for x in states):
-            raise SolveError(self._failure(s.item(), "a non-finite gradient in the adjoint pass"))
+        broken = [~x.isfinite() for x in states]
+        if any(x.any() for x in broken):
+            _, potential, gradient, *_ = broken  # the first is of the time, others of parameters
+            got = "a non-finite gradient in the adjoint pass"
+            raise SolveError(self._failure(s.item(), got, _first(potential | gradient)))
 
     def _watch(self, s: Tensor, step: Tensor, start: float) -> None:
         # A graph may be walked backwards more than once: each pass starts counting anew.
         self.steps = 1 if s == start else self.steps + 1
         backward = " in the adjoint pass" if start else ""
+        # As torchdiffeq adds them; the adjoint runs in -s.
+        before = s if start == 0.0 else -s
         if self.steps > self.solver.max_num_steps:
             got = (
                 f"more than max_num_steps={self.solver.max_num_steps} steps{backward}, the next "
                 f"of length {step.item():.3g}"
             )
-            raise SolveError(self._failure(s.item(), got))
-        # As torchdiffeq adds them; the adjoint runs in -s.
-        before = s if start == 0.0 else -s
-        if not before + step > before:
-            got = (
-                f"a step length of {step.item():.3g}{backward}, too short to move the time: no "
-                f"step keeps the error within rtol={self.solver.rtol:g} and "
-                f"atol={self.solver.atol:g}"
+        elif not before + step > before:
+            got = f"a step length of {step.item():.3g}{backward}, too short to move the time"
+        else:
+            self.ratios.clear()
+            return
+        where = None
+        if self.ratios:
+            ratios = torch.stack(self.ratios).nan_to_num(nan=torch.inf).abs().amax(0)
+            where = _first(ratios == ratios.max())
+            got += (
+                f", after one with an error of {ratios.max().item():.3g} times what "
+                f"rtol={self.rtol:.3g} and atol={self.atol:.3g} allow"
             )
-            raise SolveError(self._failure(s.item(), got))
+        raise SolveError(self._failure(s.item(), got, where))
 
-    def _not_finite(self, what: str, finite: Tensor, s: float) -> str:
-        sample, neuron = (~finite).nonzero()[0].tolist()
-        return self._failure(s, f"a non-finite {what}, sample {sample}, neuron {neuron}")
-
-    def _failure(self, s: float, got: str) -> str:
-        longest = self.elapsed.detach().abs().max().item()
+    def _failure(self, s: float, got: str, where: tuple[int, int] | None) -> str:
+        times = self.elapsed.detach().expand(len(self.origin), 1)
+        sample = where[0] if where else int(times.argmax())
+        who = f", sample {sample}, neuron {where[1]}" if where else ""
+        whole = times[sample].item()
         return (
-            f"solver {self.solver.name!r} failed at time {s * longest:.6g} of {longest:.6g} "
+            f"solver {self.solver.name!r} failed at time {s * whole:.6g} of {whole:.6g}{who} "
             f"(fraction {s:.4g} of the elapsed time): got {got}; expected a system whose states "
             "and rates stay moderate; for a stiff one choose 'semi_implicit' or 'rosenbrock', or "
             "else raise the tolerances or max_num_steps"
         )
+
+
+def _first(chosen: Tensor) -> tuple[int, int] | None:
+    """Return sample and neuron of the first that is chosen, None if none is."""
+    found = chosen.nonzero()
+    return (int(found[0, 0]), int(found[0, 1])) if len(found) else None
 
 
 @torch.no_grad()  # type: ignore[untyped-decorator, unused-ignore]

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from elegans.errors import SolverError
 from elegans.solvers.base import Solver, System
+from elegans.solvers.tableau import check_order, check_triangle, dot
 
 Row = tuple[Fraction, ...]
-_HIGHEST_CHECKED_ORDER = 4
 
 
 @dataclass(frozen=True)
@@ -72,51 +72,16 @@ class RosenbrockTableau:
     order: int
 
     def __post_init__(self) -> None:
-        stages = len(self.weights)
-        for name, triangle in (("alpha", self.alpha), ("gamma", self.gamma)):
-            lengths = tuple(len(row) for row in triangle)
-            if lengths != tuple(range(stages)) or stages == 0:
-                raise SolverError(
-                    f"got a tableau with {stages} weights and {name} rows of lengths "
-                    f"{list(lengths)}, expected rows of lengths 0 to s - 1 for s weights; write "
-                    "the strictly lower triangle, with () as its first row"
-                )
+        check_triangle("alpha", self.alpha, stages=len(self.weights))
+        check_triangle("gamma", self.gamma, stages=len(self.weights))
         if self.diagonal <= 0:
             raise SolverError(
                 f"got a tableau with diagonal {self.diagonal}, expected a positive "
                 "fraction; it is the gamma that multiplies h J in the matrix"
             )
-        if not 1 <= self.order <= _HIGHEST_CHECKED_ORDER:
-            raise SolverError(
-                f"got a tableau of order {self.order}, expected 1 to {_HIGHEST_CHECKED_ORDER}, the "
-                "orders whose conditions are checked"
-            )
-        for order, condition, got, expected in self._order_conditions():
-            if order <= self.order and got != expected:
-                raise SolverError(
-                    f"got a tableau with {condition} = {got}, expected {expected} for order "
-                    f"{order}; compare the coefficients with their source or claim less than "
-                    f"order {self.order}"
-                )
+        letters = ("alpha", "beta", "B")
+        check_order(self.order, self.weights, self.alpha, self._beta, letters=letters)
         self._check_stiff_accuracy()
-
-    def _order_conditions(self) -> list[tuple[int, str, Fraction, Fraction]]:
-        """Return (order, formula, value, expected value) of the eight conditions up to order 4."""
-        b, alpha, beta = self.weights, self._square(self.alpha), self._beta
-        ones = tuple(Fraction(1) for _ in b)
-        a_sum, b_sum = _product(alpha, ones), _product(beta, ones)
-        a_squared = tuple(a * a for a in a_sum)
-        cross = tuple(x * y for x, y in zip(a_sum, _product(alpha, b_sum), strict=True))
-        return [
-            (1, "sum b", sum(b, Fraction(0)), Fraction(1)),
-            (2, "sum b beta", _dot(b, b_sum), Fraction(1, 2)),
-            (3, "sum b alpha^2", _dot(b, a_squared), Fraction(1, 3)),
-            (3, "sum b B beta", _dot(b, _product(beta, b_sum)), Fraction(1, 6)),
-            (4, "sum b alpha^3", _dot(b, [a**3 for a in a_sum]), Fraction(1, 4)),
-            (4, "sum b alpha A beta", _dot(b, cross), Fraction(1, 8)),
-            (4, "sum b B alpha^2", _dot(b, _product(beta, a_squared)), Fraction(1, 12)),
-            (4, "sum b B B beta", _dot(b, _product(beta, _product(beta, b_sum))), Fraction(1, 24)),
-        ]
 
     def _check_stiff_accuracy(self) -> None:
         last_node = sum(self.alpha[-1], Fraction(0)) if len(self.weights) > 1 else Fraction(1)
@@ -128,22 +93,18 @@ class RosenbrockTableau:
                 "infinitely stiff modes, compare the last row with its source"
             )
 
-    def _square(self, triangle: tuple[Row, ...]) -> tuple[Row, ...]:
-        zeros = [Fraction(0)] * len(triangle)
-        return tuple((*row, *zeros[len(row) :]) for row in triangle)
-
     @cached_property
-    def _gamma_square(self) -> tuple[Row, ...]:
-        rows = self._square(self.gamma)
-        return tuple(
-            tuple(self.diagonal if i == j else x for j, x in enumerate(row))
-            for i, row in enumerate(rows)
-        )
+    def _gamma_rows(self) -> tuple[Row, ...]:
+        """The triangle gamma with its diagonal."""
+        return tuple((*row, self.diagonal) for row in self.gamma)
 
     @cached_property
     def _beta(self) -> tuple[Row, ...]:
-        pairs = zip(self._square(self.alpha), self._gamma_square, strict=True)
-        return tuple(tuple(a + g for a, g in zip(x, y, strict=True)) for x, y in pairs)
+        """The triangle alpha + gamma with its diagonal."""
+        pairs = zip(self.alpha, self._gamma_rows, strict=True)
+        return tuple(
+            tuple(a + g for a, g in zip((*x, Fraction(0)), y, strict=True)) for x, y in pairs
+        )
 
     @cached_property
     def stages(self) -> tuple[tuple[tuple[float, ...], tuple[float, ...]], ...]:
@@ -153,10 +114,10 @@ class RosenbrockTableau:
         sum c_ij u_j), where a = alpha Gamma^-1 and c = diag(1/gamma) - Gamma^-1: the form of Hairer
         and Wanner 1996, section IV.7, multiplied by gamma h so that h = 0 divides nothing.
         """
-        inverse = _inverse_of_triangle(self._gamma_square)
+        inverse = _inverse_of_triangle(self._gamma_rows)
         rows = []
         for i, alpha in enumerate(self.alpha):
-            a = tuple(float(_dot(alpha, [inverse[k][j] for k in range(i)])) for j in range(i))
+            a = tuple(float(dot(alpha, [inverse[k][j] for k in range(i)])) for j in range(i))
             c = tuple(-float(inverse[i][j]) for j in range(i))
             rows.append((a, c))
         return tuple(rows)
@@ -164,22 +125,12 @@ class RosenbrockTableau:
     @cached_property
     def output(self) -> tuple[float, ...]:
         """Return the weights m_j of x+ = x + sum m_j u_j, that is b Gamma^-1."""
-        columns = zip(*_inverse_of_triangle(self._gamma_square), strict=True)
-        return tuple(float(_dot(self.weights, column)) for column in columns)
-
-
-def _dot(
-    x: tuple[Fraction, ...] | list[Fraction], y: tuple[Fraction, ...] | list[Fraction]
-) -> Fraction:
-    return sum((a * b for a, b in zip(x, y, strict=True)), Fraction(0))
-
-
-def _product(matrix: tuple[Row, ...], vector: Row) -> Row:
-    return tuple(_dot(row, vector) for row in matrix)
+        columns = zip(*_inverse_of_triangle(self._gamma_rows), strict=True)
+        return tuple(float(dot(self.weights, column)) for column in columns)
 
 
 def _inverse_of_triangle(matrix: tuple[Row, ...]) -> list[list[Fraction]]:
-    """Invert a lower triangular matrix exactly, by forward substitution."""
+    """Invert a lower triangle with its diagonal exactly, by forward substitution."""
     size = len(matrix)
     inverse = [[Fraction(0)] * size for _ in range(size)]
     for i in range(size):
@@ -244,19 +195,20 @@ class Rosenbrock(Solver):
     def step(self, system: System, state: Tensor, h: Tensor) -> Tensor:
         """Take one step; see `Solver.step`."""
         gamma = float(RODAS3.diagonal)
-        jacobian = system.jacobian(state)  # (batch, neuron, neuron)
-        identity = torch.eye(state.shape[-1], dtype=state.dtype, device=state.device)
+        wide = torch.promote_types(state.dtype, torch.float32)  # no LU in half precision
+        jacobian = system.jacobian(state).to(wide)  # (batch, neuron, neuron)
+        identity = torch.eye(state.shape[-1], dtype=wide, device=state.device)
         # No check for singularity here: it would wait for the device at each step. A singular
         # matrix gives non-finite states, which `integrate` finds and locates.
-        scale = gamma * h.reshape(-1, 1, 1).to(state.dtype)  # () counts as one sample for all
+        scale = gamma * h.reshape(-1, 1, 1).to(wide)  # () counts as one sample for all
         factors, pivots, _ = torch.linalg.lu_factor_ex(identity - scale * jacobian)
         stages: list[Tensor] = []
         at_start = system.derivative(state)
         for a, c in RODAS3.stages:
             slope = system.derivative(_plus(state, a, stages)) if any(a) else at_start
             right = gamma * _plus(h * slope, c, stages)
-            solved = torch.linalg.lu_solve(factors, pivots, right.unsqueeze(-1))
-            stages.append(solved.squeeze(-1))
+            solved = torch.linalg.lu_solve(factors, pivots, right.unsqueeze(-1).to(wide))
+            stages.append(solved.squeeze(-1).to(state.dtype))
         return _plus(state, RODAS3.output, stages)
 
 

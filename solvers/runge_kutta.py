@@ -15,12 +15,7 @@ from torch import Tensor
 
 from elegans.errors import SolverError
 from elegans.solvers.base import Solver, System
-
-Coefficient = Fraction | float
-
-# Float coefficients are published with 15 digits or more; rational ones pass with zero defect.
-_TOLERANCE = 1e-12
-_HIGHEST_CHECKED_ORDER = 4
+from elegans.solvers.tableau import Coefficient, check_order, check_triangle, close, text
 
 
 @dataclass(frozen=True)
@@ -68,68 +63,19 @@ class ButcherTableau:
     order: int
 
     def __post_init__(self) -> None:
-        stages = len(self.weights)
-        lengths = tuple(len(row) for row in self.matrix)
-        if len(self.nodes) != stages or lengths != tuple(range(stages)) or stages == 0:
+        check_triangle("matrix", self.matrix, stages=len(self.weights))
+        if len(self.nodes) != len(self.weights):
             raise SolverError(
-                f"got a tableau with {len(self.nodes)} nodes, rows of lengths {list(lengths)} and "
-                f"{stages} weights, expected s nodes, rows of lengths 0 to s - 1 and s weights; "
-                "write the strictly lower triangle, with () as its first row"
+                f"got a tableau with {len(self.nodes)} nodes and {len(self.weights)} weights, "
+                "expected one of each a stage; the first node is 0"
             )
         for i, (node, row) in enumerate(zip(self.nodes, self.matrix, strict=True)):
-            if not _close(sum(row), node):
+            if not close(sum(row), node):
                 raise SolverError(
-                    f"got a tableau whose row {i} sums to {float(sum(row)):g}, expected its node "
-                    f"{float(node):g}; compare the row with its source"
+                    f"got a tableau whose row {i} sums to {text(sum(row))}, expected its node "
+                    f"{text(node)}; compare the row with its source"
                 )
-        if not 1 <= self.order <= _HIGHEST_CHECKED_ORDER:
-            raise SolverError(
-                f"got a tableau of order {self.order}, expected 1 to {_HIGHEST_CHECKED_ORDER}, the "
-                "orders whose conditions are checked; use a torchdiffeq method for higher orders"
-            )
-        for order, condition, got, expected in self._order_conditions():
-            if order <= self.order and not _close(got, expected):
-                raise SolverError(
-                    f"got a tableau with {condition} = {float(got):g}, expected {expected} for "
-                    f"order {order}; compare the coefficients with their source or claim less "
-                    f"than order {self.order}"
-                )
-
-    def _order_conditions(self) -> list[tuple[int, str, Coefficient, Fraction]]:
-        """Return (order, formula, value, expected value) of the eight conditions up to order 4."""
-        b, c = self.weights, self.nodes
-        ac = self._apply(c)
-        acc = self._apply([x * x for x in c])
-        aac = self._apply(ac)
-        return [
-            (1, "sum b", sum(b), Fraction(1)),
-            (2, "sum b c", _dot(b, c), Fraction(1, 2)),
-            (3, "sum b c^2", _dot(b, c, c), Fraction(1, 3)),
-            (3, "sum b A c", _dot(b, ac), Fraction(1, 6)),
-            (4, "sum b c^3", _dot(b, c, c, c), Fraction(1, 4)),
-            (4, "sum b c A c", _dot(b, c, ac), Fraction(1, 8)),
-            (4, "sum b A c^2", _dot(b, acc), Fraction(1, 12)),
-            (4, "sum b A A c", _dot(b, aac), Fraction(1, 24)),
-        ]
-
-    def _apply(self, values: Sequence[Coefficient]) -> list[Coefficient]:
-        """Return the product of `matrix` with a vector; a row is shorter than the vector."""
-        return [sum(a * x for a, x in zip(row, values, strict=False)) for row in self.matrix]
-
-
-def _close(got: Coefficient, expected: Coefficient) -> bool:
-    return abs(float(got) - float(expected)) <= _TOLERANCE  # False for nan
-
-
-def _dot(*factors: Sequence[Coefficient]) -> Coefficient:
-    """Return the sum over stages of the product of all factors."""
-    total: Coefficient = Fraction(0)
-    for values in zip(*factors, strict=True):
-        product: Coefficient = Fraction(1)
-        for value in values:
-            product = product * value
-        total = total + product
-    return total
+        check_order(self.order, self.weights, self.matrix, self.matrix, letters=("c", "c", "A"))
 
 
 class RungeKutta(Solver):

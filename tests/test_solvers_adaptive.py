@@ -154,7 +154,8 @@ def test_the_tolerance_holds_for_the_hardest_sample_of_a_batch():
 @pytest.mark.parametrize("name", ["dopri5", "bosh3_adjoint"])
 def test_an_explosion_is_an_error_that_names_its_time(name):
     state = tensor([0.1, 0.1], [0.1, 1.0])
-    message = rf"solver '{name}' failed at time (0\.99999|1)\d* of 4 .* choose 'semi_implicit'"
+    where = r"time (0\.99999|1)\d* of 4, sample 1, neuron 1 \(fraction"
+    message = rf"solver '{name}' failed at {where} .* too short to move .* choose 'semi_implicit'"
     with pytest.raises(SolveError, match=message):
         get_solver(name).advance(Explosion(), state, tensor([4.0]), substeps=1)
 
@@ -166,7 +167,10 @@ def test_integrate_adds_the_step_of_its_own_grid():
 
 def test_too_many_steps_are_an_error():
     solver = TorchDiffEq("dopri5", max_num_steps=50)
-    message = r"at time .* got more than max_num_steps=50 steps, the next of length .*'rosenbrock'"
+    message = (
+        r"at time .* of 1, sample 0, neuron [01] .* got more than max_num_steps=50 steps, the next "
+        r"of length \S+, after one with an error of \S+ times what rtol=1e-06 and atol=1e-08 allow"
+    )
     with pytest.raises(SolveError, match=message):
         solver.advance(Stiff(), tensor([0.4, 0.1]), tensor([1.0]), substeps=1)
 
@@ -190,18 +194,45 @@ def test_a_derivative_that_is_nan_is_an_error():
         def derivative(self, state):
             return torch.where(state > 1, float("nan"), state)
 
-    message = "at time 0 of 3 .* got a non-finite rate of change, sample 1, neuron 1;"
+    message = r"at time 0 of 3, sample 1, neuron 1 \(.* got a non-finite rate of change; expected"
     with pytest.raises(SolveError, match=message):
         get_solver("dopri5").advance(Broken(), tensor([0.4, 0.1], [0.2, 2.0]), tensor([3.0]), 1)
-    with pytest.raises(SolveError, match=r"at time 0\.9\d+ of 3 .* too short to move the time"):
+    with pytest.raises(SolveError, match=r"0\.9\d+ of 3, sample 0, neuron 0 .* error of inf times"):
         get_solver("dopri5").advance(Broken(), tensor([0.4]), tensor([3.0]), substeps=1)
 
 
 def test_a_potential_that_becomes_infinite_is_located():
     """Steps of half the interval are accepted whatever their error, infinity included."""
     solver = TorchDiffEq("dopri5", min_step=0.5)
-    with pytest.raises(SolveError, match=r"of 90 .*non-finite potential, sample 1, neuron 0;"):
+    with pytest.raises(SolveError, match=r"90, sample 1, neuron 0 .* non-finite potential;"):
         solver.advance(Explosion(), tensor([0.0, 0.0], [1e40, 0.0]), tensor([90.0]), substeps=1)
+
+
+def test_the_sample_with_the_largest_error_is_named_with_its_own_time():
+    class Kicks(System):
+        """Neuron 2 jumps without end, in the third sample a thousand times as far."""
+
+        def derivative(self, state):
+            jump = torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64) * (state * 1e9).sin()
+            return 1 + jump * torch.tensor([[1.0], [0.0], [1e3], [1.0]], dtype=torch.float64)
+
+    times = tensor([8.0], [2.0], [4.0], [1.0])
+    with pytest.raises(SolveError, match=r"at time \S+ of 4, sample 2, neuron 2 \(fraction"):
+        TorchDiffEq(max_num_steps=100).advance(
+            Kicks(), torch.zeros(4, 3, dtype=torch.float64), times, substeps=1
+        )
+
+
+def test_a_gradient_that_is_infinite_is_located():
+    class Root(System):
+        def derivative(self, state):
+            return state.clamp(min=0).sqrt()
+
+    state = tensor([1.0, 1.0], [1.0, 0.0]).requires_grad_()
+    end = get_solver("dopri5_adjoint").advance(Root(), state, tensor([1.0]), substeps=1)
+    message = r"sample 1, neuron 1 \(.* got (a non-finite gradient in the adjoint|a step length)"
+    with pytest.raises(SolveError, match=message):
+        end.sum().backward()
 
 
 @pytest.mark.parametrize("name", ["dopri5", "dopri5_adjoint"])

@@ -63,17 +63,16 @@ def test_every_misprinted_coefficient_is_refused(tableau, i, j):
 
 @pytest.mark.parametrize("order", [3, 4])
 def test_an_order_claimed_too_high_is_refused(order):
-    with pytest.raises(SolverError, match=r"sum b c\^2 = 0.25, expected 1/3 for order 3"):
+    with pytest.raises(SolverError, match=r"sum b c\^2 = 1/4, expected 1/3 for order 3"):
         replace(Midpoint.tableau, order=order)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (
-            {"weights": (0, Fraction(1), 0)},
-            "got a tableau with 2 nodes, rows of lengths \\[0, 1\\] and 3 weights",
-        ),
+        ({"nodes": (0,)}, "got a tableau with 1 nodes and 2 weights, expected one of each a stage"),
+        ({"weights": (0, 1, 0)}, r"3 weights and matrix rows of lengths \[0, 1\]"),
+        ({"weights": (), "matrix": ()}, "0 weights and matrix rows .* expected rows of lengths 0"),
         ({"matrix": ((0, 0), (0.5, 0))}, "rows of lengths \\[2, 2\\].*strictly lower triangle"),
         ({"nodes": (0.25, 0.5)}, "row 0 sums to 0, expected its node 0.25"),
         ({"order": 5}, "got a tableau of order 5, expected 1 to 4"),

@@ -333,7 +333,8 @@ def test_circuits_without_synapses_and_with_other_layers(ax):
     assert legend(ax) == ["excitatory (0)", "inhibitory (0)"]
     ax.clear()
     layers = {"a": 3, "b": 3, "c": 3, "d": 3, "e": 3, "f": 3, "motor": 1}
-    density = {("sensory", "a"): 1.0, ("a", "motor"): 1.0}
+    density = {("sensory", name): 0.0 for name in "bcdef"}
+    density |= {("sensory", "a"): 1.0, ("a", "motor"): 1.0}
     draw(Layered(layers, density).build(2), ax=ax)
     assert {"sensory", *layers} <= gids(ax)
     faces = {tuple(collection(ax, name).get_facecolor()[0]) for name in "abcde"}

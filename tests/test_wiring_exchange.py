@@ -144,6 +144,13 @@ def test_a_graph_made_by_hand_needs_layers_and_polarities_only():
     assert list(wiring.sensory) == [(0, 3, 1)]
 
 
+@pytest.mark.parametrize("version", ["1", 1.0, np.int64(1)])
+def test_the_version_may_be_written_in_other_ways(wiring, version):
+    graph = wiring.to_networkx()
+    graph.graph["version"] = version
+    assert Wiring.from_networkx(graph) == wiring
+
+
 def _graph_without(attribute, node="inter_1"):
     def change(graph):
         del graph.nodes[node][attribute]
@@ -179,6 +186,7 @@ def _graph_with(attribute, value, node="inter_1"):
         (lambda g: g.add_edge("inter_0", "motor_0", polarity=float("nan")), "got nan"),
         (lambda g: g.add_edge("inter_0", "new", polarity=1), "node 'new' must have the attribute"),
         (lambda g: g.graph.update(version=2), "reads version 1 of the format, got 2"),
+        (lambda g: g.graph.update(version="2"), "reads version 1 of the format, got '2'"),
     ],
 )
 def test_graphs_that_are_no_wirings(wiring, change, message):
@@ -216,7 +224,7 @@ def test_csv_is_an_edge_list_that_people_can_read():
         1, {"motor": 1, "inter": 2}, Synapses([1, 2], [0, 1], [1, -1]), Synapses([0], [2], [1])
     )
     assert to_csv(wiring).splitlines() == [
-        "# elegans.wiring,1",
+        "# elegans.wiring,1,synapses,3",
         "# sensory,sensory_0",
         "# motor,motor_0",
         "# inter,inter_0,inter_1",

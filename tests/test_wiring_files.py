@@ -57,6 +57,8 @@ def changed(path, value):
         (changed(["layers", 0, "name"], "inter"), "different names, got 'inter' twice"),
         (changed(["layers", 0, "name"], "first"), r"must begin with 'motor' .* \['first'"),
         (changed(["layers", 0, "size"], -1), "layer 'motor' must be .* at least 1, got -1"),
+        (changed(["layers", 1, "size"], 10**12), "'command' must be at most 2147483647, got 10000"),
+        (changed(["input_size"], 2**31), "input_size must be at most 2147483647, got 2147483648"),
         (changed(["names"], "abc"), "'names' must be a list of names, or null for the default"),
         (changed(["names"], [1] * 8), "field 'names' must hold text, got 1"),
         (changed(["names"], ["a"]), "names must hold 8 names, one a neuron, got 1"),
@@ -89,9 +91,16 @@ TABLE = HEAD + "source,target,polarity\n"
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "expected the first line '# elegans.wiring,1'"),
+        ("", "expected the first line '# elegans.wiring,1,synapses,...'"),
         ("source,target\n1,2\n", "expected the first line"),
         (HEAD.replace(",1", ",2"), "reads version 1 of the format, got '2'"),
+        (HEAD.replace(",1", ""), "reads version 1 of the format, got ''; a newer"),
+        (HEAD.replace(",1", ",1,neurons,2"), "line 1 must go on with 'synapses,' and their number"),
+        (HEAD.replace(",1", ",1,synapses"), "or end after the version, got 'synapses'"),
+        (
+            TABLE.replace(",1", ",1,synapses,x"),
+            "line 1 announces x synapses, but the table holds 0",
+        ),
         (HEAD, "line 5 must name the columns source,target,polarity, got ''"),
         (HEAD + "source,target\nA,M\n", "line 5 must name .* missing: polarity"),
         (TABLE + "A,M\n", "line 6 has 2 cells, expected 3; the file may be cut off"),
@@ -114,6 +123,17 @@ def test_damaged_csv(text, message, tmp_path):
     path.write_text(text)
     with pytest.raises(WiringError, match=f"cannot read a wiring from .*circuit.csv: .*{message}"):
         Wiring.load(path)
+
+
+def test_a_table_that_lacks_a_line_or_has_one_twice():
+    lines = to_csv(WIRING).splitlines(keepends=True)
+    count = WIRING.synapse_count + WIRING.sensory_synapse_count
+    for changed, found in ((lines[:-1], count - 1), ([*lines, lines[-1]], count + 1)):
+        message = f"line 1 announces {count} synapses, but the table holds {found}; it may be cut"
+        with pytest.raises(WiringError, match=message):
+            from_csv("".join(changed))
+        by_hand = "".join(changed).replace(f",synapses,{count}", "")
+        assert from_csv(by_hand).synapse_count == WIRING.synapse_count + found - count
 
 
 GRAPHML = to_graphml(WIRING)
@@ -141,6 +161,12 @@ def test_damaged_graphml(text, message, tmp_path):
     path.write_text(text)
     with pytest.raises(WiringError, match=f"(?s)cannot read a .*circuit.graphml: .*{message}"):
         Wiring.load(path)
+
+
+def test_graphml_whose_version_is_text():
+    number, text = (f'attr.name="version" attr.type="{kind}"' for kind in ("long", "string"))
+    assert number in GRAPHML
+    assert from_graphml(GRAPHML.replace(number, text)) == WIRING
 
 
 @settings(max_examples=60, deadline=None)
@@ -180,9 +206,22 @@ def test_other_suffixes(tmp_path, name):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_missing_file_is_what_python_calls_it(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"circuit\.json"):
-        Wiring.load(tmp_path / "circuit.json")
+@pytest.mark.parametrize(("name", "cause"), [("circuit.json", FileNotFoundError), ("", OSError)])
+def test_a_file_that_cannot_be_read(tmp_path, name, cause):
+    (tmp_path / "folder.json").mkdir()
+    path = tmp_path / (name or "folder.json")
+    message = rf"cannot read a wiring from .*{path.name}: [A-Z].*; check the path, which starts at"
+    with pytest.raises(WiringError, match=message) as caught:
+        Wiring.load(path)
+    assert isinstance(caught.value.__cause__, cause)
+
+
+def test_a_file_that_cannot_be_written(tmp_path):
+    path = tmp_path / "missing" / "circuit.json"
+    message = r"cannot write a wiring to .*missing.circuit\.json: No such .*; the folder must exist"
+    with pytest.raises(WiringError, match=message) as caught:
+        WIRING.save(path)
+    assert isinstance(caught.value.__cause__, FileNotFoundError)
 
 
 @pytest.mark.parametrize("step", ["replace", "fsync"])
@@ -194,7 +233,9 @@ def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch, step):
         raise OSError("no space left")
 
     monkeypatch.setattr(os, step, fail)
-    with pytest.raises(OSError, match="no space left"):
+    with pytest.raises(
+        WiringError, match=r"cannot write .*circuit\.json: no space left; the folder"
+    ):
         AutoNCP(units=20, output_size=3).build(4).save(path)
     monkeypatch.undo()
     assert Wiring.load(path) == WIRING

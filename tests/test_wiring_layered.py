@@ -81,6 +81,7 @@ def test_a_single_neuron_fed_by_itself_alone_stays_without():
 def test_synapses_are_drawn_uniformly():
     counts = np.zeros((11, 7))
     density = {("sensory", "second"): 1.0, ("first", "second"): 0.3}
+    density |= {("sensory", "first"): 0.0, ("second", "motor"): 0.0}
     for seed in range(400):
         counts += np.abs(block(Layered(LAYERS, density, seed=seed).build(1), "first", "second"))
     share = round(0.3 * 77) / 77
@@ -112,7 +113,7 @@ def test_the_order_of_the_densities_means_nothing_that_of_the_layers_does():
 
 
 def test_what_the_caller_goes_on_changing_does_not_reach_the_recipe():
-    layers, density = dict(LAYERS), {("sensory", "motor"): 1.0}
+    layers, density = dict(LAYERS), {("sensory", name): 1.0 for name in LAYERS}
     recipe = Layered(layers, density)
     before = recipe.build(2)
     layers["first"] = 1

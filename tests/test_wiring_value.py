@@ -30,6 +30,16 @@ def test_synapses_are_sorted_by_target_then_source_then_polarity():
     assert synapses.polarity.dtype == np.int8
 
 
+def test_synapses_from_rows():
+    rows = [(3, 1, -1), (0, 2, 1), (0, 2, 1)]
+    assert Synapses.from_rows(iter(rows)) == Synapses([3, 0, 0], [1, 2, 2], [-1, 1, 1])
+    assert Synapses.from_rows([]) == Synapses.empty()
+    with pytest.raises(WiringError, match=r"rows \(source, target, polarity\), got \(0, 1\)"):
+        Synapses.from_rows([(3, 1, -1), (0, 1)])
+    with pytest.raises(WiringError, match="source must be a flat array of integers"):
+        Synapses.from_rows([(0.5, 1, 1)])
+
+
 def test_parallel_synapses_are_kept_and_summed_in_the_adjacency():
     synapses = Synapses([0, 0, 0, 1], [1, 1, 1, 0], [1, -1, 1, -1])
     assert len(synapses) == 4
@@ -116,6 +126,21 @@ def test_equality_hash_pickle_and_copy(wiring):
     assert wiring.recurrent != [(1, 0, 1)]
 
 
+def test_default_names_are_not_spelt_out_unless_asked_for():
+    def make(**names):
+        return Wiring(2**31 - 1, {"motor": 2}, Synapses.empty(), Synapses.empty(), **names)
+
+    huge = make()
+    assert huge == make()
+    assert hash(huge) == hash(make())
+    assert pickle.loads(pickle.dumps(huge)) == huge
+    assert Wiring.from_json(huge.to_json()) == huge
+    others = ["a", "sensory_2147483647"], ["a", "sensory_01"], ["motor_1", "motor_0"]
+    assert len({huge, *(make(names=names) for names in others)}) == 4
+    with pytest.raises(WiringError, match="unique, got 'sensory_2147483646' more than once"):
+        make(names=["a", "sensory_2147483646"])
+
+
 def test_sizes_layers_and_names(wiring):
     assert (wiring.units, wiring.input_size, wiring.output_size) == (5, 2, 1)
     assert wiring.layer_range("command") == range(1, 3)
@@ -161,9 +186,13 @@ def test_adjacency_is_indexed_by_source_then_target(wiring):
     ("changes", "message"),
     [
         ({"input_size": 0}, "input_size must be an integer of at least 1, got 0"),
+        ({"input_size": 2**31}, "input_size must be at most 2147483647, got 2147483648; no memory"),
         ({"input_size": 1.0}, "input_size must be an integer of at least 1, got 1.0"),
         ({"input_size": True}, "input_size must be an integer"),
         ({"layers": {"motor": 0}}, "layer 'motor' must be an integer of at least 1, got 0"),
+        ({"layers": [("motor", 5)]}, r"a dictionary of names and sizes, .* got list; dict\("),
+        ({"recurrent": [(0, 0, 1)]}, "recurrent must be Synapses, got list; Synapses.from_rows"),
+        ({"sensory": None}, "sensory must be Synapses, got NoneType"),
         ({"layers": {}}, r"layers must begin with 'motor' .* got \[\]"),
         ({"layers": {"inter": 4, "motor": 1}}, r"begin with 'motor' .* got \['inter', 'motor'\]"),
         ({"layers": {"motor": 4, "sensory": 1}}, "leave out 'sensory'"),

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from operator import index
 
-import numpy as np
-
 from elegans.errors import WiringError
 from elegans.wiring.synapses import Synapses
 
@@ -34,8 +32,7 @@ def edited(
                 "same edit to replace it"
             )
         occupied.add((j, i))
-    rows = np.array(kept + added, dtype=np.int64).reshape(-1, 3)
-    return Synapses(rows[:, 0], rows[:, 1], rows[:, 2])
+    return Synapses.from_rows(kept + added)
 
 
 def _rows(what: str, rows: Iterable[Sequence[int]], width: int) -> Iterable[tuple[int, ...]]:

@@ -7,11 +7,11 @@ neurons without synapses, and the order of the layers.
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Callable
 from pathlib import Path
 
 from elegans.errors import WiringError
+from elegans.files import write_bytes
 from elegans.wiring.exchange_csv import from_csv, to_csv
 from elegans.wiring.exchange_graphml import from_graphml, to_graphml
 from elegans.wiring.exchange_json import from_json, to_json
@@ -28,7 +28,14 @@ def save(wiring: Wiring, path: str | os.PathLike[str]) -> None:
     """Write `wiring` to `path`; an old file stays as it was until the new one is complete."""
     path = Path(path)
     write, _ = _format(path)
-    _replace(path, write(wiring))
+    content = write(wiring).encode()
+    try:
+        write_bytes(path, content)
+    except OSError as error:
+        raise WiringError(
+            f"cannot write a wiring to {path}: {error.strerror or error}; the folder must exist, "
+            "be writable and have room"
+        ) from error
 
 
 def load(path: str | os.PathLike[str]) -> Wiring:
@@ -36,8 +43,15 @@ def load(path: str | os.PathLike[str]) -> Wiring:
     path = Path(path)
     _, read = _format(path)
     try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise WiringError(
+            f"cannot read a wiring from {path}: {error.strerror or error}; check the path, which "
+            f"starts at {Path.cwd()} unless it is absolute"
+        ) from error
+    try:
         # Spreadsheets put a byte order mark before UTF-8; the codec drops it if there is one.
-        return read(path.read_bytes().decode("utf-8-sig"))
+        return read(content.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise WiringError(
             f"cannot read a wiring from {path}: expected UTF-8 text, but byte {error.start} is "
@@ -55,18 +69,3 @@ def _format(path: Path) -> tuple[Callable[[Wiring], str], Callable[[str], Wiring
             f"{', '.join(_FORMATS)}, got {str(path)!r}"
         )
     return found
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write beside `path`, then put the complete file in its place in one step."""
-    path = path.resolve()  # through a link, to the file that is meant
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        with beside.open("x", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise

@@ -5,7 +5,7 @@ The columns are names of neurons, so that a person can read and edit the table, 
 CSV records after the sign ``#``: the layer, then the names of its neurons in order, the sensory
 ones first, then the motor ones and so on. They carry sizes, order, and neurons without synapses::
 
-    # elegans.wiring,1
+    # elegans.wiring,1,synapses,3
     # sensory,sensory_0
     # motor,motor_0
     # inter,inter_0,inter_1
@@ -14,6 +14,8 @@ ones first, then the motor ones and so on. They carry sizes, order, and neurons 
     inter_0,motor_0,1
     inter_1,inter_0,-1
 
+The first record is format, version and the number of synapses, by which a table that is cut off
+or holds a row twice is found. A table made by hand may leave ``synapses`` and the number out.
 Other columns (such as a weight) may follow and are not read. Spreadsheets may pad lines with
 empty cells.
 """
@@ -30,6 +32,7 @@ from elegans.wiring.synapses import Synapses
 from elegans.wiring.wiring import SENSORY, Wiring
 
 _COLUMNS = ("source", "target", "polarity")
+_COUNT = "synapses"
 
 
 def to_csv(wiring: Wiring) -> str:
@@ -40,7 +43,9 @@ def to_csv(wiring: Wiring) -> str:
         layers[layer] = wiring.names[neurons.start : neurons.stop]
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    for record in ((FORMAT, VERSION), *((layer, *names) for layer, names in layers.items())):
+    count = wiring.sensory_synapse_count + wiring.synapse_count
+    first = (FORMAT, VERSION, _COUNT, count)
+    for record in (first, *((layer, *names) for layer, names in layers.items())):
         text.write("# ")
         table.writerow(record)
     table.writerow(_COLUMNS)
@@ -54,7 +59,8 @@ def to_csv(wiring: Wiring) -> str:
 def from_csv(text: str) -> Wiring:
     """Return the wiring written in `text`."""
     head, body = _split(text)
-    layers = _layers(head)
+    count = _count(head)
+    layers = _layers(head[1:])
     sensory_names = layers.pop(SENSORY)
     names = [name for layer in layers.values() for name in layer]
     recurrent: list[tuple[int, int, int]] = []
@@ -74,11 +80,17 @@ def from_csv(text: str) -> Wiring:
             recurrent.append((neurons[source], neurons[target], int(polarity)))
         else:
             raise _unknown(line, "source", source)
+    found = len(recurrent) + len(sensory)
+    if count not in (None, str(found)):
+        raise WiringError(
+            f"line 1 announces {count} synapses, but the table holds {found}; it may be cut off or "
+            "hold a row twice, or, if you have edited it, correct line 1"
+        )
     return Wiring(
         len(sensory_names),
         {layer: len(members) for layer, members in layers.items()},
-        _synapses(recurrent),
-        _synapses(sensory),
+        Synapses.from_rows(recurrent),
+        Synapses.from_rows(sensory),
         names=names,
         sensory_names=sensory_names,
     )
@@ -107,19 +119,30 @@ def _records(lines: list[str], first_line: int) -> Iterator[tuple[int, list[str]
             raise WiringError(f"line {number} is not valid CSV: {error}") from error
 
 
-def _layers(head: list[list[str]]) -> dict[str, list[str]]:
+def _count(head: list[list[str]]) -> str | None:
+    """Check the first record and return the number of synapses that it announces, if any."""
     if not head or head[0][:1] != [FORMAT]:
         raise WiringError(
-            f"expected the first line '# {FORMAT},{VERSION}' and a line '# layer,neuron,...' for "
-            "each layer; write such a file with save"
+            f"expected the first line '# {FORMAT},{VERSION},{_COUNT},...' and a line "
+            "'# layer,neuron,...' for each layer; write such a file with save"
         )
-    if head[0][1:] != [str(VERSION)]:
+    version, rest = head[0][1:2], head[0][2:]
+    if version != [str(VERSION)]:
         raise WiringError(
             f"this version of elegans reads version {VERSION} of the format, got "
-            f"{','.join(head[0][1:])!r}; a newer version of elegans may read it"
+            f"{','.join(version)!r}; a newer version of elegans may read it"
         )
+    if rest and (len(rest) != 2 or rest[0] != _COUNT):
+        raise WiringError(
+            f"line 1 must go on with '{_COUNT},' and their number, or end after the version, got "
+            f"{','.join(rest)!r}"
+        )
+    return rest[1] if rest else None
+
+
+def _layers(records: list[list[str]]) -> dict[str, list[str]]:
     layers: dict[str, list[str]] = {}
-    for line, record in enumerate(head[1:], start=2):
+    for line, record in enumerate(records, start=2):
         if not record:
             continue
         layer, *names = record
@@ -157,8 +180,3 @@ def _unknown(line: int, end: str, name: str) -> WiringError:
         f"line {line}: the {end} {name!r} is no neuron of any layer; add it to the comment line "
         "of its layer"
     )
-
-
-def _synapses(rows: list[tuple[int, int, int]]) -> Synapses:
-    source, target, polarity = zip(*rows, strict=True) if rows else ((), (), ())
-    return Synapses(source, target, polarity)

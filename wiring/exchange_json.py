@@ -29,9 +29,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from elegans.errors import WiringError
-from elegans.wiring.names import default_names
 from elegans.wiring.synapses import Synapses
-from elegans.wiring.wiring import SENSORY, Wiring
+from elegans.wiring.wiring import Wiring
 
 FORMAT = "elegans.wiring"
 VERSION = 1
@@ -40,18 +39,13 @@ _COLUMNS = ("source", "target", "polarity")
 
 def to_json(wiring: Wiring) -> str:
     """Return `wiring` as text."""
-    names, sensory_names = wiring.names, wiring.sensory_names
-    default, sensory_default = (
-        default_names(wiring.layers),
-        default_names({SENSORY: wiring.input_size}),
-    )
     fields: dict[str, str] = {
         "format": _line(FORMAT),
         "version": _line(VERSION),
         "input_size": _line(wiring.input_size),
         "layers": _line([{"name": name, "size": size} for name, size in wiring.layers.items()]),
-        "names": _line(None if names == default else names),
-        "sensory_names": _line(None if sensory_names == sensory_default else sensory_names),
+        "names": _line(wiring._names),
+        "sensory_names": _line(wiring._sensory_names),
         "recurrent": _columns(wiring.recurrent),
         "sensory": _columns(wiring.sensory),
     }

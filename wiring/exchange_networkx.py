@@ -43,7 +43,8 @@ def from_networkx(graph: nx.DiGraph) -> Wiring:
             "synapses have a direction"
         )
     version = graph.graph.get("version", VERSION)
-    if graph.graph.get("format") == FORMAT and version != VERSION:
+    # Other programs may write the number as text.
+    if graph.graph.get("format") == FORMAT and version not in (VERSION, str(VERSION)):
         raise WiringError(
             f"this version of elegans reads version {VERSION} of the format, got {version!r}; a "
             "newer version of elegans may read it"
@@ -71,8 +72,8 @@ def from_networkx(graph: nx.DiGraph) -> Wiring:
     return Wiring(
         len(sensory),
         layers,
-        _synapses(rows[False]),
-        _synapses(rows[True]),
+        Synapses.from_rows(rows[False]),
+        Synapses.from_rows(rows[True]),
         names=[_name(node, graph.nodes[node]) for node in neurons],
         sensory_names=[_name(node, graph.nodes[node]) for node in sensory],
     )
@@ -160,8 +161,3 @@ def _integer(value: object) -> int | None:
     if isinstance(value, float | np.floating) and float(value).is_integer():
         return int(value)
     return None
-
-
-def _synapses(rows: list[tuple[int, int, int]]) -> Synapses:
-    source, target, polarity = zip(*rows, strict=True) if rows else ((), (), ())
-    return Synapses(source, target, polarity)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from elegans.wiring.synapses import Synapses
 
 
@@ -19,7 +17,4 @@ class GrowingSynapses:
 
     def freeze(self) -> Synapses:
         """Return what was collected."""
-        if not self._polarity:
-            return Synapses.empty()
-        source, target = np.array(list(self._polarity)).T
-        return Synapses(source, target, list(self._polarity.values()))
+        return Synapses.from_rows((j, i, p) for (j, i), p in self._polarity.items())

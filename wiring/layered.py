@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elegans.errors import WiringError
-from elegans.wiring.recipe import Recipe, check_probability, check_seed
+from elegans.wiring.recipe import Recipe, check_seed, check_share
+from elegans.wiring.sizes import check_layers
 from elegans.wiring.synapses import Synapses
-from elegans.wiring.wiring import MOTOR, SENSORY, Wiring, check_size
+from elegans.wiring.wiring import MOTOR, SENSORY, Wiring
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,8 @@ class Layered(Recipe):
         Name and size of each layer from the input to the output; the last is ``"motor"``.
     density
         Share of possible synapses for each pair ``(source layer, target layer)``, in [0, 1];
-        ``"sensory"`` is the input. Pairs that are left out are not connected.
+        ``"sensory"`` is the input. Pairs that are left out are not connected, but some pair must
+        lead to each layer.
     excitatory
         Probability that a synapse is excitatory.
     self_synapses
@@ -40,8 +42,8 @@ class Layered(Recipe):
     Raises
     ------
     WiringError
-        The last layer is not ``motor``, a pair names an unknown layer or leads to the input, or
-        a density is outside [0, 1].
+        The last layer is not ``motor``, a pair names an unknown layer or leads to the input, a
+        density is outside [0, 1], or no pair leads to some layer.
 
     Examples
     --------
@@ -65,23 +67,40 @@ class Layered(Recipe):
     seed: int = 22222
 
     def __post_init__(self) -> None:
-        for field in ("layers", "density"):  # the caller may go on changing its own
-            object.__setattr__(self, field, dict(getattr(self, field)))
-        for name, size in self.layers.items():
-            check_size(f"layer {name!r}", size)
+        if not isinstance(self.density, Mapping):
+            raise WiringError(
+                "density must be a dictionary such as {('sensory', 'motor'): 0.5}, got "
+                f"{type(self.density).__name__}"
+            )
+        # Copies: the caller may go on changing its own.
+        object.__setattr__(self, "layers", check_layers(self.layers))
+        object.__setattr__(self, "density", dict(self.density))
         names = list(self.layers)
         if not names or names[-1] != MOTOR or SENSORY in names:
             raise WiringError(
                 f"layers must end with {MOTOR!r} and leave out {SENSORY!r}, got {names}"
             )
-        check_probability("excitatory", self.excitatory)
+        check_share("excitatory", self.excitatory)
         check_seed("seed", self.seed)
-        for (source, target), density in self.density.items():
-            check_probability(f"density from {source!r} to {target!r}", density)
+        for pair, density in self.density.items():
+            if not isinstance(pair, tuple) or len(pair) != 2:
+                raise WiringError(
+                    f"density is given for {pair!r}, expected a pair (source layer, target layer), "
+                    f"such as ({SENSORY!r}, {names[0]!r})"
+                )
+            source, target = pair
+            check_share(f"density from {source!r} to {target!r}", density)
             if source not in (SENSORY, *names) or target not in names:
                 raise WiringError(
                     f"density is given from {source!r} to {target!r}; sources are "
                     f"{[SENSORY, *names]} and targets are {names}"
+                )
+        fed = {target for _, target in self.density}
+        for previous, layer in zip([SENSORY, *names], names, strict=False):
+            if layer not in fed:
+                raise WiringError(
+                    f"layer {layer!r} gets no input, as no pair of density leads to it; add one, "
+                    f"such as ({previous!r}, {layer!r}): 0.5, or leave the layer out"
                 )
 
     def _identity(self) -> tuple[object, ...]:

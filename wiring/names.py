@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from elegans.errors import WiringError
 
 # Text with these cannot be written to XML, and line ends among them would break a table.
 _UNWRITABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]")
+
+_DEFAULT = re.compile("(.+)_(0|[1-9][0-9]{0,9})")
 
 
 def default_names(layers: Mapping[str, int]) -> tuple[str, ...]:
@@ -40,8 +42,21 @@ def check_names(
     return None if checked == default_names(layers) else checked
 
 
-def check_unique(names: Collection[str]) -> None:
-    """Raise `WiringError` if two neurons have the same name."""
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    if twice:
-        raise WiringError(f"names of neurons must be unique, got {twice[0]!r} more than once")
+def check_unique(*groups: tuple[Sequence[str] | None, Mapping[str, int]]) -> None:
+    """Raise `WiringError` if two neurons have the same name.
+
+    A group is the names, None for the default ones, and the layers that they belong to. Default
+    names differ by themselves; there may be billions, so they are not spelt out.
+    """
+    given = Counter(name for names, _ in groups for name in names or ())
+    unspelt = {
+        layer: size for names, layers in groups if names is None for layer, size in layers.items()
+    }
+    for name, count in given.items():
+        if count > 1 or _is_default(name, unspelt):
+            raise WiringError(f"names of neurons must be unique, got {name!r} more than once")
+
+
+def _is_default(name: str, layers: Mapping[str, int]) -> bool:
+    found = _DEFAULT.fullmatch(name)
+    return found is not None and int(found[2]) < layers.get(found[1], 0)

@@ -10,8 +10,9 @@ import numpy as np
 
 from elegans.errors import WiringError
 from elegans.wiring.growing import GrowingSynapses
-from elegans.wiring.recipe import Recipe, check_fan, check_probability, check_seed
-from elegans.wiring.wiring import Wiring, check_size
+from elegans.wiring.recipe import Recipe, check_fan, check_seed, check_share
+from elegans.wiring.sizes import check_size
+from elegans.wiring.wiring import Wiring
 
 
 @dataclass(frozen=True)
@@ -81,8 +82,7 @@ class NCP(Recipe):
         check_fan("sensory_fanout", self.sensory_fanout, "inter", self.inter_neurons)
         check_fan("inter_fanout", self.inter_fanout, "command", self.command_neurons)
         check_fan("motor_fanin", self.motor_fanin, "command", self.command_neurons)
-        if self.recurrent_command_synapses != 0:
-            check_size("recurrent_command_synapses", self.recurrent_command_synapses)
+        check_size("recurrent_command_synapses", self.recurrent_command_synapses, least=0)
         check_seed("seed", self.seed, most=2**32 - 1)
 
     @property
@@ -184,8 +184,7 @@ class AutoNCP(Recipe):
                 f"output_size must be less than units - 2, got {self.output_size} outputs of "
                 f"{self.units} units; take at least {self.output_size + 3} units"
             )
-        if not 0.1 <= self.sparsity_level <= 1.0:
-            raise WiringError(f"sparsity_level must be from 0.1 to 1, got {self.sparsity_level}")
+        check_share("sparsity_level", self.sparsity_level, least=0.1)
         check_seed("seed", self.seed, most=2**32 - 1)
 
     @cached_property
@@ -266,7 +265,7 @@ class BinomialNCP(Recipe):
         for name in ("inter_neurons", "command_neurons", "motor_neurons"):
             check_size(name, getattr(self, name))
         for name in ("p1", "p2", "p3", "p4"):
-            check_probability(name, getattr(self, name))
+            check_share(name, getattr(self, name))
         check_seed("seed", self.seed)
 
     @property

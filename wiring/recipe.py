@@ -24,10 +24,13 @@ class Recipe(ABC):
         """Draw the wiring for `input_size` sensory neurons."""
 
 
-def check_probability(name: str, value: float) -> None:
-    """Raise `WiringError` unless `value` lies in [0, 1]."""
-    if not 0.0 <= value <= 1.0:
-        raise WiringError(f"{name} must be a probability from 0 to 1, got {value}")
+def check_share(name: str, value: float, least: float = 0.0) -> None:
+    """Raise `WiringError` unless `value`, a probability or a share, lies in [least, 1]."""
+    number = isinstance(value, int | float | np.integer | np.floating)
+    if not number or not least <= value <= 1.0:
+        raise WiringError(
+            f"{name} must be a number from {least:g} to 1, got {value!r}; 50 % is written as 0.5"
+        )
 
 
 def check_fan(name: str, fan: int, layer: str, size: int) -> None:

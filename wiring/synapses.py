@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -70,6 +70,21 @@ class Synapses:
         """Return a set without synapses."""
         return cls([], [], [])
 
+    @classmethod
+    def from_rows(cls, rows: Iterable[tuple[int, int, int]]) -> Synapses:
+        """Return the synapses of rows (source, target, polarity), in any order.
+
+        Examples
+        --------
+        >>> Synapses.from_rows([(2, 1, -1), (0, 0, 1)])
+        Synapses(0 -> 0 (+), 2 -> 1 (-))
+        """
+        rows = list(rows)
+        for row in rows:
+            if len(row) != 3:
+                raise WiringError(f"expected rows (source, target, polarity), got {row!r}")
+        return cls(*zip(*rows, strict=True)) if rows else cls.empty()
+
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"Synapses are immutable; build a new set to change {name!r}")
 
@@ -122,6 +137,11 @@ class Synapses:
 
 def check_ends(kind: str, synapses: Synapses, sources: int, targets: int) -> None:
     """Raise `WiringError` if a synapse begins or ends outside the circuit."""
+    if not isinstance(synapses, Synapses):
+        raise WiringError(
+            f"{kind} must be Synapses, got {type(synapses).__name__}; Synapses.from_rows makes "
+            "them of rows (source, target, polarity)"
+        )
     for end, count in (("source", sources), ("target", targets)):
         index = getattr(synapses, end)
         outside = (index < 0) | (index >= count)

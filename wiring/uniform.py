@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elegans.errors import WiringError
-from elegans.wiring.recipe import Recipe, check_seed
+from elegans.wiring.recipe import Recipe, check_seed, check_share
+from elegans.wiring.sizes import check_size
 from elegans.wiring.synapses import Synapses
-from elegans.wiring.wiring import Wiring, check_size
+from elegans.wiring.wiring import Wiring
 
 
 class _Uniform(Recipe):
@@ -128,8 +129,12 @@ class Random(_Uniform):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0.0 <= self.sparsity_level < 1.0:
-            raise WiringError(f"sparsity_level must lie in [0, 1), got {self.sparsity_level}")
+        check_share("sparsity_level", self.sparsity_level)
+        if self.sparsity_level == 1:
+            raise WiringError(
+                "sparsity_level must be less than 1, got 1, which leaves no synapse; it is the "
+                "share of absent ones"
+            )
         check_seed("random_seed", self.random_seed)
 
     def build(self, input_size: int) -> Wiring:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from elegans.errors import WiringError
 from elegans.wiring.editing import edited
-from elegans.wiring.names import check_name, check_names, check_unique, default_names
+from elegans.wiring.names import check_names, check_unique, default_names
+from elegans.wiring.sizes import check_layers, check_size
 from elegans.wiring.synapses import Synapses, check_ends
 
 if TYPE_CHECKING:
@@ -58,8 +59,8 @@ class Wiring:
     Raises
     ------
     WiringError
-        Sizes are not positive, the first layer is not ``motor``, a synapse points outside the
-        circuit, or names are missing, empty, not unique, or hold control characters.
+        Sizes are not from 1 to 2**31 - 1, the first layer is not ``motor``, a synapse points
+        outside the circuit, or names are missing, empty, not unique, or hold control characters.
 
     Examples
     --------
@@ -86,10 +87,7 @@ class Wiring:
         names: Sequence[str] | None = None,
         sensory_names: Sequence[str] | None = None,
     ) -> None:
-        sizes = {
-            check_name("a layer", name): check_size(f"layer {name!r}", size)
-            for name, size in layers.items()
-        }
+        sizes = check_layers(layers)
         if next(iter(sizes), None) != MOTOR or SENSORY in sizes:
             raise WiringError(
                 f"layers must begin with {MOTOR!r} and leave out {SENSORY!r} (its size is "
@@ -106,8 +104,7 @@ class Wiring:
         )
         check_ends("recurrent", recurrent, self.units, self.units)
         check_ends("sensory", sensory, self.input_size, self.units)
-        if self._names is not None or self._sensory_names is not None:
-            check_unique(self.names + self.sensory_names)
+        check_unique((self._names, sizes), (self._sensory_names, inputs))
 
     _input_size: int
     _layers: Mapping[str, int]
@@ -370,8 +367,8 @@ class Wiring:
             tuple(self._layers.items()),
             self._recurrent,
             self._sensory,
-            self.names,
-            self.sensory_names,
+            self._names,  # None for the default ones, which are never spelt out here
+            self._sensory_names,
         )
 
     def __eq__(self, other: object) -> bool:
@@ -383,14 +380,8 @@ class Wiring:
         return hash(self._identity())
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _rebuild, (
-            self._input_size,
-            dict(self._layers),
-            self._recurrent,
-            self._sensory,
-            self._names,
-            self._sensory_names,
-        )
+        rebuild = partial(Wiring, names=self._names, sensory_names=self._sensory_names)
+        return rebuild, (self._input_size, dict(self._layers), self._recurrent, self._sensory)
 
     def __repr__(self) -> str:
         sizes = [(SENSORY, self._input_size), *reversed(list(self._layers.items()))]
@@ -399,24 +390,6 @@ class Wiring:
             f"Wiring({neurons}; {self.synapse_count} synapses, "
             f"{self.sensory_synapse_count} sensory synapses)"
         )
-
-
-def check_size(name: str, size: int) -> int:
-    """Return `size` as an integer; raise `WiringError` unless it is at least 1."""
-    if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
-        raise WiringError(f"{name} must be an integer of at least 1, got {size!r}")
-    return int(size)
-
-
-def _rebuild(
-    input_size: int,
-    layers: Mapping[str, int],
-    recurrent: Synapses,
-    sensory: Synapses,
-    names: Sequence[str] | None,
-    sensory_names: Sequence[str] | None,
-) -> Wiring:
-    return Wiring(input_size, layers, recurrent, sensory, names=names, sensory_names=sensory_names)
 
 
 def _frozen(array: NDArray[Any]) -> NDArray[Any]:
