@@ -30,7 +30,16 @@ _HOME = {
     "ncps_state_dict": "elegans.ncps_checkpoint",
     "save": "elegans.saving",
 }
-_SUBPACKAGES = ("data", "proofs", "pruning", "solvers", "tasks", "wiring")
+_SUBPACKAGES = (
+    "data",
+    "proofs",
+    "pruning",
+    "reporting",
+    "solvers",
+    "tasks",
+    "training",
+    "wiring",
+)
 
 __all__ = [
     "LTC",

@@ -22,6 +22,12 @@ def values_are_visible(*tensors: Tensor) -> bool:
     )
 
 
+def is_transformed(tensor: Tensor) -> bool:
+    """Whether some transform of `torch.func` wraps `tensor`."""
+    wrapped: bool = torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+    return wrapped
+
+
 def _is_batched(tensor: Tensor) -> bool:
     """Whether vmap stands somewhere among the transforms that wrap `tensor`."""
     # PyTorch has no public question for this; torch.func itself asks in this way.

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-from tyro.conf import OmitArgPrefixes, Positional, arg
+from tyro.conf import Positional, arg
 
 from elegans.training.config import TrainingConfig
 
@@ -40,7 +40,7 @@ class Demo:
 
     out: Path = Path("runs/demo")
     seed: int = 0
-    steps: int = 900
+    steps: int = 1200
     units: int = 20
     episodes: int = 40
     drives: int = 20
@@ -95,7 +95,7 @@ class Train:
     sparsity: float = 0.5
     unfolds: int = 6
     mixed_memory: bool = False
-    training: OmitArgPrefixes[TrainingConfig] = field(default_factory=TrainingConfig)
+    training: Annotated[TrainingConfig, arg(name="")] = field(default_factory=TrainingConfig)
     resume: bool = False
     quiet: bool = False
 

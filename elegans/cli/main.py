@@ -38,7 +38,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"elegans {elegans.__version__}")
         return 0
     try:
-        command = tyro.cli(_Command, prog="elegans", description=_DESCRIPTION, args=argv)  # type: ignore[arg-type, call-overload]
+        command = tyro.cli(
+            _Command,
+            prog="elegans",
+            description=_DESCRIPTION,
+            args=argv,
+            config=(tyro.conf.FlagCreatePairsOff,),
+        )
         import_module(f"elegans.cli.{type(command).__name__.lower()}").run(command)
     except ElegansError as error:
         print(f"elegans: error: {_one_line(error)}", file=sys.stderr)

@@ -1,1 +1,19 @@
-"""reporting."""
+"""Pictures of a training and of what came out of it.
+
+Functions return `matplotlib.figure.Figure`; `save_figure` writes one. No state of pyplot is used.
+"""
+
+from elegans.reporting.circuit import draw_changes, draw_circuit
+from elegans.reporting.drives import draw_drives
+from elegans.reporting.figures import save_figure
+from elegans.reporting.learning import draw_learning
+from elegans.reporting.spectrum import draw_spectrum
+
+__all__ = [
+    "draw_changes",
+    "draw_circuit",
+    "draw_drives",
+    "draw_learning",
+    "draw_spectrum",
+    "save_figure",
+]

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from elegans.training.imitation import CircuitPolicy, averaged_targets
     from elegans.training.run_folder import Checkpoint, RunFolder, load_model
     from elegans.training.scales import Scales
-    from elegans.training.trainer import Result, TrainingStopped, fit
+    from elegans.training.stopping import TrainingStopped
+    from elegans.training.trainer import Result, check_training, fit
 
 # Loaded when first used: the shell needs the settings for --help, and PyTorch takes seconds.
 _HOME = {
@@ -23,8 +24,9 @@ _HOME = {
     "Result": "trainer",
     "RunFolder": "run_folder",
     "Scales": "scales",
-    "TrainingStopped": "trainer",
+    "TrainingStopped": "stopping",
     "averaged_targets": "imitation",
+    "check_training": "trainer",
     "fit": "trainer",
     "load_model": "run_folder",
     "predict": "evaluation",
@@ -41,6 +43,7 @@ __all__ = [
     "TrainingConfig",
     "TrainingStopped",
     "averaged_targets",
+    "check_training",
     "fit",
     "load_model",
     "predict",

@@ -16,6 +16,8 @@ FINAL_RATE = 0.02
 class RewireConfig:
     """When weak synapses are cut and grow elsewhere; see `elegans.PruneRewire`.
 
+    Values are checked when this becomes a part of a `TrainingConfig`.
+
     Parameters
     ----------
     enabled
@@ -42,16 +44,20 @@ class RewireConfig:
     until: float = 0.6
     growth: Literal["random", "gradient"] = "random"
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Raise `InputError` if a number is out of range."""
         _check_at_least("rewire.every", self.every, 1)
         if not 0 < self.until <= 1:
             raise InputError(
                 f"got rewire.until = {self.until}, expected a share of the training above 0 and at "
                 "most 1; use 1 to rewire to the end"
             )
-        if not (self.value >= 0 and math.isfinite(self.value)):
+        most = math.inf if self.threshold == "absolute" else 1.0
+        if not (0 <= self.value <= most and math.isfinite(self.value)):
+            kind = "conductance" if self.threshold == "absolute" else "share from 0 to 1"
             raise InputError(
-                f"got rewire.value = {self.value}, expected a finite number of at least 0; use 0.2"
+                f"got rewire.value = {self.value}, expected a {kind} for the threshold "
+                f"{self.threshold!r}; use 0.2"
             )
 
 
@@ -118,6 +124,7 @@ class TrainingConfig:
                     f"got {name} = {value}, expected a finite number above 0; the default is "
                     f"{getattr(TrainingConfig, name)}"
                 )
+        self.rewire.check()
 
     @property
     def training_stride(self) -> int:

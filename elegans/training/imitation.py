@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from elegans.data import Sequence, Standardiser
 from elegans.errors import InputError
-from elegans.layer import type_of_state
 from elegans.ltc import LTC
 
 
@@ -46,7 +46,7 @@ class CircuitPolicy:
         self.model = model
         self.standardiser = standardiser
         self.elapsed = elapsed
-        self._state: type_of_state | None = None
+        self._state: Tensor | tuple[Tensor, Tensor] | None = None
 
     def reset(self, batch: int) -> None:
         """Forget everything."""

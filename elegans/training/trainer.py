@@ -7,13 +7,9 @@ with the same weights, bit for bit, as never having stopped.
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from types import FrameType
 from typing import Any
 
 import torch
@@ -27,12 +23,9 @@ from elegans.pruning import Absolute, CosineFraction, Edit, PruneRewire, Relativ
 from elegans.saving import restore
 from elegans.training.config import RewireConfig, TrainingConfig
 from elegans.training.run_folder import Checkpoint, RunFolder
+from elegans.training.stopping import TrainingStopped, stop_requests
 
 _LARGEST_BATCH = 256
-
-
-class TrainingStopped(KeyboardInterrupt):
-    """The user stopped a training, and its state is saved; the message says how to continue."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +137,7 @@ def fit(
         training.restore(run)
     elif run is not None:
         run.require_unused()
-    with _stop_requests(wanted=run is not None) as stop_requested:
+    with stop_requests(wanted=run is not None) as stop_requested:
         bar = tqdm(
             total=config.steps,
             initial=training.step,
@@ -182,6 +175,19 @@ def fit(
         training.ledger,
         training.seconds,
     )
+
+
+def check_training(model: LTC, train: Windows, validation: Windows, config: TrainingConfig) -> None:
+    """Raise what `fit` would raise before its first step, so that no folder is made in vain.
+
+    Raises
+    ------
+    DataError
+        The windows do not fit the layer.
+    PruningError
+        Rewiring cannot be done with these settings.
+    """
+    _Training(model, train, validation, config, None)
 
 
 class _Training:
@@ -237,7 +243,7 @@ class _Training:
         which = self._batch(self.step)
 
         self.optimizer.zero_grad()
-        loss = self._finite_loss(which)
+        loss = self._finite_loss(self.train, which)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
         if not bool(torch.isfinite(norm)):
@@ -255,7 +261,7 @@ class _Training:
         with torch.no_grad():
             total = 0.0
             for which in torch.split(torch.arange(len(self.validation)), _LARGEST_BATCH):
-                total += float(self.validation.loss(self.model, which)) * len(which)
+                total += float(self._finite_loss(self.validation, which)) * len(which)
         loss = total / len(self.validation)
         if loss < self.best_loss:
             self.best, self.best_step, self.best_loss = _copy(self.model), self.step, loss
@@ -281,9 +287,9 @@ class _Training:
             self._order = list(batches(count, size, epoch, self.config.seed))
         return torch.from_numpy(self._order[place])
 
-    def _finite_loss(self, which: Tensor) -> Tensor:
+    def _finite_loss(self, windows: WindowTensors, which: Tensor) -> Tensor:
         try:
-            loss = self.train.loss(self.model, which)
+            loss = windows.loss(self.model, which)
         except SolveError as error:
             raise self._diverged(str(error)) from error
         if not bool(torch.isfinite(loss)):
@@ -393,30 +399,3 @@ def _checked(model: LTC, windows: Windows) -> Windows:
 
 def _copy(model: LTC) -> dict[str, Tensor]:
     return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-
-
-@contextmanager
-def _stop_requests(*, wanted: bool) -> Iterator[Callable[[], bool]]:
-    """Turn the first Ctrl-C into a request that is asked for between two steps.
-
-    A step that is interrupted halfway could not be continued exactly. The second Ctrl-C does
-    what it always does.
-    """
-    requested = False
-
-    def request(number: int, frame: FrameType | None) -> None:
-        nonlocal requested
-        requested = True
-        signal.signal(signal.SIGINT, before)
-
-    if not wanted or threading.current_thread() is not threading.main_thread():
-        yield lambda: False  # only the main thread may handle signals
-        return
-    before = signal.getsignal(signal.SIGINT)
-    if before is None:
-        before = signal.SIG_DFL
-    signal.signal(signal.SIGINT, request)
-    try:
-        yield lambda: requested
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,151 @@
+"""`elegans demo`: balance a pole from positions alone, with a circuit that rewires itself."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import torch
+
+from elegans.cli.commands import Demo
+from elegans.cli.naming import named
+from elegans.cli.printing import circuit_rows, print_files, print_table
+from elegans.data import Sequence, cut_windows
+from elegans.errors import InputError
+from elegans.ltc import LTC
+from elegans.reporting import (
+    draw_changes,
+    draw_drives,
+    draw_learning,
+    draw_spectrum,
+    save_figure,
+)
+from elegans.tasks import cartpole
+from elegans.training import (
+    CircuitPolicy,
+    Result,
+    RewireConfig,
+    RunFolder,
+    Scales,
+    TrainingConfig,
+    averaged_targets,
+    fit,
+)
+from elegans.wiring import AutoNCP
+
+# Gates take effect one after the other, once an unfold: with two unfolds the angle's change
+# reached the motor neuron too late, and episodes ended after 50 steps instead of 500.
+UNFOLDS = 4
+
+# The simulator pushes with full force to either side; see `averaged_targets`.
+AVERAGED_STEPS = 4
+VALIDATION_SHARE = 0.15
+PICTURES = ("learning.png", "wiring.png", "drives.png", "spectrum.png")
+
+
+@dataclass(frozen=True)
+class Task:
+    """What the circuit learns from: scaled episodes of the expert."""
+
+    train: tuple[Sequence, ...]
+    validation: tuple[Sequence, ...]
+    scales: Scales
+
+
+def run(command: Demo) -> None:
+    """Train, drive, print a table, draw the pictures."""
+    config = TrainingConfig(
+        steps=command.steps,
+        seed=command.seed,
+        rewire=RewireConfig(threshold="relative", value=0.2, every=50, until=0.6),
+    )
+    if not command.resume:
+        RunFolder(command.out).require_free()
+    task = demonstrations(command.episodes, command.seed, config.window)
+    model = untrained(command.units, command.seed)
+    settings = {
+        "command": "demo",
+        "demo": {"units": command.units, "episodes": command.episodes},
+        "training": asdict(config),
+    }
+    if command.resume:
+        folder = RunFolder.open(command.out)
+        folder.require_same(model, settings)
+    else:
+        folder = RunFolder.create(command.out, model, settings, task.scales.to_plain())
+
+    print(f"CartPole-v1 from positions alone: {model.wiring}")
+    result = fit(
+        model,
+        cut_windows(task.train, config.window, config.training_stride),
+        cut_windows(task.validation, config.window),
+        config,
+        run=folder,
+        resume=command.resume,
+        progress=not command.quiet,
+    )
+    policy = CircuitPolicy(model, task.scales.inputs)
+    driven = cartpole.drive(policy, command.drives, command.seed)
+    expert = cartpole.drive(cartpole.ExpertPolicy(), command.drives, command.seed, full=True)
+    _draw(folder, model, result, task, driven)
+    print_table(
+        circuit_rows(model)
+        | {
+            "training": f"{result.steps} steps in {result.seconds:.0f} s",
+            "validation": f"error {result.best_loss:.3f} of variance 1, at step {result.best_step}",
+            "rewired": f"{sum(edit.grown is not None for edit in result.ledger)} synapses",
+            "mean return": f"{driven.mean_return:.1f} of {cartpole.MAX_STEPS} over "
+            f"{command.drives} fresh episodes (expert {expert.mean_return:.1f})",
+        }
+    )
+    print_files(folder.path, PICTURES)
+
+
+def demonstrations(episodes: int, seed: int, window: int) -> Task:
+    """Return scaled episodes of the expert, the last 15 % for validation.
+
+    Raises
+    ------
+    InputError
+        There are fewer than two episodes.
+    """
+    if episodes < 2:
+        raise InputError(
+            f"got {episodes} episodes, expected at least 2, one to train and one to validate; "
+            "the default is 40"
+        )
+    shown = averaged_targets(
+        cartpole.expert_episodes(episodes, seed, min_steps=max(window, cartpole.MIN_STEPS)),
+        AVERAGED_STEPS,
+    )
+    kept = max(1, round(VALIDATION_SHARE * episodes))
+    scales = Scales.fit(shown[:-kept])
+    return Task(scales.apply(shown[:-kept]), scales.apply(shown[-kept:]), scales)
+
+
+def untrained(units: int, seed: int) -> LTC:
+    """Return a neural circuit policy with two inputs and one output."""
+    return LTC(
+        2,
+        named(AutoNCP(units, output_size=1, seed=seed), ("position", "angle"), ("force",)),
+        ode_unfolds=UNFOLDS,
+        generator=torch.Generator().manual_seed(seed),
+    )
+
+
+def _draw(
+    folder: RunFolder, model: LTC, result: Result, task: Task, driven: cartpole.Rollouts
+) -> None:
+    learning, wiring, drives, spectrum = (folder.path / name for name in PICTURES)
+    save_figure(
+        draw_learning(
+            result.metrics,
+            [edit.to_dict() for edit in result.ledger],
+            error="mean squared error (targets have variance 1)",
+        ),
+        learning,
+    )
+    save_figure(draw_changes(model, folder.initial_wiring), wiring)
+    save_figure(draw_drives(driven), drives)
+    watched = task.validation[0]
+    inputs = torch.from_numpy(watched.inputs).to(next(model.parameters()))
+    save_figure(draw_spectrum(model, inputs, step="control step of 0.02 s"), spectrum)

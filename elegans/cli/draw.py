@@ -1,0 +1,40 @@
+"""`elegans draw`: a picture of a circuit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from elegans.cli.commands import Draw
+from elegans.errors import RunError
+from elegans.reporting import draw_changes, draw_circuit, save_figure
+from elegans.saving import CONFIG, WIRING, load
+from elegans.training import RunFolder
+from elegans.training.run_folder import INITIAL_WIRING
+from elegans.wiring import Wiring
+
+
+def run(command: Draw) -> None:
+    """Draw the run, the saved model or the wiring, and say where the picture is."""
+    source = command.run
+    if not source.exists():
+        raise RunError(
+            f"{source}: got no such file or folder, expected the folder of a run or a wiring in a "
+            "file; check the path"
+        )
+    if source.is_file():
+        figure = draw_circuit(Wiring.load(source))
+        default = source.with_suffix(".png")
+    elif (source / INITIAL_WIRING).exists():
+        figure = draw_changes(load(source), RunFolder.open(source).initial_wiring)
+        default = source / "wiring.png"
+    elif (source / CONFIG).exists() or (source / WIRING).exists():
+        figure = draw_circuit(load(source))
+        default = source / "wiring.png"
+    else:
+        raise RunError(
+            f"{source}: got a folder without {CONFIG}, expected the folder of a run or of a saved "
+            "model; check the path"
+        )
+    out: Path = default if command.out is None else command.out
+    save_figure(figure, out)
+    print(out)

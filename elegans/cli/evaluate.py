@@ -1,0 +1,40 @@
+"""`elegans evaluate`: how far a trained circuit is off on another file."""
+
+from __future__ import annotations
+
+from elegans.cli.commands import Evaluate
+from elegans.cli.printing import print_table
+from elegans.data import read_table
+from elegans.errors import RunError
+from elegans.training import RunFolder, Scales, load_model, squared_errors
+
+
+def run(command: Evaluate) -> None:
+    """Print the mean squared error of each target, in the user's units."""
+    folder = RunFolder.open(command.run)
+    data = folder.config.get("data")
+    if not isinstance(data, dict):
+        raise RunError(
+            f"{command.run}: got a run that was not trained on columns of a file, expected one of "
+            "'elegans train'; pass its folder"
+        )
+    scales = Scales.from_plain(folder.standardiser)
+    model = load_model(command.run)
+    table = read_table(
+        command.data,
+        data["inputs"],
+        data["targets"],
+        time=data["time"],
+        sequence=data["sequence"],
+    )
+    errors = squared_errors(model, table.sequences, scales)
+    steps = sum(len(one) for one in table)
+    print(f"{command.data}: {len(table)} sequences, {steps:,} steps")
+    deviations = scales.targets.scale
+    print_table(
+        {
+            name: f"mean squared error {error:.6g}, {error / deviation**2:.4g} of the variance in "
+            "training"
+            for name, error, deviation in zip(table.target_names, errors, deviations, strict=True)
+        }
+    )

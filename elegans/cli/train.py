@@ -1,0 +1,128 @@
+"""`elegans train`: a circuit learns columns of the user's file."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from elegans.cli.commands import Train
+from elegans.cli.naming import named
+from elegans.cli.printing import circuit_rows, print_files, print_table
+from elegans.data import SequenceTable, cut_windows, read_table, split_sequences
+from elegans.errors import RunError
+from elegans.ltc import LTC
+from elegans.reporting import draw_changes, draw_learning, save_figure
+from elegans.training import RunFolder, Scales, check_training, fit, squared_errors
+from elegans.wiring import AutoNCP
+
+PICTURES = ("learning.png", "wiring.png")
+
+
+def run(command: Train) -> None:
+    """Read, train, test, print a table, draw the pictures."""
+    config = command.training
+    folder = RunFolder.open(command.output) if command.resume else RunFolder(command.output)
+    if not command.resume:
+        folder.require_free()
+    table = read_table(
+        command.data,
+        command.inputs,
+        command.targets,
+        time=command.time,
+        sequence=command.sequence,
+    )
+    split = split_sequences(table, config.seed)
+    scales = Scales.fit(split.train)
+    # Whatever is wrong with data or settings must show before the first file is written.
+    windows = cut_windows(scales.apply(split.train), config.window, config.training_stride)
+    validation = cut_windows(scales.apply(split.validation), config.window)
+    model = untrained(command, table)
+    check_training(model, windows, validation, config)
+    settings = _settings(command, table)
+    if command.resume:
+        _require_same_data(folder, settings)
+        folder.require_same(model, settings)
+    else:
+        folder = RunFolder.create(command.output, model, settings, scales.to_plain())
+
+    print(
+        f"{command.data}: {len(table)} sequences, {len(windows)} training windows of "
+        f"{config.window} steps\n{model.wiring}"
+    )
+    result = fit(
+        model,
+        windows,
+        validation,
+        config,
+        run=folder,
+        resume=command.resume,
+        progress=not command.quiet,
+    )
+    learning, wiring = (folder.path / name for name in PICTURES)
+    ledger = [edit.to_dict() for edit in result.ledger]
+    error = "mean squared error (targets have variance 1)"
+    save_figure(draw_learning(result.metrics, ledger, error=error), learning)
+    save_figure(draw_changes(model, folder.initial_wiring), wiring)
+    rows = circuit_rows(model) | {
+        "training": f"{result.steps} steps in {result.seconds:.0f} s",
+        "validation": f"error {result.best_loss:.4g} of variance 1, at step {result.best_step}",
+        "rewired": f"{sum(edit.grown is not None for edit in result.ledger)} synapses",
+    }
+    errors = squared_errors(model, split.test, scales)
+    for name, value, deviation in zip(
+        table.target_names, errors, scales.targets.scale, strict=True
+    ):
+        rows[f"test {name}"] = (
+            f"mean squared error {value:.4g}, {value / deviation**2:.4g} of its variance"
+        )
+    print_table(rows)
+    print_files(folder.path, PICTURES)
+
+
+def untrained(command: Train, table: SequenceTable) -> LTC:
+    """Return the circuit that `command` asks for, with neurons named after the columns."""
+    recipe = AutoNCP(command.units, table.output_size, command.sparsity, seed=command.training.seed)
+    return LTC(
+        table.input_size,
+        named(recipe, table.input_names, table.target_names),
+        mixed_memory=command.mixed_memory,
+        ode_unfolds=command.unfolds,
+        generator=torch.Generator().manual_seed(command.training.seed),
+    )
+
+
+def _settings(command: Train, table: SequenceTable) -> dict[str, Any]:
+    return {
+        "command": "train",
+        "data": {
+            "path": str(command.data),
+            "sha256": hashlib.sha256(command.data.read_bytes()).hexdigest(),
+            "inputs": list(table.input_names),
+            "targets": list(table.target_names),
+            "time": command.time,
+            "sequence": command.sequence,
+        },
+        "wiring": {
+            "recipe": "AutoNCP",
+            "units": command.units,
+            "output_size": table.output_size,
+            "sparsity_level": command.sparsity,
+            "seed": command.training.seed,
+        },
+        "training": asdict(command.training),
+    }
+
+
+def _require_same_data(folder: RunFolder, settings: dict[str, Any]) -> None:
+    """Raise `RunError` if the file has changed, and otherwise let it lie anywhere."""
+    was = folder.config.get("data", {})
+    if was.get("sha256") != settings["data"]["sha256"]:
+        raise RunError(
+            f"{folder.path}: got {settings['data']['path']} with other content than "
+            f"{was.get('path')} had when the run was begun, expected the same; restore the file, "
+            "or choose another folder"
+        )
+    settings["data"]["path"] = was.get("path")

@@ -1,0 +1,59 @@
+"""Pictures of a circuit: as it is, and what training has made of it."""
+
+from __future__ import annotations
+
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+from elegans.ltc import LTC
+from elegans.reporting.figures import STYLE, new_figure
+from elegans.wiring import Wiring, draw
+
+
+def draw_circuit(circuit: LTC | Wiring) -> Figure:
+    """Draw a circuit; lines of a layer are as wide as its conductances.
+
+    Raises
+    ------
+    WiringError
+        The circuit is too large to draw.
+    """
+    with rc_context(STYLE):
+        figure = new_figure(7.6, _height(circuit))
+        _draw(circuit, ax=figure.subplots())
+    return figure
+
+
+def draw_changes(circuit: LTC | Wiring, before: Wiring) -> Figure:
+    """Draw a circuit as it was and, beside it, as it is: what was cut and what has grown.
+
+    Parameters
+    ----------
+    circuit
+        The circuit now; lines of a layer are as wide as its conductances.
+    before
+        The wiring of the same neurons before.
+
+    Raises
+    ------
+    WiringError
+        The two have different neurons, or are too large to draw.
+    """
+    with rc_context(STYLE):
+        # The width that names beside neurons and a legend of five entries need.
+        figure = new_figure(13.0, _height(before))
+        left, right = figure.subplots(1, 2)
+        draw(before, ax=left, title="before training")
+        _draw(circuit, ax=right, before=before, title="after training")
+    return figure
+
+
+def _height(circuit: LTC | Wiring) -> float:
+    """Return inches that leave room for the largest layer, and for headers and legend."""
+    wiring = circuit if isinstance(circuit, Wiring) else circuit.wiring
+    largest = max(wiring.input_size, *wiring.layers.values())
+    return min(2.4 + 0.35 * max(largest, 6), 12.0)
+
+
+def _draw(circuit: LTC | Wiring, **options: object) -> None:
+    circuit.draw(**options)

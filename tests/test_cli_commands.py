@@ -1,0 +1,271 @@
+"""The commands, run in this process with tiny settings, and what they say when they cannot."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import elegans
+from elegans.cli import main
+from elegans.saving import load, save
+from elegans.training import RunFolder, load_model
+from elegans.wiring import AutoNCP
+
+SMALL = (
+    "--units 10 --unfolds 2 --steps 12 --window 8 --evaluate-every 4 --checkpoint-every 5 --quiet"
+)
+REWIRE = "--rewire.every 2 --rewire.threshold cosine --rewire.value 0.3"
+
+
+@pytest.fixture
+def data(tmp_path):
+    rng = np.random.default_rng(0)
+    lines = ["worm,t,speed,turn,depth"]
+    for worm in range(5):
+        time = np.cumsum(rng.uniform(15, 25, 40))
+        speed = np.sin(time / 90 + worm)
+        for t, s in zip(time, speed, strict=True):
+            lines.append(f"w{worm},{t:.3f},{s:.5f},{s * s:.5f},{100 + 30 * s:.4f}")
+    path = tmp_path / "worms.csv"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def train(data, out, *more, inputs="speed turn", targets="depth"):
+    words = f"train {data} --inputs {inputs} --targets {targets} --time t --sequence worm"
+    return main([*f"{words} --out {out} {SMALL} {REWIRE}".split(), *more])
+
+
+def fails(capsys):
+    """Return the single line on stderr after checking that it is one."""
+    out, err = capsys.readouterr()
+    assert err.startswith("elegans: "), err
+    assert err.count("\n") == 1
+    assert "Traceback" not in out + err
+    return err
+
+
+# --- train, evaluate, draw -------------------------------------------------------------------
+
+
+def test_train_evaluate_draw(data, tmp_path, capsys):
+    run = tmp_path / "run"
+    assert train(data, run) == 0
+    said = capsys.readouterr().out
+    for word in ("5 sequences", "parameters", "12 steps in", "rewired", "test depth"):
+        assert word in said
+    config = json.loads((run / "config.json").read_text())
+    assert config["data"]["inputs"] == ["speed", "turn"]
+    assert config["wiring"]["units"] == 10
+    assert config["training"]["rewire"]["every"] == 2
+    model = load_model(run)
+    assert model.wiring.sensory_names == ("speed", "turn")
+    assert model.wiring.names[0] == "depth"
+    for picture in ("learning.png", "wiring.png"):
+        assert (run / picture).read_bytes().startswith(b"\x89PNG")
+
+    assert main(["evaluate", str(run), str(data)]) == 0
+    said = capsys.readouterr().out
+    assert "5 sequences, 200 steps" in said
+    error = float(said.split("mean squared error ")[1].split(",")[0])
+    deviation = RunFolder.open(run).standardiser["targets"]["scale"][0]
+    assert 0 < error < 10 * deviation**2  # in the units of the file, not of the circuit
+
+    assert main(["draw", str(run), "--out", str(tmp_path / "picture.svg")]) == 0
+    assert "<svg" in (tmp_path / "picture.svg").read_text()
+    assert main(["draw", str(run / "wiring_initial.json")]) == 0
+    assert (run / "wiring_initial.png").exists()
+
+
+def test_interrupt_and_resume_end_alike(data, tmp_path, capsys, monkeypatch):
+    assert train(data, tmp_path / "whole") == 0
+    stopped = tmp_path / "stopped"
+    import elegans.cli.train as command
+
+    def stop(step):
+        if step == 7:
+            signal.raise_signal(signal.SIGINT)
+
+    fit = command.fit
+    with monkeypatch.context() as patch:
+        patch.setattr(command, "fit", lambda *args, **named: fit(*args, **named, watch=stop))
+        capsys.readouterr()
+        assert train(data, stopped) == 130
+    said = capsys.readouterr().err
+    assert said == (
+        f"elegans: stopped at step 7 of 12; everything is saved in {stopped}: repeat the command "
+        "with --resume to continue\n"
+    )
+    assert train(data, stopped, "--resume") == 0
+    for name in ("model.safetensors", "wiring.json", "ledger.jsonl"):
+        assert (stopped / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+    assert train(data, stopped, "--resume") == 0  # complete already: only tested again
+
+
+def test_names_of_neurons_may_be_both_asked_and_answered(data, tmp_path):
+    assert train(data, tmp_path / "run", inputs="speed", targets="speed turn") == 0
+    assert load_model(tmp_path / "run").wiring.names[:2] == ("speed (answer)", "turn")
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--inputs", "sped"], "'sped', not among the columns .* did you mean 'speed'"),
+        (["--window", "60"], "shorter than a window"),
+        (["--steps", "0"], "got steps = 0, expected at least 1"),
+        (["--units", "3"], "take at least 4 units"),
+        (["--unfolds", "0"], "ode_unfolds must be an integer of at least 1"),
+        (["--rewire.until", "2"], "rewire.until = 2.0"),
+        (["--rewire.value", "3"], "expected a share from 0 to 1"),
+        (["--rewire.threshold", "absolute"], "a fresh synapse .* would be weak at once"),
+        (["--sparsity", "0.01"], "sparsity_level must be"),
+    ],
+)
+def test_wrong_input_writes_nothing(data, tmp_path, capsys, more, message):
+    assert train(data, tmp_path / "run", *more) == 2
+    assert re.search(message, fails(capsys))
+    assert not (tmp_path / "run").exists()
+
+
+def test_no_such_file(tmp_path, capsys):
+    assert train(tmp_path / "none.csv", tmp_path / "run") == 2
+    assert "got no file of this name" in fails(capsys)
+
+
+def test_occupied_folder(data, tmp_path, capsys):
+    run = tmp_path / "run"
+    train(data, run)
+    capsys.readouterr()
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    assert train(data, run) == 2
+    assert "holds a run already, expected a new one; choose another folder, or pass --resume" in (
+        fails(capsys)
+    )
+    assert train(data, run, "--resume", "--learning-rate", "0.5") == 2
+    assert "got training.learning_rate = 0.5, expected 0.02" in fails(capsys)
+    assert train(data, run, "--resume", "--units", "11") == 2
+    assert "got wiring.units = 11, expected 10" in fails(capsys)
+    with data.open("a") as file:
+        file.write("w4,99999,0,0,0\n")
+    assert train(data, run, "--resume") == 2
+    assert "with other content than" in fails(capsys)
+    assert before == {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+
+
+def test_resume_where_no_run_is(data, tmp_path, capsys):
+    assert train(data, tmp_path / "run", "--resume") == 2
+    assert "expected the folder of a run" in fails(capsys)
+    assert not (tmp_path / "run").exists()
+
+
+def test_damaged_checkpoint(data, tmp_path, capsys):
+    run = tmp_path / "run"
+    train(data, run)
+    capsys.readouterr()
+    path = run / "checkpoint-00000012/model.safetensors"
+    path.write_bytes(path.read_bytes()[:100])
+    assert train(data, run, "--resume") == 2
+    assert "delete the folder checkpoint-00000012 to continue from step 10" in fails(capsys)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("evaluate {tmp}/nothing {data}", "expected the folder of a run"),
+        ("evaluate {model} {data}", "got format 'elegans.model'"),
+        ("draw {tmp}/nothing", "got no such file or folder"),
+        ("draw {tmp}", "got a folder without config.json"),
+        ("draw {data}", "cannot read a wiring"),
+        ("draw {model} --out {tmp}/picture.bmp", "expected one of the suffixes"),
+    ],
+)
+def test_wrong_sources(data, tmp_path, capsys, arguments, message):
+    save(elegans.LTC(2, AutoNCP(8, 1)), tmp_path / "model")
+    words = arguments.format(tmp=tmp_path, data=data, model=tmp_path / "model").split()
+    assert main(words) == 2
+    assert message in fails(capsys)
+
+
+def test_evaluate_on_a_file_without_the_columns(data, tmp_path, capsys):
+    train(data, tmp_path / "run")
+    capsys.readouterr()
+    (tmp_path / "other.csv").write_text("t,worm,speed\n0,a,1\n1,a,2\n")
+    assert main(["evaluate", str(tmp_path / "run"), str(tmp_path / "other.csv")]) == 2
+    assert "'turn', 'depth', not among the columns" in fails(capsys)
+
+
+def test_draw_a_saved_model(tmp_path):
+    save(elegans.LTC(2, AutoNCP(8, 1)), tmp_path / "model")
+    assert main(["draw", str(tmp_path / "model")]) == 0
+    assert (tmp_path / "model/wiring.png").exists()
+
+
+# --- demo ------------------------------------------------------------------------------------
+
+
+def test_demo(tmp_path, capsys):
+    pytest.importorskip("gymnasium")
+    words = f"demo --out {tmp_path}/demo --steps 60 --episodes 3 --drives 2 --quiet"
+    assert main(words.split()) == 0
+    said = capsys.readouterr().out
+    for word in ("neurons      20", "60 steps", "synapses", "of 500 over 2 fresh episodes"):
+        assert word in said
+    for picture in ("learning", "wiring", "drives", "spectrum"):
+        assert (tmp_path / f"demo/{picture}.png").read_bytes().startswith(b"\x89PNG")
+    assert load(tmp_path / "demo").wiring.sensory_names == ("position", "angle")
+    assert main(words.split()) == 2
+    assert "holds a run already" in fails(capsys)
+    assert main([*words.split(), "--resume"]) == 0
+
+
+def test_demo_needs_two_episodes(tmp_path, capsys):
+    pytest.importorskip("gymnasium")
+    assert main(["demo", "--out", str(tmp_path / "demo"), "--episodes", "1"]) == 2
+    assert "got 1 episodes, expected at least 2" in fails(capsys)
+    assert not (tmp_path / "demo").exists()
+
+
+# --- the program -----------------------------------------------------------------------------
+
+
+def test_help_is_quick_because_it_loads_no_torch():
+    program = (
+        "import sys, elegans.cli\n"
+        "try: elegans.cli.main(['train', '--help'])\n"
+        "except SystemExit as stop: assert stop.code == 0\n"
+        "heavy = {'torch', 'matplotlib', 'networkx', 'gymnasium'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "--rewire.every" in done.stdout
+
+
+def test_the_module_is_the_command(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "elegans", "draw", "nothing"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("elegans: error: nothing: got no such file or folder")
+    assert done.stdout == ""
+
+
+def test_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"elegans {elegans.__version__}\n"
+
+
+def test_unknown_command(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["dance"])
+    assert stop.value.code == 2

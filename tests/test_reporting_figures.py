@@ -1,0 +1,178 @@
+"""Pictures say what they show: axes, units, legends, and files that are pictures."""
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+
+from elegans import LTC, PruneRewire
+from elegans.errors import InputError
+from elegans.reporting import (
+    draw_changes,
+    draw_circuit,
+    draw_drives,
+    draw_learning,
+    draw_spectrum,
+    save_figure,
+)
+from elegans.tasks.cartpole import Rollouts
+from elegans.wiring import AutoNCP, Synapses, Wiring
+
+METRICS = [
+    {"step": 0, "train_loss": None, "validation_loss": 1.0},
+    {"step": 50, "train_loss": 0.7, "validation_loss": 0.4},
+    {"step": 100, "train_loss": 0.3, "validation_loss": 0.5},
+]
+LEDGER = [
+    {"step": 30, "grown": 2},
+    {"step": 30, "grown": 4},
+    {"step": 60, "grown": None},
+    {"step": 60, "grown": 1},
+]
+
+
+def rollouts(lengths=(500, 500, 120)):
+    rng = np.random.default_rng(0)
+    states = [rng.normal(0, 0.02, (length, 4)).cumsum(0) * 0.1 for length in lengths]
+    return Rollouts(
+        returns=np.array(lengths, float),
+        observations=tuple(states),
+        commands=tuple(np.zeros(length) for length in lengths),
+        actions=tuple(np.zeros(length, np.int64) for length in lengths),
+    )
+
+
+def circuit():
+    return LTC(2, AutoNCP(12, 1), generator=torch.Generator().manual_seed(0))
+
+
+def legend_texts(axes):
+    return [text.get_text() for text in axes.get_legend().get_texts()]
+
+
+def is_png(path):
+    return path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n" and path.stat().st_size > 5_000
+
+
+def test_learning_curve(tmp_path):
+    figure = draw_learning(METRICS, LEDGER)
+    top, bottom = figure.axes
+    assert top.get_ylabel() == "mean squared error"
+    assert bottom.get_ylabel() == "synapses\nrewired"
+    assert bottom.get_xlabel() == "optimiser step"
+    assert "best: 0.4 at step 50" in legend_texts(top)
+    train, validation = top.lines[:2]
+    assert train.get_xydata().tolist() == [[50, 0.7], [100, 0.3]]
+    assert validation.get_xydata().tolist() == [[0, 1.0], [50, 0.4], [100, 0.5]]
+    assert [line.get_xdata()[0] for line in top.lines[3:]] == [30, 60]
+    assert "3 in all" in [text.get_text() for text in bottom.texts]
+    save_figure(figure, tmp_path / "new" / "learning.png")
+    assert is_png(tmp_path / "new" / "learning.png")
+
+
+@pytest.mark.parametrize("ledger", [[], [{"step": 3, "grown": None}]])
+def test_learning_curve_without_rewiring_has_one_panel(ledger):
+    (axes,) = draw_learning(METRICS, ledger).axes
+    assert axes.get_xlabel() == "optimiser step"
+
+
+def test_learning_curve_of_an_interrupted_start():
+    assert draw_learning(METRICS[:1]).axes
+
+
+def test_changes_of_a_circuit(tmp_path):
+    model = circuit()
+    before = model.wiring
+    rewirer = PruneRewire(
+        model, torch.optim.SGD(model.parameters(), lr=0.1), threshold=0.4, every=1, weight=0.5
+    )
+    assert rewirer.step()
+    # A synapse may grow where another one was cut; the picture shows the difference.
+    grown = {*model.wiring.recurrent} - {*before.recurrent}
+    grown_sensory = {*model.wiring.sensory} - {*before.sensory}
+    figure = draw_changes(model, before)
+    left, right = figure.axes
+    assert [axes.get_title(loc="left") for axes in (left, right)] == [
+        "before training",
+        "after training",
+    ]
+    assert f"grown ({len(grown) + len(grown_sensory)})" in legend_texts(right)
+    assert any("|weight|" in text for text in legend_texts(right))
+    save_figure(figure, tmp_path / "wiring.png")
+    assert is_png(tmp_path / "wiring.png")
+
+
+def test_a_circuit_alone(tmp_path):
+    for subject in (circuit(), circuit().wiring):
+        save_figure(draw_circuit(subject), tmp_path / "circuit.png")
+        assert is_png(tmp_path / "circuit.png")
+
+
+def test_drives(tmp_path):
+    figure = draw_drives(rollouts())
+    position, angle = figure.axes
+    assert position.get_ylabel() == "cart position (m)"
+    assert angle.get_ylabel() == "pole angle (°)"
+    assert angle.get_xlabel() == "time (s)"
+    assert position.get_title(loc="left") == (
+        "3 episodes from fresh starts: mean return 373.3, least 120"
+    )
+    assert {2.4, -2.4} <= {line.get_ydata()[0] for line in position.lines}
+    assert {12.0, -12.0} <= {line.get_ydata()[0] for line in angle.lines}
+    crosses = [line for line in position.lines if line.get_marker() == "x"]
+    assert [cross.get_xdata()[0] for cross in crosses] == [pytest.approx(119 * 0.02)]
+    save_figure(figure, tmp_path / "drives.png")
+    assert is_png(tmp_path / "drives.png")
+
+
+def test_episodes_that_all_end_early_are_all_crossed():
+    position, _ = draw_drives(rollouts((40, 40))).axes
+    assert sum(line.get_marker() == "x" for line in position.lines) == 2
+
+
+def test_the_limits_are_those_of_the_simulator():
+    gymnasium = pytest.importorskip("gymnasium")
+    from elegans.reporting import drives
+    from elegans.tasks.cartpole import ENVIRONMENT
+
+    physics = gymnasium.make(ENVIRONMENT).unwrapped
+    assert physics.x_threshold == drives.POSITION_LIMIT
+    assert np.degrees(physics.theta_threshold_radians) == pytest.approx(drives.ANGLE_LIMIT)
+    assert physics.tau == drives.SECONDS_PER_STEP
+
+
+def test_spectrum(tmp_path):
+    figure = draw_spectrum(circuit(), torch.randn(30, 2), step="second")
+    plane, abscissa, bar = figure.axes
+    assert plane.get_xlabel() == "real part (per second)"
+    assert plane.get_ylabel() == "imaginary part (per second)"
+    assert abscissa.get_ylabel() == "largest real part (per second)"
+    assert bar.get_ylabel() == "step"
+    assert len(plane.collections[0].get_offsets()) == 30 * 12
+    save_figure(figure, tmp_path / "spectrum.png")
+    assert is_png(tmp_path / "spectrum.png")
+    with pytest.raises(InputError, match="expected one sequence"):
+        draw_spectrum(circuit(), torch.randn(2, 30, 2))
+
+
+def test_a_spectrum_that_turns_and_grows(tmp_path):
+    """Two neurons that excite and inhibit each other turn; a self-synapse lets them grow."""
+    recurrent = Synapses([0, 0, 1], [0, 1, 0], [1, 1, -1])
+    wiring = Wiring(1, {"motor": 2}, recurrent, Synapses([0], [0], [1]))
+    model = LTC(1, wiring, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        model.cell.cm.fill_(20.0)  # slow enough to be seen on the steep part of the gates
+        model.cell.recurrent.weight.fill_(5.0)
+        model.cell.recurrent.mu.fill_(0.3)
+        model.cell.recurrent.erev.mul_(4.0)
+    figure = draw_spectrum(model, torch.sin(torch.arange(60.0) / 4).unsqueeze(1))
+    plane, abscissa, _ = figure.axes
+    assert np.abs(plane.collections[0].get_offsets()[:, 1]).max() > 0.1
+    assert "positive in" in abscissa.get_title(loc="left")
+    save_figure(figure, tmp_path / "spectrum.png")
+
+
+def test_unknown_formats_are_refused(tmp_path):
+    with pytest.raises(InputError, match=r"'figure\.bmp', expected one of the suffixes .*\.png"):
+        save_figure(Figure(), tmp_path / "figure.bmp")
+    assert list(tmp_path.iterdir()) == []

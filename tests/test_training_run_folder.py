@@ -1,0 +1,209 @@
+"""The folder of a run: occupied, interrupted, damaged."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from elegans import LTC
+from elegans.data import Sequence
+from elegans.errors import DataError, InputError, RunError
+from elegans.training import (
+    Checkpoint,
+    CircuitPolicy,
+    RunFolder,
+    Scales,
+    averaged_targets,
+    load_model,
+    predict,
+    squared_errors,
+)
+from elegans.wiring import AutoNCP
+
+
+def circuit():
+    return LTC(2, AutoNCP(10, 1), generator=torch.Generator().manual_seed(0))
+
+
+def checkpoint(step):
+    value = {"x": torch.full((3,), float(step))}
+    return Checkpoint(step, value, value, value, {"note": step})
+
+
+@pytest.fixture
+def run(tmp_path):
+    return RunFolder.create(tmp_path / "run", circuit(), {"training": {"steps": 9, "rate": 0.5}})
+
+
+def files(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_an_occupied_folder_is_refused_untouched(run):
+    before = files(run.path)
+    with pytest.raises(RunError, match=r"holds a run already, expected a new one; .*--resume"):
+        RunFolder.create(run.path, circuit(), {})
+    assert files(run.path) == before
+
+
+def test_a_file_in_the_place_of_the_folder(tmp_path):
+    (tmp_path / "run").write_text("mine")
+    with pytest.raises(RunError, match="got a file, expected a folder"):
+        RunFolder.create(tmp_path / "run", circuit(), {})
+
+
+def test_a_folder_without_a_run(tmp_path):
+    with pytest.raises(RunError, match=r"without config\.json.*start a run there without --resume"):
+        RunFolder.open(tmp_path)
+
+
+def test_a_newer_format(run):
+    (run.path / "config.json").write_text('{"format": "elegans.run", "version": 7}')
+    with pytest.raises(RunError, match=r"of version 7, expected 'elegans.run' of version 1"):
+        RunFolder.open(run.path)
+
+
+def test_other_settings_are_refused_by_name(run):
+    run.require_same(circuit(), {"training": {"steps": 9, "rate": 0.5}})
+    with pytest.raises(RunError, match=r"got training\.rate = 0\.1, expected 0\.5"):
+        run.require_same(circuit(), {"training": {"steps": 9, "rate": 0.1}})
+    with pytest.raises(RunError, match=r"got model\.ode_unfolds = 1, expected 6"):
+        run.require_same(
+            LTC(2, AutoNCP(10, 1), ode_unfolds=1), {"training": {"steps": 9, "rate": 0.5}}
+        )
+
+
+def test_two_checkpoints_are_kept(run):
+    for step in (5, 10, 15):
+        run.save_checkpoint(checkpoint(step))
+    assert run.checkpoints() == [10, 15]
+    loaded = run.load_checkpoint()
+    assert loaded.step == 15
+    assert loaded.plain == {"note": 15}
+    assert loaded.best["x"].tolist() == [15.0] * 3
+
+
+@pytest.mark.parametrize("moment", range(9))
+def test_an_interruption_at_any_moment_leaves_a_whole_checkpoint(run, monkeypatch, moment):
+    """The n-th call that moves a file or folder fails; before and after it the run is usable."""
+    for step in (5, 10):
+        run.save_checkpoint(checkpoint(step))
+    calls = 0
+
+    def failing(function):
+        def call(*args, **options):
+            nonlocal calls
+            calls += 1
+            if calls > moment:
+                raise KeyboardInterrupt
+            return function(*args, **options)
+
+        return call
+
+    import os
+    import shutil
+
+    interrupted = False
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", failing(os.fsync))
+        patch.setattr(os, "replace", failing(os.replace))
+        patch.setattr(shutil, "rmtree", failing(shutil.rmtree))
+        try:
+            run.save_checkpoint(checkpoint(15))
+        except KeyboardInterrupt:
+            interrupted = True
+    assert interrupted
+    assert run.load_checkpoint().step in (10, 15)
+    run.save_checkpoint(checkpoint(15))
+    run.save_checkpoint(checkpoint(20))
+    assert run.load_checkpoint().step == 20
+    assert run.checkpoints() == [15, 20]
+
+
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "best.safetensors", "training.safetensors", "training.json"]
+)
+def test_a_damaged_checkpoint_names_file_and_remedy(run, name):
+    run.save_checkpoint(checkpoint(5))
+    path = run.path / "checkpoint-00000005" / name
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-20])
+    before = files(run.path)
+    with pytest.raises(RunError, match=f"{name}: .*damaged or cut off; start the run again"):
+        run.load_checkpoint()
+    path.write_bytes(whole)
+    run.save_checkpoint(checkpoint(8))
+    (run.path / "checkpoint-00000008" / name).unlink()
+    with pytest.raises(RunError, match="delete the folder checkpoint-00000008 to continue from s"):
+        run.load_checkpoint()
+    assert set(before) <= set(files(run.path))
+
+
+def test_a_checkpoint_in_the_wrong_folder(run):
+    run.save_checkpoint(checkpoint(5))
+    (run.path / "checkpoint-00000005").rename(run.path / "checkpoint-00000006")
+    with pytest.raises(RunError, match="another step than the name of its folder"):
+        run.load_checkpoint()
+
+
+def test_metrics_are_cut_to_a_step(run):
+    for step in (0, 5, 10):
+        run.append_metrics({"step": step, "validation_loss": 0.1 + step})
+    with (run.path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 15, "validation_loss": 3')
+    assert [line["step"] for line in run.metrics()] == [0, 5, 10]
+    run.cut_metrics(5)
+    lines = (run.path / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["validation_loss"] for line in lines] == [0.1, 5.1]
+
+
+def test_a_run_without_weights_yet(run):
+    with pytest.raises(RunError, match="got no such file, expected one"):
+        load_model(run.path)
+
+
+def test_scales_round_trip_and_apply():
+    rng = np.random.default_rng(0)
+    walk = Sequence("walk", rng.normal(3, 2, (50, 2)), rng.normal(-1, 5, (50, 1)), np.full(50, 20))
+    scales = Scales.from_plain(json.loads(json.dumps(Scales.fit([walk]).to_plain())))
+    (scaled,) = scales.apply([walk])
+    assert scaled.elapsed.tolist() == [1.0] * 50
+    np.testing.assert_allclose(scaled.targets.std(), 1)
+    for broken in ({}, {"inputs": 1, "targets": 2, "elapsed": 1}, {"elapsed": -1.0}):
+        with pytest.raises(RunError, match=r"standardiser\.json"):
+            Scales.from_plain(broken)
+
+
+def test_errors_are_in_the_units_of_the_data():
+    rng = np.random.default_rng(0)
+    walk = Sequence("walk", rng.normal(3, 2, (50, 2)), rng.normal(-1, 5, (50, 1)), np.ones(50))
+    scales, model = Scales.fit([walk]), circuit()
+    (answer,) = predict(model, [walk], scales)
+    assert answer.shape == (50, 1)
+    expected = ((answer - walk.targets) ** 2).mean()
+    np.testing.assert_allclose(squared_errors(model, [walk], scales), [expected])
+    with pytest.raises(DataError, match="expected 2 and 1 as the circuit has"):
+        squared_errors(model, [Sequence("x", np.ones((3, 1)), np.ones((3, 1)), np.ones(3))], scales)
+    with pytest.raises(DataError, match="got no sequences"):
+        squared_errors(model, [], scales)
+
+
+def test_the_policy_drives_as_the_layer_runs():
+    model = circuit()
+    observations = np.random.default_rng(0).normal(size=(4, 6, 2)).astype(np.float32)
+    policy = CircuitPolicy(model)
+    for _ in range(2):
+        policy.reset(4)
+        commands = np.stack([policy(observations[:, t]) for t in range(6)], axis=1)
+        expected = model(torch.from_numpy(observations))[0][..., 0].detach().numpy()
+        np.testing.assert_allclose(commands, expected, atol=1e-6)
+    with pytest.raises(InputError, match="2 outputs, expected 1"):
+        CircuitPolicy(LTC(2, AutoNCP(10, 2)))
+
+
+def test_averaging_over_one_step_changes_nothing():
+    one = Sequence("x", np.zeros((5, 1)), np.arange(5.0)[:, None], np.ones(5))
+    assert averaged_targets([one], 1)[0].targets.tolist() == one.targets.tolist()
+    with pytest.raises(InputError, match="got steps = 0"):
+        averaged_targets([one], 0)

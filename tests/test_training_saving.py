@@ -1,0 +1,162 @@
+"""A saved model comes back the same, or an error says which file is to blame."""
+
+import json
+
+import pytest
+import torch
+
+import elegans.saving
+from elegans import LTC, PruneRewire
+from elegans.errors import RunError
+from elegans.files import write_bytes
+from elegans.saving import load, save
+from elegans.solvers import TorchDiffEq
+from elegans.wiring import AutoNCP
+
+
+def circuit(**options):
+    return LTC(3, AutoNCP(12, 2), generator=torch.Generator().manual_seed(0), **options)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    save(circuit(), tmp_path / "model")
+    return tmp_path / "model"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"mixed_memory": True, "batch_first": False},
+        {"input_mapping": None, "output_mapping": "linear", "return_sequences": False},
+        {"ode_unfolds": 2, "epsilon": 0.0, "solver": "rk4", "dtype": torch.float64},
+        {"implicit_param_constraints": False, "fixed_polarity": False},
+    ],
+    ids=lambda options: ",".join(options) or "defaults",
+)
+def test_round_trip(tmp_path, options):
+    model = circuit(**options)
+    save(model, tmp_path)
+    again = load(tmp_path)
+    x = torch.randn(4, 4, 3, dtype=options.get("dtype", torch.float32))
+    assert torch.equal(model(x)[0], again(x)[0])
+    assert again.wiring == model.wiring
+    assert elegans.saving.layer_settings(again) == elegans.saving.layer_settings(model)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "config.json",
+        "model.safetensors",
+        "wiring.json",
+    ]
+
+
+def test_slots_keep_their_order_after_rewiring(tmp_path):
+    model = circuit()
+    optimizer = torch.optim.Adam(model.parameters())
+    rewirer = PruneRewire(model, optimizer, threshold=0.4, every=1, weight=0.5)
+    edits = [edit for _ in range(5) for edit in rewirer.step()]
+    assert edits
+    save(model, tmp_path)
+    again = load(tmp_path)
+    assert not torch.equal(model.cell.recurrent.target.sort().values, model.cell.recurrent.target)
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, again.state_dict()[name]), name
+
+
+def test_loading_draws_nothing_from_the_global_generator(folder):
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    load(folder)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_a_saved_model_is_not_replaced_unasked(folder):
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(RunError, match=r"holds config.json already.*overwrite=True"):
+        save(LTC(5, 4), folder)
+    assert before == {path.name: path.read_bytes() for path in folder.iterdir()}
+    (folder / "notes.txt").write_text("mine")
+    save(LTC(5, 4), folder, overwrite=True)
+    assert load(folder).input_size == 5
+    assert (folder / "notes.txt").read_text() == "mine"
+
+
+def test_a_run_is_not_replaced_by_a_model(folder):
+    (folder / "config.json").write_text('{"format": "elegans.run"}')
+    with pytest.raises(RunError, match="not that of a saved model"):
+        save(circuit(), folder, overwrite=True)
+
+
+@pytest.mark.parametrize("name", ["config.json", "wiring.json", "model.safetensors"])
+@pytest.mark.parametrize("damage", ["missing", "empty", "half"])
+def test_damage_is_named(folder, name, damage):
+    path = folder / name
+    content = path.read_bytes()
+    if damage == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(b"" if damage == "empty" else content[: len(content) // 2])
+    with pytest.raises(RunError, match=f"{name}: .*pass a folder that elegans.save"):
+        load(folder)
+
+
+def test_weights_of_another_circuit_are_refused(folder, tmp_path):
+    save(LTC(3, 4), tmp_path / "other")
+    (tmp_path / "other/model.safetensors").replace(folder / "model.safetensors")
+    with pytest.raises(RunError, match="weights do not fit the wiring and settings"):
+        load(folder)
+
+
+def test_synapses_that_lead_nowhere_are_refused(folder):
+    model = load(folder)
+    model.cell.recurrent.target[0] = 99
+    state = model.state_dict()
+    elegans.saving.write_tensors(folder / "model.safetensors", state)
+    with pytest.raises(RunError, match=r"model.safetensors.*99"):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"version": 2}, "got version 2 of the format"),
+        ({"model": {"layer": "CfC"}}, "model of layer 'CfC'"),
+        ({"model": {"layer": "LTC", "dtype": "load", "input_size": 3}}, "in 'load'"),
+    ],
+)
+def test_settings_that_make_no_layer(folder, change, message):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **change}))
+    with pytest.raises(RunError, match=message):
+        load(folder)
+
+
+def test_unknown_argument_of_the_layer(folder):
+    config = json.loads((folder / "config.json").read_text())
+    config["model"]["colour"] = "red"
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(RunError, match=r"do not make a layer.*colour"):
+        load(folder)
+
+
+def test_a_solver_with_settings_of_its_own_is_refused(tmp_path):
+    with pytest.raises(RunError, match="solver_names"):
+        save(circuit(solver=TorchDiffEq("dopri5", rtol=1e-3)), tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    write_bytes(path, b"old")
+
+    def fail(*_):
+        raise OSError("disk full")
+
+    for call in ("fsync", "replace"):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"elegans.files.os.{call}", fail)
+            with pytest.raises(OSError, match="disk full"):
+                write_bytes(path, b"new")
+        assert path.read_bytes() == b"old"
+        assert [entry.name for entry in tmp_path.iterdir()] == ["file"]

@@ -1,0 +1,272 @@
+"""The training loop: exact continuation, the best weights, and what stops it."""
+
+import os
+import signal
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from elegans import LTC
+from elegans.data import Sequence, cut_windows
+from elegans.errors import DataError, InputError, RunError, SolveError
+from elegans.training import (
+    RewireConfig,
+    RunFolder,
+    TrainingConfig,
+    TrainingStopped,
+    fit,
+    load_model,
+)
+from elegans.wiring import AutoNCP
+
+CONFIG = TrainingConfig(
+    steps=24,
+    batch_size=8,
+    window=8,
+    evaluate_every=5,
+    checkpoint_every=7,
+    rewire=RewireConfig(threshold="cosine", value=0.3, every=3, until=0.8),
+)
+
+
+def waves(count, seed):
+    rng = np.random.default_rng(seed)
+    time = np.arange(40)
+    shifts = rng.uniform(0, 6, count)
+    return [
+        Sequence(
+            str(i),
+            np.stack([np.sin(time / 4 + shift), np.cos(time / 4 + shift)], 1),
+            np.sin(time / 4 + shift - 0.5)[:, None],
+            np.ones(40),
+        )
+        for i, shift in enumerate(shifts)
+    ]
+
+
+TRAIN, VALIDATION = (cut_windows(waves(n, seed), CONFIG.window) for n, seed in ((6, 0), (2, 1)))
+
+
+def circuit(**options):
+    generator = torch.Generator().manual_seed(0)
+    return LTC(2, AutoNCP(12, 1, seed=0), ode_unfolds=2, generator=generator, **options)
+
+
+def begin(path, model=None, config=CONFIG):
+    return RunFolder.create(path, circuit() if model is None else model, {"training": "test"})
+
+
+def stop_at(step):
+    def watch(done):
+        if done == step:
+            signal.raise_signal(signal.SIGINT)
+
+    return watch
+
+
+def state_of(run):
+    checkpoint = run.load_checkpoint()
+    return {
+        f"{part}/{name}": tensor
+        for part in ("model", "best", "optimizer")
+        for name, tensor in getattr(checkpoint, part).items()
+    }, {name: value for name, value in checkpoint.plain.items() if name != "seconds"}
+
+
+def without_time(metrics):
+    return [{name: value for name, value in line.items() if name != "seconds"} for line in metrics]
+
+
+@pytest.mark.parametrize("stops", [(1,), (11,), (7, 8), (3, 12, 23), (24,)])
+@pytest.mark.parametrize("growth", ["random", "gradient"])
+def test_continuing_ends_bit_for_bit_where_it_would_have(tmp_path, stops, growth):
+    config = replace(CONFIG, rewire=replace(CONFIG.rewire, growth=growth))
+    whole = begin(tmp_path / "whole")
+    model = circuit()
+    result = fit(model, TRAIN, VALIDATION, config, run=whole, progress=False)
+    assert any(edit.grown is not None for edit in result.ledger)
+
+    parts = begin(tmp_path / "parts")
+    for count, stop in enumerate(stops):
+        with pytest.raises(TrainingStopped, match=f"stopped at step {stop} of 24.*--resume"):
+            fit(
+                circuit(),
+                TRAIN,
+                VALIDATION,
+                config,
+                run=parts,
+                resume=count > 0,
+                progress=False,
+                watch=stop_at(stop),
+            )
+    continued = circuit()
+    again = fit(continued, TRAIN, VALIDATION, config, run=parts, resume=True, progress=False)
+
+    tensors, plain = state_of(whole)
+    tensors_again, plain_again = state_of(parts)
+    assert tensors.keys() == tensors_again.keys()
+    for name, tensor in tensors.items():
+        assert torch.equal(tensor, tensors_again[name]), name
+    assert plain == plain_again
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, continued.state_dict()[name]), name
+    assert result.metrics == again.metrics == without_time(parts.metrics())
+    assert result.ledger == again.ledger
+    assert whole.ledger() == parts.ledger()
+    assert (result.best_step, result.best_loss) == (again.best_step, again.best_loss)
+    assert (tmp_path / "whole/wiring.json").read_text() == (
+        tmp_path / "parts/wiring.json"
+    ).read_text()
+
+
+def test_a_crash_continues_from_the_last_checkpoint(tmp_path):
+    whole, crashed = begin(tmp_path / "whole"), begin(tmp_path / "crashed")
+    fit(circuit(), TRAIN, VALIDATION, CONFIG, run=whole, progress=False)
+
+    def crash(done):
+        if done == 17:
+            raise OSError("power failure")
+
+    with pytest.raises(OSError, match="power failure"):
+        fit(circuit(), TRAIN, VALIDATION, CONFIG, run=crashed, progress=False, watch=crash)
+    assert crashed.checkpoints() == [7, 14]
+    assert crashed.metrics()[-1]["step"] == 15
+    with (tmp_path / "crashed/metrics.jsonl").open("a") as file:
+        file.write('{"step": 16, "train_')  # the line that was being written
+    fit(circuit(), TRAIN, VALIDATION, CONFIG, run=crashed, resume=True, progress=False)
+    assert without_time(crashed.metrics()) == without_time(whole.metrics())
+    for name, tensor in state_of(whole)[0].items():
+        assert torch.equal(tensor, state_of(crashed)[0][name]), name
+
+
+def test_a_crash_before_the_first_checkpoint_begins_again(tmp_path):
+    run = begin(tmp_path)
+
+    def crash(done):
+        raise OSError("power failure")
+
+    with pytest.raises(OSError, match="power failure"):
+        fit(circuit(), TRAIN, VALIDATION, CONFIG, run=run, progress=False, watch=crash)
+    result = fit(circuit(), TRAIN, VALIDATION, CONFIG, run=run, resume=True, progress=False)
+    assert result.steps == 24
+    assert [line["step"] for line in run.metrics()] == [0, 5, 10, 15, 20, 24]
+
+
+def test_second_interrupt_stops_at_once_and_keeps_the_checkpoint(tmp_path):
+    run = begin(tmp_path)
+
+    def watch(done):
+        if done == 9:
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt) as stop:
+        fit(circuit(), TRAIN, VALIDATION, CONFIG, run=run, progress=False, watch=watch)
+    assert not isinstance(stop.value, TrainingStopped)
+    assert run.checkpoints() == [7]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_the_best_weights_are_kept_and_loaded(tmp_path):
+    run, model = begin(tmp_path), circuit()
+    result = fit(model, TRAIN, VALIDATION, CONFIG, run=run, progress=False)
+    losses = {line["step"]: line["validation_loss"] for line in result.metrics}
+    assert result.best_loss == min(losses.values()) == losses[result.best_step]
+    assert result.best_loss < losses[0]
+    loaded = load_model(tmp_path)
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, loaded.state_dict()[name]), name
+    assert loaded.wiring == model.wiring
+    x, y = torch.from_numpy(VALIDATION.inputs), torch.from_numpy(VALIDATION.targets)
+    assert float((loaded(x)[0].detach() - y).square().mean()) == pytest.approx(
+        result.best_loss, rel=1e-6
+    )
+
+
+def test_without_a_folder_nothing_is_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = fit(circuit(), TRAIN, VALIDATION, CONFIG, progress=False)
+    assert result.steps == 24
+    assert os.listdir(tmp_path) == []
+
+
+def test_rewiring_can_be_left_out():
+    config = replace(CONFIG, rewire=RewireConfig(enabled=False))
+    model = circuit()
+    before = model.wiring
+    assert fit(model, TRAIN, VALIDATION, config, progress=False).ledger == []
+    assert model.wiring == before
+
+
+def test_clipped_parameters_stay_in_range():
+    model = circuit(implicit_param_constraints=False)
+    fit(model, TRAIN, VALIDATION, replace(CONFIG, learning_rate=0.5), progress=False)
+    assert model.cell.recurrent.weight.min() >= 0
+
+
+def test_divergence_is_named_and_the_checkpoint_stays(tmp_path):
+    run, model = begin(tmp_path), circuit()
+
+    def poison(done):
+        if done == 10:
+            with torch.no_grad():
+                model.cell.output_mapping.weight.fill_(float("inf"))
+
+    with pytest.raises(SolveError, match=r"diverged at step 10: the loss is .*step 7 in .*stays"):
+        fit(model, TRAIN, VALIDATION, CONFIG, run=run, progress=False, watch=poison)
+    assert run.checkpoints() == [7]
+    tensors, _ = state_of(run)
+    assert all(torch.isfinite(tensor).all() for tensor in tensors.values())
+
+
+def test_a_trained_run_is_not_trained_over(tmp_path):
+    run = begin(tmp_path)
+    fit(circuit(), TRAIN, VALIDATION, CONFIG, run=run, progress=False)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(RunError, match=r"was trained already.*resume"):
+        fit(circuit(), TRAIN, VALIDATION, CONFIG, run=run, progress=False)
+    assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+
+def test_windows_of_another_size():
+    with pytest.raises(DataError, match="windows of 2 inputs and 1 outputs, expected 3 and 1"):
+        fit(LTC(3, AutoNCP(12, 1)), TRAIN, VALIDATION, CONFIG, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"steps": 0}, "got steps = 0, expected at least 1"),
+        ({"stride": 0}, "got stride = 0"),
+        ({"seed": -1}, "got seed = -1"),
+        ({"learning_rate": 0.0}, "got learning_rate = 0.0"),
+        ({"clip_norm": float("nan")}, "got clip_norm = nan"),
+    ],
+)
+def test_settings_are_checked(change, message):
+    with pytest.raises(InputError, match=message):
+        TrainingConfig(**change)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"every": 0}, "rewire.every = 0"),
+        ({"until": 0.0}, "rewire.until = 0.0"),
+        ({"value": -1.0, "threshold": "absolute"}, "value = -1.0, expected a conductance"),
+        ({"value": 1.5}, "value = 1.5, expected a share"),
+    ],
+)
+def test_settings_of_rewiring_are_checked(change, message):
+    with pytest.raises(InputError, match=message):
+        TrainingConfig(rewire=RewireConfig(**change))
+
+
+def test_learning_rate_falls_in_the_second_half():
+    config = TrainingConfig(steps=100, learning_rate=1.0)
+    rates = [config.learning_rate_at(step) for step in range(101)]
+    assert rates[:51] == [1.0] * 51
+    assert rates[100] == pytest.approx(0.02)
+    assert (np.diff(rates[50:]) < 0).all()
