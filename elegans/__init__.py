@@ -8,6 +8,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from elegans.execution import use as use
     from elegans.ltc import LTC as LTC
     from elegans.ltc_cell import LTCCell as LTCCell
     from elegans.ncps_checkpoint import load_ncps_state_dict as load_ncps_state_dict
@@ -29,6 +30,7 @@ _HOME = {
     "ltc_from_ncps": "elegans.ncps_checkpoint",
     "ncps_state_dict": "elegans.ncps_checkpoint",
     "save": "elegans.saving",
+    "use": "elegans.execution",
 }
 _SUBPACKAGES = (
     "data",
@@ -51,6 +53,7 @@ __all__ = [
     "ltc_from_ncps",
     "ncps_state_dict",
     "save",
+    "use",
 ]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from elegans.errors import InputError
+from elegans.errors import InputError, SolveError
 from elegans.synapses import SynapseParameters
 from elegans.wiring import FullyConnected, Recipe, Wiring
 
@@ -17,8 +17,8 @@ from elegans.wiring import FullyConnected, Recipe, Wiring
 class Cell(nn.Module, ABC):
     """One step of a recurrent circuit.
 
-    A layer calls `sense` once for a whole sequence and `step` once a time step, then `read` on the
-    states.
+    A layer calls `run` for a whole sequence, or, where memory comes between the steps, `sense`
+    once and `step` for each of them; then `read` on the states.
     """
 
     @property
@@ -72,6 +72,36 @@ class Cell(nn.Module, ABC):
     @abstractmethod
     def step(self, sensed: Any, time: int, state: Tensor, elapsed: Tensor) -> Tensor:
         """Return the state (batch, neuron) after step `time`, lasting `elapsed` (batch, 1)."""
+
+    def run(self, inputs: Tensor, state: Tensor, elapsed: Tensor) -> Tensor:
+        """Return the states after each step, (batch, time, neuron).
+
+        Parameters
+        ----------
+        inputs
+            (batch, time, input), time at least 1.
+        state
+            The state before the first step, (batch, neuron).
+        elapsed
+            Time that each step lasts, (batch, time).
+
+        Notes
+        -----
+        A cell that can run a sequence faster in one go overrides this.
+        """
+        sensed = self.sense(inputs)
+        states = []
+        for t in range(inputs.shape[1]):
+            state = self.step_of(sensed, t, state, elapsed[:, t : t + 1])
+            states.append(state)
+        return torch.stack(states, dim=1)
+
+    def step_of(self, sensed: Any, time: int, state: Tensor, elapsed: Tensor) -> Tensor:
+        """Take `step`; an error says in which step of the sequence it happened."""
+        try:
+            return self.step(sensed, time, state, elapsed)
+        except SolveError as error:
+            raise SolveError(f"step {time} of the sequence: {error}") from error
 
     @abstractmethod
     def read(self, state: Tensor) -> Tensor:

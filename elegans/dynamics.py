@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -75,3 +77,40 @@ class LiquidDynamics(GatedLinearSystem):
         """Return every tensor besides the state that the derivative depends on."""
         _, _, *values = self.recurrent
         return (self._capacitance, self._conductance, self._drive, *values)
+
+
+class Leak(NamedTuple):
+    """What a neuron does without synapses, each of shape (neuron,)."""
+
+    capacitance: Tensor
+    conductance: Tensor
+    """Leak conductance, epsilon included."""
+    drive: Tensor
+    """Leak conductance times leak potential."""
+
+
+class Sensed(NamedTuple):
+    """What a sequence of inputs and the leak contribute, and the effective parameters."""
+
+    capacitance: Tensor
+    """(neuron,)."""
+    conductance: Tensor
+    """Leak and open sensory conductance, (batch, time, neuron)."""
+    drive: Tensor
+    """The same conductances times their potentials, (batch, time, neuron)."""
+    recurrent: SynapseValues
+
+    def at(self, time: int) -> LiquidDynamics:
+        """Return the dynamics under the input of one time step."""
+        return LiquidDynamics(
+            self.capacitance, self.conductance[:, time], self.drive[:, time], self.recurrent
+        )
+
+
+def sense(inputs: Tensor, recurrent: SynapseValues, sensory: SynapseValues, leak: Leak) -> Sensed:
+    """Return what mapped inputs (batch, time, input) and the leak contribute to every step."""
+    shape = (*inputs.shape[:-1], len(leak.capacitance))
+    conductance, drive = sensory.add_to(
+        leak.conductance.expand(shape), leak.drive.expand(shape), inputs
+    )
+    return Sensed(leak.capacitance, conductance, drive, recurrent)

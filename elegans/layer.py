@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from elegans.cell import Cell
 from elegans.checks import as_computed, check_elapsed, check_finite, values_are_visible
-from elegans.errors import InputError, SolveError
+from elegans.errors import InputError
 from elegans.memory import MemoryCell
 from elegans.solvers import require_finite
 from elegans.wiring import Wiring
@@ -191,22 +191,21 @@ class SequenceLayer(nn.Module):
         self, x: Tensor, h: Tensor, c: Tensor | None, elapsed: Tensor
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return the states after each step, (batch, time, neuron), and the final (h, c)."""
+        if not x.shape[1]:
+            return h.new_zeros(x.shape[0], 0, self.state_size), h, c
+        if self.memory is None or c is None:
+            states = self.cell.run(x, h, elapsed)
+            return states, states[:, -1], None
         sensed = self.cell.sense(x)
-        states = []
+        each = []
         for t in range(x.shape[1]):
             dt = elapsed[:, t : t + 1]
-            if self.memory is not None and c is not None:
-                before = h, c
-                after = self.memory(x[:, t], before)
-                h, c = (torch.where(dt > 0, *pair) for pair in zip(after, before, strict=True))
-            try:
-                h = self.cell.step(sensed, t, h, dt)
-            except SolveError as error:
-                raise SolveError(f"step {t} of the sequence: {error}") from error
-            states.append(h)
-        if not states:
-            return h.new_zeros(x.shape[0], 0, self.state_size), h, c
-        return torch.stack(states, dim=1), h, c
+            before = h, c
+            after = self.memory(x[:, t], before)
+            h, c = (torch.where(dt > 0, *pair) for pair in zip(after, before, strict=True))
+            h = self.cell.step_of(sensed, t, h, dt)
+            each.append(h)
+        return torch.stack(each, dim=1), h, c
 
     def _check_states(
         self, initial: Tensor, states: Tensor, final: Tensor, elapsed: Tensor

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from numbers import Real
-from typing import Any, NamedTuple, Unpack
+from typing import Any, Unpack
 
 import numpy as np
 import torch
@@ -13,32 +13,16 @@ from torch import Tensor, nn
 from elegans.cell import Cell, as_wiring
 from elegans.checks import as_computed, check_elapsed, check_finite
 from elegans.constraints import SMALLEST_CAPACITANCE, Clip, Positivity, Softplus
-from elegans.dynamics import LiquidDynamics
+from elegans.dynamics import Leak, LiquidDynamics, Sensed, sense
 from elegans.errors import InputError
+from elegans.execution import choose_fused
+from elegans.fused import run_fused
 from elegans.initial import Initializer
 from elegans.mapping import ElementwiseMapping
 from elegans.placement import Placement
 from elegans.solvers import Solver, get_solver
-from elegans.synapses import SynapseParameters, SynapseValues
+from elegans.synapses import SynapseParameters
 from elegans.wiring import Recipe, Wiring
-
-
-class Sensed(NamedTuple):
-    """What a sequence of inputs and the leak contribute, and the effective parameters."""
-
-    capacitance: Tensor
-    """(neuron,)."""
-    conductance: Tensor
-    """Leak and open sensory conductance, (batch, time, neuron)."""
-    drive: Tensor
-    """The same conductances times their potentials, (batch, time, neuron)."""
-    recurrent: SynapseValues
-
-    def at(self, time: int) -> LiquidDynamics:
-        """Return the dynamics under the input of one time step."""
-        return LiquidDynamics(
-            self.capacitance, self.conductance[:, time], self.drive[:, time], self.recurrent
-        )
 
 
 class LTCCell(Cell):
@@ -210,15 +194,12 @@ class LTCCell(Cell):
 
     def sense(self, inputs: Tensor) -> Sensed:
         """Return effective parameters and sensory sums for inputs (batch, time, input)."""
-        leak = self._positivity(self.gleak)
-        shape = (*inputs.shape[:-1], self.state_size)
-        conductance, drive = self.sensory.values().add_to(
-            (leak + self.epsilon).expand(shape),
-            (leak * self.vleak).expand(shape),
+        return sense(
             self.input_mapping(inputs),
+            self.recurrent.values(),
+            self.sensory.values(),
+            self._leak(),
         )
-        capacitance = self._positivity(self.cm, floor=SMALLEST_CAPACITANCE)
-        return Sensed(capacitance, conductance, drive, self.recurrent.values())
 
     def dynamics(self, inputs: Tensor) -> LiquidDynamics:
         """Return the differential equation under constant inputs, shape (batch, input)."""
@@ -227,6 +208,32 @@ class LTCCell(Cell):
     def step(self, sensed: Sensed, time: int, state: Tensor, elapsed: Tensor) -> Tensor:
         """Return the state (batch, neuron) after step `time`, lasting `elapsed` (batch, 1)."""
         return self.solver.advance(sensed.at(time), state, elapsed, self.ode_unfolds)
+
+    def run(self, inputs: Tensor, state: Tensor, elapsed: Tensor) -> Tensor:
+        """Return the states after each step, (batch, time, neuron); see `Cell.run`."""
+        recurrent, sensory, leak = self.recurrent.values(), self.sensory.values(), self._leak()
+        mapped = self.input_mapping(inputs)
+        tensors = (mapped, state, elapsed, *recurrent[2:], *sensory[2:], *leak)
+        if not choose_fused(self.solver, *tensors):
+            return super().run(inputs, state, elapsed)
+        return run_fused(
+            mapped,
+            state,
+            elapsed,
+            recurrent,
+            sensory,
+            leak,
+            solver=self.solver,
+            unfolds=self.ode_unfolds,
+        )
+
+    def _leak(self) -> Leak:
+        conductance = self._positivity(self.gleak)
+        return Leak(
+            self._positivity(self.cm, floor=SMALLEST_CAPACITANCE),
+            conductance + self.epsilon,
+            conductance * self.vleak,
+        )
 
     def read(self, state: Tensor) -> Tensor:
         """Return the mapped potentials of the motor neurons, shape (..., output)."""

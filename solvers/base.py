@@ -89,6 +89,8 @@ class Solver(ABC):
     """
 
     requires: ClassVar[type[System]] = System  # type: ignore[type-abstract]
+    kernel: ClassVar[str | None] = None
+    """Name of the step in `elegans.solvers.fused`, if there is one."""
 
     @property
     @abstractmethod

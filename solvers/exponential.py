@@ -97,6 +97,7 @@ class Exponential(Solver):
     name = "exponential"
     order = 1
     requires = GatedLinearSystem
+    kernel = "exponential"
 
     def step(self, system: System, state: Tensor, h: Tensor) -> Tensor:
         """Take one step; see `Solver.step`."""

@@ -41,6 +41,7 @@ class SemiImplicit(Solver):
     name = "semi_implicit"
     order = 1
     requires = GatedLinearSystem
+    kernel = "semi_implicit"
 
     def step(self, system: System, state: Tensor, h: Tensor) -> Tensor:
         """Take one step; see `Solver.step`."""

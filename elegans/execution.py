@@ -1,0 +1,112 @@
+"""Which path runs a circuit: plain PyTorch (`reference`) or a kernel (`fused`).
+
+The reference path is the definition; it takes any type and device, is traced by `torch.compile`,
+`torch.export` and `torch.func`, and can be differentiated twice. The fused path runs a whole
+sequence in one call.
+"""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from elegans.checks import is_transformed
+from elegans.errors import InputError
+from elegans.solvers import Solver
+
+PATHS = ("auto", "reference", "fused")
+FUSED_TYPES = (torch.float32, torch.float64)
+
+_path: ContextVar[str] = ContextVar("path", default="auto")
+
+
+@contextmanager
+def use(path: str) -> Iterator[None]:
+    """Choose the path of execution inside a ``with`` block.
+
+    Parameters
+    ----------
+    path
+        ``"reference"``, ``"fused"`` (an error where no kernel fits), or ``"auto"``, the default:
+        fused where a kernel fits.
+
+    Raises
+    ------
+    InputError
+        There is no such path.
+
+    Examples
+    --------
+    >>> import elegans, torch
+    >>> model, x = elegans.LTC(2, 5), torch.randn(3, 4, 2)
+    >>> with elegans.use("reference"):
+    ...     expected, _ = model(x)
+    >>> with elegans.use("fused"):
+    ...     output, _ = model(x)
+    >>> torch.allclose(output, expected, atol=1e-5)
+    True
+    """
+    if path not in PATHS:
+        raise InputError(f"unknown path {path!r}, expected one of {PATHS}")
+    token = _path.set(path)
+    try:
+        yield
+    finally:
+        _path.reset(token)
+
+
+def choose_fused(solver: Solver, *tensors: Tensor) -> bool:
+    """Whether a kernel shall run `tensors` with `solver`.
+
+    Raises
+    ------
+    InputError
+        The fused path is forced and no kernel fits; says why and what is supported.
+    """
+    path = _path.get()
+    if path == "reference":
+        return False
+    reason = _obstacle(solver, *tensors)
+    if reason is not None and path == "fused":
+        raise InputError(
+            f"the fused path was asked for, but {reason}; it supports the solvers "
+            "'semi_implicit' and 'exponential' in float32 and float64 on the CPU, outside of "
+            "torch.compile, torch.export and torch.func; use elegans.use('auto')"
+        )
+    return reason is None
+
+
+def _obstacle(solver: Solver, *tensors: Tensor) -> str | None:
+    """Return why no kernel fits, or None."""
+    if solver.kernel is None:
+        return f"there is no kernel for the solver {solver.name!r}"
+    if torch.compiler.is_compiling() or any(is_transformed(tensor) for tensor in tensors):
+        return "tensors are being traced or transformed"
+    for tensor in tensors:
+        if tensor.device.type != "cpu":
+            return f"a tensor is on {tensor.device}"
+        if tensor.dtype not in FUSED_TYPES:
+            return f"a tensor is {tensor.dtype}"
+    return _no_compiler()
+
+
+@cache
+def _no_compiler() -> str | None:
+    try:
+        importlib.import_module("elegans.solvers.fused")
+    except Exception as error:  # numba is missing, or of a version that cannot work here
+        warnings.warn(
+            f"kernels are not available ({error}): circuits run on the reference path, many times "
+            "slower; pip install --upgrade numba",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return f"kernels are not available ({error})"
+    return None

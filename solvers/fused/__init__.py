@@ -1,0 +1,8 @@
+"""Kernels that run a liquid circuit over whole sequences in one call, forward and backward.
+
+On the CPU they are compiled by numba when they are first called; compiled code is kept on disk.
+"""
+
+from elegans.solvers.fused.operator import Plan, sequence
+
+__all__ = ["Plan", "sequence"]

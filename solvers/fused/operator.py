@@ -1,0 +1,195 @@
+"""The kernels as a differentiable PyTorch function."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numba
+import numpy as np
+import torch
+from torch import Tensor
+
+from elegans.solvers.fused.lanes import forward as lanes_forward
+from elegans.solvers.fused.lanes_backward import backward as lanes_backward
+
+NARROW, WIDE = 16, 32
+"""Samples of a block. The width must not depend on the number of threads, or sums would."""
+
+MOST_BYTES_TO_KEEP = 1 << 30
+"""Above this, the states inside a step are computed again in the backward pass, not kept."""
+
+Reference = Callable[..., Tensor]
+
+# One of numba's threading layers does not bear calls from several threads at a time; the kernels
+# are parallel inside, so little is lost by taking turns.
+_TURN = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a kernel needs to know besides numbers that have gradients.
+
+    Parameters
+    ----------
+    source, sensory_source
+        Presynaptic indices of the synapses sorted by target, int32, shape (synapse,).
+    start, sensory_start
+        Where the synapses of each target begin, int32, shape (neuron + 1,).
+    unfolds
+        Solver steps in each element of the sequence.
+    exponential
+        Whether steps are exponential, or else semi-implicit.
+    """
+
+    source: Tensor
+    start: Tensor
+    sensory_source: Tensor
+    sensory_start: Tensor
+    unfolds: int
+    exponential: bool
+
+
+def sequence(
+    x: Tensor,
+    initial: Tensor,
+    elapsed: Tensor,
+    value: Tensor,
+    sensory_value: Tensor,
+    neuron: Tensor,
+    plan: Plan,
+    reference: Reference,
+) -> Tensor:
+    """Run a liquid circuit over sequences and return its states, (batch, time, neuron).
+
+    Parameters
+    ----------
+    x
+        Mapped inputs, (batch, time, input).
+    initial
+        (batch, neuron).
+    elapsed
+        (batch, time), >= 0.
+    value, sensory_value
+        Rows weight, sigma, mu, erev of the synapses in the order of `plan`, (4, synapse).
+    neuron
+        Rows capacitance, leak conductance and leak drive, (3, neuron).
+    plan
+        Connections and settings.
+    reference
+        Computes the same from the first six arguments in plain PyTorch; double backward uses it.
+    """
+    states: Tensor = _Sequence.apply(
+        x, initial, elapsed, value, sensory_value, neuron, plan, reference
+    )
+    return states
+
+
+class _Sequence(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, *arguments: Any) -> Tensor:
+        *tensors, plan, reference = arguments
+        x, initial = tensors[:2]
+        batch, time, _ = x.shape
+        neurons, width = initial.shape[1], _width(batch)
+        blocks = -(-batch // width)
+        steps = time * plan.unfolds
+        needed = 2 * blocks * width * steps * neurons * x.element_size()
+        if not any(ctx.needs_input_grad) or needed > MOST_BYTES_TO_KEEP:
+            steps = 0
+        kind = _numpy(x).dtype
+        states = np.empty((batch, time, neurons), kind)
+        path = np.empty((blocks, steps + 1, neurons, width), kind)
+        auxes = np.empty((blocks, steps, neurons, width), kind)
+        if batch and time:
+            _run(lanes_forward, *_given(tensors, plan, width), states, path, auxes)
+        result = torch.from_numpy(states)
+        if any(ctx.needs_input_grad):
+            ctx.save_for_backward(*tensors, result)
+            ctx.plan, ctx.reference, ctx.path, ctx.auxes = plan, reference, path, auxes
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        *tensors, states = ctx.saved_tensors
+        (gradient,) = gradients
+        if torch.is_grad_enabled():  # somebody wants to differentiate the gradient
+            wanted = [t for t, w in zip(tensors, ctx.needs_input_grad, strict=False) if w]
+            found = iter(
+                torch.autograd.grad(
+                    ctx.reference(*tensors), wanted, gradient, create_graph=True, allow_unused=True
+                )
+            )
+            each = [next(found) if w else None for w in ctx.needs_input_grad[: len(tensors)]]
+            return (*each, None, None)
+        width = _width(len(states))
+        blocks = ctx.path.shape[0]
+        whole = [np.zeros(t.shape, ctx.path.dtype) for t in tensors[:3]]
+        by_block = [np.zeros((blocks, *t.shape), ctx.path.dtype) for t in tensors[3:]]
+        if states.numel():
+            _run(
+                lanes_backward,
+                _numpy(gradient),
+                *_given(tensors, ctx.plan, width),
+                _numpy(states),
+                ctx.path,
+                ctx.auxes,
+                ctx.needs_input_grad[2],
+                *whole,
+                *by_block,
+            )
+        results = (*whole, *(part.sum(axis=0) for part in by_block))
+        each = [
+            torch.from_numpy(array) if wanted else None
+            for array, wanted in zip(results, ctx.needs_input_grad, strict=False)
+        ]
+        return (*each, None, None)
+
+
+_STARTED: set[Any] = set()
+
+
+@contextmanager
+def _patience(variant: Any) -> Iterator[None]:
+    """Say what takes so long when a kernel has to be compiled first."""
+    timer = None
+    if variant not in _STARTED:
+        text = "elegans: compiling kernels, once; the next start will find them on disk ...\n"
+        timer = threading.Timer(1.0, lambda: sys.stderr.write(text))
+        timer.daemon = True
+        timer.start()
+    try:
+        yield
+    finally:
+        _STARTED.add(variant)
+        if timer is not None:
+            timer.cancel()
+
+
+def _width(batch: int) -> int:
+    return NARROW if batch < 2 * WIDE else WIDE
+
+
+def _given(tensors: list[Tensor], plan: Plan, width: int) -> list[Any]:
+    """Return the arguments that forward and backward kernels share."""
+    x, initial, elapsed, value, sensory_value, neuron = (_numpy(t) for t in tensors)
+    recurrent = [_numpy(plan.source), _numpy(plan.start), value]
+    sensory = [_numpy(plan.sensory_source), _numpy(plan.sensory_start), sensory_value]
+    settings = [neuron, plan.unfolds, plan.exponential, (0,) * width]
+    return [x, initial, elapsed, *recurrent, *sensory, *settings]
+
+
+def _numpy(tensor: Tensor) -> Any:
+    return tensor.detach().contiguous().numpy()
+
+
+def _run(kernel: Any, *arguments: Any) -> None:
+    with _TURN, _patience((kernel, arguments[0].dtype)):
+        threads = min(torch.get_num_threads(), int(vars(numba.config)["NUMBA_NUM_THREADS"]))
+        if numba.get_num_threads() != threads:
+            numba.set_num_threads(threads)
+        kernel(*arguments)

@@ -1,0 +1,312 @@
+"""The fused path equals the reference path: values, every gradient, every edge."""
+
+import sys
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+import elegans
+from elegans import execution
+from elegans.errors import InputError, SolveError
+from elegans.pruning import Relative
+from elegans.wiring import AutoNCP, FullyConnected, Random, Synapses, Wiring
+
+operator = pytest.importorskip("elegans.solvers.fused.operator")
+
+INPUTS = 3
+TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
+ODD = Wiring(  # self-synapse, parallel synapses, rows without recurrent or sensory synapses
+    INPUTS,
+    {"motor": 2, "inter": 4},
+    Synapses([2, 2, 3, 4, 4, 0, 5], [0, 0, 1, 3, 4, 1, 5], [1, -1, 1, -1, 1, 1, -1]),
+    Synapses([0, 1, 2, 2], [2, 3, 4, 4], [1, -1, 1, -1]),
+)
+BARE = Wiring(INPUTS, {"motor": 2}, Synapses.empty(), Synapses.empty())
+WIRINGS = {
+    "AutoNCP": AutoNCP(19, 4),
+    "FullyConnected": FullyConnected(6),
+    "Random": Random(12, 3, 0.7),
+    "odd": ODD,
+    "bare": BARE,
+}
+
+
+def both_paths(model, x, **options):
+    """Return outputs, states and gradients on the reference and on the fused path."""
+    results = []
+    for path in ("reference", "fused"):
+        leaves = {"x": x.detach().clone().requires_grad_()}
+        for name in ("hx", "timespans"):
+            if name in options:
+                leaves[name] = options[name].detach().clone().requires_grad_()
+        arguments = {name: leaf for name, leaf in leaves.items() if name != "x"}
+        model.zero_grad()
+        with elegans.use(path):
+            output, final, states = model(leaves["x"], **(options | arguments), return_states=True)
+        generator = torch.Generator().manual_seed(3)
+        (states * torch.randn(states.shape, generator=generator, dtype=x.dtype)).sum().backward()
+        found = {"output": output, "final": final, "states": states}
+        found |= {f"d/d{name}": leaf.grad for name, leaf in leaves.items()}
+        found |= {f"d/d{name}": p.grad for name, p in model.named_parameters()}
+        results.append(found)
+    return results
+
+
+def assert_equal_paths(model, x, **options):
+    reference, fused = both_paths(model, x, **options)
+    for name, expected in reference.items():
+        if expected is None:
+            assert fused[name] is None or not fused[name].any(), name
+            continue
+        scale = max(1.0, expected.detach().abs().max().item()) if expected.numel() else 1.0
+        gap = (fused[name] - expected).abs().max().item() if expected.numel() else 0.0
+        assert fused[name].shape == expected.shape, name
+        assert gap <= TOLERANCE[x.dtype] * scale, name
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("solver", ["semi_implicit", "exponential"])
+@pytest.mark.parametrize("wiring", WIRINGS)
+def test_equal_on_every_wiring(wiring, solver, dtype):
+    model = elegans.LTC(INPUTS, WIRINGS[wiring], solver=solver, dtype=dtype)
+    timespans = 2 * torch.rand(5, 7, dtype=dtype)
+    hx = torch.randn(5, model.state_size, dtype=dtype)
+    assert_equal_paths(model, torch.randn(5, 7, INPUTS, dtype=dtype), timespans=timespans, hx=hx)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("batch", [1, 3, 16, 17, 33, 70])
+def test_equal_at_every_batch_size(batch, dtype):
+    model = elegans.LTC(INPUTS, AutoNCP(19, 4), dtype=dtype)
+    assert_equal_paths(model, torch.randn(batch, 4, INPUTS, dtype=dtype))
+
+
+@pytest.mark.parametrize("solver", ["semi_implicit", "exponential"])
+def test_equal_at_tiny_zero_and_huge_elapsed_times(solver):
+    model = elegans.LTC(INPUTS, AutoNCP(9, 2), solver=solver, dtype=torch.float64)
+    spans = [0.0, 1e-12, 1e-6, 1e-3, 0.1, 1.0, 10.0, 1e4]
+    timespans = torch.tensor([spans, spans[::-1]], dtype=torch.float64)
+    assert_equal_paths(model, torch.randn(2, 8, INPUTS, dtype=torch.float64), timespans=timespans)
+
+
+@pytest.mark.parametrize("solver", ["semi_implicit", "exponential"])
+def test_equal_on_padded_sequences(solver):
+    model = elegans.LTC(INPUTS, AutoNCP(9, 2), solver=solver)
+    lengths = torch.tensor([0, 1, 4, 6, 6])
+    assert_equal_paths(model, torch.randn(5, 6, INPUTS), lengths=lengths)
+
+
+def test_equal_without_constraints_and_with_free_polarity():
+    options = {"implicit_param_constraints": False, "fixed_polarity": False}
+    model = elegans.LTC(INPUTS, AutoNCP(9, 2), ode_unfolds=1, epsilon=0.1, **options)
+    assert_equal_paths(model, torch.randn(4, 5, INPUTS))
+
+
+@pytest.mark.parametrize("solver", ["semi_implicit", "exponential"])
+def test_equal_where_states_are_not_kept(solver, monkeypatch):
+    monkeypatch.setattr(operator, "MOST_BYTES_TO_KEEP", 0)
+    model = elegans.LTC(INPUTS, AutoNCP(19, 4), solver=solver)
+    timespans = torch.rand(17, 6)
+    assert_equal_paths(model, torch.randn(17, 6, INPUTS), timespans=timespans)
+
+
+def test_equal_after_rewiring():
+    model = elegans.LTC(INPUTS, AutoNCP(19, 4))
+    optimizer = torch.optim.Adam(model.parameters())
+    rewirer = elegans.PruneRewire(model, optimizer, Relative(1.0), every=1)
+    for _ in range(5):
+        rewirer.step()
+    target = model.cell.recurrent.target
+    assert (target[1:] < target[:-1]).any()  # slots are no longer sorted
+    assert_equal_paths(model, torch.randn(4, 5, INPUTS))
+
+
+def test_gradients_of_candidates_are_equal():
+    grown = {}
+    for path in ("reference", "fused"):
+        torch.manual_seed(0)
+        model = elegans.LTC(INPUTS, AutoNCP(19, 4), dtype=torch.float64)
+        optimizer = torch.optim.Adam(model.parameters())
+        rewirer = elegans.PruneRewire(model, optimizer, Relative(1.0), 1, growth="gradient")
+        x = torch.randn(8, 5, INPUTS, dtype=torch.float64)
+        with elegans.use(path):
+            rewirer.step(lambda model=model, x=x: model(x)[0].square().mean())
+        grown[path] = rewirer.ledger
+    assert len(grown["fused"]) > 20
+    assert grown["fused"] == grown["reference"]
+
+
+def test_long_values_saturate_without_harm():
+    model = elegans.LTC(INPUTS, AutoNCP(9, 2))
+    assert_equal_paths(model, 1e4 * torch.randn(3, 4, INPUTS))
+
+
+# --- derivatives -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("solver", ["semi_implicit", "exponential"])
+def test_gradcheck(solver):
+    model = elegans.LTC(INPUTS, ODD, solver=solver, ode_unfolds=2, dtype=torch.float64)
+    x = torch.randn(2, 3, INPUTS, dtype=torch.float64, requires_grad=True)
+    hx = torch.randn(2, 6, dtype=torch.float64, requires_grad=True)
+    timespans = (0.2 + torch.rand(2, 3, dtype=torch.float64)).requires_grad_()
+    names, values = zip(*model.named_parameters(), strict=True)
+
+    def function(x, hx, timespans, *values):
+        parameters = dict(zip(names, values, strict=True))
+        return torch.func.functional_call(model, parameters, (x, hx, timespans))[0]
+
+    with elegans.use("fused"):
+        assert torch.autograd.gradcheck(function, (x, hx, timespans, *values))
+        assert torch.autograd.gradgradcheck(lambda x: model(x)[0], (x,))
+
+
+def test_only_wanted_gradients_are_given():
+    model = elegans.LTC(INPUTS, AutoNCP(9, 2)).requires_grad_(False)
+    x = torch.randn(2, 3, INPUTS, requires_grad=True)
+    with elegans.use("fused"):
+        output, _ = model(x)
+        output.sum().backward()
+        assert x.grad.any()
+        assert not model(x.detach())[0].requires_grad
+
+
+# --- reproducibility ---------------------------------------------------------------------
+
+
+def test_any_number_of_threads_gives_the_same_numbers():
+    model = elegans.LTC(INPUTS, AutoNCP(19, 4))
+    x = torch.randn(100, 6, INPUTS)
+    found = []
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            found.append(both_paths(model, x)[1])
+    finally:
+        torch.set_num_threads(before)
+    for name, value in found[0].items():
+        assert value is None or torch.equal(value, found[1][name]), name
+    assert found[0]["d/dcell.recurrent.weight"].any()
+
+
+def test_calls_from_several_threads():
+    model = elegans.LTC(INPUTS, AutoNCP(19, 4))
+    x = torch.randn(8, 33, 5, INPUTS)
+    expected = [model(part)[0].detach() for part in x]
+    found = {}
+
+    def run(k):
+        found[k] = [model(x[k])[0].detach() for _ in range(5)]
+
+    threads = [threading.Thread(target=run, args=(k,)) for k in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for k in range(8):
+        assert all(torch.equal(output, expected[k]) for output in found[k])
+
+
+# --- choosing ----------------------------------------------------------------------------
+
+
+def test_automatic_choice(monkeypatch):
+    calls = []
+    real = operator._run
+    monkeypatch.setattr(operator, "_run", lambda *a: calls.append(a[0]) or real(*a))
+    model = elegans.LTC(INPUTS, AutoNCP(9, 2))
+    x = torch.randn(2, 3, INPUTS)
+    model(x)
+    assert len(calls) == 1
+    with elegans.use("reference"):
+        model(x)
+        with elegans.use("auto"):
+            model(x)
+    assert len(calls) == 2
+    elegans.LTC(INPUTS, 4, solver="rk4")(x)
+    elegans.LTC(INPUTS, 4, dtype=torch.bfloat16)(x.bfloat16())
+    torch.func.vmap(lambda row: model(row)[0])(x)
+    torch.export.export(model, (x,))
+    assert len(calls) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "dtype", "reason"),
+    [
+        ({"solver": "rk4"}, torch.float32, "there is no kernel for the solver 'rk4'"),
+        ({"dtype": torch.bfloat16}, torch.bfloat16, "a tensor is torch.bfloat16"),
+    ],
+)
+def test_forcing_what_does_not_fit(options, dtype, reason):
+    model = elegans.LTC(INPUTS, 4, **options)
+    x = torch.randn(2, 3, INPUTS).to(dtype)
+    with elegans.use("fused"), pytest.raises(InputError, match=f"{reason}; it supports"):
+        model(x)
+
+
+def test_an_unknown_path():
+    with (
+        pytest.raises(InputError, match="unknown path 'fast', expected one of"),
+        elegans.use("fast"),
+    ):
+        pass
+
+
+def test_without_numba_there_is_one_warning(monkeypatch):
+    monkeypatch.setitem(sys.modules, "elegans.solvers.fused", None)
+    execution._no_compiler.cache_clear()
+    model = elegans.LTC(INPUTS, AutoNCP(9, 2))
+    try:
+        with pytest.warns(RuntimeWarning, match=r"kernels are not available .* pip install"):
+            model(torch.randn(2, 3, INPUTS))
+        model(torch.randn(2, 3, INPUTS))  # warnings are errors here: there is no second one
+        with elegans.use("fused"), pytest.raises(InputError, match="kernels are not available"):
+            model(torch.randn(2, 3, INPUTS))
+    finally:
+        execution._no_compiler.cache_clear()
+
+
+@pytest.mark.parametrize("bad", ["nan", "inf"])
+def test_a_state_that_is_not_finite_is_located(bad):
+    model = elegans.LTC(INPUTS, AutoNCP(9, 2), ode_unfolds=1)
+    with torch.no_grad():
+        model.cell.vleak[4] = float(bad)
+    name = model.wiring.names[4]
+    for path in ("reference", "fused"):
+        with (
+            elegans.use(path),
+            pytest.raises(SolveError, match=rf"got {bad} at .*step 1 of 3.*neuron '{name}'"),
+        ):
+            model(torch.randn(2, 3, INPUTS))
+
+
+# --- arithmetic --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("dtype", "relative"), [(np.float32, 1e-6), (np.float64, 1e-14)])
+def test_the_sigmoid_is_accurate(dtype, relative):
+    from numba import njit
+
+    from elegans.solvers.fused.sigmoid import OPTIONS, phi, phi_slope, sigmoid
+
+    @njit(**OPTIONS)
+    def evaluate(x, s, p, q):
+        for k in range(len(x)):
+            s[k] = sigmoid(x[k])
+            p[k] = phi(abs(x[k]))
+            q[k] = phi_slope(abs(x[k]))
+
+    x = np.concatenate([np.linspace(-30, 30, 10001), np.geomspace(1e-8, 1, 1000)]).astype(dtype)
+    found = [np.empty_like(x) for _ in range(3)]
+    evaluate(x, *found)
+    exact = x.astype(np.longdouble)
+    z = np.maximum(np.abs(exact), np.longdouble(1e-30))
+    decay = np.exp(-z)
+    expected_phi = -np.expm1(-z) / z
+    expected_slope = np.where(z > 1e-3, (z * decay / -np.expm1(-z) - 1) / z, -0.5 + z / 12)
+    np.testing.assert_allclose(found[0], 1 / (1 + np.exp(-exact)), rtol=relative)
+    np.testing.assert_allclose(found[1], expected_phi, rtol=2 * relative)
+    np.testing.assert_allclose(found[2], expected_slope, rtol=max(10 * relative, 1e-8))
