@@ -38,6 +38,14 @@ def models(units: int, outputs: int, inputs: int) -> dict[str, torch.nn.Module]:
     return {"elegans": ours, "ncps": theirs}
 
 
+def with_path(path: str, function: Callable[[], object]) -> Callable[[], object]:
+    def run() -> None:
+        with elegans.use(path):
+            function()
+
+    return run
+
+
 def forward(model: torch.nn.Module, x: torch.Tensor) -> Callable[[], object]:
     def run() -> None:
         with torch.no_grad():
@@ -54,42 +62,60 @@ def step(model: torch.nn.Module, x: torch.Tensor) -> Callable[[], object]:
     return run
 
 
-def prepare_step(side: str, size: tuple[int, int, int, int, int]) -> Callable[[], object]:
+def prepare_step(
+    side: str, path: str, size: tuple[int, int, int, int, int]
+) -> Callable[[], object]:
     units, outputs, inputs, batch, time = size
-    return step(models(units, outputs, inputs)[side], torch.randn(batch, time, inputs))
+    model = models(units, outputs, inputs)[side]
+    if path == "fused":
+        with elegans.use(path):  # compiling takes memory, too
+            step(model, torch.randn(2, 2, inputs))()
+    return with_path(path, step(model, torch.randn(batch, time, inputs)))
 
 
-def compare(size: tuple[int, int, int, int, int], runs: int) -> dict[str, Any]:
+def compare(size: tuple[int, int, int, int, int], runs: int) -> list[dict[str, Any]]:
     units, outputs, inputs, batch, time = size
     sides = models(units, outputs, inputs)
     x = torch.randn(batch, time, inputs)
-    with torch.no_grad():
-        gap = float((sides["elegans"](x)[0] - sides["ncps"](x)[0]).abs().max())
-    seconds = interleaved(
-        {f"{side} forward": forward(model, x) for side, model in sides.items()}
-        | {f"{side} step": step(model, x) for side, model in sides.items()},
-        runs if units * batch * time < LONG else 2,
+    contenders = {
+        "fused": ("fused", sides["elegans"]),
+        "reference": ("reference", sides["elegans"]),
+        "ncps": ("auto", sides["ncps"]),
+        "LSTM": ("auto", torch.nn.LSTM(inputs, units, batch_first=True)),
+    }
+    runs = runs if units * batch * time < LONG else 2
+    ahead, both = (
+        interleaved({n: with_path(path, make(m, x)) for n, (path, m) in contenders.items()}, runs)
+        for make in (forward, step)
     )
-    count = {
-        side: sum(p.numel() for p in model.parameters() if p.requires_grad)
-        for side, model in sides.items()
-    }
-    memory = {side: peak_memory(prepare_step, side, size) / 2**20 for side in sides}
-    return {
-        "units": units,
-        "batch x time": f"{batch} x {time}",
-        "forward ms": 1e3 * seconds["elegans forward"],
-        "ncps ms": 1e3 * seconds["ncps forward"],
-        "ratio": seconds["ncps forward"] / seconds["elegans forward"],
-        "fwd+bwd ms": 1e3 * seconds["elegans step"],
-        "ncps ms ": 1e3 * seconds["ncps step"],
-        "ratio ": seconds["ncps step"] / seconds["elegans step"],
-        "parameters": count["elegans"],
-        "ncps": count["ncps"],
-        "peak MiB": memory["elegans"],
-        "ncps MiB": memory["ncps"],
-        "difference": gap,
-    }
+    with torch.no_grad():
+        expected = sides["ncps"](x)[0]
+    rows = []
+    for name, (path, model) in contenders.items():
+        gap = float("nan")
+        if name in ("fused", "reference"):
+            with torch.no_grad(), elegans.use(path):
+                gap = float((model(x)[0] - expected).abs().max())
+        side = "ncps" if name == "ncps" else "elegans"
+        megabytes = float("nan")
+        if name != "LSTM":
+            megabytes = peak_memory(prepare_step, side, path, size) / 2**20
+        rows.append(
+            {
+                "units": units,
+                "batch x time": f"{batch} x {time}",
+                "path": name,
+                "forward ms": 1e3 * ahead[name],
+                "ncps / it": ahead["ncps"] / ahead[name],
+                "fwd+bwd ms": 1e3 * both[name],
+                "ncps / it ": both["ncps"] / both[name],
+                "it / LSTM": both[name] / both["LSTM"],
+                "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
+                "memory MiB": megabytes,
+                "difference": gap,
+            }
+        )
+    return rows
 
 
 def sparse(neurons: int) -> Layered:
@@ -103,18 +129,18 @@ BATCH, TIME, INPUTS = 8, 4, 8
 
 def prepare_sparse(neurons: int) -> Callable[[], object]:
     model = elegans.LTC(INPUTS, sparse(neurons))
-    return step(model, torch.randn(BATCH, TIME, INPUTS))
+    return with_path("reference", step(model, torch.randn(BATCH, TIME, INPUTS)))
 
 
 def grow(neurons: int, runs: int) -> dict[str, Any]:
     model = elegans.LTC(INPUTS, sparse(neurons))
     x = torch.randn(BATCH, TIME, INPUTS)
-    seconds = interleaved({"step": step(model, x)}, runs)["step"]
+    seconds = interleaved({"step": with_path("reference", step(model, x))}, runs)["step"]
     return {
         "neurons": neurons,
         "synapses": model.synapse_count + model.sensory_synapse_count,
         "parameters": sum(p.numel() for p in model.parameters()),
-        "peak MiB": peak_memory(prepare_sparse, neurons) / 2**20,
+        "memory MiB": peak_memory(prepare_sparse, neurons) / 2**20,
         "fwd+bwd ms": 1e3 * seconds,
         "ncps parameters": 4 * neurons**2 + 4 * INPUTS * neurons + 3 * neurons + 2 * INPUTS + 16,
     }
@@ -128,13 +154,15 @@ def slope(rows: list[dict[str, Any]], name: str) -> float:
 
 def main(runs: int, out: Path) -> None:
     torch.set_num_threads(min(2, torch.get_num_threads()))
-    print("The same wiring and weights (AutoNCP, sparsity 0.5), ratio = ncps / elegans\n")
-    against = [compare(size, runs) for size in SIZES]
+    print("The same wiring and weights (AutoNCP, sparsity 0.5)\n")
+    against = [row for size in SIZES for row in compare(size, runs)]
     print(table(against))
-    print(f"\nTen synapses a neuron, batch {BATCH}, {TIME} steps of 6 unfolds\n")
+    print(
+        f"\nThe reference path at ten synapses a neuron, batch {BATCH}, {TIME} steps of 6 unfolds\n"
+    )
     growth = [grow(neurons, runs) for neurons in (100, 1_000, 10_000)]
     print(table(growth))
-    exponents = {name: slope(growth, name) for name in ("parameters", "peak MiB", "fwd+bwd ms")}
+    exponents = {name: slope(growth, name) for name in ("parameters", "memory MiB", "fwd+bwd ms")}
     print("\nGrowth from 1,000 to 10,000 neurons as a power of the number of neurons:")
     for name, exponent in exponents.items():
         print(f"  {name:<11} {exponent:.2f}")

@@ -98,6 +98,24 @@ def test_layers_stand_in_columns_from_the_input_to_the_output(wiring, ax):
     assert {"sensory", "inter", "command", "motor", "8", "9", "6", "4"} <= set(texts(ax))
 
 
+def test_neurons_stand_still_between_two_pictures_of_an_edit():
+    before = AutoNCP(19, 4).build(8)
+    cut = [(j, i) for j, i, _ in before.recurrent][:12]
+    free = [(j, i) for j in range(10, 19) for i in range(4, 10) if not before.adjacency()[j, i]]
+    after = before.edit(remove=cut, add=[(j, i, 1) for j, i in free[:12]])
+    axes = [
+        before.draw(ax=Figure().add_subplot(), later=after),
+        after.draw(ax=Figure().add_subplot(), before=before),
+        before.draw(ax=Figure().add_subplot()),
+    ]
+    places = [
+        np.concatenate([c.get_offsets() for c in ax.collections if c.get_gid() in before.layers])
+        for ax in axes
+    ]
+    assert np.array_equal(places[0], places[1])
+    assert not np.array_equal(places[0], places[2])
+
+
 def test_no_neurons_overlap_and_all_is_inside_the_axes(ax):
     for recipe in (FullyConnected(8), Random(24, 4, 0.8), AutoNCP(300, 6), AutoNCP(8, 1)):
         wiring = recipe.build(5)

@@ -50,6 +50,7 @@ def draw(
     sensory_weights: ArrayLike | None = None,
     labels: bool | None = None,
     before: Wiring | None = None,
+    later: Wiring | None = None,
     neuron_colors: str | Mapping[str, str] | None = None,
     synapse_colors: str | Mapping[str, str] | None = None,
     legend: bool = True,
@@ -78,6 +79,9 @@ def draw(
     before
         A wiring of the same neurons: synapses that it has and `wiring` has not are drawn dashed
         (cut), those that it lacks are highlighted (grown).
+    later
+        A wiring that is drawn with this one as its `before`, in another picture: neurons stand
+        where they stand there.
     neuron_colors
         One colour, or colours by layer.
     synapse_colors
@@ -98,8 +102,8 @@ def draw(
     Raises
     ------
     WiringError
-        The circuit is too large, `before` has other neurons, the layout is unknown, weights do
-        not fit the synapses, or a colour is none.
+        The circuit is too large, `before` or `later` has other neurons, the layout is unknown,
+        weights do not fit the synapses, or a colour is none.
 
     Examples
     --------
@@ -110,13 +114,16 @@ def draw(
     >>> [text.get_text() for text in ax.get_legend().get_texts()]
     ['excitatory (42)', 'inhibitory (38)']
     """
-    _check_drawable(wiring, before, max_neurons)
+    _check_drawable(wiring, max_neurons)
+    for name, other in (("before", before), ("later", later)):
+        _check_same_neurons(name, other, wiring)
     neuron_color = _neuron_colors(wiring, neuron_colors)
     pair = _synapse_colors(synapse_colors)
     relative, largest = _relative_weights(wiring, weights, sensory_weights)
     strands = _strands(wiring, before, relative)
     edges = np.concatenate([strand.edges for strand in strands])
-    placement = place(wiring, layout, edges)
+    arranged = strands if later is None else _strands(later, wiring, None)
+    placement = place(wiring, layout, np.concatenate([strand.edges for strand in arranged]))
     if ax is None:
         ax = new_axes(placement, titled=title is not None)
 
@@ -149,7 +156,7 @@ def draw(
     return ax
 
 
-def _check_drawable(wiring: Wiring, before: Wiring | None, max_neurons: int) -> None:
+def _check_drawable(wiring: Wiring, max_neurons: int) -> None:
     advice = (
         "draw a part of it, show wiring.adjacency() as an image, or save it as .graphml and open "
         "it in Gephi or Cytoscape"
@@ -166,13 +173,16 @@ def _check_drawable(wiring: Wiring, before: Wiring | None, max_neurons: int) -> 
             f"a picture of {synapses:,} synapses would show nothing (at most {_MANY_SYNAPSES:,}); "
             f"{advice}"
         )
-    if before is None:
+
+
+def _check_same_neurons(name: str, other: Wiring | None, wiring: Wiring) -> None:
+    if other is None:
         return
     for what in ("layers", "sensory_names", "names"):
-        was, now = getattr(before, what), getattr(wiring, what)
-        if was != now or list(was) != list(now):
+        theirs, ours = getattr(other, what), getattr(wiring, what)
+        if theirs != ours or list(theirs) != list(ours):
             raise WiringError(
-                f"before must be a wiring of the same neurons, but its {what} differ; got {before} "
+                f"{name} must be a wiring of the same neurons, but its {what} differ; got {other} "
                 f"for {wiring}"
             )
 

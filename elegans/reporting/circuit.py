@@ -43,7 +43,8 @@ def draw_changes(circuit: LTC | Wiring, before: Wiring) -> Figure:
         # The width that names beside neurons and a legend of five entries need.
         figure = new_figure(13.0, _height(before))
         left, right = figure.subplots(1, 2)
-        draw(before, ax=left, title="before training")
+        after = circuit if isinstance(circuit, Wiring) else circuit.wiring
+        draw(before, ax=left, later=after, title="before training")
         _draw(circuit, ax=right, before=before, title="after training")
     return figure
 
