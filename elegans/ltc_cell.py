@@ -223,6 +223,8 @@ class LTCCell(Cell):
             recurrent,
             sensory,
             leak,
+            order=self.recurrent.by_target(recurrent, self.state_size),
+            sensory_order=self.sensory.by_target(sensory, self.state_size),
             solver=self.solver,
             unfolds=self.ode_unfolds,
         )

@@ -56,6 +56,31 @@ class SynapseValues(NamedTuple):
         )
 
 
+class ByTarget(NamedTuple):
+    """Synapses in the order of their targets, as kernels read them."""
+
+    order: Tensor | None
+    """The slots in that order; None if they are in it already."""
+    source: Tensor
+    """int32, (synapse,)."""
+    start: Tensor
+    """Where the synapses of each target begin, int32, (neuron + 1,)."""
+
+    @classmethod
+    def of(cls, source: Tensor, target: Tensor, neurons: int) -> ByTarget:
+        """Sort synapses by target, those of one target staying in the order of their slots."""
+        order: Tensor | None = None
+        if bool((target[1:] < target[:-1]).any()):
+            order = torch.argsort(target, stable=True)
+            source = source[order]
+        ends = torch.bincount(target, minlength=neurons).cumsum(0)
+        return cls(order, source.int(), torch.cat([ends.new_zeros(1), ends]).int())
+
+    def sort(self, values: Tensor) -> Tensor:
+        """Return `values` (..., synapse) in that order."""
+        return values if self.order is None else values.index_select(-1, self.order)
+
+
 class SynapseParameters(nn.Module):
     """The synapses of a layer as slots: `source`, `target`, `polarity` and four parameters.
 
@@ -96,6 +121,7 @@ class SynapseParameters(nn.Module):
         self.fixed_polarity = fixed_polarity
         self._initial = initial
         self._candidates: SynapseValues | None = None
+        self._order: tuple[tuple[int, ...], ByTarget] | None = None
         for name in CONNECTION:
             column = torch.tensor(getattr(synapses, name), device=where.get("device"))
             self.register_buffer(name, column)
@@ -150,6 +176,15 @@ class SynapseParameters(nn.Module):
         """Return the effective values; calls the module, so that hooks and masks take part."""
         values: SynapseValues = self()
         return values
+
+    def by_target(self, values: SynapseValues, neurons: int) -> ByTarget:
+        """Return the order of `values`, which this set has returned; remembered between edits."""
+        if values.target is not self.target:  # candidates take part
+            return ByTarget.of(values.source, values.target, neurons)
+        key = (id(self.source), self.source._version, id(self.target), self.target._version)
+        if self._order is None or self._order[0] != key:
+            self._order = key, ByTarget.of(self.source, self.target, neurons)
+        return self._order[1]
 
     @contextmanager
     def with_candidates(self, candidates: SynapseValues) -> Iterator[None]:
