@@ -163,6 +163,29 @@ def test_gradcheck(solver):
         assert torch.autograd.gradgradcheck(lambda x: model(x)[0], (x,))
 
 
+def test_the_graph_may_be_walked_twice():
+    model = elegans.LTC(INPUTS, AutoNCP(19, 4))
+    x = torch.randn(17, 6, INPUTS, requires_grad=True)
+    with elegans.use("fused"):
+        output, _ = model(x)
+        (first,) = torch.autograd.grad(output.sum(), x, retain_graph=True)
+        model(torch.randn(17, 6, INPUTS))[0].sum().backward()  # takes over the buffers
+        (second,) = torch.autograd.grad(output.sum(), x)
+    assert first.any()
+    assert torch.equal(first, second)
+
+
+def test_buffers_are_used_again_and_bounded():
+    workspace = operator.Workspace(most_bytes=100)
+    first = workspace.take((10,), np.dtype(np.float64))
+    workspace.give_back(first)
+    assert workspace.take((10,), np.dtype(np.float64)) is first
+    assert workspace.take((10,), np.dtype(np.float64)) is not first
+    large = np.empty(1000)
+    workspace.give_back(large)
+    assert workspace.take((1000,), np.dtype(np.float64)) is not large
+
+
 def test_only_wanted_gradients_are_given():
     model = elegans.LTC(INPUTS, AutoNCP(9, 2)).requires_grad_(False)
     x = torch.randn(2, 3, INPUTS, requires_grad=True)

@@ -89,6 +89,40 @@ def sequence(
     return states
 
 
+class Workspace:
+    """Buffers that are used again: fresh pages from the system cost more than small kernels do."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most = most_bytes
+        self._held = 0
+        self._free: dict[tuple[Any, ...], list[Any]] = {}
+        self._lock = threading.Lock()
+
+    def take(self, shape: tuple[int, ...], kind: Any) -> Any:
+        """Return an array of arbitrary content."""
+        with self._lock:
+            waiting = self._free.get((shape, kind))
+            if waiting:
+                array = waiting.pop()
+                self._held -= array.nbytes
+                return array
+        return np.empty(shape, kind)
+
+    def give_back(self, *arrays: Any) -> None:
+        """Accept arrays that nobody uses any more; what exceeds the limit is let go."""
+        with self._lock:
+            for array in arrays:
+                if self._held + array.nbytes > self._most:
+                    self._free.clear()
+                    self._held = 0
+                if array.nbytes <= self._most:
+                    self._free.setdefault((array.shape, array.dtype), []).append(array)
+                    self._held += array.nbytes
+
+
+_WORKSPACE = Workspace(most_bytes=1 << 28)
+
+
 class _Sequence(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *arguments: Any) -> Tensor:
@@ -103,14 +137,16 @@ class _Sequence(torch.autograd.Function):
             steps = 0
         kind = _numpy(x).dtype
         states = np.empty((batch, time, neurons), kind)
-        path = np.empty((blocks, steps + 1, neurons, width), kind)
-        auxes = np.empty((blocks, steps, neurons, width), kind)
+        path = _WORKSPACE.take((blocks, steps + 1, neurons, width), kind)
+        auxes = _WORKSPACE.take((blocks, steps, neurons, width), kind)
         if batch and time:
             _run(lanes_forward, *_given(tensors, plan, width), states, path, auxes)
         result = torch.from_numpy(states)
         if any(ctx.needs_input_grad):
             ctx.save_for_backward(*tensors, result)
             ctx.plan, ctx.reference, ctx.path, ctx.auxes = plan, reference, path, auxes
+        else:
+            _WORKSPACE.give_back(path, auxes)
         return result
 
     @staticmethod
@@ -142,6 +178,10 @@ class _Sequence(torch.autograd.Function):
                 *whole,
                 *by_block,
             )
+        # Should the graph be walked again, the kernel takes the steps again.
+        kept = ctx.path, ctx.auxes
+        ctx.path, ctx.auxes = (np.empty_like(a[:, :n]) for a, n in zip(kept, (1, 0), strict=True))
+        _WORKSPACE.give_back(*kept)
         results = (*whole, *(part.sum(axis=0) for part in by_block))
         each = [
             torch.from_numpy(array) if wanted else None
