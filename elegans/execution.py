@@ -94,7 +94,13 @@ def _obstacle(solver: Solver, *tensors: Tensor) -> str | None:
             return f"a tensor is on {tensor.device}"
         if tensor.dtype not in FUSED_TYPES:
             return f"a tensor is {tensor.dtype}"
-    return _no_compiler()
+    return _no_compiler() or _forked()
+
+
+def _forked() -> str | None:
+    if importlib.import_module("elegans.solvers.fused").is_usable_here():
+        return None
+    return "this process was forked from one that ran kernels (start processes with 'spawn')"
 
 
 @cache

@@ -1,5 +1,7 @@
 """The fused path equals the reference path: values, every gradient, every edge."""
 
+import os
+import subprocess
 import sys
 import threading
 
@@ -304,6 +306,28 @@ def test_a_state_that_is_not_finite_is_located(bad):
             pytest.raises(SolveError, match=rf"got {bad} at .*step 1 of 3.*neuron '{name}'"),
         ):
             model(torch.randn(2, 3, INPUTS))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_takes_the_reference_path():
+    code = """
+import os, sys, torch, elegans
+from elegans.errors import InputError
+torch.set_num_threads(1)
+model, x = elegans.LTC(3, 5), torch.randn(2, 3, 3)
+expected = model(x)[0]
+child = os.fork()
+if not child:
+    close = torch.allclose(model(x)[0], expected, atol=1e-5)
+    try:
+        with elegans.use("fused"):
+            model(x)
+    except InputError as error:
+        os._exit(7 if close and "was forked" in str(error) else 1)
+    os._exit(2)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    assert subprocess.run([sys.executable, "-c", code], timeout=120).returncode == 7
 
 
 # --- arithmetic --------------------------------------------------------------------------

@@ -3,8 +3,6 @@
 import re
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parent.parent
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
 
@@ -19,7 +17,11 @@ def test_the_first_block_has_two_commands():
     assert commands[1].endswith("python -m pytest")
 
 
-@pytest.mark.parametrize("code", [text for language, text in BLOCKS if language == "python"])
-def test_python_runs(code, tmp_path, monkeypatch):
+def test_the_example_trains_and_prints_what_it_says(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    exec(compile(code, "README.md", "exec"), {})
+    (code,) = [text for language, text in BLOCKS if language == "python"]
+    names = {}
+    exec(compile(code, "README.md", "exec"), names)
+    assert names["rewirer"].steps == 20
+    said = re.search(r"print\(model.wiring\) +# (Wiring\(.*?), \.\.\.\)", code).group(1)
+    assert capsys.readouterr().out.startswith(said)

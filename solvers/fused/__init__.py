@@ -3,6 +3,6 @@
 On the CPU they are compiled by numba when they are first called; compiled code is kept on disk.
 """
 
-from elegans.solvers.fused.operator import Plan, sequence
+from elegans.solvers.fused.operator import Plan, is_usable_here, sequence
 
-__all__ = ["Plan", "sequence"]
+__all__ = ["Plan", "is_usable_here", "sequence"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -28,6 +29,17 @@ Reference = Callable[..., Tensor]
 # One of numba's threading layers does not bear calls from several threads at a time; the kernels
 # are parallel inside, so little is lost by taking turns.
 _TURN = threading.Lock()
+
+
+_home: int | None = None  # the process whose threads run the kernels
+
+
+def is_usable_here() -> bool:
+    """Whether kernels may run in this process.
+
+    The threads of the first call do not follow into a forked child; OpenMP would end the child.
+    """
+    return _home in (None, os.getpid())
 
 
 @dataclass(frozen=True)
@@ -228,7 +240,9 @@ def _numpy(tensor: Tensor) -> Any:
 
 
 def _run(kernel: Any, *arguments: Any) -> None:
+    global _home
     with _TURN, _patience((kernel, arguments[0].dtype)):
+        _home = os.getpid()
         threads = min(torch.get_num_threads(), int(vars(numba.config)["NUMBA_NUM_THREADS"]))
         if numba.get_num_threads() != threads:
             numba.set_num_threads(threads)
