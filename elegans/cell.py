@@ -89,9 +89,12 @@ class Cell(nn.Module, ABC):
         -----
         A cell that can run a sequence faster in one go overrides this.
         """
-        sensed = self.sense(inputs)
+        return self.unroll(self.sense(inputs), state, elapsed)
+
+    def unroll(self, sensed: Any, state: Tensor, elapsed: Tensor) -> Tensor:
+        """Take step after step and return the states, (batch, time, neuron)."""
         states = []
-        for t in range(inputs.shape[1]):
+        for t in range(elapsed.shape[1]):
             state = self.step_of(sensed, t, state, elapsed[:, t : t + 1])
             states.append(state)
         return torch.stack(states, dim=1)

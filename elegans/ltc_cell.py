@@ -215,7 +215,7 @@ class LTCCell(Cell):
         mapped = self.input_mapping(inputs)
         tensors = (mapped, state, elapsed, *recurrent[2:], *sensory[2:], *leak)
         if not choose_fused(self.solver, *tensors):
-            return super().run(inputs, state, elapsed)
+            return self.unroll(sense(mapped, recurrent, sensory, leak), state, elapsed)
         return run_fused(
             mapped,
             state,

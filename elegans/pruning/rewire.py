@@ -293,10 +293,8 @@ class PruneRewire:
                 if legality.may_cut(slot):
                     fresh, outcome = choose(slot), NO_FREE_TARGET
                 if fresh is not None:
-                    if self._guards:
-                        site.apply(
-                            pending, self.settings.weight, self._moments
-                        )  # a guard sees the model with all edits so far
+                    if self._guards:  # which see the model with all edits so far
+                        site.apply(pending, self.settings.weight, self._moments)
                     outcome = self._ask_guards(
                         Proposal(
                             step=self.steps,
