@@ -87,6 +87,8 @@ def _obstacle(solver: Solver, *tensors: Tensor) -> str | None:
     """Return why no kernel fits, or None."""
     if solver.kernel is None:
         return f"there is no kernel for the solver {solver.name!r}"
+    if torch.autograd.forward_ad._current_level >= 0:
+        return "forward-mode differentiation is going on"
     if torch.compiler.is_compiling() or any(is_transformed(tensor) for tensor in tensors):
         return "tensors are being traced or transformed"
     for tensor in tensors:

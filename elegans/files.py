@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,10 +35,29 @@ def write_bytes(path: Path, content: bytes) -> None:
         raise
 
 
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn errors of the file system while `path` is written into `RunError`."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(
+            f"{path}: cannot be written ({error.strerror or error}); choose a place that exists, "
+            "may be written and has room"
+        ) from error
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it; one that is there already is fine."""
+    with writing(path):
+        path.mkdir(parents=True, exist_ok=True)
+
+
 def write_json(path: Path, value: object) -> None:
     """Write `value` as indented JSON, whole or not at all; NaN and infinity are refused."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
-    write_bytes(path, f"{text}\n".encode())
+    with writing(path):
+        write_bytes(path, f"{text}\n".encode())
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -46,7 +66,8 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
     # Views would be written with the whole storage they look at, or refused where they share it.
     own = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
-    write_bytes(path, safetensors.torch.save(own))
+    with writing(path):
+        write_bytes(path, safetensors.torch.save(own))
 
 
 def read_json(path: Path, remedy: str) -> dict[str, Any]:

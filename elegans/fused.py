@@ -43,12 +43,11 @@ def run_fused(
     def reference(
         x: Tensor, h: Tensor, dt: Tensor, value: Tensor, sensory_value: Tensor, neuron: Tensor
     ) -> Tensor:
-        ends = order.sort(recurrent.source), order.sort(recurrent.target)
-        sensory_ends = sensory_order.sort(sensory.source), sensory_order.sort(sensory.target)
+        # From copies: the wiring may have been edited since.
         sensed = sense(
             x,
-            SynapseValues(*ends, *value),
-            SynapseValues(*sensory_ends, *sensory_value),
+            SynapseValues(*order.ends(), *value),
+            SynapseValues(*sensory_order.ends(), *sensory_value),
             Leak(*neuron),
         )
         states = []

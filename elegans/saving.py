@@ -13,14 +13,16 @@ from typing import Any
 import torch
 
 import elegans
-from elegans.errors import ElegansError, RunError
+from elegans.errors import ElegansError, InputError, RunError
 from elegans.files import (
+    make_folder,
     read_bytes,
     read_json,
     read_tensors,
     write_bytes,
     write_json,
     write_tensors,
+    writing,
 )
 from elegans.ltc import LTC
 from elegans.placement import Device
@@ -74,7 +76,14 @@ def save(model: LTC, folder: str | os.PathLike[str], *, overwrite: bool = False)
             f"{folder}: got a folder whose {CONFIG} is not that of a saved model, expected one to "
             "overwrite; choose another folder"
         )
-    folder.mkdir(parents=True, exist_ok=True)
+    plain = build_layer(settings, model.wiring, folder / CONFIG).state_dict()
+    computed = sorted(set(model.state_dict()) ^ set(plain))
+    if computed:
+        raise RunError(
+            f"got a layer with {computed[0]!r}, expected the parameters of a plain one; make "
+            "parametrizations and masks permanent first (torch.nn.utils.prune.remove)"
+        )
+    make_folder(folder)
     config = {
         "format": FORMAT,
         "version": VERSION,
@@ -119,7 +128,8 @@ def load(folder: str | os.PathLike[str], *, device: Device = None) -> LTC:
 def write_circuit(model: LTC, folder: Path) -> None:
     """Write weights and wiring; the weights first, because they know the slots by themselves."""
     write_tensors(folder / WEIGHTS, model.state_dict())
-    write_bytes(folder / WIRING, model.wiring.to_json().encode())
+    with writing(folder / WIRING):
+        write_bytes(folder / WIRING, model.wiring.to_json().encode())
 
 
 def layer_settings(model: LTC) -> dict[str, Any]:
@@ -180,6 +190,9 @@ def restore(model: LTC, state: dict[str, torch.Tensor], source: Path) -> None:
         Names or shapes differ from the layer's, or a synapse leads outside the circuit.
     """
     try:
+        for name, value in state.items():
+            if not bool(torch.isfinite(value).all()):
+                raise InputError(f"{name} holds a number that is not finite")
         model.load_state_dict(state)
         _ = model.wiring  # its constructor checks the ends and polarities of all synapses
     except (ElegansError, RuntimeError) as error:

@@ -76,6 +76,12 @@ class ByTarget(NamedTuple):
         ends = torch.bincount(target, minlength=neurons).cumsum(0)
         return cls(order, source.int(), torch.cat([ends.new_zeros(1), ends]).int())
 
+    def ends(self) -> tuple[Tensor, Tensor]:
+        """Return sources and targets in that order, int64, each (synapse,)."""
+        count = self.start.diff()
+        neurons = torch.arange(len(count), device=count.device)
+        return self.source.long(), neurons.repeat_interleave(count)
+
     def sort(self, values: Tensor) -> Tensor:
         """Return `values` (..., synapse) in that order."""
         return values if self.order is None else values.index_select(-1, self.order)
@@ -179,7 +185,8 @@ class SynapseParameters(nn.Module):
 
     def by_target(self, values: SynapseValues, neurons: int) -> ByTarget:
         """Return the order of `values`, which this set has returned; remembered between edits."""
-        if values.target is not self.target:  # candidates take part
+        candidates = values.target is not self.target
+        if candidates or self.source.is_inference() or self.target.is_inference():
             return ByTarget.of(values.source, values.target, neurons)
         key = (id(self.source), self.source._version, id(self.target), self.target._version)
         if self._order is None or self._order[0] != key:

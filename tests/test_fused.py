@@ -188,6 +188,49 @@ def test_buffers_are_used_again_and_bounded():
     assert workspace.take((1000,), np.dtype(np.float64)) is not large
 
 
+def test_double_backward_survives_an_edit_of_the_wiring():
+    def second_derivative(edit):
+        torch.manual_seed(0)
+        model = elegans.LTC(INPUTS, AutoNCP(12, 2), dtype=torch.float64)
+        x = torch.ones(2, 5, INPUTS, dtype=torch.float64, requires_grad=True)
+        with elegans.use("fused"):
+            loss = model(x)[0].square().sum()
+        if edit:
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+            assert elegans.PruneRewire(model, optimizer, Relative(1.0), every=1, weight=0.9).step()
+        (gradient,) = torch.autograd.grad(loss, x, create_graph=True)
+        return torch.autograd.grad(gradient.square().sum(), x)[0]
+
+    assert torch.equal(second_derivative(edit=True), second_derivative(edit=False))
+
+
+def test_a_layer_made_in_inference_mode_runs():
+    x = torch.randn(2, 3, INPUTS)
+    with torch.inference_mode():
+        model = elegans.LTC(INPUTS, AutoNCP(9, 2))
+        with elegans.use("reference"):
+            expected = model(x)[0]
+        assert torch.allclose(model(x)[0], expected, atol=1e-5)
+
+
+# PyTorch's own rules for forward mode are still scripted.
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
+def test_forward_mode_and_batched_gradients_take_the_reference_path():
+    model = elegans.LTC(INPUTS, AutoNCP(9, 2), dtype=torch.float64)
+    x, v = torch.randn(2, 1, 3, INPUTS, dtype=torch.float64)
+
+    def outputs(x):
+        return model(x)[0].flatten()
+
+    jacobian = torch.autograd.functional.jacobian(outputs, x)
+    batched = torch.autograd.functional.jacobian(outputs, x, vectorize=True)
+    assert torch.allclose(batched, jacobian, atol=1e-12)
+    with torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.make_dual(x, v)
+        tangent = torch.autograd.forward_ad.unpack_dual(outputs(dual)).tangent
+    assert torch.allclose(tangent, jacobian.flatten(1) @ v.flatten(), atol=1e-12)
+
+
 def test_only_wanted_gradients_are_given():
     model = elegans.LTC(INPUTS, AutoNCP(9, 2)).requires_grad_(False)
     x = torch.randn(2, 3, INPUTS, requires_grad=True)

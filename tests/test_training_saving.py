@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from torch.nn.utils import prune
 
 import elegans.saving
 from elegans import LTC, PruneRewire
@@ -160,3 +161,29 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
                 write_bytes(path, b"new")
         assert path.read_bytes() == b"old"
         assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_place_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(RunError, match=r"file.*cannot be written .* choose a place that exists"):
+        save(circuit(), tmp_path / "file" / "model")
+
+
+def test_computed_parameters_are_not_saved(tmp_path):
+    model = circuit()
+    prune.random_unstructured(model.cell.recurrent, "weight", 0.5)
+    with pytest.raises(RunError, match=r"cell.recurrent.weight.*make .* permanent first"):
+        save(model, tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+    prune.remove(model.cell.recurrent, "weight")
+    save(model, tmp_path / "model")
+    assert load(tmp_path / "model").wiring == model.wiring
+
+
+def test_weights_that_are_not_finite_are_refused(tmp_path):
+    model = circuit()
+    with torch.no_grad():
+        model.cell.output_mapping.bias[0] = float("nan")
+    save(model, tmp_path)
+    with pytest.raises(RunError, match=r"cell.output_mapping.bias holds a number that is not fin"):
+        load(tmp_path)

@@ -1,11 +1,13 @@
 """The training loop: exact continuation, the best weights, and what stops it."""
 
+import json
 import os
 import signal
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 
 from elegans import LTC
@@ -270,3 +272,53 @@ def test_learning_rate_falls_in_the_second_half():
     assert rates[:51] == [1.0] * 51
     assert rates[100] == pytest.approx(0.02)
     assert (np.diff(rates[50:]) < 0).all()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"best_step": None},
+        {"loss_sum": "much"},
+        {"losses": [1]},
+        {"seconds": None},
+        {"rewirer": {"steps": 1}},
+        "best_loss",
+    ],
+    ids=str,
+)
+def test_a_checkpoint_of_other_values_is_refused(tmp_path, change):
+    run = begin(tmp_path)
+    with pytest.raises(TrainingStopped):
+        fit(circuit(), TRAIN, VALIDATION, CONFIG, run=run, progress=False, watch=stop_at(9))
+    file = max(tmp_path.glob("checkpoint-*")) / "training.json"
+    plain = json.loads(file.read_text())
+    if isinstance(change, str):
+        del plain[change]
+    else:
+        plain |= change
+    file.write_text(json.dumps(plain))
+    with pytest.raises(RunError, match=r"(?s)cannot be continued from .* delete this folder"):
+        fit(circuit(), TRAIN, VALIDATION, CONFIG, run=run, resume=True, progress=False)
+
+
+@pytest.mark.parametrize("part", ["best", "training"])
+def test_a_checkpoint_that_lacks_a_tensor_is_refused(tmp_path, part):
+    run = begin(tmp_path)
+    with pytest.raises(TrainingStopped):
+        fit(circuit(), TRAIN, VALIDATION, CONFIG, run=run, progress=False, watch=stop_at(9))
+    file = max(tmp_path.glob("checkpoint-*")) / f"{part}.safetensors"
+    tensors = safetensors.torch.load(file.read_bytes())
+    tensors.pop(sorted(tensors)[0])
+    file.write_bytes(safetensors.torch.save(tensors))
+    with pytest.raises(RunError, match=r"(?s)cannot be continued from .* delete this folder"):
+        fit(circuit(), TRAIN, VALIDATION, CONFIG, run=run, resume=True, progress=False)
+
+
+def test_metrics_that_are_not_text_are_cut_off(tmp_path):
+    run = begin(tmp_path)
+    with pytest.raises(TrainingStopped):
+        fit(circuit(), TRAIN, VALIDATION, CONFIG, run=run, progress=False, watch=stop_at(9))
+    whole = run.metrics()
+    with (tmp_path / "metrics.jsonl").open("ab") as file:
+        file.write(b'\xff\xfe\n{"step": null}\n')
+    assert run.metrics() == whole

@@ -221,8 +221,8 @@ class PruneRewire:
             ledger = [Edit.from_dict(record) for record in state["ledger"]]
             counts = Counter({str(k): int(n) for k, n in state["counts"].items()})
             generator.bit_generator.state = copy.deepcopy(state["random"])
-            if steps < 0:
-                raise ValueError(f"steps={steps}")
+            if steps < 0 or not isinstance(settings, dict):
+                raise ValueError(f"steps={steps}, settings={settings}")
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise PruningError(
                 f"not a state of PruneRewire ({error!r}); pass what state_dict() returned"

@@ -10,7 +10,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from elegans.errors import InputError
-from elegans.files import write_bytes
+from elegans.files import make_folder, write_bytes, writing
 
 # Okabe and Ito's palette, told apart by every kind of colour vision and in print.
 BLUE, VERMILION, GREEN, PURPLE, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9"
@@ -65,5 +65,6 @@ def save_figure(figure: Figure, path: Path) -> None:
         )
     with rc_context(STYLE):
         figure.savefig(picture, format=kind, dpi=PIXELS_PER_INCH)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(path, picture.getvalue())
+    make_folder(path.parent)
+    with writing(path):
+        write_bytes(path, picture.getvalue())

@@ -30,12 +30,14 @@ from torch import Tensor
 import elegans
 from elegans.errors import ElegansError, RunError
 from elegans.files import (
+    make_folder,
     read_bytes,
     read_json,
     read_tensors,
     write_bytes,
     write_json,
     write_tensors,
+    writing,
 )
 from elegans.ltc import LTC
 from elegans.saving import CONFIG, layer_settings, load, write_circuit
@@ -118,10 +120,11 @@ class RunFolder:
         """
         run = cls(path)
         run.require_free()
-        run.path.mkdir(parents=True, exist_ok=True)
+        make_folder(run.path)
         if standardiser is not None:
             write_json(run.path / STANDARDISER, standardiser)
-        write_bytes(run.path / INITIAL_WIRING, model.wiring.to_json().encode())
+        with writing(run.path / INITIAL_WIRING):
+            write_bytes(run.path / INITIAL_WIRING, model.wiring.to_json().encode())
         # Last, because it is this file that makes the folder a run.
         write_json(run.path / CONFIG, run_config(model, settings))
         return run
@@ -222,7 +225,7 @@ class RunFolder:
             return
         beside = place.with_name(f".{place.name}.part")
         shutil.rmtree(beside, ignore_errors=True)  # of an earlier interruption
-        beside.mkdir()
+        make_folder(beside)
         write_tensors(beside / "model.safetensors", checkpoint.model)
         write_tensors(beside / "best.safetensors", checkpoint.best)
         write_tensors(beside / "training.safetensors", checkpoint.optimizer)
@@ -264,7 +267,8 @@ class RunFolder:
 
     def append_metrics(self, line: dict[str, Any]) -> None:
         """Add one line to `metrics.jsonl`."""
-        with (self.path / METRICS).open("a", encoding="utf-8", newline="\n") as file:
+        path = self.path / METRICS
+        with writing(path), path.open("a", encoding="utf-8", newline="\n") as file:
             file.write(_line(line))
             file.flush()
             os.fsync(file.fileno())
@@ -332,12 +336,13 @@ def _lines(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     records = []
-    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
+    for line in path.read_bytes().splitlines(keepends=True):
         try:
             record = json.loads(line)
-        except ValueError:
+        except ValueError:  # of the text or of its encoding
             break
-        if not line.endswith("\n") or not isinstance(record, dict) or "step" not in record:
+        whole = line.endswith(b"\n") and isinstance(record, dict)
+        if not whole or not isinstance(record.get("step"), int):
             break
         records.append(record)
     return records

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,47 +18,24 @@ from torch import Tensor
 from tqdm import tqdm
 
 from elegans.data import Windows, batches
-from elegans.errors import DataError, SolveError
+from elegans.errors import DataError, ElegansError, RunError, SolveError
 from elegans.ltc import LTC
 from elegans.pruning import Absolute, CosineFraction, Edit, PruneRewire, Relative, Threshold
 from elegans.saving import restore
 from elegans.training.config import RewireConfig, TrainingConfig
 from elegans.training.run_folder import Checkpoint, RunFolder
 from elegans.training.stopping import TrainingStopped, stop_requests
+from elegans.training.window_tensors import WindowTensors
 
 _LARGEST_BATCH = 256
-
-
-@dataclass(frozen=True)
-class WindowTensors:
-    """Windows as tensors on one device.
-
-    Parameters
-    ----------
-    inputs, targets
-        Shapes (window, time, input) and (window, time, output).
-    elapsed
-        Shape (window, time).
-    """
-
-    inputs: Tensor
-    targets: Tensor
-    elapsed: Tensor
-
-    @classmethod
-    def of(cls, windows: Windows, like: Tensor) -> WindowTensors:
-        """Return `windows` in the type and on the device of `like`."""
-        arrays = (windows.inputs, windows.targets, windows.elapsed)
-        return cls(*(torch.from_numpy(array).to(like) for array in arrays))
-
-    def __len__(self) -> int:
-        return len(self.inputs)
-
-    def loss(self, model: LTC, which: Tensor) -> Tensor:
-        """Return the mean squared error over the windows `which`."""
-        output, _ = model(self.inputs[which], None, self.elapsed[which])
-        error: Tensor = output - self.targets[which]
-        return error.square().mean()
+_ADAM_STATE = ("step", "exp_avg", "exp_avg_sq")
+_PROGRESS: dict[str, type | tuple[type, ...]] = {
+    "best_step": int,
+    "best_loss": (int, float),
+    "loss_sum": (int, float),
+    "losses": int,
+    "seconds": (int, float),
+}
 
 
 @dataclass(frozen=True)
@@ -338,8 +316,27 @@ class _Training:
             run.cut_metrics(-1)
             return
         place = run.checkpoint_path(checkpoint.step)
+        try:
+            self._continue_from(checkpoint, place)
+        except (AttributeError, ElegansError, KeyError, TypeError, ValueError) as error:
+            raise RunError(
+                f"{place}: got a checkpoint that cannot be continued from ({error}), expected a "
+                "whole one; delete this folder to continue from the one before"
+            ) from error
+        run.cut_metrics(self.step)
+        run.write_ledger([edit.to_dict() for edit in self.ledger])
+        self.metrics = run.metrics()
+        for line in self.metrics:
+            line.pop("seconds", None)
+
+    def _continue_from(self, checkpoint: Checkpoint, place: Path) -> None:
+        restore(self.model, checkpoint.best, place / "best.safetensors")
         restore(self.model, checkpoint.model, place / "model.safetensors")
         parameters = dict(self.model.named_parameters())
+        expected = {f"{name}/{field}" for name in parameters for field in _ADAM_STATE}
+        if checkpoint.optimizer and set(checkpoint.optimizer) != expected:
+            wrong = sorted(set(checkpoint.optimizer) ^ expected)[0]
+            raise ValueError(f"training.safetensors does not fit the layer at {wrong!r}")
         for key, value in checkpoint.optimizer.items():
             name, _, field = key.rpartition("/")
             # Adam keeps its count of steps on the CPU in float32, wherever the parameter lives.
@@ -347,6 +344,9 @@ class _Training:
                 value if field == "step" else value.to(parameters[name])
             )
         plain = checkpoint.plain
+        for name, kind in _PROGRESS.items():
+            if not isinstance(plain[name], kind):
+                raise TypeError(f"training.json holds {plain[name]!r} as {name}")
         if self.rewirer is not None:
             self.rewirer.load_state_dict(plain["rewirer"])
         self.step = checkpoint.step
@@ -355,11 +355,6 @@ class _Training:
         self._loss_sum += plain["loss_sum"]
         self._losses = plain["losses"]
         self._earlier_seconds = plain["seconds"]
-        run.cut_metrics(self.step)
-        run.write_ledger([edit.to_dict() for edit in self.ledger])
-        self.metrics = run.metrics()
-        for line in self.metrics:
-            line.pop("seconds", None)
 
 
 def rewirer_for(

@@ -165,12 +165,14 @@ class _Sequence(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Any) -> Any:
         *tensors, states = ctx.saved_tensors
         (gradient,) = gradients
-        if torch.is_grad_enabled():  # somebody wants to differentiate the gradient
+        again = torch.is_grad_enabled()  # somebody wants to differentiate the gradient
+        array = _array_or_none(gradient)
+        if again or array is None:
             wanted = [t for t, w in zip(tensors, ctx.needs_input_grad, strict=False) if w]
+            with torch.enable_grad():
+                states = ctx.reference(*tensors)
             found = iter(
-                torch.autograd.grad(
-                    ctx.reference(*tensors), wanted, gradient, create_graph=True, allow_unused=True
-                )
+                torch.autograd.grad(states, wanted, gradient, create_graph=again, allow_unused=True)
             )
             each = [next(found) if w else None for w in ctx.needs_input_grad[: len(tensors)]]
             return (*each, None, None)
@@ -181,7 +183,7 @@ class _Sequence(torch.autograd.Function):
         if states.numel():
             _run(
                 lanes_backward,
-                _numpy(gradient),
+                array,
                 *_given(tensors, ctx.plan, width),
                 _numpy(states),
                 ctx.path,
@@ -220,6 +222,14 @@ def _patience(variant: Any) -> Iterator[None]:
         _STARTED.add(variant)
         if timer is not None:
             timer.cancel()
+
+
+def _array_or_none(gradient: Tensor) -> Any:
+    """Return the gradient as an array; None if it is a batch of gradients and has none."""
+    try:
+        return _numpy(gradient)
+    except RuntimeError:  # PyTorch has no question that all its ways of batching answer
+        return None
 
 
 def _width(batch: int) -> int:
