@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from elegans.cli.commands import Evaluate
-from elegans.cli.printing import print_table
+from elegans.cli.printing import error_text, print_table
 from elegans.data import read_table
 from elegans.errors import RunError
 from elegans.training import RunFolder, Scales, load_model, squared_errors
@@ -30,11 +30,5 @@ def run(command: Evaluate) -> None:
     errors = squared_errors(model, table.sequences, scales)
     steps = sum(len(one) for one in table)
     print(f"{command.data}: {len(table)} sequences, {steps:,} steps")
-    deviations = scales.targets.scale
-    print_table(
-        {
-            name: f"mean squared error {error:.6g}, {error / deviation**2:.4g} of the variance in "
-            "training"
-            for name, error, deviation in zip(table.target_names, errors, deviations, strict=True)
-        }
-    )
+    named = zip(table.target_names, errors, scales.targets.scale, strict=True)
+    print_table({name: error_text(error, scale) for name, error, scale in named})

@@ -15,6 +15,14 @@ def print_table(rows: Mapping[str, str]) -> None:
         print(f"  {name:<{width}}  {value}")
 
 
+def error_text(error: float, scale: float) -> str:
+    """Return a mean squared error, and the same relative to the target's spread in training.
+
+    The `scale` of a target that was constant in training is 1, so nothing is said of its variance.
+    """
+    return f"mean squared error {error:.6g}, {error / scale**2:.4g} in the scaled units of training"
+
+
 def circuit_rows(model: LTC) -> dict[str, str]:
     """Return the size of a circuit as rows of a table."""
     parameters = sum(parameter.numel() for parameter in model.parameters())

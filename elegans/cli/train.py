@@ -10,7 +10,7 @@ import torch
 
 from elegans.cli.commands import Train
 from elegans.cli.naming import named
-from elegans.cli.printing import circuit_rows, print_files, print_table
+from elegans.cli.printing import circuit_rows, error_text, print_files, print_table
 from elegans.data import SequenceTable, cut_windows, read_table, split_sequences
 from elegans.errors import RunError
 from elegans.ltc import LTC
@@ -72,12 +72,8 @@ def run(command: Train) -> None:
         "rewired": f"{sum(edit.grown is not None for edit in result.ledger)} synapses",
     }
     errors = squared_errors(model, split.test, scales)
-    for name, value, deviation in zip(
-        table.target_names, errors, scales.targets.scale, strict=True
-    ):
-        rows[f"test {name}"] = (
-            f"mean squared error {value:.4g}, {value / deviation**2:.4g} of its variance"
-        )
+    for name, value, scale in zip(table.target_names, errors, scales.targets.scale, strict=True):
+        rows[f"test {name}"] = error_text(value, scale)
     print_table(rows)
     print_files(folder.path, PICTURES)
 
