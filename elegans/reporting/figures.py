@@ -13,7 +13,7 @@ from elegans.errors import InputError
 from elegans.files import make_folder, write_bytes, writing
 
 # Okabe and Ito's palette, told apart by every kind of colour vision and in print.
-BLUE, VERMILION, GREEN, PURPLE, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9"
+BLUE, VERMILION, GREEN = "#0072B2", "#D55E00", "#009E73"
 INK, MUTED, FAINT = "#222222", "#6B6B6B", "#DDDDDD"
 
 STYLE: Any = {
