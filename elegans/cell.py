@@ -18,7 +18,7 @@ class Cell(nn.Module, ABC):
     """One step of a recurrent circuit.
 
     A layer calls `run` for a whole sequence, or, where memory comes between the steps, `sense`
-    once and `step` for each of them; then `read` on the states.
+    once and `step` for each of them, then `read` on the states.
     """
 
     @property
@@ -73,8 +73,8 @@ class Cell(nn.Module, ABC):
     def step(self, sensed: Any, time: int, state: Tensor, elapsed: Tensor) -> Tensor:
         """Return the state (batch, neuron) after step `time`, lasting `elapsed` (batch, 1)."""
 
-    def run(self, inputs: Tensor, state: Tensor, elapsed: Tensor) -> Tensor:
-        """Return the states after each step, (batch, time, neuron).
+    def run(self, inputs: Tensor, state: Tensor, elapsed: Tensor) -> tuple[Tensor, Tensor]:
+        """Return outputs (batch, time, output) and states (batch, time, neuron) after each step.
 
         Parameters
         ----------
@@ -89,7 +89,8 @@ class Cell(nn.Module, ABC):
         -----
         A cell that can run a sequence faster in one go overrides this.
         """
-        return self.unroll(self.sense(inputs), state, elapsed)
+        states = self.unroll(self.sense(inputs), state, elapsed)
+        return self.read(states), states
 
     def unroll(self, sensed: Any, state: Tensor, elapsed: Tensor) -> Tensor:
         """Take step after step and return the states, (batch, time, neuron)."""

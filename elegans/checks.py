@@ -6,6 +6,7 @@ where they do not exist yet.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -68,13 +69,18 @@ def as_computed(name: str, values: Any, dtype: torch.dtype) -> Tensor:
     )
 
 
+def all_finite(values: Tensor) -> bool:
+    """Whether no value is infinite or NaN."""
+    # One pass: a sum is finite only if its terms are. Finite terms may overflow, then it takes two.
+    return math.isfinite(values.detach().sum().item()) or bool(torch.isfinite(values).all())
+
+
 def check_finite(name: str, values: Tensor, axes: tuple[str, ...]) -> None:
     """Raise `InputError` naming the place, along `axes`, of the first value that is not finite."""
     if not values_are_visible(values):
         return
-    finite = torch.isfinite(values)
-    if not bool(finite.all()):
-        where = torch.nonzero(~finite)[0].tolist()
+    if not all_finite(values):
+        where = torch.nonzero(~torch.isfinite(values))[0].tolist()
         place = ", ".join(f"{axis} {index}" for axis, index in zip(axes, where, strict=False))
         raise InputError(
             f"{name} holds {values[tuple(where)].item()} at {place}; every value must be finite: "
@@ -85,7 +91,7 @@ def check_finite(name: str, values: Tensor, axes: tuple[str, ...]) -> None:
 def check_elapsed(name: str, elapsed: Tensor, axes: tuple[str, ...]) -> None:
     """Raise `InputError` unless every elapsed time is finite and not negative."""
     check_finite(name, elapsed, axes)
-    if values_are_visible(elapsed) and bool((elapsed < 0).any()):
+    if values_are_visible(elapsed) and elapsed.numel() and elapsed.min().item() < 0:
         where = torch.nonzero(elapsed < 0)[0].tolist()
         place = ", ".join(f"{axis} {index}" for axis, index in zip(axes, where, strict=False))
         raise InputError(

@@ -49,6 +49,24 @@ class Clip(Positivity):
         return value
 
 
+class Identity(Positivity):
+    """value = parameter, which is positive already."""
+
+    def __call__(self, parameter: Tensor, floor: float = 0.0) -> Tensor:
+        """Return the parameter."""
+        return parameter
+
+    def inverse(self, value: Tensor) -> Tensor:
+        """Return the value itself."""
+        return value
+
+
+POSITIVITY: dict[str, Positivity] = {
+    "softplus": Softplus(),
+    "clip": Clip(),
+    "identity": Identity(),
+}
+
 SMALLEST_CAPACITANCE = 1e-6
 """Floor of a clipped capacitance: with C = 0 a step of zero elapsed time would be 0 / 0."""
 

@@ -7,8 +7,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from elegans.constraints import POSITIVITY
+from elegans.mapping import mapped
 from elegans.solvers import GatedLinearSystem
-from elegans.synapses import SynapseValues
+from elegans.solvers.circuit import Circuit
+from elegans.synapses import SynapseValues, values_of
 
 
 class LiquidDynamics(GatedLinearSystem):
@@ -79,16 +82,6 @@ class LiquidDynamics(GatedLinearSystem):
         return (self._capacitance, self._conductance, self._drive, *values)
 
 
-class Leak(NamedTuple):
-    """What a neuron does without synapses, each of shape (neuron,)."""
-
-    capacitance: Tensor
-    conductance: Tensor
-    """Leak conductance, epsilon included."""
-    drive: Tensor
-    """Leak conductance times leak potential."""
-
-
 class Sensed(NamedTuple):
     """What a sequence of inputs and the leak contribute, and the effective parameters."""
 
@@ -107,10 +100,23 @@ class Sensed(NamedTuple):
         )
 
 
-def sense(inputs: Tensor, recurrent: SynapseValues, sensory: SynapseValues, leak: Leak) -> Sensed:
-    """Return what mapped inputs (batch, time, input) and the leak contribute to every step."""
-    shape = (*inputs.shape[:-1], len(leak.capacitance))
-    conductance, drive = sensory.add_to(
-        leak.conductance.expand(shape), leak.drive.expand(shape), inputs
+def sense(inputs: Tensor, circuit: Circuit) -> Sensed:
+    """Return what inputs (batch, time, input) and the leak contribute to every step."""
+    positivity = POSITIVITY[circuit.positivity]
+    inputs = mapped(inputs, circuit.scale, circuit.shift)
+    gleak = positivity(circuit.gleak)
+    shape = (*inputs.shape[:-1], len(gleak))
+    conductance, drive = values_of(circuit.sensory, positivity).add_to(
+        (gleak + circuit.epsilon).expand(shape), (gleak * circuit.vleak).expand(shape), inputs
     )
-    return Sensed(leak.capacitance, conductance, drive, recurrent)
+    return Sensed(
+        positivity(circuit.cm, floor=circuit.floor),
+        conductance,
+        drive,
+        values_of(circuit.recurrent, positivity),
+    )
+
+
+def read(states: Tensor, circuit: Circuit) -> Tensor:
+    """Return the mapped potentials of the motor neurons, (..., output)."""
+    return mapped(states[..., : circuit.outputs], circuit.out_scale, circuit.out_shift)

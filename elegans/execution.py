@@ -62,7 +62,7 @@ def use(path: str) -> Iterator[None]:
         _path.reset(token)
 
 
-def choose_fused(solver: Solver, *tensors: Tensor) -> bool:
+def choose_fused(solver: Solver, *tensors: Tensor | None) -> bool:
     """Whether a kernel shall run `tensors` with `solver`.
 
     Raises
@@ -83,15 +83,19 @@ def choose_fused(solver: Solver, *tensors: Tensor) -> bool:
     return reason is None
 
 
-def _obstacle(solver: Solver, *tensors: Tensor) -> str | None:
+def _obstacle(solver: Solver, *tensors: Tensor | None) -> str | None:
     """Return why no kernel fits, or None."""
     if solver.kernel is None:
         return f"there is no kernel for the solver {solver.name!r}"
     if torch.autograd.forward_ad._current_level >= 0:
         return "forward-mode differentiation is going on"
-    if torch.compiler.is_compiling() or any(is_transformed(tensor) for tensor in tensors):
+    if torch.compiler.is_compiling() or any(
+        is_transformed(tensor) for tensor in tensors if tensor is not None
+    ):
         return "tensors are being traced or transformed"
     for tensor in tensors:
+        if tensor is None:
+            continue
         if tensor.device.type != "cpu":
             return f"a tensor is on {tensor.device}"
         if tensor.dtype not in FUSED_TYPES:

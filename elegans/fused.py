@@ -1,68 +1,45 @@
-"""From the values of a circuit to the arrays of a kernel."""
+"""A circuit run by a kernel."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from elegans.dynamics import Leak, sense
+from elegans.dynamics import read, sense
 from elegans.solvers import Solver
-from elegans.synapses import ByTarget, SynapseValues
+from elegans.solvers.circuit import Circuit
 
 
 def run_fused(
     inputs: Tensor,
     state: Tensor,
     elapsed: Tensor,
-    recurrent: SynapseValues,
-    sensory: SynapseValues,
-    leak: Leak,
-    *,
-    order: ByTarget,
-    sensory_order: ByTarget,
+    circuit: Circuit,
     solver: Solver,
     unfolds: int,
-) -> Tensor:
-    """Run mapped inputs through a kernel and return the states, (batch, time, neuron).
+) -> tuple[Tensor, Tensor]:
+    """Run inputs through a kernel; return outputs (batch, time, output) and states.
 
-    The arguments are those of the reference path, which this must equal: mapped `inputs` (batch,
-    time, input), `state` (batch, neuron), `elapsed` (batch, time). `order` and `sensory_order` are
-    the synapses by target.
+    The result equals that of the reference path: `inputs` (batch, time, input), `state` (batch,
+    neuron), `elapsed` (batch, time).
     """
-    from elegans.solvers.fused import Plan, sequence  # imports numba, only where a kernel runs
+    from elegans.solvers.fused import sequence  # imports numba, only where a kernel runs
 
-    plan = Plan(
-        order.source,
-        order.start,
-        sensory_order.source,
-        sensory_order.start,
-        unfolds,
-        solver.kernel == "exponential",
-    )
-
-    def reference(
-        x: Tensor, h: Tensor, dt: Tensor, value: Tensor, sensory_value: Tensor, neuron: Tensor
-    ) -> Tensor:
-        # From copies: the wiring may have been edited since.
-        sensed = sense(
-            x,
-            SynapseValues(*order.ends(), *value),
-            SynapseValues(*sensory_order.ends(), *sensory_value),
-            Leak(*neuron),
-        )
+    def reference(x: Tensor, h: Tensor, dt: Tensor, circuit: Circuit) -> tuple[Tensor, Tensor]:
+        sensed = sense(x, circuit)
         states = []
         for t in range(x.shape[1]):
             h = solver.advance(sensed.at(t), h, dt[:, t : t + 1], unfolds)
             states.append(h)
-        return torch.stack(states, dim=1)
+        path = torch.stack(states, dim=1)
+        return read(path, circuit), path
 
     return sequence(
         inputs,
         state,
         elapsed,
-        order.sort(torch.stack(recurrent[2:])),
-        sensory_order.sort(torch.stack(sensory[2:])),
-        torch.stack(leak),
-        plan,
-        reference,
+        circuit,
+        unfolds=unfolds,
+        exponential=solver.kernel == "exponential",
+        reference=reference,
     )

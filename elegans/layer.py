@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from elegans.cell import Cell
-from elegans.checks import as_computed, check_elapsed, check_finite, values_are_visible
+from elegans.checks import all_finite, as_computed, check_elapsed, check_finite, values_are_visible
 from elegans.errors import InputError
 from elegans.memory import MemoryCell
 from elegans.solvers import require_finite
@@ -171,14 +171,16 @@ class SequenceLayer(nn.Module):
             x = torch.where(valid.unsqueeze(-1), x, torch.zeros_like(x))
             elapsed = torch.where(valid, elapsed, torch.zeros_like(elapsed))
         check_finite("input", x, ("batch", "time", "feature"))
-        check_elapsed("timespans", elapsed, ("batch", "time"))
+        if timespans is not None:
+            check_elapsed("timespans", elapsed, ("batch", "time"))
         h, c = self._initial_state(hx, x, batched)
 
         initial = h
-        states, h, c = self._run(x, h, c, elapsed)  # (batch, time, neuron)
+        output, states, h, c = self._run(x, h, c, elapsed)
         self._check_states(initial, states, h, elapsed)
 
-        output = self.cell.read(states if self.return_sequences else h)
+        if not self.return_sequences:
+            output = output[:, -1] if x.shape[1] else self.cell.read(h)
         final: State = h if c is None else (h, c)
         if not batched:
             final = h[0] if c is None else (h[0], c[0])
@@ -189,13 +191,14 @@ class SequenceLayer(nn.Module):
 
     def _run(
         self, x: Tensor, h: Tensor, c: Tensor | None, elapsed: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Return the states after each step, (batch, time, neuron), and the final (h, c)."""
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """Return outputs and states after each step, (batch, time, ...), and the final (h, c)."""
         if not x.shape[1]:
-            return h.new_zeros(x.shape[0], 0, self.state_size), h, c
+            states = h.new_zeros(x.shape[0], 0, self.state_size)
+            return self.cell.read(states), states, h, c
         if self.memory is None or c is None:
-            states = self.cell.run(x, h, elapsed)
-            return states, states[:, -1], None
+            output, states = self.cell.run(x, h, elapsed)
+            return output, states, states[:, -1], None
         sensed = self.cell.sense(x)
         each = []
         for t in range(x.shape[1]):
@@ -205,7 +208,8 @@ class SequenceLayer(nn.Module):
             h, c = (torch.where(dt > 0, *pair) for pair in zip(after, before, strict=True))
             h = self.cell.step_of(sensed, t, h, dt)
             each.append(h)
-        return torch.stack(each, dim=1), h, c
+        states = torch.stack(each, dim=1)
+        return self.cell.read(states), states, h, c
 
     def _check_states(
         self, initial: Tensor, states: Tensor, final: Tensor, elapsed: Tensor
@@ -213,7 +217,7 @@ class SequenceLayer(nn.Module):
         # A liquid potential that is not finite stays so: the final state tells whether there was
         # any. A memory cell would squash an infinity, so there all states are looked at.
         watched = final if self.memory is None else states
-        if values_are_visible(watched) and not bool(torch.isfinite(watched).all()):
+        if values_are_visible(watched) and not all_finite(watched):
             require_finite(
                 torch.cat([initial.unsqueeze(1), states], dim=1).transpose(0, 1),
                 times=torch.cat([elapsed.new_zeros(len(elapsed), 1), elapsed.cumsum(1)], 1).t(),

@@ -12,15 +12,17 @@ from torch import Tensor, nn
 
 from elegans.cell import Cell, as_wiring
 from elegans.checks import as_computed, check_elapsed, check_finite
-from elegans.constraints import SMALLEST_CAPACITANCE, Clip, Positivity, Softplus
-from elegans.dynamics import Leak, LiquidDynamics, Sensed, sense
+from elegans.constraints import POSITIVITY, SMALLEST_CAPACITANCE, Positivity
+from elegans.dynamics import LiquidDynamics, Sensed, sense
 from elegans.errors import InputError
 from elegans.execution import choose_fused
 from elegans.fused import run_fused
 from elegans.initial import Initializer
 from elegans.mapping import ElementwiseMapping
 from elegans.placement import Placement
+from elegans.plain import is_plain
 from elegans.solvers import Solver, get_solver
+from elegans.solvers.circuit import Circuit
 from elegans.synapses import SynapseParameters
 from elegans.wiring import Recipe, Wiring
 
@@ -116,7 +118,6 @@ class LTCCell(Cell):
         self.epsilon = float(epsilon)
         self.implicit_param_constraints = implicit_param_constraints
         self.solver = get_solver(solver)
-        self._positivity: Positivity = Softplus() if implicit_param_constraints else Clip()
         self._initial = Initializer(self._positivity, initialization)
         for name in ("gleak", "vleak", "cm"):
             self.register_parameter(name, nn.Parameter(torch.empty(self.state_size, **where)))
@@ -194,12 +195,46 @@ class LTCCell(Cell):
 
     def sense(self, inputs: Tensor) -> Sensed:
         """Return effective parameters and sensory sums for inputs (batch, time, input)."""
-        return sense(
-            self.input_mapping(inputs),
-            self.recurrent.values(),
-            self.sensory.values(),
-            self._leak(),
+        return sense(*self._given(inputs))
+
+    @property
+    def _positivity(self) -> Positivity:
+        return POSITIVITY["softplus" if self.implicit_param_constraints else "clip"]
+
+    def _given(self, inputs: Tensor) -> tuple[Tensor, Circuit]:
+        """Return inputs and parameters, free ones or, where hooks take part, effective ones."""
+        mapping, sets = self.input_mapping, (self.recurrent, self.sensory)
+        circuit = Circuit(
+            mapping.weight,
+            mapping.bias,
+            self.output_mapping.weight,
+            self.output_mapping.bias,
+            self.recurrent.slots(),
+            self.sensory.slots(),
+            self.gleak,
+            self.vleak,
+            self.cm,
+            self.motor_size,
+            "softplus" if self.implicit_param_constraints else "clip",
+            SMALLEST_CAPACITANCE,
+            self.epsilon,
         )
+        mappings = is_plain(mapping) and is_plain(self.output_mapping)
+        if mappings and all(synapses.is_plain() for synapses in sets):
+            return inputs, circuit
+        recurrent, sensory = (synapses.values() for synapses in sets)
+        effective = circuit._replace(
+            scale=None,
+            shift=None,
+            out_scale=None,
+            out_shift=None,
+            recurrent=recurrent.slots(),
+            sensory=sensory.slots(),
+            gleak=self._positivity(self.gleak),
+            cm=self._positivity(self.cm, floor=SMALLEST_CAPACITANCE),
+            positivity="identity",
+        )
+        return mapping(inputs), effective
 
     def dynamics(self, inputs: Tensor) -> LiquidDynamics:
         """Return the differential equation under constant inputs, shape (batch, input)."""
@@ -209,33 +244,15 @@ class LTCCell(Cell):
         """Return the state (batch, neuron) after step `time`, lasting `elapsed` (batch, 1)."""
         return self.solver.advance(sensed.at(time), state, elapsed, self.ode_unfolds)
 
-    def run(self, inputs: Tensor, state: Tensor, elapsed: Tensor) -> Tensor:
-        """Return the states after each step, (batch, time, neuron); see `Cell.run`."""
-        recurrent, sensory, leak = self.recurrent.values(), self.sensory.values(), self._leak()
-        mapped = self.input_mapping(inputs)
-        tensors = (mapped, state, elapsed, *recurrent[2:], *sensory[2:], *leak)
+    def run(self, inputs: Tensor, state: Tensor, elapsed: Tensor) -> tuple[Tensor, Tensor]:
+        """Return outputs (batch, time, output) and states (batch, time, neuron); see `Cell.run`."""
+        inputs, circuit = self._given(inputs)
+        tensors = (inputs, state, elapsed, *circuit.parameters)
         if not choose_fused(self.solver, *tensors):
-            return self.unroll(sense(mapped, recurrent, sensory, leak), state, elapsed)
-        return run_fused(
-            mapped,
-            state,
-            elapsed,
-            recurrent,
-            sensory,
-            leak,
-            order=self.recurrent.by_target(recurrent, self.state_size),
-            sensory_order=self.sensory.by_target(sensory, self.state_size),
-            solver=self.solver,
-            unfolds=self.ode_unfolds,
-        )
-
-    def _leak(self) -> Leak:
-        conductance = self._positivity(self.gleak)
-        return Leak(
-            self._positivity(self.cm, floor=SMALLEST_CAPACITANCE),
-            conductance + self.epsilon,
-            conductance * self.vleak,
-        )
+            states = self.unroll(sense(inputs, circuit), state, elapsed)
+            return self.read(states), states
+        output, states = run_fused(inputs, state, elapsed, circuit, self.solver, self.ode_unfolds)
+        return (self.read(states) if circuit.positivity == "identity" else output), states
 
     def read(self, state: Tensor) -> Tensor:
         """Return the mapped potentials of the motor neurons, shape (..., output)."""

@@ -61,8 +61,11 @@ class ElementwiseMapping(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map the last axis of `x`."""
-        if self.weight is not None:
-            x = x * self.weight
-        if self.bias is not None:
-            x = x + self.bias
-        return x
+        return mapped(x, self.weight, self.bias)
+
+
+def mapped(x: Tensor, scale: Tensor | None, shift: Tensor | None) -> Tensor:
+    """Return scale * x + shift along the last axis; what is None is left out."""
+    if scale is not None:
+        x = x * scale
+    return x if shift is None else x + shift

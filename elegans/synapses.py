@@ -15,6 +15,8 @@ from elegans.constraints import Positivity, signed
 from elegans.errors import InputError
 from elegans.initial import Initializer
 from elegans.placement import Placement
+from elegans.plain import is_plain
+from elegans.solvers.circuit import Slots
 from elegans.wiring import Synapses
 
 CONNECTION = ("source", "target", "polarity")
@@ -38,6 +40,11 @@ class SynapseValues(NamedTuple):
     erev: Tensor
     """Reversal potential E."""
 
+    def slots(self) -> Slots:
+        """Return the same as parameters that no constraint changes."""
+        source, target, *values = self
+        return Slots(source, target, None, *values)
+
     def gate(self, state: Tensor) -> Tensor:
         r"""Return w \sigma(s (x_j - m)), the open conductance, shape (..., synapse)."""
         presynaptic = state.index_select(-1, self.source)
@@ -56,35 +63,11 @@ class SynapseValues(NamedTuple):
         )
 
 
-class ByTarget(NamedTuple):
-    """Synapses in the order of their targets, as kernels read them."""
-
-    order: Tensor | None
-    """The slots in that order; None if they are in it already."""
-    source: Tensor
-    """int32, (synapse,)."""
-    start: Tensor
-    """Where the synapses of each target begin, int32, (neuron + 1,)."""
-
-    @classmethod
-    def of(cls, source: Tensor, target: Tensor, neurons: int) -> ByTarget:
-        """Sort synapses by target, those of one target staying in the order of their slots."""
-        order: Tensor | None = None
-        if bool((target[1:] < target[:-1]).any()):
-            order = torch.argsort(target, stable=True)
-            source = source[order]
-        ends = torch.bincount(target, minlength=neurons).cumsum(0)
-        return cls(order, source.int(), torch.cat([ends.new_zeros(1), ends]).int())
-
-    def ends(self) -> tuple[Tensor, Tensor]:
-        """Return sources and targets in that order, int64, each (synapse,)."""
-        count = self.start.diff()
-        neurons = torch.arange(len(count), device=count.device)
-        return self.source.long(), neurons.repeat_interleave(count)
-
-    def sort(self, values: Tensor) -> Tensor:
-        """Return `values` (..., synapse) in that order."""
-        return values if self.order is None else values.index_select(-1, self.order)
+def values_of(slots: Slots, positivity: Positivity) -> SynapseValues:
+    """Return the effective values of free parameters."""
+    source, target, polarity, weight, sigma, mu, erev = slots
+    potential = erev if polarity is None else signed(erev, polarity)
+    return SynapseValues(source, target, positivity(weight), sigma, mu, potential)
 
 
 class SynapseParameters(nn.Module):
@@ -127,7 +110,6 @@ class SynapseParameters(nn.Module):
         self.fixed_polarity = fixed_polarity
         self._initial = initial
         self._candidates: SynapseValues | None = None
-        self._order: tuple[tuple[int, ...], ByTarget] | None = None
         for name in CONNECTION:
             column = torch.tensor(getattr(synapses, name), device=where.get("device"))
             self.register_buffer(name, column)
@@ -163,16 +145,10 @@ class SynapseParameters(nn.Module):
         A mask that ``torch.nn.utils.prune`` puts on the weight closes the synapse; under a
         softplus, a parameter of zero would not.
         """
-        weight = self._initial.positivity(self.weight)
+        values = values_of(self.slots(), self._initial.positivity)
         mask = self._buffers.get("weight_mask")
-        values = SynapseValues(
-            self.source,
-            self.target,
-            weight if mask is None else weight * mask,
-            self.sigma,
-            self.mu,
-            signed(self.erev, self.polarity) if self.fixed_polarity else self.erev,
-        )
+        if mask is not None:
+            values = values._replace(weight=values.weight * mask)
         if self._candidates is not None:
             pairs = zip(values, self._candidates, strict=True)
             values = SynapseValues(*(torch.cat(pair) for pair in pairs))
@@ -183,15 +159,21 @@ class SynapseParameters(nn.Module):
         values: SynapseValues = self()
         return values
 
-    def by_target(self, values: SynapseValues, neurons: int) -> ByTarget:
-        """Return the order of `values`, which this set has returned; remembered between edits."""
-        candidates = values.target is not self.target
-        if candidates or self.source.is_inference() or self.target.is_inference():
-            return ByTarget.of(values.source, values.target, neurons)
-        key = (id(self.source), self.source._version, id(self.target), self.target._version)
-        if self._order is None or self._order[0] != key:
-            self._order = key, ByTarget.of(self.source, self.target, neurons)
-        return self._order[1]
+    def slots(self) -> Slots:
+        """Return connections and free parameters."""
+        return Slots(
+            self.source,
+            self.target,
+            self.polarity if self.fixed_polarity else None,
+            self.weight,
+            self.sigma,
+            self.mu,
+            self.erev,
+        )
+
+    def is_plain(self) -> bool:
+        """Whether the values follow from `slots` alone: no hooks, masks or candidates."""
+        return self._candidates is None and is_plain(self)
 
     @contextmanager
     def with_candidates(self, candidates: SynapseValues) -> Iterator[None]:

@@ -72,7 +72,7 @@ def imports(path):
 
 ALLOWED = {
     "elegans.wiring": {"numpy", "networkx", "matplotlib"},
-    "elegans.solvers": {"numba", "numpy", "torch", "torchdiffeq"},
+    "elegans.solvers": {"llvmlite", "numba", "numpy", "torch", "torchdiffeq", "triton"},
 }
 
 

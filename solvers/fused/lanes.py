@@ -5,11 +5,11 @@ a block are (neuron, lane): a synapse reads one row, its source, and adds to one
 each a few vector registers wide. The backward pass recomputes gates, which costs less than loading
 them would.
 
-Arrays common to all functions here: `source` (synapse,), sorted by target; `start` (neuron + 1,),
-where the synapses of each target begin; `value` (4, synapse), the rows weight, sigma, mu, erev; the
-same for sensory synapses; `neuron` (3, neuron), the rows capacitance, leak conductance (epsilon
-included) and leak drive. `lanes` is a tuple as long as a block is wide: the compiler knows its
-length, and loops of known length become straight vector code.
+Arguments common to all kernels: `mapping` (2, input + output), scale and shift of inputs, then of
+outputs; `synapses`, the tuple source (synapse,), sorted by target, start (neuron + 1,), where the
+synapses of each target begin, and the values weight, sigma, mu, erev (synapse,); `sensory`, the
+same; `neuron` (3, neuron), the rows capacitance, leak conductance (epsilon included) and leak drive.
+`lanes` is a tuple as long as a block is wide: the compiler knows its length.
 """
 
 from __future__ import annotations
@@ -19,146 +19,147 @@ from typing import Any
 import numpy as np
 from numba import njit, prange
 
-from elegans.solvers.fused.sigmoid import OPTIONS, phi, sigmoid
+from elegans.solvers.fused.compiling import INLINE, OPTIONS, kernel
+from elegans.solvers.fused.sigmoid import phi, sigmoid
+from elegans.solvers.fused.vectors import load, splat, store
 
 Array = Any
 
 
 @njit(**OPTIONS)
-def _gather(x: Array, first: int, t: int, block: Array, lanes: Any) -> None:
-    """Copy one time step of x (batch, time, row) into block (row, lane); missing lanes are 0."""
-    for i in range(block.shape[0]):
-        for b in range(len(lanes)):
-            block[i, b] = x[first + b, t, i] if first + b < x.shape[0] else x.dtype.type(0)
+def gather(x: Array, first: int, t: int, mapping: Array, raw: Array, row: Array) -> None:
+    """Copy one time step of x (batch, time, input) into raw (input, lane), mapped into row.
+
+    Missing lanes are 0.
+    """
+    for i in range(raw.shape[0]):
+        scale, shift = mapping[0, i], mapping[1, i]
+        for b in range(raw.shape[1]):
+            raw[i, b] = x[first + b, t, i] if first + b < x.shape[0] else x.dtype.type(0)
+            row[i, b] = raw[i, b] * scale + shift
 
 
 @njit(**OPTIONS)
-def _sum_gates(
-    rows: Array, source: Array, value: Array, begin: int, end: int, into: Array, lanes: Any
-) -> None:
-    """Add to into (2, lane) the open conductances of synapses begin..end and what they drive."""
+def step_lengths(elapsed: Array, first: int, t: int, unfolds: int, h: Array) -> None:
+    """Fill h (lane,) with the length of a solver step; 0 for missing lanes."""
+    number = h.dtype.type
+    for b in range(len(h)):
+        present = first + b < elapsed.shape[0]
+        h[b] = elapsed[first + b, t] / number(unfolds) if present else number(0)
+
+
+@njit(**INLINE)
+def sum_gates(rows: Array, synapses: Any, begin: int, end: int, g: Any, a: Any, lanes: Any) -> Any:
+    """Add to g and a the open conductances of synapses begin..end and what they drive."""
+    source, _, weight, sigma, mu, erev = synapses
     for e in range(begin, end):
-        weight, sigma, mu, erev = value[0, e], value[1, e], value[2, e], value[3, e]
-        j = source[e]
-        for b in range(len(lanes)):
-            gate = weight * sigmoid(sigma * (rows[j, b] - mu))
-            into[0, b] += gate
-            into[1, b] += gate * erev
+        gate = weight[e] * sigmoid(sigma[e] * (load(rows, source[e], lanes) - mu[e]))
+        g += gate
+        a += gate * erev[e]
+    return g, a
 
 
 @njit(**OPTIONS)
-def _sense(
-    block: Array, source: Array, start: Array, value: Array, neuron: Array, base: Array, lanes: Any
-) -> None:
+def sense(row: Array, sensory: Any, neuron: Array, base: Array, lanes: Any) -> None:
     """Sum leak and sensory synapses into base (neuron, 2, lane): conductance and drive."""
+    start = sensory[1]
     for i in range(neuron.shape[1]):
-        for b in range(len(lanes)):
-            base[i, 0, b] = neuron[1, i]
-            base[i, 1, b] = neuron[2, i]
-        _sum_gates(block, source, value, start[i], start[i + 1], base[i], lanes)
+        g, a = splat(neuron[1, i], lanes), splat(neuron[2, i], lanes)
+        g, a = sum_gates(row, sensory, start[i], start[i + 1], g, a, lanes)
+        store(base, 2 * i, g)
+        store(base, 2 * i + 1, a)
 
 
 @njit(**OPTIONS)
-def _unfold(
+def unfold(
     state: Array,
     after: Array,
     aux: Array,
     base: Array,
-    source: Array,
-    start: Array,
-    value: Array,
+    synapses: Any,
     neuron: Array,
     h: Array,
     exponential_step: bool,
-    total: Array,
     lanes: Any,
 ) -> None:
     """Take one solver step from `state` to `after`, both (neuron, lane).
 
     `aux` (neuron, lane) keeps what the backward pass needs: 1 / (C + h G), or G for the
-    exponential step. `total` (2, lane) is room to work in.
+    exponential step.
     """
     one = h.dtype.type(1)
+    start, step = synapses[1], load(h, 0, lanes)
     for i in range(state.shape[0]):
-        for b in range(len(lanes)):
-            total[0, b] = base[i, 0, b]
-            total[1, b] = base[i, 1, b]
-        _sum_gates(state, source, value, start[i], start[i + 1], total, lanes)
-        c = neuron[0, i]
+        g, a = load(base, 2 * i, lanes), load(base, 2 * i + 1, lanes)
+        g, a = sum_gates(state, synapses, start[i], start[i + 1], g, a, lanes)
+        x, c = load(state, i, lanes), neuron[0, i]
         if exponential_step:
-            for b in range(len(lanes)):
-                x, g, rate = state[i, b], total[0, b], h[b] / c
-                after[i, b] = x + (total[1, b] - g * x) * rate * phi(g * rate)
-                aux[i, b] = g
+            rate = step / c
+            store(after, i, x + (a - g * x) * rate * phi(g * rate))
+            store(aux, i, g)
         else:
-            for b in range(len(lanes)):
-                x, g = state[i, b], total[0, b]
-                inverse = one / (c + h[b] * g)
-                after[i, b] = x + h[b] * (total[1, b] - g * x) * inverse
-                aux[i, b] = inverse
+            inverse = one / (c + step * g)
+            store(after, i, x + step * (a - g * x) * inverse)
+            store(aux, i, inverse)
 
 
-@njit(parallel=True, cache=True, **OPTIONS)
+@kernel(parallel=True)
 def forward(
     x: Array,
     initial: Array,
     elapsed: Array,
-    source: Array,
-    start: Array,
-    value: Array,
-    sensory_source: Array,
-    sensory_start: Array,
-    sensory_value: Array,
+    mapping: Array,
+    synapses: Any,
+    sensory: Any,
     neuron: Array,
     unfolds: int,
     exponential_step: bool,
     lanes: Any,
+    output: Array,
     states: Array,
     path: Array,
     auxes: Array,
 ) -> None:
-    """Run the sequences x (batch, time, input); fill states (batch, time, neuron).
+    """Run the sequences x (batch, time, input).
+
+    Fills output (batch, time, output) and states (batch, time, neuron).
 
     `path` (block, time * unfolds + 1, neuron, lane) and `auxes` (block, time * unfolds, neuron,
-    lane) are filled for the backward pass, or of length 1 along time if nothing shall be kept.
+    lane) are filled for the backward pass, or of length 1 and 0 along time if nothing shall be
+    kept.
     """
     batch, time, inputs = x.shape
     neurons = initial.shape[1]
     width = len(lanes)
-    keep = auxes.shape[1] == time * unfolds and time > 0
+    zero = x.dtype.type(0)
+    keep = auxes.shape[1] > 0
     for block in prange((batch + width - 1) // width):
         first = block * width
-        row = np.empty((inputs, width), x.dtype)
+        raw, row = np.empty((inputs, width), x.dtype), np.empty((inputs, width), x.dtype)
         base = np.empty((neurons, 2, width), x.dtype)
-        total = np.empty((2, width), x.dtype)
         h = np.empty(width, x.dtype)
         room = np.empty((3, neurons, width), x.dtype)
+        begin = path[block, 0] if keep else room[0]
         for i in range(neurons):
             for b in range(width):
-                lane = initial[first + b, i] if first + b < batch else x.dtype.type(0)
-                room[0, i, b] = lane
-                if keep:
-                    path[block, 0, i, b] = lane
+                begin[i, b] = initial[first + b, i] if first + b < batch else zero
         for t in range(time):
-            _gather(x, first, t, row, lanes)
-            _sense(row, sensory_source, sensory_start, sensory_value, neuron, base, lanes)
-            for b in range(width):
-                h[b] = (
-                    elapsed[first + b, t] / x.dtype.type(unfolds)
-                    if first + b < batch
-                    else x.dtype.type(0)
-                )
+            gather(x, first, t, mapping, raw, row)
+            sense(row, sensory, neuron, base, lanes)
+            step_lengths(elapsed, first, t, unfolds, h)
             for u in range(unfolds):
                 k = t * unfolds + u
-                state = path[block, k] if keep else room[k % 2]
-                after = path[block, k + 1] if keep else room[(k + 1) % 2]
-                aux = auxes[block, k] if keep else room[2]
-                _unfold(
-                    state, after, aux, base, source, start, value, neuron, h,
-                    exponential_step, total, lanes,
+                unfold(
+                    path[block, k] if keep else room[k % 2],
+                    path[block, k + 1] if keep else room[(k + 1) % 2],
+                    auxes[block, k] if keep else room[2],
+                    base, synapses, neuron, h, exponential_step, lanes,
                 )  # fmt: skip
             k = (t + 1) * unfolds
             last = path[block, k] if keep else room[k % 2]
             for b in range(min(width, batch - first)):
                 for i in range(neurons):
                     states[first + b, t, i] = last[i, b]
+                for i in range(output.shape[2]):
+                    m = inputs + i
+                    output[first + b, t, i] = last[i, b] * mapping[0, m] + mapping[1, m]

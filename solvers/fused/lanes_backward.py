@@ -21,48 +21,42 @@ from typing import Any
 import numpy as np
 from numba import njit, prange
 
-from elegans.solvers.fused.lanes import _gather, _sense, _sum_gates, _unfold
-from elegans.solvers.fused.sigmoid import OPTIONS, exponential, phi, phi_slope, sigmoid
+from elegans.solvers.fused.compiling import INLINE, OPTIONS, kernel
+from elegans.solvers.fused.lanes import gather, sense, step_lengths, sum_gates, unfold
+from elegans.solvers.fused.sigmoid import exponential, phi, phi_slope, sigmoid
+from elegans.solvers.fused.vectors import load, store, total, totals
 
 Array = Any
 
 
-@njit(**OPTIONS)
+@njit(**INLINE)
 def _gates_back(
     rows: Array,
-    source: Array,
-    value: Array,
+    synapses: Any,
     begin: int,
     end: int,
-    from_total: Array,
+    from_g: Any,
+    from_a: Any,
     rows_gradient: Array,
     value_gradient: Array,
     lanes: Any,
 ) -> None:
-    """Carry from_total (2, lane), the gradients (dG, dA) of one target, back through its gates.
+    """Carry the gradients of one target's G and A back through its gates.
 
-    Adds to rows_gradient (source, lane) and to value_gradient (4, synapse).
+    Adds to rows_gradient (source, lane) and to value_gradient (4 synapses,), which lacks factors
+    as `elegans.solvers.fused.parameters` says.
     """
-    zero = rows.dtype.type(0)
+    source, _, weight, sigma, mu, erev = synapses
     one = rows.dtype.type(1)
     for e in range(begin, end):
-        weight, sigma, mu, erev = value[0, e], value[1, e], value[2, e], value[3, e]
         j = source[e]
-        from_g, from_a, from_mu, from_sigma = zero, zero, zero, zero
-        for b in range(len(lanes)):
-            distance = rows[j, b] - mu
-            s = sigmoid(sigma * distance)
-            g, a = from_total[0, b], from_total[1, b]
-            slope = (a * erev + g) * weight * s * (one - s)
-            from_g += g * s
-            from_a += a * s
-            from_mu += slope
-            from_sigma += slope * distance
-            rows_gradient[j, b] += slope * sigma
-        value_gradient[0, e] += erev * from_a + from_g
-        value_gradient[1, e] += from_sigma
-        value_gradient[2, e] -= sigma * from_mu
-        value_gradient[3, e] += weight * from_a
+        distance = load(rows, j, lanes) - mu[e]
+        s = sigmoid(sigma[e] * distance)
+        from_gate = from_a * erev[e] + from_g
+        slope = from_gate * s * (one - s)
+        store(rows_gradient, j, load(rows_gradient, j, lanes) + slope * (weight[e] * sigma[e]))
+        sums = totals(from_gate * s, slope * distance, slope, from_a * s)
+        store(value_gradient, e, load(value_gradient, e, (0, 0, 0, 0)) + sums)
 
 
 @njit(**OPTIONS)
@@ -72,69 +66,49 @@ def _unfold_back(
     state: Array,
     after: Array,
     aux: Array,
-    base: Array,
-    source: Array,
-    start: Array,
-    value: Array,
+    synapses: Any,
     neuron: Array,
     h: Array,
     exponential_step: bool,
-    wants_h: bool,
     value_gradient: Array,
     neuron_gradient: Array,
     base_gradient: Array,
-    h_gradient: Array,
-    total: Array,
     lanes: Any,
 ) -> None:
     """Carry `gradient` of `after` back over one solver step into `before`, all (neuron, lane).
 
-    Adds to value_gradient (4, synapse), the capacitance's row of neuron_gradient (3, neuron),
-    base_gradient (neuron, 2, lane) and, if wanted, h_gradient (lane,).
+    Adds to value_gradient (4 synapses,), the capacitance's row of neuron_gradient (3, neuron) and
+    base_gradient (neuron, 2, lane).
     """
     one = h.dtype.type(1)
+    start, step = synapses[1], load(h, 0, lanes)
     for i in range(state.shape[0]):  # the direct part first: gates add to any row of `before`
-        c = neuron[0, i]
-        from_c = h.dtype.type(0)
+        g, c = load(gradient, i, lanes), neuron[0, i]
+        change = load(after, i, lanes) - load(state, i, lanes)
         if exponential_step:
-            for b in range(len(lanes)):
-                z = aux[i, b] * h[b] / c
-                before[i, b] = gradient[i, b] * exponential(-z)
-                change = after[i, b] - state[i, b]
-                from_c -= gradient[i, b] * change * (one + z * phi_slope(z)) / c
+            z = load(aux, i, lanes) * step / c
+            store(before, i, g * exponential(-z))
+            neuron_gradient[0, i] -= total(g * change * (one + z * phi_slope(z))) / c
         else:
-            for b in range(len(lanes)):
-                g = gradient[i, b] * aux[i, b]
-                before[i, b] = g * c
-                from_c += g * (state[i, b] - after[i, b])
-        neuron_gradient[0, i] += from_c
+            g = g * load(aux, i, lanes)
+            store(before, i, g * c)
+            neuron_gradient[0, i] -= total(g * change)
     for i in range(state.shape[0]):
-        c = neuron[0, i]
+        g, x = load(gradient, i, lanes), load(after, i, lanes)
         if exponential_step:
-            for b in range(len(lanes)):
-                rate = h[b] / c
-                z = aux[i, b] * rate
-                g = gradient[i, b]
-                from_drive = g * rate * phi(z)
-                change = after[i, b] - state[i, b]
-                total[0, b] = g * change * rate * phi_slope(z) - from_drive * state[i, b]
-                total[1, b] = from_drive
+            rate = step / neuron[0, i]
+            z = load(aux, i, lanes) * rate
+            x_before = load(state, i, lanes)
+            from_a = g * rate * phi(z)
+            from_g = g * (x - x_before) * rate * phi_slope(z) - from_a * x_before
         else:
-            for b in range(len(lanes)):
-                from_drive = gradient[i, b] * h[b] * aux[i, b]
-                total[0, b] = -from_drive * after[i, b]
-                total[1, b] = from_drive
-        for b in range(len(lanes)):
-            base_gradient[i, 0, b] += total[0, b]
-            base_gradient[i, 1, b] += total[1, b]
+            from_a = g * step * load(aux, i, lanes)
+            from_g = -from_a * x
+        store(base_gradient, 2 * i, load(base_gradient, 2 * i, lanes) + from_g)
+        store(base_gradient, 2 * i + 1, load(base_gradient, 2 * i + 1, lanes) + from_a)
         _gates_back(
-            state, source, value, start[i], start[i + 1], total, before, value_gradient, lanes
+            state, synapses, start[i], start[i + 1], from_g, from_a, before, value_gradient, lanes
         )
-    if wants_h:
-        _h_back(
-            gradient, state, after, aux, base, source, start, value, neuron, h,
-            exponential_step, h_gradient, total, lanes,
-        )  # fmt: skip
 
 
 @njit(**OPTIONS)
@@ -144,45 +118,62 @@ def _h_back(
     after: Array,
     aux: Array,
     base: Array,
-    source: Array,
-    start: Array,
-    value: Array,
+    synapses: Any,
     neuron: Array,
     h: Array,
     exponential_step: bool,
     h_gradient: Array,
-    total: Array,
     lanes: Any,
 ) -> None:
     """Add the gradient of the step length to h_gradient (lane,); sums the gates once more."""
+    start, step, found = synapses[1], load(h, 0, lanes), load(h_gradient, 0, lanes)
     for i in range(state.shape[0]):
-        for b in range(len(lanes)):
-            total[0, b] = base[i, 0, b]
-            total[1, b] = base[i, 1, b]
-        _sum_gates(state, source, value, start[i], start[i + 1], total, lanes)
-        c = neuron[0, i]
-        for b in range(len(lanes)):
-            if exponential_step:
-                slope = total[1, b] - total[0, b] * state[i, b]
-                decay = exponential(-aux[i, b] * h[b] / c) / c
-                h_gradient[b] += gradient[i, b] * slope * decay
-            else:
-                slope = total[1, b] - total[0, b] * after[i, b]
-                h_gradient[b] += gradient[i, b] * slope * aux[i, b]
+        g, a = load(base, 2 * i, lanes), load(base, 2 * i + 1, lanes)
+        g, a = sum_gates(state, synapses, start[i], start[i + 1], g, a, lanes)
+        c, from_after = neuron[0, i], load(gradient, i, lanes)
+        if exponential_step:
+            slope = a - g * load(state, i, lanes)
+            found += from_after * slope * exponential(-load(aux, i, lanes) * step / c) / c
+        else:
+            found += from_after * (a - g * load(after, i, lanes)) * load(aux, i, lanes)
+    store(h_gradient, 0, found)
 
 
-@njit(parallel=True, cache=True, **OPTIONS)
+@njit(**OPTIONS)
+def add_given(
+    output_gradient: Array,
+    states_gradient: Array,
+    states: Array,
+    first: int,
+    present: int,
+    t: int,
+    inputs: int,
+    mapping: Array,
+    gradient: Array,
+    mapping_gradient: Array,
+) -> None:
+    """Add the gradients given for one time step to gradient (neuron, lane)."""
+    for b in range(first, first + present if len(states_gradient) else first):
+        for i in range(states_gradient.shape[2]):
+            gradient[i, b - first] += states_gradient[b, t, i]
+    for b in range(first, first + present if len(output_gradient) else first):
+        for i in range(output_gradient.shape[2]):
+            given = output_gradient[b, t, i]
+            gradient[i, b - first] += given * mapping[0, inputs + i]
+            mapping_gradient[0, inputs + i] += given * states[b, t, i]
+            mapping_gradient[1, inputs + i] += given
+
+
+@kernel(parallel=True)
 def backward(
+    output_gradient: Array,
     states_gradient: Array,
     x: Array,
     initial: Array,
     elapsed: Array,
-    source: Array,
-    start: Array,
-    value: Array,
-    sensory_source: Array,
-    sensory_start: Array,
-    sensory_value: Array,
+    mapping: Array,
+    synapses: Any,
+    sensory: Any,
     neuron: Array,
     unfolds: int,
     exponential_step: bool,
@@ -194,89 +185,101 @@ def backward(
     x_gradient: Array,
     initial_gradient: Array,
     elapsed_gradient: Array,
+    mapping_gradients: Array,
     value_gradients: Array,
-    sensory_value_gradients: Array,
+    sensory_gradients: Array,
     neuron_gradients: Array,
 ) -> None:
-    """Carry states_gradient (batch, time, neuron) back to everything that `forward` was given.
+    """Carry gradients of output and states back to everything that `forward` was given.
 
-    The last three are per block, (block, rows, columns), zero at the call, and are to be summed
-    over blocks by the caller in a fixed order. Where `path` was not kept, the steps of one element
-    of the sequence are taken again from the state before it.
+    Either may be of length 0: there is none. The last four come in parts, (part, 2, input +
+    output), (part, 4 synapses), (part, 4 synapses) and (part, 3, neuron), to be summed by the
+    caller; blocks are dealt out to parts. Where `path` was
+    not kept, the steps of one element of the sequence are taken again from the state before it.
     """
     batch, time, inputs = x.shape
     neurons = initial.shape[1]
     width = len(lanes)
     zero = x.dtype.type(0)
-    kept = auxes.shape[1] == time * unfolds and time > 0
-    for block in prange((batch + width - 1) // width):
-        first = block * width
-        present = min(width, batch - first)
-        row = np.empty((inputs, width), x.dtype)
+    kept = auxes.shape[1] > 0
+    blocks, parts = (batch + width - 1) // width, len(neuron_gradients)
+    for part in prange(parts):
+        raw, row = np.empty((inputs, width), x.dtype), np.empty((inputs, width), x.dtype)
         row_gradient = np.empty((inputs, width), x.dtype)
         base = np.empty((neurons, 2, width), x.dtype)
         base_gradient = np.empty((neurons, 2, width), x.dtype)
-        total = np.empty((2, width), x.dtype)
         h = np.empty(width, x.dtype)
         h_gradient = np.empty(width, x.dtype)
-        gradient = np.zeros((2, neurons, width), x.dtype)
-        walk = np.empty((unfolds + 1, neurons, width), x.dtype)
-        walk_aux = np.empty((unfolds, neurons, width), x.dtype)
-        side = 0
-        for t in range(time - 1, -1, -1):
-            for i in range(neurons):
-                for b in range(present):
-                    gradient[side, i, b] += states_gradient[first + b, t, i]
-            base_gradient[:] = zero
-            h_gradient[:] = zero
-            for b in range(width):
-                h[b] = elapsed[first + b, t] / x.dtype.type(unfolds) if b < present else zero
-            _gather(x, first, t, row, lanes)
-            if wants_h or not kept:
-                _sense(row, sensory_source, sensory_start, sensory_value, neuron, base, lanes)
-            if not kept:
-                for i in range(neurons):
-                    for b in range(width):
-                        if b >= present:
-                            walk[0, i, b] = zero
-                        elif t:
-                            walk[0, i, b] = states[first + b, t - 1, i]
-                        else:
-                            walk[0, i, b] = initial[first + b, i]
-                for u in range(unfolds):
-                    _unfold(
-                        walk[u], walk[u + 1], walk_aux[u], base, source, start, value, neuron, h,
-                        exponential_step, total, lanes,
+        gradient = np.empty((2, neurons, width), x.dtype)
+        walk = np.empty((0 if kept else unfolds + 1, neurons, width), x.dtype)
+        walk_aux = np.empty((0 if kept else unfolds, neurons, width), x.dtype)
+        value_gradient, sensory_gradient = value_gradients[part], sensory_gradients[part]
+        neuron_gradient, mapping_gradient = neuron_gradients[part], mapping_gradients[part]
+        value_gradient[:] = zero
+        sensory_gradient[:] = zero
+        neuron_gradient[:] = zero
+        mapping_gradient[:] = zero
+        for block in range(part * blocks // parts, (part + 1) * blocks // parts):
+            first = block * width
+            present = min(width, batch - first)
+            gradient[:] = zero
+            side = 0
+            for t in range(time - 1, -1, -1):
+                add_given(
+                    output_gradient, states_gradient, states, first, present, t, inputs, mapping,
+                    gradient[side], mapping_gradient,
+                )  # fmt: skip
+                base_gradient[:] = zero
+                step_lengths(elapsed, first, t, unfolds, h)
+                gather(x, first, t, mapping, raw, row)
+                if wants_h or not kept:
+                    sense(row, sensory, neuron, base, lanes)
+                if not kept:
+                    walk[0] = zero
+                    for b in range(present):
+                        for i in range(neurons):
+                            walk[0, i, b] = (
+                                states[first + b, t - 1, i] if t else initial[first + b, i]
+                            )
+                    for u in range(unfolds):
+                        unfold(
+                            walk[u], walk[u + 1], walk_aux[u], base, synapses, neuron, h,
+                            exponential_step, lanes,
+                        )  # fmt: skip
+                h_gradient[:] = zero
+                for u in range(unfolds - 1, -1, -1):
+                    k = t * unfolds + u
+                    state = path[block, k] if kept else walk[u]
+                    after = path[block, k + 1] if kept else walk[u + 1]
+                    aux = auxes[block, k] if kept else walk_aux[u]
+                    _unfold_back(
+                        gradient[side], gradient[1 - side], state, after, aux, synapses, neuron, h,
+                        exponential_step, value_gradient, neuron_gradient, base_gradient, lanes,
                     )  # fmt: skip
-            for u in range(unfolds - 1, -1, -1):
-                k = t * unfolds + u
-                _unfold_back(
-                    gradient[side],
-                    gradient[1 - side],
-                    path[block, k] if kept else walk[u],
-                    path[block, k + 1] if kept else walk[u + 1],
-                    auxes[block, k] if kept else walk_aux[u],
-                    base, source, start, value, neuron, h, exponential_step, wants_h,
-                    value_gradients[block], neuron_gradients[block], base_gradient, h_gradient,
-                    total, lanes,
-                )  # fmt: skip
-                side = 1 - side
-            row_gradient[:] = zero
-            for i in range(neurons):
-                from_leak, from_drive = zero, zero
-                for b in range(width):
-                    from_leak += base_gradient[i, 0, b]
-                    from_drive += base_gradient[i, 1, b]
-                neuron_gradients[block, 1, i] += from_leak
-                neuron_gradients[block, 2, i] += from_drive
-                _gates_back(
-                    row, sensory_source, sensory_value, sensory_start[i], sensory_start[i + 1],
-                    base_gradient[i], row_gradient, sensory_value_gradients[block], lanes,
-                )  # fmt: skip
-            for b in range(present):
+                    if wants_h:
+                        _h_back(
+                            gradient[side], state, after, aux, base, synapses, neuron, h,
+                            exponential_step, h_gradient, lanes,
+                        )  # fmt: skip
+                    side = 1 - side
+                row_gradient[:] = zero
+                for i in range(neurons):
+                    from_g = load(base_gradient, 2 * i, lanes)
+                    from_a = load(base_gradient, 2 * i + 1, lanes)
+                    neuron_gradient[1, i] += total(from_g)
+                    neuron_gradient[2, i] += total(from_a)
+                    _gates_back(
+                        row, sensory, sensory[1][i], sensory[1][i + 1], from_g, from_a,
+                        row_gradient, sensory_gradient, lanes,
+                    )  # fmt: skip
                 for i in range(inputs):
-                    x_gradient[first + b, t, i] = row_gradient[i, b]
-                elapsed_gradient[first + b, t] = h_gradient[b] / x.dtype.type(unfolds)
-        for b in range(present):
-            for i in range(neurons):
-                initial_gradient[first + b, i] = gradient[side, i, b]
+                    found = load(row_gradient, i, lanes)
+                    mapping_gradient[0, i] += total(found * load(raw, i, lanes))
+                    mapping_gradient[1, i] += total(found)
+                    for b in range(present):
+                        x_gradient[first + b, t, i] = row_gradient[i, b] * mapping[0, i]
+                for b in range(present):
+                    elapsed_gradient[first + b, t] = h_gradient[b] / x.dtype.type(unfolds)
+            for b in range(present):
+                for i in range(neurons):
+                    initial_gradient[first + b, i] = gradient[side, i, b]

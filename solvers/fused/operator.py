@@ -1,259 +1,312 @@
-"""The kernels as a differentiable PyTorch function."""
+"""Liquid circuits over whole sequences as one differentiable PyTorch operator."""
 
 from __future__ import annotations
 
-import os
-import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numba
 import numpy as np
 import torch
 from torch import Tensor
 
-from elegans.solvers.fused.lanes import forward as lanes_forward
-from elegans.solvers.fused.lanes_backward import backward as lanes_backward
-
-NARROW, WIDE = 16, 32
-"""Samples of a block. The width must not depend on the number of threads, or sums would."""
+from elegans.solvers.circuit import Circuit
+from elegans.solvers.fused import lanes, lanes_backward, parameters, rows, rows_backward
+from elegans.solvers.fused.order import ByTarget, by_target
+from elegans.solvers.fused.running import Workspace, run
 
 MOST_BYTES_TO_KEEP = 1 << 30
 """Above this, the states inside a step are computed again in the backward pass, not kept."""
 
-Reference = Callable[..., Tensor]
+MOST_BYTES_OF_PARTS = 1 << 28
+"""Above this, blocks of samples share the array that their gradients are summed in."""
 
-# One of numba's threading layers does not bear calls from several threads at a time; the kernels
-# are parallel inside, so little is lost by taking turns.
-_TURN = threading.Lock()
+FEW = 4
+"""Up to so many samples, synapses are the vector axis."""
 
+NARROW, WIDE = 16, 32
+"""Samples of a block. The width must not depend on the number of threads, or sums would."""
 
-_home: int | None = None  # the process whose threads run the kernels
+POSITIVITY = {
+    "identity": parameters.IDENTITY,
+    "softplus": parameters.SOFTPLUS,
+    "clip": parameters.CLIP,
+}
 
-
-def is_usable_here() -> bool:
-    """Whether kernels may run in this process.
-
-    The threads of the first call do not follow into a forked child; OpenMP would end the child.
-    """
-    return _home in (None, os.getpid())
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a kernel needs to know besides numbers that have gradients.
-
-    Parameters
-    ----------
-    source, sensory_source
-        Presynaptic indices of the synapses sorted by target, int32, shape (synapse,).
-    start, sensory_start
-        Where the synapses of each target begin, int32, shape (neuron + 1,).
-    unfolds
-        Solver steps in each element of the sequence.
-    exponential
-        Whether steps are exponential, or else semi-implicit.
-    """
-
-    source: Tensor
-    start: Tensor
-    sensory_source: Tensor
-    sensory_start: Tensor
-    unfolds: int
-    exponential: bool
+Reference = Callable[..., tuple[Tensor, Tensor]]
 
 
 def sequence(
     x: Tensor,
     initial: Tensor,
     elapsed: Tensor,
-    value: Tensor,
-    sensory_value: Tensor,
-    neuron: Tensor,
-    plan: Plan,
+    circuit: Circuit,
+    *,
+    unfolds: int,
+    exponential: bool,
     reference: Reference,
-) -> Tensor:
-    """Run a liquid circuit over sequences and return its states, (batch, time, neuron).
+) -> tuple[Tensor, Tensor]:
+    """Run a liquid circuit over sequences.
+
+    Returns its outputs, (batch, time, output), and its states, (batch, time, neuron).
 
     Parameters
     ----------
     x
-        Mapped inputs, (batch, time, input).
+        Inputs, (batch, time, input).
     initial
         (batch, neuron).
     elapsed
         (batch, time), >= 0.
-    value, sensory_value
-        Rows weight, sigma, mu, erev of the synapses in the order of `plan`, (4, synapse).
-    neuron
-        Rows capacitance, leak conductance and leak drive, (3, neuron).
-    plan
-        Connections and settings.
+    circuit
+        Connections and parameters.
+    unfolds
+        Solver steps in each element of the sequence.
+    exponential
+        Whether steps are exponential, or else semi-implicit.
     reference
-        Computes the same from the first six arguments in plain PyTorch; double backward uses it.
+        Computes the same in plain PyTorch from (x, initial, elapsed, circuit); second derivatives
+        use it.
     """
-    states: Tensor = _Sequence.apply(
-        x, initial, elapsed, value, sensory_value, neuron, plan, reference
+    settings = Settings(
+        circuit.outputs,
+        unfolds,
+        exponential,
+        POSITIVITY[circuit.positivity],
+        circuit.floor,
+        circuit.epsilon,
     )
-    return states
+    results: tuple[Tensor, Tensor] = _Sequence.apply(
+        x, initial, elapsed, *circuit.parameters, *circuit.connections, settings, circuit, reference
+    )
+    return results
 
 
-class Workspace:
-    """Buffers that are used again: fresh pages from the system cost more than small kernels do."""
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What kernels need to know besides tensors."""
 
-    def __init__(self, most_bytes: int) -> None:
-        self._most = most_bytes
-        self._held = 0
-        self._free: dict[tuple[Any, ...], list[Any]] = {}
-        self._lock = threading.Lock()
-
-    def take(self, shape: tuple[int, ...], kind: Any) -> Any:
-        """Return an array of arbitrary content."""
-        with self._lock:
-            waiting = self._free.get((shape, kind))
-            if waiting:
-                array = waiting.pop()
-                self._held -= array.nbytes
-                return array
-        return np.empty(shape, kind)
-
-    def give_back(self, *arrays: Any) -> None:
-        """Accept arrays that nobody uses any more; what exceeds the limit is let go."""
-        with self._lock:
-            for array in arrays:
-                if self._held + array.nbytes > self._most:
-                    self._free.clear()
-                    self._held = 0
-                if array.nbytes <= self._most:
-                    self._free.setdefault((array.shape, array.dtype), []).append(array)
-                    self._held += array.nbytes
+    outputs: int
+    unfolds: int
+    exponential: bool
+    positivity: int
+    floor: float
+    epsilon: float
 
 
 _WORKSPACE = Workspace(most_bytes=1 << 28)
+_NOTHING = {kind: np.empty(0, kind) for kind in (np.int64, np.float32, np.float64)}
+
+
+class _Problem:
+    """The arrays of one call: values of the equation, in the order that kernels read."""
+
+    def __init__(self, tensors: Any, connections: Any, settings: Settings) -> None:
+        x, initial, elapsed, scale, shift, out_scale, out_shift, *raw = tensors
+        self.settings = settings
+        self.x, self.initial, self.elapsed = numpy_of(x), numpy_of(initial), numpy_of(elapsed)
+        self.kind = self.x.dtype
+        batch, _, inputs = self.x.shape
+        neurons = self.initial.shape[1]
+        self.few = batch <= FEW
+        self.width = 1 if self.few else NARROW if batch < 2 * WIDE else WIDE
+        self.blocks = -(-batch // self.width)
+        self.mapping = np.empty((2, inputs + settings.outputs), self.kind)
+        self.mapping[0, :inputs] = 1 if scale is None else numpy_of(scale)
+        self.mapping[1, :inputs] = 0 if shift is None else numpy_of(shift)
+        self.mapping[0, inputs:] = 1 if out_scale is None else numpy_of(out_scale)
+        self.mapping[1, inputs:] = 0 if out_shift is None else numpy_of(out_shift)
+
+        free = tuple(numpy_of(t) for t in raw)
+        self.raw = free[:4], free[4:8]
+        self.neuron_raw = free[8:]
+        self.orders, self.polarities, into, self.synapses = [], [], [], []
+        for own, ends in zip(self.raw, (connections[:3], connections[3:]), strict=True):
+            source, target, polarity = ends
+            order = by_target(source, target, neurons)
+            self.orders.append(_NOTHING[np.int64] if order.order is None else order.order.numpy())
+            self.polarities.append(_NOTHING[np.int64] if polarity is None else numpy_of(polarity))
+            into.append(self._room(own, order, polarity))
+            chosen = tuple(
+                given if len(mine) == 0 else mine for mine, given in zip(into[-1], own, strict=True)
+            )
+            self.synapses.append((order.source.numpy(), order.start.numpy(), *chosen))
+        self.neuron = np.empty((3, neurons), self.kind)
+        run(
+            parameters.values,
+            self.kind,
+            self.raw[0], self.polarities[0], self.orders[0], into[0],
+            self.raw[1], self.polarities[1], self.orders[1], into[1],
+            self.neuron_raw, settings.positivity, settings.floor, settings.epsilon, self.neuron,
+        )  # fmt: skip
+
+    def _room(self, raw: Any, order: ByTarget, polarity: Any) -> tuple[Any, ...]:
+        """Return arrays for the values that are not the parameters themselves."""
+        sorted_ = order.order is not None
+        own = (
+            sorted_ or self.settings.positivity,
+            sorted_,
+            sorted_,
+            sorted_ or polarity is not None,
+        )
+        return tuple(
+            np.empty(len(raw[0]), self.kind) if needed else _NOTHING[self.kind.type]
+            for needed in own
+        )
+
+    def path_shapes(self, keep: bool) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return the shapes of the arrays that the backward pass reads."""
+        steps = self.x.shape[1] * self.settings.unfolds if keep else 0
+        lane = () if self.few else (self.width,)
+        neurons = self.initial.shape[1]
+        return (self.blocks, steps + 1, neurons, *lane), (self.blocks, steps, neurons, *lane)
+
+    def forward(self, output: Any, states: Any, path: Any, auxes: Any) -> None:
+        """Fill output and states, and what the backward pass reads."""
+        kernel = rows.forward if self.few else lanes.forward
+        run(kernel, (self.kind, self.width), *self._given(), output, states, path, auxes)
+
+    def _given(self) -> list[Any]:
+        """Return the arguments that forward and backward kernels share."""
+        given = [self.x, self.initial, self.elapsed, self.mapping, *self.synapses, self.neuron]
+        given += [self.settings.unfolds, self.settings.exponential]
+        return given if self.few else [*given, (0,) * self.width]
+
+    def backward(
+        self, from_output: Any, from_states: Any, states: Any, path: Any, auxes: Any, wants_h: bool
+    ) -> list[Any]:
+        """Return the gradients of all tensors."""
+        counts = [len(synapses[0]) for synapses in self.synapses]
+        limit = MOST_BYTES_OF_PARTS // max(1, 4 * sum(counts) * self.kind.itemsize)
+        parts = 1 if self.few else max(1, min(self.blocks, limit))
+        found = [
+            _WORKSPACE.take((parts, *shape), self.kind)
+            for shape in (self.mapping.shape, *((4 * n,) for n in counts), self.neuron.shape)
+        ]
+        whole = [np.empty_like(a) for a in (self.x, self.initial, self.elapsed)]
+        arrays: list[Any] = found
+        if self.few:
+            arrays = [
+                found[0][0],
+                *(f.reshape(4, n) for f, n in zip(found[1:3], counts, strict=True)),
+                found[3][0],
+            ]
+        kernel = rows_backward.backward if self.few else lanes_backward.backward
+        run(
+            kernel,
+            (self.kind, self.width),
+            from_output,
+            from_states,
+            *self._given(),
+            states,
+            path,
+            auxes,
+            wants_h,
+            *whole,
+            *arrays,
+        )
+        into = [tuple(np.empty_like(a) for a in raw) for raw in (*self.raw, self.neuron_raw)]
+        synapses = []
+        for k in range(2):
+            synapses += [
+                found[1 + k], self.synapses[k][2:], self.raw[k], self.polarities[k],
+                self.orders[k], into[k],
+            ]  # fmt: skip
+        run(
+            parameters.gradients,
+            self.kind,
+            *synapses, found[3], self.neuron_raw, not self.few, self.settings.positivity,
+            self.settings.floor, into[2],
+        )  # fmt: skip
+        mapping, inputs = found[0].sum(axis=0), self.x.shape[2]
+        _WORKSPACE.give_back(*found)
+        mappings = [*mapping[:, :inputs], *mapping[:, inputs:]]
+        return [*whole, *mappings, *into[0], *into[1], *into[2]]
+
+
+COUNT = 18
+"""Tensors that have gradients."""
 
 
 class _Sequence(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, *arguments: Any) -> Tensor:
-        *tensors, plan, reference = arguments
-        x, initial = tensors[:2]
-        batch, time, _ = x.shape
-        neurons, width = initial.shape[1], _width(batch)
-        blocks = -(-batch // width)
-        steps = time * plan.unfolds
-        needed = 2 * blocks * width * steps * neurons * x.element_size()
-        if not any(ctx.needs_input_grad) or needed > MOST_BYTES_TO_KEEP:
-            steps = 0
-        kind = _numpy(x).dtype
-        states = np.empty((batch, time, neurons), kind)
-        path = _WORKSPACE.take((blocks, steps + 1, neurons, width), kind)
-        auxes = _WORKSPACE.take((blocks, steps, neurons, width), kind)
-        if batch and time:
-            _run(lanes_forward, *_given(tensors, plan, width), states, path, auxes)
-        result = torch.from_numpy(states)
-        if any(ctx.needs_input_grad):
-            ctx.save_for_backward(*tensors, result)
-            ctx.plan, ctx.reference, ctx.path, ctx.auxes = plan, reference, path, auxes
+    def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, Tensor]:
+        tensors, connections = arguments[:COUNT], arguments[COUNT : COUNT + 6]
+        settings, circuit, reference = arguments[COUNT + 6 :]
+        problem = _Problem(tensors, connections, settings)
+        batch, time, _ = problem.x.shape
+        wanted = any(ctx.needs_input_grad)
+        shapes = problem.path_shapes(keep=True)
+        needed = sum(math.prod(shape) for shape in shapes) * problem.kind.itemsize
+        keep = wanted and needed <= MOST_BYTES_TO_KEEP
+        states = np.empty((batch, time, problem.initial.shape[1]), problem.kind)
+        kept = [_WORKSPACE.take(shape, problem.kind) for shape in problem.path_shapes(keep)]
+        output = np.empty((batch, time, settings.outputs), problem.kind)
+        problem.forward(output, states, *kept)
+        results = torch.from_numpy(output), torch.from_numpy(states)
+        if wanted:
+            ctx.set_materialize_grads(False)
+            ctx.save_for_backward(*tensors, *connections, results[1])
+            ctx.problem, ctx.circuit, ctx.reference, ctx.kept = problem, circuit, reference, kept
         else:
-            _WORKSPACE.give_back(path, auxes)
-        return result
+            _WORKSPACE.give_back(*kept)
+        return results
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
-        *tensors, states = ctx.saved_tensors
-        (gradient,) = gradients
+        saved = ctx.saved_tensors
+        tensors, connections, states = saved[:COUNT], saved[COUNT : COUNT + 6], saved[-1]
         again = torch.is_grad_enabled()  # somebody wants to differentiate the gradient
-        array = _array_or_none(gradient)
-        if again or array is None:
-            wanted = [t for t, w in zip(tensors, ctx.needs_input_grad, strict=False) if w]
-            with torch.enable_grad():
-                states = ctx.reference(*tensors)
-            found = iter(
-                torch.autograd.grad(states, wanted, gradient, create_graph=again, allow_unused=True)
+        arrays = None if again else _arrays_or_none(gradients, ctx.problem.kind)
+        if arrays is None:
+            each = _by_reference(ctx, tensors, connections, gradients, again)
+        else:
+            results = ctx.problem.backward(
+                *arrays, numpy_of(states), *ctx.kept, ctx.needs_input_grad[2]
             )
-            each = [next(found) if w else None for w in ctx.needs_input_grad[: len(tensors)]]
-            return (*each, None, None)
-        width = _width(len(states))
-        blocks = ctx.path.shape[0]
-        whole = [np.zeros(t.shape, ctx.path.dtype) for t in tensors[:3]]
-        by_block = [np.zeros((blocks, *t.shape), ctx.path.dtype) for t in tensors[3:]]
-        if states.numel():
-            _run(
-                lanes_backward,
-                array,
-                *_given(tensors, ctx.plan, width),
-                _numpy(states),
-                ctx.path,
-                ctx.auxes,
-                ctx.needs_input_grad[2],
-                *whole,
-                *by_block,
-            )
-        # Should the graph be walked again, the kernel takes the steps again.
-        kept = ctx.path, ctx.auxes
-        ctx.path, ctx.auxes = (np.empty_like(a[:, :n]) for a, n in zip(kept, (1, 0), strict=True))
-        _WORKSPACE.give_back(*kept)
-        results = (*whole, *(part.sum(axis=0) for part in by_block))
-        each = [
-            torch.from_numpy(array) if wanted else None
-            for array, wanted in zip(results, ctx.needs_input_grad, strict=False)
-        ]
-        return (*each, None, None)
+            # Should the graph be walked again, the kernel takes the steps again.
+            kept = ctx.kept
+            ctx.kept = [np.empty_like(a[:, :n]) for a, n in zip(kept, (1, 0), strict=True)]
+            _WORKSPACE.give_back(*kept)
+            each = [
+                torch.from_numpy(array) if wanted else None
+                for array, wanted in zip(results, ctx.needs_input_grad, strict=False)
+            ]
+        return (*each, *([None] * 9))
 
 
-_STARTED: set[Any] = set()
+def _by_reference(
+    ctx: Any, tensors: Any, connections: Any, gradients: Any, again: bool
+) -> list[Any]:
+    """Return the gradients, differentiable themselves, through plain PyTorch."""
+    circuit = ctx.circuit.holding(tensors[3:], connections)
+    flags = ctx.needs_input_grad[:COUNT]
+    wanted = [t for t, w in zip(tensors, flags, strict=True) if w]
+    with torch.enable_grad():
+        results = ctx.reference(*tensors[:3], circuit)
+    given = [(r, g) for r, g in zip(results, gradients, strict=True) if g is not None]
+    found = iter(
+        torch.autograd.grad(
+            [r for r, _ in given],
+            wanted,
+            [g for _, g in given],
+            create_graph=again,
+            allow_unused=True,
+        )
+    )
+    return [next(found) if w else None for w in flags]
 
 
-@contextmanager
-def _patience(variant: Any) -> Iterator[None]:
-    """Say what takes so long when a kernel has to be compiled first."""
-    timer = None
-    if variant not in _STARTED:
-        text = "elegans: compiling kernels, once; the next start will find them on disk ...\n"
-        timer = threading.Timer(1.0, lambda: sys.stderr.write(text))
-        timer.daemon = True
-        timer.start()
+def _arrays_or_none(gradients: Any, kind: Any) -> Any:
+    """Return gradients as arrays; None if they are batches of gradients and have none."""
+    nothing = np.empty((0, 0, 0), kind)
     try:
-        yield
-    finally:
-        _STARTED.add(variant)
-        if timer is not None:
-            timer.cancel()
-
-
-def _array_or_none(gradient: Tensor) -> Any:
-    """Return the gradient as an array; None if it is a batch of gradients and has none."""
-    try:
-        return _numpy(gradient)
+        return [nothing if g is None else numpy_of(g) for g in gradients]
     except RuntimeError:  # PyTorch has no question that all its ways of batching answer
         return None
 
 
-def _width(batch: int) -> int:
-    return NARROW if batch < 2 * WIDE else WIDE
-
-
-def _given(tensors: list[Tensor], plan: Plan, width: int) -> list[Any]:
-    """Return the arguments that forward and backward kernels share."""
-    x, initial, elapsed, value, sensory_value, neuron = (_numpy(t) for t in tensors)
-    recurrent = [_numpy(plan.source), _numpy(plan.start), value]
-    sensory = [_numpy(plan.sensory_source), _numpy(plan.sensory_start), sensory_value]
-    settings = [neuron, plan.unfolds, plan.exponential, (0,) * width]
-    return [x, initial, elapsed, *recurrent, *sensory, *settings]
-
-
-def _numpy(tensor: Tensor) -> Any:
+def numpy_of(tensor: Tensor) -> Any:
+    """Return the contiguous array of a tensor on the CPU."""
     return tensor.detach().contiguous().numpy()
-
-
-def _run(kernel: Any, *arguments: Any) -> None:
-    global _home
-    with _TURN, _patience((kernel, arguments[0].dtype)):
-        _home = os.getpid()
-        threads = min(torch.get_num_threads(), int(vars(numba.config)["NUMBA_NUM_THREADS"]))
-        if numba.get_num_threads() != threads:
-            numba.set_num_threads(threads)
-        kernel(*arguments)

@@ -1,0 +1,46 @@
+"""Synapses in the order of their targets, as kernels read them."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class ByTarget(NamedTuple):
+    """Where the synapses of each target are, those of one target in the order of their slots."""
+
+    order: Tensor | None
+    """The slots in that order, (synapse,); None if they are in it already."""
+    source: Tensor
+    """int32, (synapse,)."""
+    start: Tensor
+    """Where the synapses of each target begin, int32, (neuron + 1,)."""
+
+    @classmethod
+    def of(cls, source: Tensor, target: Tensor, neurons: int) -> ByTarget:
+        """Sort synapses by target."""
+        order: Tensor | None = None
+        if bool((target[1:] < target[:-1]).any()):
+            order = torch.argsort(target, stable=True)
+            source = source[order]
+        ends = torch.bincount(target, minlength=neurons).cumsum(0)
+        return cls(order, source.int(), torch.cat([ends.new_zeros(1), ends]).int())
+
+
+_known: dict[int, tuple[Any, Any, ByTarget]] = {}  # by id of a source: it, its edits, the result
+
+
+def by_target(source: Tensor, target: Tensor, neurons: int) -> ByTarget:
+    """Return the synapses by target; remembered until `source` or `target` is edited."""
+    if source.is_inference() or target.is_inference():  # these do not count their edits
+        return ByTarget.of(source, target, neurons)
+    place, edits = id(source), (source._version, id(target), target._version, neurons)
+    known = _known.get(place)
+    if known is not None and known[0]() is source and known[1] == edits:
+        return known[2]
+    result = ByTarget.of(source, target, neurons)
+    _known[place] = weakref.ref(source, lambda _: _known.pop(place, None)), edits, result
+    return result

@@ -1,0 +1,198 @@
+"""From free parameters to the values of the equation, and the way back for gradients.
+
+Kernels read the synapses in the order of their targets; parameters are held in the order of their
+slots. `order` (synapse,) holds the slot of each place in that order, or nothing if the orders are
+the same. Where a value is the parameter, the array for it has length 0 and the parameter serves.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from elegans.solvers.fused.compiling import INLINE, kernel
+from elegans.solvers.fused.sigmoid import sigmoid, softplus
+from elegans.solvers.fused.vectors import clamp, load_part, splat, store_part, where_less
+
+Array = Any
+
+IDENTITY, SOFTPLUS, CLIP = range(3)
+"""How a parameter becomes a positive value."""
+
+LANES = (0,) * 16
+
+
+@njit(**INLINE)
+def _positive(raw: Array, kind: int, floor: Any, into: Array) -> None:
+    """Write the positive values of the parameters `raw`; CLIP: at least `floor`."""
+    most = raw.dtype.type(np.inf)
+    for k in range(0, len(raw), len(LANES)):
+        value = load_part(raw, k, len(raw) - k, LANES)
+        if kind == SOFTPLUS:
+            value = softplus(value)
+        elif kind == CLIP:
+            value = clamp(value, floor, most)
+        store_part(into, k, len(raw) - k, value)
+
+
+@njit(**INLINE)
+def _positive_back(raw: Array, kind: int, floor: Any, gradient: Array) -> None:
+    """Turn the gradient of the positive values into that of the parameters, in place."""
+    if kind == IDENTITY:
+        return
+    zero, one, far = raw.dtype.type(0), raw.dtype.type(1), raw.dtype.type(20)
+    for k in range(0, len(raw), len(LANES)):
+        value = load_part(raw, k, len(raw) - k, LANES)
+        slope = splat(one, LANES)
+        if kind == SOFTPLUS:
+            slope = where_less(value, far, sigmoid(value), slope)
+        else:
+            slope = where_less(value, floor, splat(zero, LANES), slope)
+        found = load_part(gradient, k, len(raw) - k, LANES)
+        store_part(gradient, k, len(raw) - k, found * slope)
+
+
+@njit(**INLINE)
+def _sort(values: Array, order: Array) -> None:
+    room = values.copy()
+    for k in range(len(order)):
+        values[k] = room[order[k]]
+
+
+@njit(**INLINE)
+def _synapse_values(raw: Any, polarity: Array, order: Array, kind: int, into: Any) -> None:
+    weight, sigma, mu, erev = raw
+    if len(into[0]):
+        _positive(weight, kind, weight.dtype.type(0), into[0])
+    if len(into[1]):
+        into[1][:] = sigma
+    if len(into[2]):
+        into[2][:] = mu
+    if len(into[3]):
+        into[3][:] = erev
+        for k in range(len(polarity)):
+            into[3][k] = polarity[k] * abs(erev[k])
+    if len(order):
+        for k in range(4):
+            _sort(into[k], order)
+
+
+@njit(**INLINE)
+def _synapse_gradients(
+    found: Array,
+    interleaved: bool,
+    value: Any,
+    raw: Any,
+    polarity: Array,
+    order: Array,
+    kind: int,
+    into: Any,
+) -> None:
+    """Sum `found` (part, 4 synapses) into the gradients of the parameters.
+
+    A part holds four numbers for each synapse, or, `interleaved` or not, one of them for all. They
+    lack factors that are the same for all samples: 1 (weight), w (sigma), -w sigma (mu) and w
+    (erev).
+    """
+    weight, sigma = value[0], value[1]
+    apart, step = (1, 4) if interleaved else (len(weight), 1)
+    zero = weight.dtype.type(0)
+    for e in range(len(weight)):
+        slot = order[e] if len(order) else e
+        a, b, c, d = zero, zero, zero, zero
+        for part in range(len(found)):
+            a += found[part, step * e]
+            b += found[part, apart + step * e]
+            c += found[part, 2 * apart + step * e]
+            d += found[part, 3 * apart + step * e]
+        into[0][slot] = a
+        into[1][slot] = b * weight[e]
+        into[2][slot] = -c * weight[e] * sigma[e]
+        into[3][slot] = d * weight[e]
+    _positive_back(raw[0], kind, zero, into[0])
+    for k in range(len(polarity)):
+        into[3][k] *= polarity[k] if raw[3][k] >= zero else -polarity[k]
+
+
+@kernel()
+def values(
+    recurrent: Any,
+    polarity: Array,
+    order: Array,
+    recurrent_into: Any,
+    sensory: Any,
+    sensory_polarity: Array,
+    sensory_order: Array,
+    sensory_into: Any,
+    neuron: Any,
+    kind: int,
+    floor: float,
+    epsilon: float,
+    neuron_into: Array,
+) -> None:
+    """Fill the values of synapses, 4 x (synapse,), and neurons, (3, neuron).
+
+    The parameters are 4 x (synapse,) weight, sigma, mu, erev and 3 x (neuron,) leak conductance,
+    leak potential, capacitance, the last with a floor; the neurons' values are capacitance, leak
+    conductance with epsilon, and leak drive. Polarities, where given, fix the signs of erev.
+    """
+    _synapse_values(recurrent, polarity, order, kind, recurrent_into)
+    _synapse_values(sensory, sensory_polarity, sensory_order, kind, sensory_into)
+    gleak, vleak, cm = neuron
+    number = gleak.dtype.type
+    _positive(cm, kind, number(floor), neuron_into[0])
+    _positive(gleak, kind, number(0), neuron_into[1])
+    for i in range(len(gleak)):
+        neuron_into[2, i] = neuron_into[1, i] * vleak[i]
+        neuron_into[1, i] += number(epsilon)
+
+
+@kernel()
+def gradients(
+    recurrent_found: Array,
+    recurrent_values: Any,
+    recurrent: Any,
+    polarity: Array,
+    order: Array,
+    recurrent_into: Any,
+    sensory_found: Array,
+    sensory_values: Any,
+    sensory: Any,
+    sensory_polarity: Array,
+    sensory_order: Array,
+    sensory_into: Any,
+    neuron_found: Array,
+    neuron: Any,
+    interleaved: bool,
+    kind: int,
+    floor: float,
+    neuron_into: Any,
+) -> None:
+    """Fill the gradients of everything that `values` was given, from those of its results.
+
+    The gradients found come in parts, (part, 4 synapses) and (part, 3, neuron).
+    """
+    _synapse_gradients(
+        recurrent_found, interleaved, recurrent_values, recurrent, polarity, order, kind,
+        recurrent_into,
+    )  # fmt: skip
+    _synapse_gradients(
+        sensory_found, interleaved, sensory_values, sensory, sensory_polarity, sensory_order, kind,
+        sensory_into,
+    )  # fmt: skip
+    gleak, vleak, cm = neuron
+    number = gleak.dtype.type
+    _positive(gleak, kind, number(0), neuron_into[1])  # conductances, until they are used
+    for i in range(len(gleak)):
+        from_c, from_g, from_a = number(0), number(0), number(0)
+        for part in range(len(neuron_found)):
+            from_c += neuron_found[part, 0, i]
+            from_g += neuron_found[part, 1, i]
+            from_a += neuron_found[part, 2, i]
+        neuron_into[2][i] = from_c
+        neuron_into[0][i] = from_g + from_a * vleak[i]
+        neuron_into[1][i] *= from_a
+    _positive_back(gleak, kind, number(0), neuron_into[0])
+    _positive_back(cm, kind, number(floor), neuron_into[2])

@@ -1,0 +1,171 @@
+"""Whole sequences of a few samples, with the synapses as the vector axis.
+
+Samples go one after the other. Synapses pass in tiles: presynaptic potentials are collected, the
+gates of the tile computed as vectors, and summed over each target's part of the tile. Arguments are
+those of `elegans.solvers.fused.lanes`, a block being one sample and its width 1.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from elegans.solvers.fused.compiling import INLINE, OPTIONS, kernel
+from elegans.solvers.fused.sigmoid import phi, sigmoid
+from elegans.solvers.fused.vectors import load_part, splat, store_part, total
+
+Array = Any
+
+LANES = (0,) * 16
+TILE = 512
+"""Synapses of a tile, a multiple of the lanes; a few rows of so many stay in the first cache."""
+
+
+@njit(**INLINE)
+def collect(rows: Array, source: Array, first: int, count: int, into: Array) -> None:
+    """Copy the presynaptic potentials of synapses first..first + count."""
+    for k in range(count):
+        into[k] = rows[source[first + k]]
+
+
+@njit(**INLINE)
+def sum_part(values: Array, begin: int, end: int) -> Any:
+    """Return the sum of values[begin:end]."""
+    found = values.dtype.type(0)
+    if end - begin >= len(LANES):
+        sums = splat(found, LANES)
+        while end - begin >= len(LANES):
+            sums += load_part(values, begin, len(LANES), LANES)
+            begin += len(LANES)
+        found = total(sums)
+    for k in range(begin, end):
+        found += values[k]
+    return found
+
+
+@njit(**OPTIONS)
+def sum_gates(rows: Array, synapses: Any, sums: Array, room: Array) -> None:
+    """Add to sums (2, neuron) the open conductances of each target's synapses and their drive.
+
+    `rows` holds the presynaptic potentials, `room` (3, TILE) is to work in.
+    """
+    source, start, weight, sigma, mu, erev = synapses
+    i = 0
+    for first in range(0, len(weight), TILE):
+        count = min(TILE, len(weight) - first)
+        collect(rows, source, first, count, room[0])
+        for k in range(0, count, len(LANES)):
+            e, left = first + k, count - k
+            distance = load_part(room[0], k, left, LANES) - load_part(mu, e, left, LANES)
+            gate = load_part(weight, e, left, LANES) * sigmoid(
+                load_part(sigma, e, left, LANES) * distance
+            )
+            store_part(room[1], k, left, gate)
+            store_part(room[2], k, left, gate * load_part(erev, e, left, LANES))
+        while start[i + 1] <= first:  # targets that ended in earlier tiles, or have no synapses
+            i += 1
+        while i < len(start) - 1 and start[i] < first + count:
+            begin, end = max(start[i] - first, 0), min(start[i + 1] - first, count)
+            sums[0, i] += sum_part(room[1], begin, end)
+            sums[1, i] += sum_part(room[2], begin, end)
+            if start[i + 1] > first + count:
+                break
+            i += 1
+
+
+@njit(**OPTIONS)
+def sense(row: Array, sensory: Any, neuron: Array, base: Array, room: Array) -> None:
+    """Sum leak and sensory synapses into base (2, neuron): conductance and drive."""
+    base[0] = neuron[1]
+    base[1] = neuron[2]
+    sum_gates(row, sensory, base, room)
+
+
+@njit(**OPTIONS)
+def unfold(
+    state: Array,
+    after: Array,
+    aux: Array,
+    base: Array,
+    synapses: Any,
+    neuron: Array,
+    h: Any,
+    exponential_step: bool,
+    sums: Array,
+    room: Array,
+) -> None:
+    """Take one solver step from `state` to `after`, both (neuron,).
+
+    `aux` (neuron,) keeps what the backward pass needs: 1 / (C + h G), or G for the exponential
+    step. `sums` (2, neuron) and `room` are to work in.
+    """
+    one = state.dtype.type(1)
+    sums[:] = base
+    sum_gates(state, synapses, sums, room)
+    for i in range(0, len(state), len(LANES)):
+        left = len(state) - i
+        g, a = load_part(sums[0], i, left, LANES), load_part(sums[1], i, left, LANES)
+        x, c = load_part(state, i, left, LANES), load_part(neuron[0], i, left, LANES)
+        if exponential_step:
+            rate = h / c
+            store_part(after, i, left, x + (a - g * x) * rate * phi(g * rate))
+            store_part(aux, i, left, g)
+        else:
+            inverse = one / (c + h * g)
+            store_part(after, i, left, x + h * (a - g * x) * inverse)
+            store_part(aux, i, left, inverse)
+
+
+@kernel()
+def forward(
+    x: Array,
+    initial: Array,
+    elapsed: Array,
+    mapping: Array,
+    synapses: Any,
+    sensory: Any,
+    neuron: Array,
+    unfolds: int,
+    exponential_step: bool,
+    output: Array,
+    states: Array,
+    path: Array,
+    auxes: Array,
+) -> None:
+    """Run the sequences x (batch, time, input).
+
+    Fills output (batch, time, output) and states (batch, time, neuron).
+
+    `path` (batch, time * unfolds + 1, neuron) and `auxes` (batch, time * unfolds, neuron) are
+    filled for the backward pass, or of length 1 and 0 along time if nothing shall be kept.
+    """
+    batch, time, inputs = x.shape
+    neurons = initial.shape[1]
+    keep = auxes.shape[1] > 0
+    row = np.empty(inputs, x.dtype)
+    base, sums = np.empty((2, neurons), x.dtype), np.empty((2, neurons), x.dtype)
+    room = np.empty((3, TILE), x.dtype)
+    walk = np.empty((3, neurons), x.dtype)
+    for b in range(batch):
+        begin = path[b, 0] if keep else walk[0]
+        begin[:] = initial[b]
+        for t in range(time):
+            for i in range(inputs):
+                row[i] = x[b, t, i] * mapping[0, i] + mapping[1, i]
+            sense(row, sensory, neuron, base, room)
+            h = elapsed[b, t] / x.dtype.type(unfolds)
+            for u in range(unfolds):
+                k = t * unfolds + u
+                unfold(
+                    path[b, k] if keep else walk[k % 2],
+                    path[b, k + 1] if keep else walk[(k + 1) % 2],
+                    auxes[b, k] if keep else walk[2],
+                    base, synapses, neuron, h, exponential_step, sums, room,
+                )  # fmt: skip
+            k = (t + 1) * unfolds
+            states[b, t] = path[b, k] if keep else walk[k % 2]
+            for i in range(output.shape[2]):
+                m = inputs + i
+                output[b, t, i] = states[b, t, i] * mapping[0, m] + mapping[1, m]

@@ -1,0 +1,101 @@
+"""Calling compiled kernels: threads, forks, buffers, and a word when the first call takes long."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numba
+import numpy as np
+import torch
+
+# One of numba's threading layers does not bear calls from several threads at a time; the kernels
+# are parallel inside, so little is lost by taking turns.
+_TURN = threading.Lock()
+
+_home: int | None = None  # the process whose threads run the kernels
+
+
+def is_usable_here() -> bool:
+    """Whether kernels may run in this process.
+
+    The threads of the first call do not follow into a forked child; OpenMP would end the child.
+    """
+    return _home in (None, os.getpid())
+
+
+_started: set[Any] = set()
+
+
+def run(kernel: Any, variant: Any, *arguments: Any) -> None:
+    """Call a kernel; parallel ones on as many threads as PyTorch uses.
+
+    `variant` stands for the types of the arguments: each is compiled, or loaded, once.
+    """
+    if (kernel, variant) in _started:
+        _call(kernel, arguments)
+        return
+    with _announced():
+        _call(kernel, arguments)
+    _started.add((kernel, variant))
+
+
+def _call(kernel: Any, arguments: Any) -> None:
+    global _home
+    if not kernel.targetoptions.get("parallel"):
+        kernel(*arguments)
+        return
+    with _TURN:
+        _home = os.getpid()
+        threads = min(torch.get_num_threads(), int(vars(numba.config)["NUMBA_NUM_THREADS"]))
+        if numba.get_num_threads() != threads:
+            numba.set_num_threads(threads)
+        kernel(*arguments)
+
+
+@contextmanager
+def _announced() -> Iterator[None]:
+    """Say what takes so long when a kernel has to be compiled first."""
+    text = "elegans: compiling kernels, once; the next start will find them on disk ...\n"
+    timer = threading.Timer(1.0, lambda: sys.stderr.write(text))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+class Workspace:
+    """Buffers that are used again: fresh pages from the system cost more than small kernels do."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most = most_bytes
+        self._held = 0
+        self._free: dict[tuple[Any, ...], list[Any]] = {}
+        self._lock = threading.Lock()
+
+    def take(self, shape: tuple[int, ...], kind: Any) -> Any:
+        """Return an array of arbitrary content."""
+        with self._lock:
+            waiting = self._free.get((shape, kind))
+            if waiting:
+                array = waiting.pop()
+                self._held -= array.nbytes
+                return array
+        return np.empty(shape, kind)
+
+    def give_back(self, *arrays: Any) -> None:
+        """Accept arrays that nobody uses any more; what exceeds the limit is let go."""
+        with self._lock:
+            for array in arrays:
+                if self._held + array.nbytes > self._most:
+                    self._free.clear()
+                    self._held = 0
+                if array.nbytes <= self._most:
+                    self._free.setdefault((array.shape, array.dtype), []).append(array)
+                    self._held += array.nbytes
