@@ -375,9 +375,9 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 def test_the_sigmoid_and_its_kin_are_accurate(dtype, relative):
     from numba import njit
 
-    from elegans.solvers.fused.compiling import OPTIONS
-    from elegans.solvers.fused.sigmoid import phi, phi_slope, sigmoid, softplus
-    from elegans.solvers.fused.vectors import load_part, store_part
+    from elegans.solvers.fused.cpu.compiling import OPTIONS
+    from elegans.solvers.fused.cpu.sigmoid import phi, phi_slope, sigmoid, softplus
+    from elegans.solvers.fused.cpu.vectors import load_part, store_part
 
     @njit(**OPTIONS)
     def evaluate(x, sigmoids, phis, slopes, positives, lanes):
@@ -409,9 +409,9 @@ def test_the_sigmoid_and_its_kin_are_accurate(dtype, relative):
 def test_a_sigmoid_of_what_is_not_finite(bad):
     from numba import njit
 
-    from elegans.solvers.fused.compiling import OPTIONS
-    from elegans.solvers.fused.sigmoid import sigmoid
-    from elegans.solvers.fused.vectors import load, store
+    from elegans.solvers.fused.cpu.compiling import OPTIONS
+    from elegans.solvers.fused.cpu.sigmoid import sigmoid
+    from elegans.solvers.fused.cpu.vectors import load, store
 
     @njit(**OPTIONS)
     def evaluate(x, lanes):
@@ -423,7 +423,7 @@ def test_a_sigmoid_of_what_is_not_finite(bad):
 
 
 def test_kept_kernels_depend_on_every_file_they_are_made_of(tmp_path, monkeypatch):
-    from elegans.solvers.fused import compiling, lanes
+    from elegans.solvers.fused.cpu import compiling, lanes
 
     assert lanes.forward._cache._cache_file._source_stamp == compiling.source_stamp()
     for name in ("sigmoid.py", "compiling.py"):

@@ -3,7 +3,7 @@
 On the CPU they are compiled by numba when they are first called; compiled code is kept on disk.
 """
 
+from elegans.solvers.fused.cpu.running import is_usable_here
 from elegans.solvers.fused.operator import sequence
-from elegans.solvers.fused.running import is_usable_here
 
 __all__ = ["is_usable_here", "sequence"]

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from elegans.solvers.circuit import Circuit
-from elegans.solvers.fused import lanes, lanes_backward, parameters, rows, rows_backward
+from elegans.solvers.fused.cpu import lanes, lanes_backward, parameters, rows, rows_backward
+from elegans.solvers.fused.cpu.running import Workspace, run
 from elegans.solvers.fused.order import ByTarget, by_target
-from elegans.solvers.fused.running import Workspace, run
 
 MOST_BYTES_TO_KEEP = 1 << 30
 """Above this, the states inside a step are computed again in the backward pass, not kept."""

@@ -1,6 +1,6 @@
-"""The backward pass of `elegans.solvers.fused.rows`.
+"""The backward pass of `elegans.solvers.fused.cpu.rows`.
 
-The equations are those of `elegans.solvers.fused.lanes_backward`.
+The equations are those of `elegans.solvers.fused.cpu.lanes_backward`.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from elegans.solvers.fused.compiling import INLINE, OPTIONS, kernel
-from elegans.solvers.fused.lanes_backward import add_given
-from elegans.solvers.fused.rows import (
+from elegans.solvers.fused.cpu.compiling import INLINE, OPTIONS, kernel
+from elegans.solvers.fused.cpu.lanes_backward import add_given
+from elegans.solvers.fused.cpu.rows import (
     LANES,
     TILE,
     collect,
@@ -21,8 +21,8 @@ from elegans.solvers.fused.rows import (
     sum_part,
     unfold,
 )
-from elegans.solvers.fused.sigmoid import exponential, phi, phi_slope, sigmoid
-from elegans.solvers.fused.vectors import load_part, store_part
+from elegans.solvers.fused.cpu.sigmoid import exponential, phi, phi_slope, sigmoid
+from elegans.solvers.fused.cpu.vectors import load_part, store_part
 
 Array = Any
 
@@ -44,7 +44,7 @@ def _gates_back(
     """Carry from_sums (2, neuron), the gradients of G and A, back through the gates.
 
     Adds to rows_gradient (source,) and to value_gradient (4, synapse), which lacks factors as
-    `elegans.solvers.fused.parameters` says. `room` (3, TILE) is to work in.
+    `elegans.solvers.fused.cpu.parameters` says. `room` (3, TILE) is to work in.
     """
     source, start, weight, sigma, mu, erev = synapses
     one = rows.dtype.type(1)

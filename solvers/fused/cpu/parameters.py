@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from elegans.solvers.fused.compiling import INLINE, kernel
-from elegans.solvers.fused.sigmoid import sigmoid, softplus
-from elegans.solvers.fused.vectors import clamp, load_part, splat, store_part, where_less
+from elegans.solvers.fused.cpu.compiling import INLINE, kernel
+from elegans.solvers.fused.cpu.sigmoid import sigmoid, softplus
+from elegans.solvers.fused.cpu.vectors import clamp, load_part, splat, store_part, where_less
 
 Array = Any
 

@@ -8,7 +8,7 @@ them would.
 Arguments common to all kernels: `mapping` (2, input + output), scale and shift of inputs, then of
 outputs; `synapses`, the tuple source (synapse,), sorted by target, start (neuron + 1,), where the
 synapses of each target begin, and the values weight, sigma, mu, erev (synapse,); `sensory`, the
-same; `neuron` (3, neuron), the rows capacitance, leak conductance (epsilon included) and leak drive.
+same; `neuron` (3, neuron), the rows capacitance, leak conductance (with epsilon) and leak drive.
 `lanes` is a tuple as long as a block is wide: the compiler knows its length.
 """
 
@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 from numba import njit, prange
 
-from elegans.solvers.fused.compiling import INLINE, OPTIONS, kernel
-from elegans.solvers.fused.sigmoid import phi, sigmoid
-from elegans.solvers.fused.vectors import load, splat, store
+from elegans.solvers.fused.cpu.compiling import INLINE, OPTIONS, kernel
+from elegans.solvers.fused.cpu.sigmoid import phi, sigmoid
+from elegans.solvers.fused.cpu.vectors import load, splat, store
 
 Array = Any
 

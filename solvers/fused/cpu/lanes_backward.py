@@ -1,4 +1,4 @@
-"""The backward pass of `elegans.solvers.fused.lanes`.
+"""The backward pass of `elegans.solvers.fused.cpu.lanes`.
 
 With D = C + h G the semi-implicit step is x+ = (C x + h A) / D, so for a gradient g of x+
 
@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 from numba import njit, prange
 
-from elegans.solvers.fused.compiling import INLINE, OPTIONS, kernel
-from elegans.solvers.fused.lanes import gather, sense, step_lengths, sum_gates, unfold
-from elegans.solvers.fused.sigmoid import exponential, phi, phi_slope, sigmoid
-from elegans.solvers.fused.vectors import load, store, total, totals
+from elegans.solvers.fused.cpu.compiling import INLINE, OPTIONS, kernel
+from elegans.solvers.fused.cpu.lanes import gather, sense, step_lengths, sum_gates, unfold
+from elegans.solvers.fused.cpu.sigmoid import exponential, phi, phi_slope, sigmoid
+from elegans.solvers.fused.cpu.vectors import load, store, total, totals
 
 Array = Any
 
@@ -44,7 +44,7 @@ def _gates_back(
     """Carry the gradients of one target's G and A back through its gates.
 
     Adds to rows_gradient (source, lane) and to value_gradient (4 synapses,), which lacks factors
-    as `elegans.solvers.fused.parameters` says.
+    as `elegans.solvers.fused.cpu.parameters` says.
     """
     source, _, weight, sigma, mu, erev = synapses
     one = rows.dtype.type(1)

@@ -14,8 +14,8 @@ import numpy as np
 from numba import extending, types
 from numpy.polynomial import Chebyshev, Polynomial
 
-from elegans.solvers.fused.compiling import INLINE
-from elegans.solvers.fused.vectors import clamp, polynomial, shift_exponent, where_less
+from elegans.solvers.fused.cpu.compiling import INLINE
+from elegans.solvers.fused.cpu.vectors import clamp, polynomial, shift_exponent, where_less
 
 # Numba's own annotations do not describe what this decorator makes of a function.
 _overload: Any = extending.overload

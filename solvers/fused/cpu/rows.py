@@ -2,7 +2,7 @@
 
 Samples go one after the other. Synapses pass in tiles: presynaptic potentials are collected, the
 gates of the tile computed as vectors, and summed over each target's part of the tile. Arguments are
-those of `elegans.solvers.fused.lanes`, a block being one sample and its width 1.
+those of `elegans.solvers.fused.cpu.lanes`, a block being one sample and its width 1.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from elegans.solvers.fused.compiling import INLINE, OPTIONS, kernel
-from elegans.solvers.fused.sigmoid import phi, sigmoid
-from elegans.solvers.fused.vectors import load_part, splat, store_part, total
+from elegans.solvers.fused.cpu.compiling import INLINE, OPTIONS, kernel
+from elegans.solvers.fused.cpu.sigmoid import phi, sigmoid
+from elegans.solvers.fused.cpu.vectors import load_part, splat, store_part, total
 
 Array = Any
 
