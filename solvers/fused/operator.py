@@ -22,6 +22,12 @@ MOST_BYTES_TO_KEEP = 1 << 30
 MOST_BYTES_OF_PARTS = 1 << 28
 """Above this, blocks of samples share the array that their gradients are summed in."""
 
+MOST_BYTES_OF_SUMS = 1 << 20
+"""Above this, gradients of synapses are summed over samples at once: the cache would not hold them.
+
+Adding up the lanes of a vector takes longer than adding a vector to memory that is near.
+"""
+
 FEW = 4
 """Up to so many samples, synapses are the vector axis."""
 
@@ -155,12 +161,15 @@ class _Problem:
             for needed in own
         )
 
-    def path_shapes(self, keep: bool) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Return the shapes of the arrays that the backward pass reads."""
-        steps = self.x.shape[1] * self.settings.unfolds if keep else 0
-        lane = () if self.few else (self.width,)
-        neurons = self.initial.shape[1]
-        return (self.blocks, steps + 1, neurons, *lane), (self.blocks, steps, neurons, *lane)
+    def path_shapes(self, steps: int, places: int) -> list[tuple[int, ...]]:
+        """Return the shapes of the arrays that `steps` solver steps leave to the backward pass."""
+        block = (self.initial.shape[1], *(() if self.few else (self.width,)))
+        return [(places, steps + 1, *block), (places, steps, *block)]
+
+    @property
+    def steps(self) -> int:
+        """Number of solver steps."""
+        return int(self.x.shape[1]) * self.settings.unfolds
 
     def forward(self, output: Any, states: Any, path: Any, auxes: Any) -> None:
         """Fill output and states, and what the backward pass reads."""
@@ -174,15 +183,18 @@ class _Problem:
         return given if self.few else [*given, (0,) * self.width]
 
     def backward(
-        self, from_output: Any, from_states: Any, states: Any, path: Any, auxes: Any, wants_h: bool
+        self, from_output: Any, from_states: Any, states: Any, kept: Any, wants_h: bool
     ) -> list[Any]:
-        """Return the gradients of all tensors."""
+        """Return the gradients of all tensors; `kept` is what `forward` has left, or None."""
         counts = [len(synapses[0]) for synapses in self.synapses]
         limit = MOST_BYTES_OF_PARTS // max(1, 4 * sum(counts) * self.kind.itemsize)
         parts = 1 if self.few else max(1, min(self.blocks, limit))
+        room = 4 * sum(counts) * len(lanes_backward.SUMS) * self.kind.itemsize
+        wide = not self.few and room <= MOST_BYTES_OF_SUMS
+        each = 4 * len(lanes_backward.SUMS) if wide else 4
         found = [
             _WORKSPACE.take((parts, *shape), self.kind)
-            for shape in (self.mapping.shape, *((4 * n,) for n in counts), self.neuron.shape)
+            for shape in (self.mapping.shape, *((each * n,) for n in counts), self.neuron.shape)
         ]
         whole = [np.empty_like(a) for a in (self.x, self.initial, self.elapsed)]
         arrays: list[Any] = found
@@ -192,6 +204,10 @@ class _Problem:
                 *(f.reshape(4, n) for f, n in zip(found[1:3], counts, strict=True)),
                 found[3][0],
             ]
+        path = kept or [
+            _WORKSPACE.take(shape, self.kind)
+            for shape in self.path_shapes(self.settings.unfolds, parts)
+        ]
         kernel = rows_backward.backward if self.few else lanes_backward.backward
         run(
             kernel,
@@ -200,8 +216,8 @@ class _Problem:
             from_states,
             *self._given(),
             states,
-            path,
-            auxes,
+            *path,
+            kept is not None,
             wants_h,
             *whole,
             *arrays,
@@ -220,7 +236,7 @@ class _Problem:
             self.settings.floor, into[2],
         )  # fmt: skip
         mapping, inputs = found[0].sum(axis=0), self.x.shape[2]
-        _WORKSPACE.give_back(*found)
+        _WORKSPACE.give_back(*found, *path)
         mappings = [*mapping[:, :inputs], *mapping[:, inputs:]]
         return [*whole, *mappings, *into[0], *into[1], *into[2]]
 
@@ -237,19 +253,22 @@ class _Sequence(torch.autograd.Function):
         problem = _Problem(tensors, connections, settings)
         batch, time, _ = problem.x.shape
         wanted = any(ctx.needs_input_grad)
-        shapes = problem.path_shapes(keep=True)
+        shapes = problem.path_shapes(problem.steps, problem.blocks)
         needed = sum(math.prod(shape) for shape in shapes) * problem.kind.itemsize
         keep = wanted and needed <= MOST_BYTES_TO_KEEP
+        if not keep:
+            shapes = problem.path_shapes(1, problem.blocks)
         states = np.empty((batch, time, problem.initial.shape[1]), problem.kind)
-        kept = [_WORKSPACE.take(shape, problem.kind) for shape in problem.path_shapes(keep)]
+        kept = [_WORKSPACE.take(shape, problem.kind) for shape in shapes]
         output = np.empty((batch, time, settings.outputs), problem.kind)
         problem.forward(output, states, *kept)
         results = torch.from_numpy(output), torch.from_numpy(states)
         if wanted:
             ctx.set_materialize_grads(False)
             ctx.save_for_backward(*tensors, *connections, results[1])
-            ctx.problem, ctx.circuit, ctx.reference, ctx.kept = problem, circuit, reference, kept
-        else:
+            ctx.problem, ctx.circuit, ctx.reference = problem, circuit, reference
+            ctx.kept = kept if keep else None
+        if not (wanted and keep):
             _WORKSPACE.give_back(*kept)
         return results
 
@@ -262,13 +281,9 @@ class _Sequence(torch.autograd.Function):
         if arrays is None:
             each = _by_reference(ctx, tensors, connections, gradients, again)
         else:
-            results = ctx.problem.backward(
-                *arrays, numpy_of(states), *ctx.kept, ctx.needs_input_grad[2]
-            )
             # Should the graph be walked again, the kernel takes the steps again.
-            kept = ctx.kept
-            ctx.kept = [np.empty_like(a[:, :n]) for a, n in zip(kept, (1, 0), strict=True)]
-            _WORKSPACE.give_back(*kept)
+            kept, ctx.kept = ctx.kept, None
+            results = ctx.problem.backward(*arrays, numpy_of(states), kept, ctx.needs_input_grad[2])
             each = [
                 torch.from_numpy(array) if wanted else None
                 for array, wanted in zip(results, ctx.needs_input_grad, strict=False)

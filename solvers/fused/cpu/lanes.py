@@ -21,12 +21,12 @@ from numba import njit, prange
 
 from elegans.solvers.fused.cpu.compiling import INLINE, OPTIONS, kernel
 from elegans.solvers.fused.cpu.sigmoid import phi, sigmoid
-from elegans.solvers.fused.cpu.vectors import load, splat, store
+from elegans.solvers.fused.cpu.vectors import item, load, splat, store
 
 Array = Any
 
 
-@njit(**OPTIONS)
+@njit(**INLINE)
 def gather(x: Array, first: int, t: int, mapping: Array, raw: Array, row: Array) -> None:
     """Copy one time step of x (batch, time, input) into raw (input, lane), mapped into row.
 
@@ -39,7 +39,7 @@ def gather(x: Array, first: int, t: int, mapping: Array, raw: Array, row: Array)
             row[i, b] = raw[i, b] * scale + shift
 
 
-@njit(**OPTIONS)
+@njit(**INLINE)
 def step_lengths(elapsed: Array, first: int, t: int, unfolds: int, h: Array) -> None:
     """Fill h (lane,) with the length of a solver step; 0 for missing lanes."""
     number = h.dtype.type
@@ -49,13 +49,19 @@ def step_lengths(elapsed: Array, first: int, t: int, unfolds: int, h: Array) -> 
 
 
 @njit(**INLINE)
-def sum_gates(rows: Array, synapses: Any, begin: int, end: int, g: Any, a: Any, lanes: Any) -> Any:
-    """Add to g and a the open conductances of synapses begin..end and what they drive."""
+def sum_gates(
+    rows: Array, first: int, synapses: Any, begin: int, end: int, g: Any, a: Any, lanes: Any
+) -> Any:
+    """Add to g and a the open conductances of synapses begin..end and what they drive.
+
+    Presynaptic potentials are rows `first` and following of `rows`.
+    """
     source, _, weight, sigma, mu, erev = synapses
     for e in range(begin, end):
-        gate = weight[e] * sigmoid(sigma[e] * (load(rows, source[e], lanes) - mu[e]))
+        distance = load(rows, first + item(source, e), lanes) - item(mu, e)
+        gate = item(weight, e) * sigmoid(item(sigma, e) * distance)
         g += gate
-        a += gate * erev[e]
+        a += gate * item(erev, e)
     return g, a
 
 
@@ -65,16 +71,18 @@ def sense(row: Array, sensory: Any, neuron: Array, base: Array, lanes: Any) -> N
     start = sensory[1]
     for i in range(neuron.shape[1]):
         g, a = splat(neuron[1, i], lanes), splat(neuron[2, i], lanes)
-        g, a = sum_gates(row, sensory, start[i], start[i + 1], g, a, lanes)
+        g, a = sum_gates(row, 0, sensory, item(start, i), item(start, i + 1), g, a, lanes)
         store(base, 2 * i, g)
         store(base, 2 * i + 1, a)
 
 
 @njit(**OPTIONS)
 def unfold(
-    state: Array,
-    after: Array,
-    aux: Array,
+    path: Array,
+    before: int,
+    after: int,
+    auxes: Array,
+    aux: int,
     base: Array,
     synapses: Any,
     neuron: Array,
@@ -82,25 +90,26 @@ def unfold(
     exponential_step: bool,
     lanes: Any,
 ) -> None:
-    """Take one solver step from `state` to `after`, both (neuron, lane).
+    """Take one solver step from the rows of `path` at `before` to those at `after`, (neuron, lane).
 
-    `aux` (neuron, lane) keeps what the backward pass needs: 1 / (C + h G), or G for the
+    The rows of `auxes` at `aux` keep what the backward pass needs: 1 / (C + h G), or G for the
     exponential step.
     """
     one = h.dtype.type(1)
     start, step = synapses[1], load(h, 0, lanes)
-    for i in range(state.shape[0]):
+    for i in range(neuron.shape[1]):
         g, a = load(base, 2 * i, lanes), load(base, 2 * i + 1, lanes)
-        g, a = sum_gates(state, synapses, start[i], start[i + 1], g, a, lanes)
-        x, c = load(state, i, lanes), neuron[0, i]
+        begin, end = item(start, i), item(start, i + 1)
+        g, a = sum_gates(path, before, synapses, begin, end, g, a, lanes)
+        x, c = load(path, before + i, lanes), neuron[0, i]
         if exponential_step:
             rate = step / c
-            store(after, i, x + (a - g * x) * rate * phi(g * rate))
-            store(aux, i, g)
+            store(path, after + i, x + (a - g * x) * rate * phi(g * rate))
+            store(auxes, aux + i, g)
         else:
             inverse = one / (c + step * g)
-            store(after, i, x + step * (a - g * x) * inverse)
-            store(aux, i, inverse)
+            store(path, after + i, x + step * (a - g * x) * inverse)
+            store(auxes, aux + i, inverse)
 
 
 @kernel(parallel=True)
@@ -122,44 +131,40 @@ def forward(
 ) -> None:
     """Run the sequences x (batch, time, input).
 
-    Fills output (batch, time, output) and states (batch, time, neuron).
-
-    `path` (block, time * unfolds + 1, neuron, lane) and `auxes` (block, time * unfolds, neuron,
-    lane) are filled for the backward pass, or of length 1 and 0 along time if nothing shall be
-    kept.
+    Fills output (batch, time, output) and states (batch, time, neuron). `path` (block, time *
+    unfolds + 1, neuron, lane) and `auxes` (block, time * unfolds, neuron, lane) are filled for the
+    backward pass; if they are shorter along time, at least 2 and 1, they are written in turn.
     """
     batch, time, inputs = x.shape
     neurons = initial.shape[1]
     width = len(lanes)
-    zero = x.dtype.type(0)
-    keep = auxes.shape[1] > 0
-    for block in prange((batch + width - 1) // width):
+    for block in prange(path.shape[0]):
         first = block * width
+        present = min(width, batch - first)
         raw, row = np.empty((inputs, width), x.dtype), np.empty((inputs, width), x.dtype)
         base = np.empty((neurons, 2, width), x.dtype)
         h = np.empty(width, x.dtype)
-        room = np.empty((3, neurons, width), x.dtype)
-        begin = path[block, 0] if keep else room[0]
-        for i in range(neurons):
-            for b in range(width):
-                begin[i, b] = initial[first + b, i] if first + b < batch else zero
+        path[block, 0] = x.dtype.type(0)
+        for b in range(present):
+            for i in range(neurons):
+                path[block, 0, i, b] = initial[first + b, i]
         for t in range(time):
             gather(x, first, t, mapping, raw, row)
             sense(row, sensory, neuron, base, lanes)
             step_lengths(elapsed, first, t, unfolds, h)
-            for u in range(unfolds):
-                k = t * unfolds + u
+            for k in range(t * unfolds, (t + 1) * unfolds):
+                before = block * path.shape[1] + k % path.shape[1]
+                after = block * path.shape[1] + (k + 1) % path.shape[1]
+                aux = block * auxes.shape[1] + k % auxes.shape[1]
                 unfold(
-                    path[block, k] if keep else room[k % 2],
-                    path[block, k + 1] if keep else room[(k + 1) % 2],
-                    auxes[block, k] if keep else room[2],
-                    base, synapses, neuron, h, exponential_step, lanes,
+                    path, before * neurons, after * neurons, auxes, aux * neurons, base, synapses,
+                    neuron, h, exponential_step, lanes,
                 )  # fmt: skip
-            k = (t + 1) * unfolds
-            last = path[block, k] if keep else room[k % 2]
-            for b in range(min(width, batch - first)):
+            last = (t + 1) * unfolds % path.shape[1]
+            for b in range(present):
                 for i in range(neurons):
-                    states[first + b, t, i] = last[i, b]
+                    states[first + b, t, i] = path[block, last, i, b]
                 for i in range(output.shape[2]):
                     m = inputs + i
-                    output[first + b, t, i] = last[i, b] * mapping[0, m] + mapping[1, m]
+                    value = path[block, last, i, b]
+                    output[first + b, t, i] = value * mapping[0, m] + mapping[1, m]

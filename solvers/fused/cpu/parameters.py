@@ -92,9 +92,9 @@ def _synapse_gradients(
 ) -> None:
     """Sum `found` (part, 4 synapses) into the gradients of the parameters.
 
-    A part holds four numbers for each synapse, or, `interleaved` or not, one of them for all. They
-    lack factors that are the same for all samples: 1 (weight), w (sigma), -w sigma (mu) and w
-    (erev).
+    A part begins with four numbers for each synapse, `interleaved`, or else with one of them for
+    all. They lack factors that are the same for all samples: 1 (weight), w (sigma), -w sigma (mu)
+    and w (erev).
     """
     weight, sigma = value[0], value[1]
     apart, step = (1, 4) if interleaved else (len(weight), 1)

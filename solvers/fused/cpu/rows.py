@@ -14,7 +14,7 @@ from numba import njit
 
 from elegans.solvers.fused.cpu.compiling import INLINE, OPTIONS, kernel
 from elegans.solvers.fused.cpu.sigmoid import phi, sigmoid
-from elegans.solvers.fused.cpu.vectors import load_part, splat, store_part, total
+from elegans.solvers.fused.cpu.vectors import item, load_part, splat, store_part, total
 
 Array = Any
 
@@ -27,7 +27,7 @@ TILE = 512
 def collect(rows: Array, source: Array, first: int, count: int, into: Array) -> None:
     """Copy the presynaptic potentials of synapses first..first + count."""
     for k in range(count):
-        into[k] = rows[source[first + k]]
+        into[k] = item(rows, item(source, first + k))
 
 
 @njit(**INLINE)
@@ -136,36 +136,30 @@ def forward(
 ) -> None:
     """Run the sequences x (batch, time, input).
 
-    Fills output (batch, time, output) and states (batch, time, neuron).
-
-    `path` (batch, time * unfolds + 1, neuron) and `auxes` (batch, time * unfolds, neuron) are
-    filled for the backward pass, or of length 1 and 0 along time if nothing shall be kept.
+    Fills output (batch, time, output) and states (batch, time, neuron). `path` (batch, time *
+    unfolds + 1, neuron) and `auxes` (batch, time * unfolds, neuron) are filled for the backward
+    pass; if they are shorter along time, at least 2 and 1, they are written in turn.
     """
     batch, time, inputs = x.shape
     neurons = initial.shape[1]
-    keep = auxes.shape[1] > 0
     row = np.empty(inputs, x.dtype)
     base, sums = np.empty((2, neurons), x.dtype), np.empty((2, neurons), x.dtype)
     room = np.empty((3, TILE), x.dtype)
-    walk = np.empty((3, neurons), x.dtype)
     for b in range(batch):
-        begin = path[b, 0] if keep else walk[0]
-        begin[:] = initial[b]
+        path[b, 0] = initial[b]
         for t in range(time):
             for i in range(inputs):
                 row[i] = x[b, t, i] * mapping[0, i] + mapping[1, i]
             sense(row, sensory, neuron, base, room)
             h = elapsed[b, t] / x.dtype.type(unfolds)
-            for u in range(unfolds):
-                k = t * unfolds + u
+            for k in range(t * unfolds, (t + 1) * unfolds):
                 unfold(
-                    path[b, k] if keep else walk[k % 2],
-                    path[b, k + 1] if keep else walk[(k + 1) % 2],
-                    auxes[b, k] if keep else walk[2],
+                    path[b, k % path.shape[1]],
+                    path[b, (k + 1) % path.shape[1]],
+                    auxes[b, k % auxes.shape[1]],
                     base, synapses, neuron, h, exponential_step, sums, room,
                 )  # fmt: skip
-            k = (t + 1) * unfolds
-            states[b, t] = path[b, k] if keep else walk[k % 2]
+            states[b, t] = path[b, (t + 1) * unfolds % path.shape[1]]
             for i in range(output.shape[2]):
                 m = inputs + i
                 output[b, t, i] = states[b, t, i] * mapping[0, m] + mapping[1, m]

@@ -11,7 +11,6 @@ import numpy as np
 from numba import njit
 
 from elegans.solvers.fused.cpu.compiling import INLINE, OPTIONS, kernel
-from elegans.solvers.fused.cpu.lanes_backward import add_given
 from elegans.solvers.fused.cpu.rows import (
     LANES,
     TILE,
@@ -175,6 +174,7 @@ def backward(
     states: Array,
     path: Array,
     auxes: Array,
+    kept: bool,
     wants_h: bool,
     x_gradient: Array,
     initial_gradient: Array,
@@ -187,19 +187,17 @@ def backward(
     """Carry gradients of output and states back to everything that `forward` was given.
 
     Either may be of length 0: there is none. The last four are (2, input + output), (4, synapse),
-    (4, synapse) and (3, neuron). Where `path` was not kept, the steps of one element of the
-    sequence are taken again from the state before it.
+    (4, synapse) and (3, neuron). Where `path` and `auxes` were not `kept`, the steps of one element
+    of the sequence are taken again from the state before it, into the arrays given, (1, unfolds +
+    1, neuron) and (1, unfolds, neuron).
     """
     batch, time, inputs = x.shape
     neurons = initial.shape[1]
     zero = x.dtype.type(0)
-    kept = auxes.shape[1] > 0
     row, row_gradient = np.empty(inputs, x.dtype), np.empty(inputs, x.dtype)
     base, base_gradient = np.empty((2, neurons), x.dtype), np.empty((2, neurons), x.dtype)
     sums, gradient = np.empty((2, neurons), x.dtype), np.empty((2, neurons), x.dtype)
     room = np.empty((3, TILE), x.dtype)
-    walk = np.empty((0 if kept else unfolds + 1, neurons), x.dtype)
-    walk_aux = np.empty((0 if kept else unfolds, neurons), x.dtype)
     value_gradient[:] = zero
     sensory_gradient[:] = zero
     neuron_gradient[:] = zero
@@ -208,10 +206,15 @@ def backward(
         gradient[:] = zero
         side = 0
         for t in range(time - 1, -1, -1):
-            add_given(
-                output_gradient, states_gradient, states, b, 1, t, inputs, mapping,
-                gradient[side].reshape(neurons, 1), mapping_gradient,
-            )  # fmt: skip
+            if len(states_gradient):
+                for i in range(neurons):
+                    gradient[side, i] += states_gradient[b, t, i]
+            if len(output_gradient):
+                for i in range(output_gradient.shape[2]):
+                    m, given = inputs + i, output_gradient[b, t, i]
+                    gradient[side, i] += given * mapping[0, m]
+                    mapping_gradient[0, m] += given * states[b, t, i]
+                    mapping_gradient[1, m] += given
             for i in range(inputs):
                 row[i] = x[b, t, i] * mapping[0, i] + mapping[1, i]
             h = elapsed[b, t] / x.dtype.type(unfolds)
@@ -219,18 +222,17 @@ def backward(
             if wants_h or not kept:
                 sense(row, sensory, neuron, base, room)
             if not kept:
-                walk[0] = states[b, t - 1] if t else initial[b]
+                path[0, 0] = states[b, t - 1] if t else initial[b]
                 for u in range(unfolds):
                     unfold(
-                        walk[u], walk[u + 1], walk_aux[u], base, synapses, neuron, h,
+                        path[0, u], path[0, u + 1], auxes[0, u], base, synapses, neuron, h,
                         exponential_step, sums, room,
                     )  # fmt: skip
             from_h = zero
+            place, origin = (b, t * unfolds) if kept else (0, 0)
             for u in range(unfolds - 1, -1, -1):
-                k = t * unfolds + u
-                state = path[b, k] if kept else walk[u]
-                after = path[b, k + 1] if kept else walk[u + 1]
-                aux = auxes[b, k] if kept else walk_aux[u]
+                state, after = path[place, origin + u], path[place, origin + u + 1]
+                aux = auxes[place, origin + u]
                 _unfold_back(
                     gradient[side], gradient[1 - side], state, after, aux, synapses, neuron, h,
                     exponential_step, value_gradient, neuron_gradient, base_gradient, sums, room,

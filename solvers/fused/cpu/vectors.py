@@ -56,6 +56,18 @@ def _address(
 
 
 @_intrinsic
+def item(typing: Any, array: Any, index: Any) -> Any:
+    """Return array[index] of a flat array; unlike numba, asks not whether the index is negative."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        values, place = arguments
+        data = context.make_array(signature.args[0])(context, builder, values).data
+        return builder.load(builder.gep(data, [place], inbounds=True))
+
+    return array.dtype(array, types.intp), codegen
+
+
+@_intrinsic
 def load(typing: Any, array: Any, row: Any, lanes: Any) -> Any:
     """Return row `row` of a contiguous array seen as rows of len(lanes) numbers."""
     vector = Vector(array.dtype, lanes.count)
@@ -100,6 +112,21 @@ def _masked(context: Any, builder: Any, vector: Any, count: Any, name: str, *oth
         builder.module, ir.FunctionType(result, kinds), f"llvm.masked.{name}.{suffix}"
     )
     return builder.call(function, arguments)
+
+
+@_intrinsic
+def add(typing: Any, array: Any, row: Any, vector: Any) -> Any:
+    """Add `vector` to row `row` of a contiguous array seen as rows of its width."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        values, row, given = arguments
+        place = _address(context, builder, signature.args[0], values, row, vector, vector.width)
+        align = array.dtype.bitwidth // 8
+        found = builder.load(place, align=align)
+        builder.store(builder.fadd(found, given, flags=_FLAGS), place, align=align)
+        return context.get_dummy_value()
+
+    return types.none(array, types.intp, vector), codegen
 
 
 @_intrinsic
@@ -265,6 +292,17 @@ def _halved(builder: Any, vector: Any, width: int) -> Any:
             _shuffle(builder, vector, vector, low), _shuffle(builder, vector, vector, high)
         )
     return vector
+
+
+@_intrinsic
+def narrowed(typing: Any, x: Any, lanes: Any) -> Any:
+    """Return a vector of len(lanes) lanes with the same sum over all lanes."""
+    vector = Vector(x.kind, lanes.count)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return _halved(builder, arguments[0], vector.width)
+
+    return vector(x, lanes), codegen
 
 
 @_intrinsic
