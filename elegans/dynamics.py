@@ -100,21 +100,33 @@ class Sensed(NamedTuple):
         )
 
 
+def effective(circuit: Circuit) -> Circuit:
+    """Return the circuit with constraints applied and without scales and shifts."""
+    positivity = POSITIVITY[circuit.positivity]
+    return circuit._replace(
+        scale=None,
+        shift=None,
+        out_scale=None,
+        out_shift=None,
+        recurrent=values_of(circuit.recurrent, positivity).slots(),
+        sensory=values_of(circuit.sensory, positivity).slots(),
+        gleak=positivity(circuit.gleak),
+        cm=positivity(circuit.cm, floor=circuit.floor),
+        positivity="identity",
+    )
+
+
 def sense(inputs: Tensor, circuit: Circuit) -> Sensed:
     """Return what inputs (batch, time, input) and the leak contribute to every step."""
-    positivity = POSITIVITY[circuit.positivity]
     inputs = mapped(inputs, circuit.scale, circuit.shift)
-    gleak = positivity(circuit.gleak)
-    shape = (*inputs.shape[:-1], len(gleak))
-    conductance, drive = values_of(circuit.sensory, positivity).add_to(
-        (gleak + circuit.epsilon).expand(shape), (gleak * circuit.vleak).expand(shape), inputs
+    circuit = effective(circuit)
+    shape = (*inputs.shape[:-1], len(circuit.gleak))
+    conductance, drive = SynapseValues.of(circuit.sensory).add_to(
+        (circuit.gleak + circuit.epsilon).expand(shape),
+        (circuit.gleak * circuit.vleak).expand(shape),
+        inputs,
     )
-    return Sensed(
-        positivity(circuit.cm, floor=circuit.floor),
-        conductance,
-        drive,
-        values_of(circuit.recurrent, positivity),
-    )
+    return Sensed(circuit.cm, conductance, drive, SynapseValues.of(circuit.recurrent))
 
 
 def read(states: Tensor, circuit: Circuit) -> Tensor:

@@ -1,8 +1,8 @@
 """Which path runs a circuit: plain PyTorch (`reference`) or a kernel (`fused`).
 
-The reference path is the definition; it takes any type and device, is traced by `torch.compile`,
-`torch.export` and `torch.func`, and can be differentiated twice. The fused path runs a whole
-sequence in one call.
+The reference path is the definition; it takes any type and device, works under `torch.func`, and
+can be differentiated twice. The fused path runs a whole sequence in one call; `torch.compile` and
+`torch.export` see it as the operator ``torch.ops.elegans.sequence``.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from elegans.errors import InputError
 from elegans.solvers import Solver
 
 PATHS = ("auto", "reference", "fused")
+FUSED_DEVICES = ("cpu", "cuda")
 FUSED_TYPES = (torch.float32, torch.float64)
 
 _path: ContextVar[str] = ContextVar("path", default="auto")
@@ -62,6 +63,11 @@ def use(path: str) -> Iterator[None]:
         _path.reset(token)
 
 
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _chosen() -> str:
+    return _path.get()
+
+
 def choose_fused(solver: Solver, *tensors: Tensor | None) -> bool:
     """Whether a kernel shall run `tensors` with `solver`.
 
@@ -70,15 +76,15 @@ def choose_fused(solver: Solver, *tensors: Tensor | None) -> bool:
     InputError
         The fused path is forced and no kernel fits; says why and what is supported.
     """
-    path = _path.get()
+    path = _chosen()
     if path == "reference":
         return False
     reason = _obstacle(solver, *tensors)
     if reason is not None and path == "fused":
         raise InputError(
             f"the fused path was asked for, but {reason}; it supports the solvers "
-            "'semi_implicit' and 'exponential' in float32 and float64 on the CPU, outside of "
-            "torch.compile, torch.export and torch.func; use elegans.use('auto')"
+            "'semi_implicit' and 'exponential' in float32 and float64 on CPU and CUDA, outside of "
+            "torch.func; use elegans.use('auto')"
         )
     return reason is None
 
@@ -89,18 +95,42 @@ def _obstacle(solver: Solver, *tensors: Tensor | None) -> str | None:
         return f"there is no kernel for the solver {solver.name!r}"
     if torch.autograd.forward_ad._current_level >= 0:
         return "forward-mode differentiation is going on"
-    if torch.compiler.is_compiling() or any(
-        is_transformed(tensor) for tensor in tensors if tensor is not None
-    ):
-        return "tensors are being traced or transformed"
-    for tensor in tensors:
-        if tensor is None:
-            continue
-        if tensor.device.type != "cpu":
+    given = [tensor for tensor in tensors if tensor is not None]
+    if not torch.compiler.is_compiling() and any(is_transformed(tensor) for tensor in given):
+        return "tensors are being transformed"
+    device = given[0].device
+    for tensor in given:
+        if tensor.device != device or device.type not in FUSED_DEVICES:
             return f"a tensor is on {tensor.device}"
         if tensor.dtype not in FUSED_TYPES:
             return f"a tensor is {tensor.dtype}"
-    return _no_compiler() or _forked()
+    reason: str | None = _not_ready(device.type)
+    return reason
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _not_ready(device: str) -> str | None:
+    """Return why this process runs no kernels on such a device, or None."""
+    if _no_compiler() is not None:
+        return _no_compiler()
+    if device == "cuda":
+        return _no_triton()
+    return _forked()
+
+
+@cache
+def _no_triton() -> str | None:
+    try:
+        importlib.import_module("elegans.solvers.fused.gpu.problem")
+    except Exception as error:  # Triton is missing, or of a version that cannot work here
+        warnings.warn(
+            f"kernels for the GPU are not available ({error}): circuits run on the reference path, "
+            "many times slower; pip install triton",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return f"kernels for the GPU are not available ({error})"
+    return None
 
 
 def _forked() -> str | None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from elegans.dynamics import read, sense
+from elegans.dynamics import effective, read, sense
+from elegans.mapping import mapped
 from elegans.solvers import Solver
 from elegans.solvers.circuit import Circuit
 
@@ -34,12 +35,18 @@ def run_fused(
         path = torch.stack(states, dim=1)
         return read(path, circuit), path
 
-    return sequence(
-        inputs,
+    given = inputs, circuit
+    if inputs.is_cuda:  # what comes before and after the kernel is left to PyTorch there
+        given = mapped(inputs, circuit.scale, circuit.shift), effective(circuit)
+    output, states = sequence(
+        given[0],
         state,
         elapsed,
-        circuit,
+        given[1],
         unfolds=unfolds,
         exponential=solver.kernel == "exponential",
         reference=reference,
     )
+    if inputs.is_cuda:
+        output = mapped(output, circuit.out_scale, circuit.out_shift)
+    return output, states

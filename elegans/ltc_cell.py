@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from elegans.cell import Cell, as_wiring
 from elegans.checks import as_computed, check_elapsed, check_finite
-from elegans.constraints import POSITIVITY, SMALLEST_CAPACITANCE, Positivity
-from elegans.dynamics import LiquidDynamics, Sensed, sense
+from elegans.constraints import POSITIVITY, SMALLEST_CAPACITANCE
+from elegans.dynamics import LiquidDynamics, Sensed, effective, sense
 from elegans.errors import InputError
 from elegans.execution import choose_fused
 from elegans.fused import run_fused
@@ -118,7 +118,7 @@ class LTCCell(Cell):
         self.epsilon = float(epsilon)
         self.implicit_param_constraints = implicit_param_constraints
         self.solver = get_solver(solver)
-        self._initial = Initializer(self._positivity, initialization)
+        self._initial = Initializer(POSITIVITY[self._constraint], initialization)
         for name in ("gleak", "vleak", "cm"):
             self.register_parameter(name, nn.Parameter(torch.empty(self.state_size, **where)))
         self.recurrent, self.sensory = (
@@ -198,8 +198,8 @@ class LTCCell(Cell):
         return sense(*self._given(inputs))
 
     @property
-    def _positivity(self) -> Positivity:
-        return POSITIVITY["softplus" if self.implicit_param_constraints else "clip"]
+    def _constraint(self) -> str:
+        return "softplus" if self.implicit_param_constraints else "clip"
 
     def _given(self, inputs: Tensor) -> tuple[Tensor, Circuit]:
         """Return inputs and parameters, free ones or, where hooks take part, effective ones."""
@@ -215,26 +215,16 @@ class LTCCell(Cell):
             self.vleak,
             self.cm,
             self.motor_size,
-            "softplus" if self.implicit_param_constraints else "clip",
+            self._constraint,
             SMALLEST_CAPACITANCE,
             self.epsilon,
         )
         mappings = is_plain(mapping) and is_plain(self.output_mapping)
         if mappings and all(synapses.is_plain() for synapses in sets):
             return inputs, circuit
-        recurrent, sensory = (synapses.values() for synapses in sets)
-        effective = circuit._replace(
-            scale=None,
-            shift=None,
-            out_scale=None,
-            out_shift=None,
-            recurrent=recurrent.slots(),
-            sensory=sensory.slots(),
-            gleak=self._positivity(self.gleak),
-            cm=self._positivity(self.cm, floor=SMALLEST_CAPACITANCE),
-            positivity="identity",
-        )
-        return mapping(inputs), effective
+        recurrent, sensory = (synapses.values().slots() for synapses in sets)
+        called = effective(circuit)._replace(recurrent=recurrent, sensory=sensory)
+        return mapping(inputs), called
 
     def dynamics(self, inputs: Tensor) -> LiquidDynamics:
         """Return the differential equation under constant inputs, shape (batch, input)."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import nn
 from torch.nn.modules import module as _module
 
@@ -14,9 +16,20 @@ def is_plain(module: nn.Module) -> bool:
     Hooks, those of every module included, and parametrizations of ``torch.nn.utils`` take part in
     a call; masks of ``torch.nn.utils.prune`` are hooks, too.
     """
-    held = module.__dict__
     return not (
-        any(held[name] for name in _HOOKS)
-        or "parametrizations" in held["_modules"]
-        or _module._has_any_global_hook()  # type: ignore[no-untyped-call]
+        any(hooks_of(module))
+        or "parametrizations" in module.__dict__["_modules"]
+        or any_global_hook()
     )
+
+
+def hooks_of(module: nn.Module) -> list[Any]:
+    """Return the tables of the module's hooks, which stay the same objects."""
+    held = module.__dict__
+    return [held[name] for name in _HOOKS]
+
+
+def any_global_hook() -> bool:
+    """Whether there is a hook of every module."""
+    found: bool = _module._has_any_global_hook()  # type: ignore[no-untyped-call]
+    return found

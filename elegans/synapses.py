@@ -40,6 +40,12 @@ class SynapseValues(NamedTuple):
     erev: Tensor
     """Reversal potential E."""
 
+    @classmethod
+    def of(cls, slots: Slots) -> SynapseValues:
+        """Return parameters that no constraint changes."""
+        source, target, _, *values = slots
+        return cls(source, target, *values)
+
     def slots(self) -> Slots:
         """Return the same as parameters that no constraint changes."""
         source, target, *values = self

@@ -16,6 +16,7 @@ from elegans.pruning import Relative
 from elegans.wiring import AutoNCP, FullyConnected, Random, Synapses, Wiring
 
 operator = pytest.importorskip("elegans.solvers.fused.operator")
+problem = pytest.importorskip("elegans.solvers.fused.cpu.problem")
 
 INPUTS = 3
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
@@ -108,7 +109,7 @@ def test_equal_without_constraints_and_with_free_polarity():
 
 @pytest.mark.parametrize("solver", ["semi_implicit", "exponential"])
 def test_equal_where_states_are_not_kept(solver, monkeypatch):
-    monkeypatch.setattr(operator, "MOST_BYTES_TO_KEEP", 0)
+    monkeypatch.setattr(problem, "MOST_BYTES_TO_KEEP", 0)
     model = elegans.LTC(INPUTS, AutoNCP(19, 4), solver=solver)
     timespans = torch.rand(17, 6)
     assert_equal_paths(model, torch.randn(17, 6, INPUTS), timespans=timespans)
@@ -178,7 +179,7 @@ def test_the_graph_may_be_walked_twice():
 
 
 def test_buffers_are_used_again_and_bounded():
-    workspace = operator.Workspace(most_bytes=100)
+    workspace = problem.Workspace(most_bytes=100)
     first = workspace.take((10,), np.dtype(np.float64))
     workspace.give_back(first)
     assert workspace.take((10,), np.dtype(np.float64)) is first
@@ -278,8 +279,8 @@ def test_calls_from_several_threads():
 
 def test_automatic_choice(monkeypatch):
     calls = []
-    real = operator._Problem
-    monkeypatch.setattr(operator, "_Problem", lambda *a: calls.append(a[0]) or real(*a))
+    real = operator.CpuProblem
+    monkeypatch.setattr(operator, "CpuProblem", lambda *a: calls.append(a[0]) or real(*a))
     model = elegans.LTC(INPUTS, AutoNCP(9, 2))
     x = torch.randn(2, 3, INPUTS)
     model(x)
@@ -292,8 +293,11 @@ def test_automatic_choice(monkeypatch):
     elegans.LTC(INPUTS, 4, solver="rk4")(x)
     elegans.LTC(INPUTS, 4, dtype=torch.bfloat16)(x.bfloat16())
     torch.func.vmap(lambda row: model(row)[0])(x)
-    torch.export.export(model, (x,))
     assert len(calls) == 2
+    program = torch.export.export(model, (x,)).module()
+    assert len(calls) == 2  # traced only
+    program(x)
+    assert len(calls) == 3
 
 
 @pytest.mark.parametrize(
@@ -432,3 +436,75 @@ def test_kept_kernels_depend_on_every_file_they_are_made_of(tmp_path, monkeypatc
     before = compiling.source_stamp()
     os.utime(tmp_path / "sigmoid.py", (1, 1))
     assert compiling.source_stamp() != before
+
+
+def test_kernels_leave_the_number_of_threads_alone():
+    code = """
+import torch
+torch.set_num_threads(1)
+import elegans, numba
+model, x = elegans.LTC(3, 5), torch.randn(16, 3, 3)
+for threads in (1, 1, 2, 1):
+    torch.set_num_threads(threads)
+    model(x)
+    found = torch.get_num_threads(), numba.get_num_threads()
+    assert found == (threads, min(threads, numba.config.NUMBA_NUM_THREADS)), found
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+# --- torch.compile, torch.export, torch.library -------------------------------------------
+
+
+@pytest.mark.parametrize("batch", [1, 5, 33])
+def test_a_compiled_layer_runs_the_kernel(batch):
+    model = elegans.LTC(INPUTS, AutoNCP(12, 2))
+    x = torch.randn(batch, 4, INPUTS)
+    timespans = torch.rand(batch, 4)
+    compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
+    found = {}
+    for name, layer in (("eager", model), ("compiled", compiled)):
+        leaves = [x.clone().requires_grad_(), timespans.clone().requires_grad_()]
+        model.zero_grad()
+        output, final = layer(leaves[0], timespans=leaves[1])
+        (output.square().sum() + final.sum()).backward()
+        found[name] = [output, final, *(leaf.grad for leaf in leaves)]
+        found[name] += [p.grad for p in model.parameters()]
+    for expected, result in zip(found["eager"], found["compiled"], strict=True):
+        torch.testing.assert_close(result, expected)
+
+
+def test_an_exported_layer_is_one_operator_at_any_batch_size():
+    model = elegans.LTC(INPUTS, AutoNCP(12, 2)).eval()
+    batch = torch.export.Dim("batch", min=2)
+    with torch.no_grad():
+        program = torch.export.export(
+            model, (torch.randn(8, 4, INPUTS),), dynamic_shapes=({0: batch},)
+        )
+    names = [str(node.target) for node in program.graph.nodes]
+    assert names.count("elegans.sequence.default") == 1
+    for size in (2, 3, 40):
+        x = torch.randn(size, 4, INPUTS)
+        torch.testing.assert_close(program.module()(x)[0], model(x)[0])
+
+
+@pytest.mark.parametrize("batch", [1, 17])
+@pytest.mark.parametrize("mapping", ["affine", None])
+def test_the_registered_operator_keeps_the_rules_of_torch_library(batch, mapping):
+    library = pytest.importorskip("elegans.solvers.fused.library")
+    model = elegans.LTC(
+        INPUTS, AutoNCP(9, 2), input_mapping=mapping, fixed_polarity=mapping is None
+    )
+    inputs, circuit = model.cell._given(torch.randn(batch, 3, INPUTS, requires_grad=True))
+    nothing = torch.empty(0)
+    tensors = [inputs, torch.randn(batch, 9), torch.rand(batch, 3), *circuit.parameters]
+    connections = [nothing if c is None else c for c in circuit.connections]
+    given = [nothing if t is None else t for t in tensors]
+    arguments = (given, connections, 2, 6, False, 1, 1e-6, 1e-8, True)
+    torch.library.opcheck(library._sequence, arguments)
+    twice = torch.func.vmap(
+        lambda x: torch.ops.elegans.sequence([x, *given[1:]], *arguments[1:])[0]
+    )(torch.stack([inputs.detach(), 2 * inputs.detach()]))
+    for x, found in zip((inputs, 2 * inputs), twice, strict=True):
+        expected = torch.ops.elegans.sequence([x, *given[1:]], *arguments[1:])[0]
+        torch.testing.assert_close(found, expected)

@@ -151,7 +151,7 @@ def test_a_solve_that_blows_up_names_time_step_and_neuron():
 def effective(model):
     cell = model.cell
     values = {
-        "gleak": cell._positivity(cell.gleak),
+        "gleak": cell.recurrent.positivity()(cell.gleak),
         "vleak": cell.vleak,
         "cm": cell.dynamics(torch.zeros(1, model.input_size)).capacitance,
     }

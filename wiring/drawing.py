@@ -262,8 +262,8 @@ def _all_synapses(wiring: Wiring) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
     """Return rows (source, target) with sensory neurons counted first, and the polarities."""
     shift = wiring.input_size
     sensory, recurrent = wiring.sensory, wiring.recurrent
-    source = np.concatenate([sensory.source, recurrent.source + shift])
-    target = np.concatenate([sensory.target, recurrent.target]) + shift
+    source = np.concatenate([sensory.source, recurrent.source.astype(np.int64) + shift])
+    target = np.concatenate([sensory.target, recurrent.target]).astype(np.int64) + shift
     polarity = np.concatenate([sensory.polarity, recurrent.polarity])
     return np.stack([source, target], axis=1), polarity
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from elegans.errors import WiringError
+from elegans.wiring.sizes import LARGEST
 
+Integers = NDArray[np.integer[Any]]
 
 class Synapses:
     """An immutable set of directed, signed synapses, sorted by target, then by source.
@@ -19,14 +22,15 @@ class Synapses:
     Parameters
     ----------
     source, target
-        Indices of the presynaptic and postsynaptic neurons, shape (synapse,).
+        Indices of the presynaptic and postsynaptic neurons, shape (synapse,), held as int32.
     polarity
-        +1 for excitatory, -1 for inhibitory, shape (synapse,).
+        +1 for excitatory, -1 for inhibitory, shape (synapse,), held as int8.
 
     Raises
     ------
     WiringError
-        The arrays differ in length, are not integers, or a polarity is neither +1 nor -1.
+        The arrays differ in length, are not integers, an index is larger than 2**31 - 1, or a
+        polarity is neither +1 nor -1.
 
     Examples
     --------
@@ -36,8 +40,8 @@ class Synapses:
 
     __slots__ = ("polarity", "source", "target")
 
-    source: NDArray[np.int64]
-    target: NDArray[np.int64]
+    source: NDArray[np.int32]
+    target: NDArray[np.int32]
     polarity: NDArray[np.int8]
 
     def __init__(self, source: ArrayLike, target: ArrayLike, polarity: ArrayLike) -> None:
@@ -51,19 +55,20 @@ class Synapses:
             raise WiringError(
                 f"a synapse needs a source, a target and a polarity; got arrays of length {lengths}"
             )
-        wrong = np.abs(columns["polarity"]) != 1
+        signs = columns["polarity"]
+        wrong = (signs != 1) & (signs != -1)
         if wrong.any():
             k = int(np.argmax(wrong))
             raise WiringError(
                 f"synapse {columns['source'][k]} -> {columns['target'][k]} has polarity "
-                f"{columns['polarity'][k]}, expected +1 (excitatory) or -1 (inhibitory); leave "
+                f"{signs[k]}, expected +1 (excitatory) or -1 (inhibitory); leave "
                 "an absent synapse out of the list"
             )
-        order = np.lexsort((columns["polarity"], columns["source"], columns["target"]))
-        for name, column in columns.items():
-            ordered = column[order].astype(np.int8 if name == "polarity" else np.int64)
-            ordered.flags.writeable = False
-            object.__setattr__(self, name, ordered)
+        for end in ("source", "target"):
+            _check_width(end, columns[end])
+        for name, column in zip(("source", "target", "polarity"), _sorted(**columns), strict=True):
+            column.flags.writeable = False
+            object.__setattr__(self, name, column)
 
     @classmethod
     def empty(cls) -> Synapses:
@@ -144,24 +149,57 @@ def check_ends(kind: str, synapses: Synapses, sources: int, targets: int) -> Non
         )
     for end, count in (("source", sources), ("target", targets)):
         index = getattr(synapses, end)
-        outside = (index < 0) | (index >= count)
-        if outside.any():
-            k = int(np.argmax(outside))
+        if len(index) and (index.min() < 0 or index.max() >= count):
+            k = int(np.argmax((index < 0) | (index >= count)))
             raise WiringError(
                 f"{kind} synapse {synapses.source[k]} -> {synapses.target[k]} has {end} "
                 f"{index[k]}, expected an index from 0 to {count - 1}"
             )
 
 
-def _integers(name: str, values: ArrayLike) -> NDArray[np.int64]:
+def _sorted(
+    source: Integers, target: Integers, polarity: Integers
+) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int8]]:
+    """Return new columns sorted by target, then by source, then by polarity."""
+    if len(source) and (source.min() < 0 or target.min() < 0):  # which no wiring accepts
+        order = np.lexsort((polarity, source, target))
+        source, target, polarity = source[order], target[order], polarity[order]
+        return source.astype(np.int32), target.astype(np.int32), polarity.astype(np.int8)
+    # One number a synapse: 31 bits of target, 31 of source, one of polarity.
+    key = target.astype(np.int64)
+    key <<= 31
+    key |= source.astype(np.int64, copy=False)
+    key <<= 1
+    key |= polarity > 0
+    if (key[1:] < key[:-1]).any():
+        key.sort()
+    signs = (key & 1).astype(np.int8)
+    signs *= 2
+    signs -= 1
+    key >>= 1
+    ends = (key & LARGEST).astype(np.int32)
+    key >>= 31
+    return ends, key.astype(np.int32), signs
+
+
+def _check_width(name: str, index: Integers) -> None:
+    if len(index) and (index.max() > LARGEST or index.min() < -LARGEST):
+        widest = index.max() if index.max() > LARGEST else index.min()
+        raise WiringError(
+            f"{name} holds {widest}, expected indices of at most {LARGEST}, as many neurons as a "
+            "wiring may have; number the neurons from 0"
+        )
+
+
+def _integers(name: str, values: ArrayLike) -> Integers:
     try:
         array = np.asarray(values)
     except ValueError as error:  # lists of different lengths
         raise WiringError(f"{name} must be a flat array of integers: {error}") from error
     if array.size == 0:
-        array = array.astype(np.int64).reshape(-1)
+        array = array.astype(np.int32).reshape(-1)
     if array.ndim != 1 or not np.issubdtype(array.dtype, np.integer):
         raise WiringError(
             f"{name} must be a flat array of integers, got shape {array.shape} of {array.dtype}"
         )
-    return array.astype(np.int64)
+    return array

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from elegans.errors import WiringError
 from elegans.wiring.editing import edited
 from elegans.wiring.names import check_names, check_unique, default_names
-from elegans.wiring.sizes import check_layers, check_size
+from elegans.wiring.sizes import LARGEST, check_layers, check_size
 from elegans.wiring.synapses import Synapses, check_ends
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Wiring:
     Raises
     ------
     WiringError
-        Sizes are not from 1 to 2**31 - 1, the first layer is not ``motor``, a synapse points
+        Sizes, or all layers together, are not from 1 to 2**31 - 1, the first layer is not ``motor``, a synapse points
         outside the circuit, or names are missing, empty, not unique, or hold control characters.
 
     Examples
@@ -92,6 +92,11 @@ class Wiring:
             raise WiringError(
                 f"layers must begin with {MOTOR!r} and leave out {SENSORY!r} (its size is "
                 f"input_size), got {list(sizes)}"
+            )
+        if sum(sizes.values()) > LARGEST:
+            raise WiringError(
+                f"a wiring may have {LARGEST} neurons, which are numbered in 32 bits, got "
+                f"{sum(sizes.values())} in {sizes}; make the layers smaller"
             )
         inputs = {SENSORY: check_size("input_size", input_size)}
         self.__dict__.update(  # plain assignment is refused, see __setattr__
@@ -218,8 +223,11 @@ class Wiring:
 
     def in_degree(self) -> NDArray[np.int64]:
         """Count the synapses onto each neuron, sensory ones included, shape (neuron,)."""
-        incoming = np.concatenate([self._recurrent.target, self._sensory.target])
-        return np.bincount(incoming, minlength=self.units)
+        recurrent, sensory = (
+            np.bincount(synapses.target, minlength=self.units)
+            for synapses in (self._recurrent, self._sensory)
+        )
+        return recurrent + sensory
 
     def out_degree(self) -> NDArray[np.int64]:
         """Count the synapses from each neuron, shape (neuron,)."""
@@ -277,14 +285,12 @@ class Wiring:
 
     def with_synapses(self, recurrent: Synapses, sensory: Synapses) -> Wiring:
         """Return a wiring of the same neurons with other synapses."""
-        return Wiring(
-            self._input_size,
-            self._layers,
-            recurrent,
-            sensory,
-            names=self._names,
-            sensory_names=self._sensory_names,
-        )
+        check_ends("recurrent", recurrent, self.units, self.units)
+        check_ends("sensory", sensory, self.input_size, self.units)
+        other = object.__new__(Wiring)
+        # Names and layers, checked and spelt out already, are those of the same neurons.
+        other.__dict__.update(self.__dict__, _recurrent=recurrent, _sensory=sensory)
+        return other
 
     # --- exchange ------------------------------------------------------------------------
 

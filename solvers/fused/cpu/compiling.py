@@ -21,7 +21,7 @@ def kernel(*, parallel: bool = False) -> Callable[[Callable[..., None]], Any]:
     def decorate(function: Callable[..., None]) -> Any:
         compiled = njit(parallel=parallel, cache=True, nogil=True, **OPTIONS)(function)
         # Numba looks at the file of a function alone, not at those of the functions it calls.
-        kept = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
+        kept: Any = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
         if hasattr(kept, "_source_stamp"):
             kept._source_stamp = source_stamp()
         return compiled

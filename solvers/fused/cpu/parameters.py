@@ -15,10 +15,11 @@ from numba import njit
 from elegans.solvers.fused.cpu.compiling import INLINE, kernel
 from elegans.solvers.fused.cpu.sigmoid import sigmoid, softplus
 from elegans.solvers.fused.cpu.vectors import clamp, load_part, splat, store_part, where_less
+from elegans.solvers.fused.settings import POSITIVITY
 
 Array = Any
 
-IDENTITY, SOFTPLUS, CLIP = range(3)
+IDENTITY, SOFTPLUS, CLIP = (POSITIVITY.index(name) for name in ("identity", "softplus", "clip"))
 """How a parameter becomes a positive value."""
 
 LANES = (0,) * 16

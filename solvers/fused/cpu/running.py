@@ -50,18 +50,29 @@ def _call(kernel: Any, arguments: Any) -> None:
         kernel(*arguments)
         return
     with _TURN:
+        wanted = torch.get_num_threads()
+        if _home is None:  # the threads start, and where both share OpenMP, PyTorch gets as many
+            numba.get_num_threads()
+            torch.set_num_threads(wanted)
         _home = os.getpid()
-        threads = min(torch.get_num_threads(), int(vars(numba.config)["NUMBA_NUM_THREADS"]))
-        if numba.get_num_threads() != threads:
-            numba.set_num_threads(threads)
+        numba.set_num_threads(min(wanted, int(vars(numba.config)["NUMBA_NUM_THREADS"])))
         kernel(*arguments)
+
+
+_said = threading.Event()
+
+
+def _say() -> None:
+    if not _said.is_set():
+        _said.set()
+        text = "elegans: compiling kernels, once; the next start will find them on disk ...\n"
+        sys.stderr.write(text)
 
 
 @contextmanager
 def _announced() -> Iterator[None]:
     """Say what takes so long when a kernel has to be compiled first."""
-    text = "elegans: compiling kernels, once; the next start will find them on disk ...\n"
-    timer = threading.Timer(1.0, lambda: sys.stderr.write(text))
+    timer = threading.Timer(1.0, _say)
     timer.daemon = True
     timer.start()
     try:

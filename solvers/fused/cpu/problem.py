@@ -1,0 +1,245 @@
+"""One call on the CPU: from tensors to the arrays of kernels and back."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from elegans.solvers.fused.cpu import lanes, lanes_backward, parameters, rows, rows_backward
+from elegans.solvers.fused.cpu.running import Workspace, run
+from elegans.solvers.fused.order import ByTarget, by_target
+from elegans.solvers.fused.settings import Settings
+
+MOST_BYTES_TO_KEEP = 1 << 30
+"""Above this, the states inside a step are computed again in the backward pass, not kept."""
+
+MOST_BYTES_OF_PARTS = 1 << 28
+"""Above this, blocks of samples share the array that their gradients are summed in."""
+
+MOST_BYTES_OF_SUMS = 1 << 19
+"""Above this, gradients of synapses are summed over samples at once: the cache would not hold them.
+
+Adding up the lanes of a vector takes longer than adding a vector to memory that is near.
+"""
+
+FEW = 2
+"""Up to so many samples, synapses are the vector axis."""
+
+NARROW, WIDE = 16, 32
+"""Samples of a block. The width must not depend on the number of threads, or sums would."""
+
+_WORKSPACE = Workspace(most_bytes=1 << 28)
+_NOTHING = {kind: np.empty(0, kind) for kind in (np.float32, np.float64)}
+_NO_ORDER, _NO_POLARITY = np.empty(0, np.int64), np.empty(0, np.int8)
+
+
+class Problem:
+    """The arrays of one call: values of the equation, in the order that kernels read.
+
+    `tensors` are inputs (batch, time, input), initial state (batch, neuron), elapsed times (batch,
+    time) and the parameters of a `Circuit`; `connections` its connections.
+    """
+
+    def __init__(self, tensors: Any, connections: Any, settings: Settings) -> None:
+        x, initial, elapsed, scale, shift, out_scale, out_shift, *raw = tensors
+        self.settings = settings
+        self.x, self.initial, self.elapsed = numpy_of(x), numpy_of(initial), numpy_of(elapsed)
+        self.kind = self.x.dtype
+        batch, _, inputs = self.x.shape
+        neurons = self.initial.shape[1]
+        self.few = batch <= FEW
+        self.width = 1 if self.few else NARROW if batch < 2 * WIDE else WIDE
+        self.blocks = -(-batch // self.width)
+        self.mapping = np.empty((2, inputs + settings.outputs), self.kind)
+        self.mapping[0, :inputs] = 1 if scale is None else numpy_of(scale)
+        self.mapping[1, :inputs] = 0 if shift is None else numpy_of(shift)
+        self.mapping[0, inputs:] = 1 if out_scale is None else numpy_of(out_scale)
+        self.mapping[1, inputs:] = 0 if out_shift is None else numpy_of(out_shift)
+
+        free = tuple(numpy_of(t) for t in raw)
+        self.raw = free[:4], free[4:8]
+        self.neuron_raw = free[8:]
+        self.orders, self.polarities, into, self.synapses = [], [], [], []
+        for own, ends in zip(self.raw, (connections[:3], connections[3:]), strict=True):
+            source, target, polarity = ends
+            order = by_target(source, target, neurons)
+            self.orders.append(_NO_ORDER if order.order is None else order.order.numpy())
+            self.polarities.append(_NO_POLARITY if polarity is None else _signs(polarity))
+            into.append(self._room(own, order, polarity))
+            chosen = tuple(
+                given if len(mine) == 0 else mine for mine, given in zip(into[-1], own, strict=True)
+            )
+            self.synapses.append((order.source.numpy(), order.start.numpy(), *chosen))
+        self.neuron = np.empty((3, neurons), self.kind)
+        run(
+            parameters.values,
+            self.kind,
+            self.raw[0], self.polarities[0], self.orders[0], into[0],
+            self.raw[1], self.polarities[1], self.orders[1], into[1],
+            self.neuron_raw, settings.positivity, settings.floor, settings.epsilon, self.neuron,
+        )  # fmt: skip
+
+    def _room(self, raw: Any, order: ByTarget, polarity: Any) -> tuple[Any, ...]:
+        """Return arrays for the values that are not the parameters themselves."""
+        sorted_ = order.order is not None
+        own = (
+            sorted_ or self.settings.positivity,
+            sorted_,
+            sorted_,
+            sorted_ or polarity is not None,
+        )
+        return tuple(
+            np.empty(len(raw[0]), self.kind) if needed else _NOTHING[self.kind.type]
+            for needed in own
+        )
+
+    def path_shapes(self, steps: int, places: int) -> list[tuple[int, ...]]:
+        """Return the shapes of the arrays that `steps` solver steps leave to the backward pass."""
+        block = (self.initial.shape[1], *(() if self.few else (self.width,)))
+        return [(places, steps + 1, *block), (places, steps, *block)]
+
+    @property
+    def steps(self) -> int:
+        """Number of solver steps."""
+        return int(self.x.shape[1]) * self.settings.unfolds
+
+    def forward(self, output: Any, states: Any, path: Any, auxes: Any) -> None:
+        """Fill output and states, and what the backward pass reads."""
+        kernel = rows.forward if self.few else lanes.forward
+        run(kernel, (self.kind, self.width), *self._given(), output, states, path, auxes)
+
+    def run(self, wanted: bool) -> tuple[Tensor, Tensor, Any]:
+        """Return output, states, and, if `wanted` and not too large, what `back` needs."""
+        shapes = self.path_shapes(self.steps, self.blocks)
+        needed = sum(math.prod(shape) for shape in shapes) * self.kind.itemsize
+        keep = wanted and needed <= MOST_BYTES_TO_KEEP
+        if not keep:
+            shapes = self.path_shapes(1, self.blocks)
+        kept = [_WORKSPACE.take(shape, self.kind) for shape in shapes]
+        output, states = self._run(kept)
+        if not keep:
+            _WORKSPACE.give_back(*kept)
+        return output, states, kept if keep else None
+
+    def run_into(self, room: Tensor) -> tuple[Tensor, Tensor, Any]:
+        """Like `run`; what `back` needs is written to `room`, of `room_for` elements."""
+        kept = self.kept_in(room)
+        room[sum(array.size for array in kept) :] = (
+            0  # results of an operator are not left to chance
+        )
+        return (*self._run(kept), kept)
+
+    def kept_in(self, room: Tensor) -> list[Any]:
+        """Return what `run_into` has written to `room`."""
+        kept, begin = [], 0
+        for shape in self.path_shapes(self.steps, self.blocks):
+            end = begin + math.prod(shape)
+            kept.append(room.numpy()[begin:end].reshape(shape))
+            begin = end
+        return kept
+
+    def give_back(self, kept: Any) -> None:
+        """Accept what `run` has returned, when nobody needs it any more."""
+        if kept is not None:
+            _WORKSPACE.give_back(*kept)
+
+    def _run(self, kept: list[Any]) -> tuple[Tensor, Tensor]:
+        batch, time, _ = self.x.shape
+        states = np.empty((batch, time, self.initial.shape[1]), self.kind)
+        output = np.empty((batch, time, self.settings.outputs), self.kind)
+        self.forward(output, states, *kept)
+        return torch.from_numpy(output), torch.from_numpy(states)
+
+    def back(
+        self,
+        from_output: Tensor | None,
+        from_states: Tensor | None,
+        states: Tensor,
+        kept: Any,
+        wants_h: bool,
+    ) -> list[Tensor]:
+        """Return the gradients of all tensors; `kept` is what `run` has returned, or None."""
+        nothing = np.empty((0, 0, 0), self.kind)
+        output, path = (nothing if g is None else numpy_of(g) for g in (from_output, from_states))
+        found = self.backward(output, path, numpy_of(states), kept, wants_h)
+        return [torch.from_numpy(array) for array in found]
+
+    def _given(self) -> list[Any]:
+        """Return the arguments that forward and backward kernels share."""
+        given = [self.x, self.initial, self.elapsed, self.mapping, *self.synapses, self.neuron]
+        given += [self.settings.unfolds, self.settings.exponential]
+        return given if self.few else [*given, (0,) * self.width]
+
+    def backward(
+        self, from_output: Any, from_states: Any, states: Any, kept: Any, wants_h: bool
+    ) -> list[Any]:
+        """Return the gradients of all tensors; `kept` is what `forward` has left, or None."""
+        counts = [len(synapses[0]) for synapses in self.synapses]
+        limit = MOST_BYTES_OF_PARTS // max(1, 4 * sum(counts) * self.kind.itemsize)
+        parts = 1 if self.few else max(1, min(self.blocks, limit))
+        room = 4 * sum(counts) * len(lanes_backward.SUMS) * self.kind.itemsize
+        wide = not self.few and room <= MOST_BYTES_OF_SUMS
+        each = 4 * len(lanes_backward.SUMS) if wide else 4
+        found = [
+            _WORKSPACE.take((parts, *shape), self.kind)
+            for shape in (self.mapping.shape, *((each * n,) for n in counts), self.neuron.shape)
+        ]
+        whole = [np.empty_like(a) for a in (self.x, self.initial, self.elapsed)]
+        arrays: list[Any] = found
+        if self.few:
+            arrays = [
+                found[0][0],
+                *(f.reshape(4, n) for f, n in zip(found[1:3], counts, strict=True)),
+                found[3][0],
+            ]
+        path = [] if kept else self.path_shapes(self.settings.unfolds, parts)
+        path = [_WORKSPACE.take(shape, self.kind) for shape in path]
+        kernel = rows_backward.backward if self.few else lanes_backward.backward
+        run(
+            kernel,
+            (self.kind, self.width),
+            from_output,
+            from_states,
+            *self._given(),
+            states,
+            *(kept or path),
+            kept is not None,
+            wants_h,
+            *whole,
+            *arrays,
+        )
+        into = [tuple(np.empty_like(a) for a in raw) for raw in (*self.raw, self.neuron_raw)]
+        synapses = []
+        for k in range(2):
+            synapses += [
+                found[1 + k], self.synapses[k][2:], self.raw[k], self.polarities[k],
+                self.orders[k], into[k],
+            ]  # fmt: skip
+        run(
+            parameters.gradients,
+            self.kind,
+            *synapses, found[3], self.neuron_raw, not self.few, self.settings.positivity,
+            self.settings.floor, into[2],
+        )  # fmt: skip
+        mapping, inputs = found[0].sum(axis=0), self.x.shape[2]
+        _WORKSPACE.give_back(*found, *path)
+        mappings = [*mapping[:, :inputs], *mapping[:, inputs:]]
+        return [*whole, *mappings, *into[0], *into[1], *into[2]]
+
+
+def room_for(batch: Any, steps: Any, neurons: int) -> Any:
+    """Return how many numbers `Problem.run_into` writes at most; sizes may be symbols."""
+    return (2 * steps + 1) * neurons * ((batch + WIDE - 1) // WIDE * WIDE)
+
+
+def _signs(polarity: Tensor) -> Any:
+    return numpy_of(polarity).astype(np.int8, copy=False)
+
+
+def numpy_of(tensor: Tensor) -> Any:
+    """Return the contiguous array of a tensor on the CPU."""
+    return tensor.detach().contiguous().numpy()

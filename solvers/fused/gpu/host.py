@@ -1,0 +1,248 @@
+"""Whole sequences on the GPU: one launch forward, one backward, written in Triton.
+
+A program takes a few samples through the whole sequence, so that between the steps of a solver
+nothing is launched and no program waits for another.
+
+- A block of registers is (lane, sample) with up to four samples in one thread: the values of a
+  synapse are loaded once for all of them, and neighbouring threads read neighbouring memory. Lanes
+  are synapses of different rows; `tiles` deals them out so that lanes are about equally long.
+- Synapse values are laid out in the order in which lanes read them and come through the caches,
+  loaded ahead of their use. States, small, are exchanged through memory that stays in the L1 cache.
+- The backward pass takes the steps of one element of the sequence again from the state before it.
+  It then looks from sources to targets, so that each synapse belongs to one lane, each source adds
+  up its own gradient, and no atomic operation is needed: results do not depend on timing.
+- Gradients of values are summed over samples in registers, over time in memory of the program, and
+  over programs at the end. Programs take several blocks of samples where that memory is short.
+"""
+
+from __future__ import annotations
+
+import math
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from elegans.solvers.fused.gpu.kernels import forward_kernel
+from elegans.solvers.fused.gpu.kernels_backward import backward_kernel
+from elegans.solvers.fused.gpu.tiles import Layout
+
+MOST_SAMPLES = 32
+SAMPLES_OF_A_THREAD = 4
+LEAST_WARPS, MOST_WARPS = 4, 16
+
+STEPS_OF_A_LANE = 8
+"""Lanes are made so many that they take about as few steps as this, if there are threads."""
+
+STEP_COST = 4
+"""What a solver step costs besides samples, in samples: barriers and latencies."""
+
+CACHED_SYNAPSES = 6_000
+"""More do not stay in the L1 cache; reading one then serves at least the samples of a thread."""
+
+PROGRAMS_OF_A_PROCESSOR = 4
+MOST_GRADIENT_BYTES, MOST_SCRATCH_BYTES = 1 << 28, 1 << 30
+"""Of the programs' memory for gradients of values, and of all their scratch memory."""
+
+
+class Shape(NamedTuple):
+    """How a launch is cut up."""
+
+    block: int
+    """Samples of a program at a time."""
+    lanes: int
+    warps: int
+
+
+def shape(batch: int, synapses: int, processors: int) -> Shape:
+    """Choose samples and threads of a program so that all processors have about the same to do."""
+
+    def cost(block: int) -> int:
+        rounds = math.ceil(math.ceil(batch / block) / processors)
+        return rounds * (block + STEP_COST)
+
+    sizes = [MOST_SAMPLES >> k for k in range(MOST_SAMPLES.bit_length())]  # ties: the largest
+    block = min(sizes, key=cost)
+    if synapses > CACHED_SYNAPSES:
+        block = max(block, SAMPLES_OF_A_THREAD)
+    of_a_thread = min(block, SAMPLES_OF_A_THREAD)
+    wanted = synapses * block // (of_a_thread * 32 * STEPS_OF_A_LANE)
+    warps = min(max(1 << max(wanted - 1, 0).bit_length(), LEAST_WARPS), MOST_WARPS)
+    return Shape(block, 32 * warps * of_a_thread // block, warps)
+
+
+def forward(
+    x: Tensor,
+    initial: Tensor,
+    elapsed: Tensor,
+    source: Tensor,
+    start: Tensor,
+    value: Tensor,
+    sensory_source: Tensor,
+    sensory_start: Tensor,
+    sensory_value: Tensor,
+    neuron: Tensor,
+    *,
+    unfolds: int,
+    exponential: bool,
+) -> Tensor:
+    """Run the sequences and return their states, (batch, time, neuron).
+
+    Parameters
+    ----------
+    x
+        Mapped inputs, (batch, time, input).
+    initial
+        (batch, neuron).
+    elapsed
+        (batch, time), >= 0.
+    source, start
+        Presynaptic indices of the synapses sorted by target, int32, (synapse,), and where the
+        synapses of each target begin, int32, (neuron + 1,).
+    value
+        Rows weight, sigma, mu, erev of the synapses, (4, synapse).
+    sensory_source, sensory_start, sensory_value
+        The same of the sensory synapses, whose sources are inputs.
+    neuron
+        Rows capacitance, leak conductance and leak drive, (3, neuron).
+    unfolds
+        Solver steps in each element of the sequence.
+    exponential
+        Whether steps are exponential, or else semi-implicit.
+    """
+    batch, time, inputs = x.shape
+    neurons = initial.shape[1]
+    states = x.new_empty(batch, time, neurons)
+    if not states.numel():
+        return states
+    cut = shape(batch, len(source), _processors(x.device))
+    layout = Layout.of(source, start, sensory_source, sensory_start, inputs=inputs, width=cut.lanes)
+    values = layout.lay_out(value, sensory_value, both_ways=False)
+    rows = [neurons + 1, inputs + 1, 2 * neurons]
+    rows += [2 * (tiles.lanes + 1) for tiles in layout.by_target]
+    words = _round_up(sum(rows) * cut.block, 32)
+    programs = _programs(batch, cut, x, words)
+    with _on(x.device):
+        forward_kernel[(programs,)](
+            x.contiguous(),
+            initial.contiguous(),
+            elapsed.contiguous(),
+            *values,
+            neuron.contiguous(),
+            states,
+            x.new_empty(programs, words),
+            *layout.by_target,
+            words,
+            batch,
+            time,
+            inputs,
+            neurons,
+            unfolds,
+            EXPONENTIAL=exponential,
+            LANES=cut.lanes,
+            BLOCK=cut.block,
+            **_options(cut),
+        )
+    return states
+
+
+def backward(
+    gradient: Tensor,
+    x: Tensor,
+    initial: Tensor,
+    elapsed: Tensor,
+    source: Tensor,
+    start: Tensor,
+    value: Tensor,
+    sensory_source: Tensor,
+    sensory_start: Tensor,
+    sensory_value: Tensor,
+    neuron: Tensor,
+    states: Tensor,
+    *,
+    unfolds: int,
+    exponential: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Return the gradients of x, initial, elapsed, value, sensory_value and neuron.
+
+    `gradient` (batch, time, neuron) is that of the `states` which `forward` has returned for the
+    other arguments.
+    """
+    batch, time, inputs = x.shape
+    neurons = initial.shape[1]
+    found = [
+        torch.empty_like(t, memory_format=torch.contiguous_format) for t in (x, initial, elapsed)
+    ]
+    if not states.numel():
+        zeros = [torch.zeros_like(t) for t in (x, initial, elapsed, value, sensory_value, neuron)]
+        return tuple(zeros)  # type: ignore[return-value]
+    cut = shape(batch, len(source), _processors(x.device))
+    layout = Layout.of(source, start, sensory_source, sensory_start, inputs=inputs, width=cut.lanes)
+    values = layout.lay_out(value, sensory_value, both_ways=True)
+    rows = [(3 * unfolds + 1) * neurons + unfolds + 1, inputs + 1, 9 * neurons + 4]
+    rows += [2 * (tiles.lanes + 1) for tiles in layout.by_target]
+    rows += [tiles.lanes + 1 for tiles in layout.by_source]
+    words = _round_up(sum(rows) * cut.block, 32)
+    numbers = 4 * sum(tiles.positions for tiles in layout.by_source) + neuron.numel()
+    gradient_words = _round_up(numbers, 32)
+    programs = _programs(batch, cut, x, words, gradient_words)
+    of_values = x.new_zeros(programs, gradient_words)
+    with _on(x.device):
+        backward_kernel[(programs,)](
+            gradient.contiguous(),
+            x.contiguous(),
+            initial.contiguous(),
+            elapsed.contiguous(),
+            *values,
+            neuron.contiguous(),
+            states.contiguous(),
+            *found,
+            of_values,
+            x.new_empty(programs, words),
+            *layout.by_target,
+            *layout.by_source,
+            words,
+            gradient_words,
+            batch,
+            time,
+            inputs,
+            neurons,
+            unfolds,
+            EXPONENTIAL=exponential,
+            LANES=cut.lanes,
+            BLOCK=cut.block,
+            **_options(cut),
+        )
+    of_x, of_initial, of_elapsed = found
+    return of_x, of_initial, of_elapsed, *layout.collect(of_values.sum(0), neuron)
+
+
+def _round_up(numbers: int, line: int) -> int:
+    return math.ceil(numbers / line) * line
+
+
+def _programs(batch: int, cut: Shape, like: Tensor, words: int, gradient_words: int = 1) -> int:
+    """Return how many programs share the blocks of samples, as evenly as may be."""
+    blocks = math.ceil(batch / cut.block)
+    most = min(
+        PROGRAMS_OF_A_PROCESSOR * _processors(like.device),
+        MOST_SCRATCH_BYTES // (words * like.element_size()),
+        MOST_GRADIENT_BYTES // (gradient_words * like.element_size()),
+    )
+    return math.ceil(blocks / math.ceil(blocks / max(most, 1)))
+
+
+def _processors(device: torch.device) -> int:
+    if device.type != "cuda":
+        return 1  # Triton's interpreter
+    return int(torch.cuda.get_device_properties(device).multi_processor_count)
+
+
+def _on(device: torch.device) -> AbstractContextManager[Any]:
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
+
+
+def _options(cut: Shape) -> dict[str, Any]:
+    # Loops are pipelined by hand; the compiler's way needs shared memory.
+    return {"num_warps": cut.warps, "num_stages": 1, "enable_fp_fusion": True}

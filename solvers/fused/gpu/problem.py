@@ -1,0 +1,79 @@
+"""One call on the GPU: the same contract as `elegans.solvers.fused.cpu.problem`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from elegans.solvers.fused.gpu import host
+from elegans.solvers.fused.order import by_target
+from elegans.solvers.fused.settings import POSITIVITY, Settings
+
+
+class Problem:
+    """Effective values in the order that kernels read.
+
+    Constraints and mappings are PyTorch's business here: `tensors` are those of a `Circuit` with
+    the positivity ``"identity"`` and neither scales nor shifts.
+    """
+
+    def __init__(self, tensors: Any, connections: Any, settings: Settings) -> None:
+        x, initial, elapsed = (t.detach() for t in tensors[:3])
+        raw = [t.detach() for t in tensors[7:]]
+        free = POSITIVITY[settings.positivity] != "identity"
+        free = free or any(tensor is not None for tensor in tensors[3:7])
+        if free or connections[2] is not None or connections[5] is not None:
+            raise ValueError("on the GPU, constraints and mappings are to be applied before")
+        self.settings = settings
+        self._orders = [
+            by_target(source, target, initial.shape[1])
+            for source, target in (connections[:2], connections[3:5])
+        ]
+        values = [torch.stack(raw[:4]), torch.stack(raw[4:8])]
+        self._raw = raw
+        gleak, vleak, cm = raw[8:]
+        neuron = torch.stack([cm, gleak + settings.epsilon, gleak * vleak])
+        synapses: list[Tensor] = []
+        for order, value in zip(self._orders, values, strict=True):
+            if order.order is not None:
+                value = value.index_select(1, order.order)
+            synapses += [order.source, order.start, value]
+        self._given: tuple[Any, ...] = (x, initial, elapsed, *synapses, neuron)
+        self._options: dict[str, Any] = {
+            "unfolds": settings.unfolds,
+            "exponential": settings.exponential,
+        }
+
+    def run(self, wanted: bool) -> tuple[Tensor, Tensor, None]:
+        """Return output and states."""
+        states = host.forward(*self._given, **self._options)
+        return states[..., : self.settings.outputs].clone(), states, None
+
+    def give_back(self, kept: None) -> None:
+        """Do nothing: nothing is kept."""
+
+    def back(
+        self,
+        from_output: Tensor | None,
+        from_states: Tensor | None,
+        states: Tensor,
+        kept: None,
+        wants_h: bool,
+    ) -> list[Tensor | None]:
+        """Return the gradients of all tensors."""
+        gradient = torch.zeros_like(states) if from_states is None else from_states.clone()
+        if from_output is not None:
+            gradient[..., : self.settings.outputs] += from_output
+        arguments = (gradient, *self._given, states)
+        found: Any = host.backward(*arguments, **self._options)
+        of_values: list[Tensor] = []
+        for order, value in zip(self._orders, found[3:5], strict=True):
+            if order.order is not None:
+                value = torch.empty_like(value).index_copy_(1, order.order, value)
+            of_values += value.unbind()
+        from_c, from_g, from_a = found[5].unbind()
+        gleak, vleak, _ = self._raw[8:]
+        neurons = [from_g + from_a * vleak, from_a * gleak, from_c]
+        return [*found[:3], None, None, None, None, *of_values, *neurons]

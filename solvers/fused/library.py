@@ -1,0 +1,181 @@
+"""The operator as `torch.compile` and `torch.export` see it: ``torch.ops.elegans.sequence``.
+
+The same kernels under the same rules; PyTorch's operators take tensors and numbers alone, so a
+tensor that is not there is one without elements, and what the backward pass needs is a result.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.library import custom_op
+
+from elegans.solvers.fused.cpu.problem import room_for
+from elegans.solvers.fused.operator import problem_of
+from elegans.solvers.fused.settings import COUNT, Settings
+
+OPTIONAL = (3, 4, 5, 6)
+"""Which tensors with gradients need not be there: scales and shifts."""
+
+
+def traced(
+    tensors: tuple[Any, ...], connections: tuple[Any, ...], settings: Settings
+) -> tuple[Tensor, Tensor]:
+    """Return output and states through the registered operator, for a graph."""
+    x = tensors[0]
+    needed = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
+    given = [x.new_empty(0) if t is None else t for t in tensors]
+    ends = [x.new_empty(0, dtype=torch.int8) if t is None else t for t in connections]
+    output, states, _ = torch.ops.elegans.sequence(
+        given,
+        ends,
+        settings.outputs,
+        settings.unfolds,
+        settings.exponential,
+        settings.positivity,
+        settings.floor,
+        settings.epsilon,
+        needed,
+    )
+    return output, states
+
+
+def _problem(tensors: Any, connections: Any, settings: Settings) -> Any:
+    given = [
+        None if k in OPTIONAL and not tensor.numel() else tensor for k, tensor in enumerate(tensors)
+    ]
+    ends = [
+        None if k in (2, 5) and not tensor.numel() else tensor
+        for k, tensor in enumerate(connections)
+    ]
+    return problem_of(given, ends, settings)
+
+
+@custom_op("elegans::sequence", mutates_args=())
+def _sequence(
+    tensors: list[Tensor],
+    connections: list[Tensor],
+    outputs: int,
+    unfolds: int,
+    exponential: bool,
+    positivity: int,
+    floor: float,
+    epsilon: float,
+    keep: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    settings = Settings(outputs, unfolds, exponential, positivity, floor, epsilon)
+    problem = _problem(tensors, connections, settings)
+    x, initial = tensors[:2]
+    if not keep or x.is_cuda:
+        output, states, _ = problem.run(False)
+        return output, states, x.new_empty(0)
+    room = x.new_empty(room_for(x.shape[0], x.shape[1] * unfolds, initial.shape[1]))
+    output, states, _ = problem.run_into(room)
+    return output, states, room
+
+
+@_sequence.register_fake
+def _(
+    tensors: list[Tensor],
+    connections: list[Tensor],
+    outputs: int,
+    unfolds: int,
+    exponential: bool,
+    positivity: int,
+    floor: float,
+    epsilon: float,
+    keep: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    x, initial = tensors[:2]
+    batch, time = x.shape[:2]
+    size = 0
+    if keep and not x.is_cuda:
+        size = room_for(batch, time * unfolds, initial.shape[1])
+    states = x.new_empty(batch, time, initial.shape[1])
+    return x.new_empty(batch, time, outputs), states, x.new_empty(size)
+
+
+@custom_op("elegans::sequence_backward", mutates_args=())
+def _sequence_backward(
+    from_output: Tensor,
+    from_states: Tensor,
+    tensors: list[Tensor],
+    connections: list[Tensor],
+    states: Tensor,
+    room: Tensor,
+    outputs: int,
+    unfolds: int,
+    exponential: bool,
+    positivity: int,
+    floor: float,
+    epsilon: float,
+) -> list[Tensor]:
+    settings = Settings(outputs, unfolds, exponential, positivity, floor, epsilon)
+    problem = _problem(tensors, connections, settings)
+    kept = problem.kept_in(room) if room.numel() else None
+    found = problem.back(from_output, from_states, states, kept, True)
+    return [
+        torch.empty_like(tensor) if gradient is None or not tensor.numel() else gradient
+        for gradient, tensor in zip(found, tensors, strict=True)
+    ]
+
+
+@_sequence_backward.register_fake
+def _(
+    from_output: Tensor,
+    from_states: Tensor,
+    tensors: list[Tensor],
+    connections: list[Tensor],
+    states: Tensor,
+    room: Tensor,
+    outputs: int,
+    unfolds: int,
+    exponential: bool,
+    positivity: int,
+    floor: float,
+    epsilon: float,
+) -> list[Tensor]:
+    return [tensor.new_empty(tensor.shape) for tensor in tensors]
+
+
+def _remember(ctx: Any, inputs: Any, output: Any) -> None:
+    tensors, connections, *ctx.settings, _ = inputs
+    ctx.save_for_backward(*tensors, *connections, *output[1:])
+
+
+def _backward(ctx: Any, from_output: Tensor, from_states: Tensor, _: Any) -> Any:
+    saved = list(ctx.saved_tensors)
+    tensors, connections, (states, room) = saved[:COUNT], saved[COUNT:-2], saved[-2:]
+    found = torch.ops.elegans.sequence_backward(
+        from_output, from_states, tensors, connections, states, room, *ctx.settings
+    )
+    return found, [None] * len(connections), *([None] * 7)
+
+
+_sequence.register_autograd(_backward, setup_context=_remember)
+
+
+def _one_by_one(operator: Any, info: Any, in_dims: Any, *arguments: Any) -> Any:
+    """Run the operator for each element of `torch.func.vmap` and stack the results."""
+
+    def pick(value: Any, dim: Any, k: int) -> Any:
+        if isinstance(value, list | tuple):
+            dims = dim if isinstance(dim, list | tuple) else [dim] * len(value)
+            return [pick(v, d, k) for v, d in zip(value, dims, strict=True)]
+        return value if dim is None else value.select(dim, k)
+
+    each = [
+        operator(*(pick(a, d, k) for a, d in zip(arguments, in_dims, strict=True)))
+        for k in range(info.batch_size)
+    ]
+    results = [torch.stack(column) for column in zip(*each, strict=True)]
+    if isinstance(each[0], tuple):
+        return tuple(results), (0,) * len(results)
+    return results, [0] * len(results)
+
+
+_sequence.register_vmap(partial(_one_by_one, torch.ops.elegans.sequence))
+_sequence_backward.register_vmap(partial(_one_by_one, torch.ops.elegans.sequence_backward))

@@ -1,0 +1,321 @@
+"""The GPU kernels equal plain PyTorch in float64; without a GPU, Triton's interpreter runs them."""
+
+import math
+import os
+import subprocess
+import sys
+from unittest import mock
+
+import numpy as np
+import pytest
+import torch
+
+import elegans
+from elegans.dynamics import LiquidDynamics
+from elegans.solvers import get_solver
+from elegans.synapses import SynapseValues
+from elegans.wiring import AutoNCP, FullyConnected, Random, Synapses, Wiring
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+SETTINGS = {} if DEVICE == "cuda" else {"TRITON_INTERPRET": "1"}
+with mock.patch.dict(os.environ, SETTINGS):  # Triton reads them on import, and later again
+    pytest.importorskip("triton", reason="needs triton")
+    from elegans.solvers.fused.gpu import host as gpu
+    from elegans.solvers.fused.gpu import tiles as gpu_tiles
+
+NAMES = ("x", "initial", "elapsed", "value", "sensory_value", "neuron")
+TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
+UNFOLDS = 2
+SOLVERS = ("semi_implicit", "exponential")
+INPUTS = 3
+WIRINGS = {
+    "AutoNCP": AutoNCP(19, 4),
+    "FullyConnected": FullyConnected(6),
+    "Random": Random(12, 3, 0.7),
+    "odd": Wiring(  # self-synapse, parallel synapses, rows without any
+        INPUTS,
+        {"motor": 2, "inter": 4},
+        Synapses([2, 2, 3, 4, 4, 0, 5], [0, 0, 1, 3, 4, 1, 5], [1, -1, 1, -1, 1, 1, -1]),
+        Synapses([0, 1, 2, 2], [2, 3, 4, 4], [1, -1, 1, -1]),
+    ),
+    "sensory only": Wiring(INPUTS, {"motor": 2}, Synapses.empty(), Synapses([1], [0], [1])),
+    "bare": Wiring(INPUTS, {"motor": 2}, Synapses.empty(), Synapses.empty()),
+}
+
+
+class Case:
+    """A circuit with random values, in float64, and sequences to run it on."""
+
+    def __init__(self, wiring, batch, time=2, *, seed=0):
+        generator = torch.Generator().manual_seed(seed)
+        wiring = wiring if isinstance(wiring, Wiring) else wiring.build(INPUTS)
+
+        def draw(*shape, low=0.0, high=1.0):
+            uniform = torch.rand(shape, generator=generator, dtype=torch.float64)
+            return (low + (high - low) * uniform).float().double()  # the same in both types
+
+        def order(synapses):
+            order = np.argsort(synapses.target, kind="stable")
+            start = np.searchsorted(synapses.target[order], np.arange(neurons + 1))
+            ends = synapses.source[order], start
+            return tuple(torch.from_numpy(end.astype(np.int32)) for end in ends)
+
+        def values(synapses):
+            count = len(synapses)
+            rows = (
+                draw(count, high=0.5),
+                draw(count, low=2, high=6),
+                draw(count),
+                draw(count, low=-1),
+            )
+            return torch.stack(rows)
+
+        neurons = wiring.units
+        self.ends = *order(wiring.recurrent), *order(wiring.sensory)
+        self.tensors = (
+            draw(batch, time, INPUTS, low=-1),
+            draw(batch, neurons, low=-1),
+            draw(batch, time) * (draw(batch, time) > 0.3),
+            values(wiring.recurrent),
+            values(wiring.sensory),
+            torch.stack([draw(neurons, low=0.4), draw(neurons, low=0.01), draw(neurons, low=-1)]),
+        )
+
+    def run(self, solver, dtype):
+        """Return states and gradients that the kernels compute."""
+        tensors = [t.to(DEVICE, dtype) for t in self.tensors]
+        x, initial, elapsed, value, sensory_value, neuron = tensors
+        ends = [t.to(DEVICE) for t in self.ends]
+        arguments = x, initial, elapsed, *ends[:2], value, *ends[2:], sensory_value, neuron
+        options = {"unfolds": UNFOLDS, "exponential": solver == "exponential"}
+        states = gpu.forward(*arguments, **options)
+        weights = self.weights().to(DEVICE, dtype)
+        gradients = gpu.backward(weights, *arguments, states, **options)
+        return {"states": states, **dict(zip(NAMES, gradients, strict=True))}
+
+    def expected(self, solver):
+        """Return the same from plain PyTorch."""
+        leaves = [t.clone().requires_grad_() for t in self.tensors]
+        x, h, elapsed, value, sensory_value, neuron = leaves
+        source, start, sensory_source, sensory_start = self.ends
+        recurrent = SynapseValues(source.long(), targets(start), *value)
+        sensory = SynapseValues(sensory_source.long(), targets(sensory_start), *sensory_value)
+        capacitance, *leak = neuron
+        states = []
+        for t in range(x.shape[1]):
+            sensed = sensory.add_to(*(row.expand_as(h) for row in leak), x[:, t])
+            dynamics = LiquidDynamics(capacitance, *sensed, recurrent)
+            h = get_solver(solver).advance(dynamics, h, elapsed[:, t : t + 1], UNFOLDS)
+            states.append(h)
+        states = torch.stack(states, dim=1)
+        gradients = torch.autograd.grad((states * self.weights()).sum(), leaves)
+        return {"states": states.detach(), **dict(zip(NAMES, gradients, strict=True))}
+
+    def weights(self):
+        shape = *self.tensors[2].shape, self.tensors[1].shape[1]
+        return torch.linspace(-1, 1, math.prod(shape), dtype=torch.float64).sin().view(shape)
+
+
+def targets(start):
+    return torch.arange(len(start) - 1).repeat_interleave(start.long().diff())
+
+
+def assert_equal(found, expected, dtype):
+    for name, right in expected.items():
+        assert found[name].shape == right.shape, name
+        if right.numel():
+            scale = max(1.0, right.abs().max().item())
+            gap = (found[name].cpu().double() - right).abs().max().item()
+            assert gap <= TOLERANCE[dtype] * scale, (name, gap, scale)
+
+
+@pytest.fixture(autouse=True)
+def _interpreter(monkeypatch):
+    for name, value in SETTINGS.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("wiring", WIRINGS)
+def test_equal_on_every_wiring(wiring, solver, dtype):
+    case = Case(WIRINGS[wiring], batch=3)
+    assert_equal(case.run(solver, dtype), case.expected(solver), dtype)
+
+
+@pytest.mark.parametrize("batch", [1, 16, 17, 33])
+def test_equal_at_every_batch_size(batch, monkeypatch):
+    monkeypatch.setattr(gpu, "_processors", lambda device: 2)
+    case = Case(WIRINGS["AutoNCP"], batch)
+    assert_equal(
+        case.run("semi_implicit", torch.float32), case.expected("semi_implicit"), torch.float32
+    )
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_equal_where_programs_take_several_blocks_and_tiles(solver, monkeypatch):
+    monkeypatch.setattr(gpu, "shape", lambda *a: gpu.Shape(block=4, lanes=16, warps=1))
+    monkeypatch.setattr(gpu, "MOST_GRADIENT_BYTES", 1)
+    monkeypatch.setattr(gpu, "MOST_SCRATCH_BYTES", 1)
+    case = Case(WIRINGS["AutoNCP"], batch=9)
+    assert_equal(case.run(solver, torch.float64), case.expected(solver), torch.float64)
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_no_time_leaves_the_state_bit_by_bit(solver):
+    case = Case(WIRINGS["odd"], batch=2)
+    case.tensors[1][0, 0] = -0.0
+    case.tensors[2].zero_()
+    states = case.run(solver, torch.float32)["states"]
+    initial = case.tensors[1].float().to(DEVICE)
+    for t in range(states.shape[1]):
+        assert torch.equal(states[:, t].view(torch.int32), initial.view(torch.int32))
+
+
+def test_a_state_that_is_not_a_number_reaches_only_its_targets():
+    case = Case(WIRINGS["odd"], batch=2, time=1)
+    case.tensors[1][1, 3] = math.nan  # drives nothing but neuron 1
+    case.tensors[2].fill_(0.5)
+    found, expected = case.run("semi_implicit", torch.float32), case.expected("semi_implicit")
+    assert torch.equal(found["states"].cpu().isnan(), expected["states"].isnan())
+    assert found["states"].isnan().any()
+    assert not found["states"][0].isnan().any()
+
+
+@pytest.mark.parametrize(("batch", "time"), [(0, 2), (2, 0)])
+def test_nothing_to_run(batch, time):
+    case = Case(WIRINGS["odd"], batch, time)
+    for name, found in case.run("semi_implicit", torch.float32).items():
+        assert not found.any(), name
+
+
+# --- layout ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("wiring", WIRINGS)
+def test_every_synapse_is_dealt_out_once(wiring):
+    _, start, *_ = ends = Case(WIRINGS[wiring], 1).ends
+    source, target = ends[0].numpy(), targets(start).numpy()
+    rows, width = len(start) - 1, 16
+    dealt = gpu_tiles.deal(source, target, rows, rows, width)
+    tiles, position = dealt.tiles, dealt.position
+    assert len(np.unique(position)) == len(source)
+    assert (dealt.slot[position] == np.arange(len(source))).all()
+    assert (tiles.other.numpy()[position] == target).all()
+    empty = np.delete(np.arange(tiles.positions), position)
+    assert (tiles.other.numpy()[empty] == rows).all()
+    assert (dealt.slot[empty] == len(source)).all()
+    tile = np.searchsorted(tiles.begin.numpy(), position // width, side="right") - 1
+    lane = tile * width + position % width
+    assert (tiles.own.numpy()[lane] == source).all()
+    for row in range(rows):
+        parts = tiles.part.numpy()[:, row]
+        assert sorted(parts[parts < tiles.lanes]) == sorted(np.unique(lane[source == row]))
+
+
+def test_rows_of_any_length_fill_their_tiles():
+    degree = np.random.default_rng(0).integers(0, 200, size=500)
+    row = np.repeat(np.arange(500), degree)
+    tiles = gpu_tiles.deal(row, row, 500, 500, 64).tiles
+    assert tiles.positions < 1.1 * len(row)
+
+
+def test_a_layout_is_remembered_until_an_edit():
+    def layout():
+        return gpu_tiles.Layout.of(*ends, inputs=INPUTS, width=16)
+
+    ends = [end.clone() for end in Case(WIRINGS["AutoNCP"], 1).ends]
+    first = layout()
+    assert layout() is first
+    ends[0].add_(0)
+    second = layout()
+    assert second is not first
+    ends[1] = ends[1].clone()
+    assert layout() is not second
+    with torch.inference_mode():
+        ends[0] = ends[0].clone()
+        layout()
+
+
+@pytest.mark.parametrize("batch", [1, 100, 256, 4096, 100_000])
+@pytest.mark.parametrize("synapses", [0, 700, 50_000])
+def test_launches_fill_the_processors(batch, synapses):
+    block, lanes, warps = gpu.shape(batch, synapses, processors=132)
+    assert lanes * block == 32 * warps * min(block, 4)
+    programs = math.ceil(batch / block)
+    if synapses < gpu.CACHED_SYNAPSES:
+        assert programs >= min(batch, 128)
+    if batch >= 4096:
+        assert block == gpu.MOST_SAMPLES
+
+
+# --- compiling ---------------------------------------------------------------------------
+
+COMPILE = """
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+from elegans.solvers.fused.gpu.kernels import forward_kernel
+from elegans.solvers.fused.gpu.kernels_backward import backward_kernel
+from elegans.solvers.fused.gpu.tiles import Tiles
+
+SETTINGS = {"EXPONENTIAL": False, "LANES": 128, "BLOCK": 4}
+WHOLE = ("batch", "time", "inputs", "neurons", "unfolds", "words", "gradient_words")
+
+def kind(name):
+    if name in ("recurrent", "sensory", "recurrent_by_source", "sensory_by_source"):
+        return Tiles(*["*i32"] * 4, *["i32"] * 4)
+    return "constexpr" if name in SETTINGS else "i32" if name in WHOLE else "*fp32"
+
+for kernel in (forward_kernel, backward_kernel):
+    source = ASTSource(kernel, {name: kind(name) for name in kernel.arg_names}, SETTINGS)
+    options = {"num_warps": 4, "num_stages": 1, "enable_fp_fusion": True}
+    compiled = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=options)
+    assert compiled.asm["cubin"] and "bar.sync" in compiled.asm["ptx"]
+"""
+
+
+def test_kernels_compile_for_hopper(tmp_path):
+    environment = os.environ | {"TRITON_CACHE_DIR": str(tmp_path)}
+    environment.pop("TRITON_INTERPRET", None)
+    run = subprocess.run(
+        [sys.executable, "-c", COMPILE],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert run.returncode == 0, run.stderr
+
+
+@pytest.mark.parametrize("solver", ["semi_implicit", "exponential"])
+def test_the_operator_finds_the_same_gradients_as_on_the_cpu(solver):
+    from elegans.dynamics import effective
+    from elegans.solvers.fused.cpu.problem import Problem as OnCpu
+    from elegans.solvers.fused.gpu.problem import Problem as OnGpu
+    from elegans.solvers.fused.settings import Settings
+
+    torch.manual_seed(0)
+    model = elegans.LTC(INPUTS, AutoNCP(9, 2), dtype=torch.float64)
+    order = torch.randperm(model.synapse_count)  # slots out of the order of their targets
+    for name in ("source", "target", "polarity", "weight", "sigma", "mu", "erev"):
+        column = getattr(model.cell.recurrent, name).data
+        column.copy_(column[order].clone())
+    circuit = effective(model.cell._given(torch.zeros(1, 1, INPUTS))[1])
+    tensors = [torch.randn(3, 4, INPUTS), torch.randn(3, 9), torch.rand(3, 4)]
+    tensors = [t.double() for t in tensors] + list(circuit.parameters)
+    settings = Settings(2, 3, solver == "exponential", 0, 1e-6, 1e-8)
+    given = [torch.randn(3, 4, n, dtype=torch.float64) for n in (2, 9)]
+    found = []
+    for kind in (OnCpu, OnGpu):
+        where = DEVICE if kind is OnGpu else "cpu"
+        moved = [None if t is None else t.detach().to(where) for t in tensors]
+        ends = [None if t is None else t.to(where) for t in circuit.connections]
+        problem = kind(moved, ends, settings)
+        output, states, kept = problem.run(True)
+        gradients = problem.back(*(g.to(where) for g in given), states, kept, True)
+        found.append([output, states, *gradients[:3], *gradients[7:]])
+    for expected, result in zip(*found, strict=True):
+        torch.testing.assert_close(result.cpu(), expected, rtol=1e-9, atol=1e-11)
+    with pytest.raises(ValueError, match="to be applied before"):
+        OnGpu(tensors, circuit.connections, Settings(2, 3, False, 1, 1e-6, 1e-8))
