@@ -115,6 +115,15 @@ def test_equal_where_states_are_not_kept(solver, monkeypatch):
     assert_equal_paths(model, torch.randn(17, 6, INPUTS), timespans=timespans)
 
 
+@pytest.mark.parametrize("batch", [1, 5, 40])
+@pytest.mark.parametrize("solver", ["semi_implicit", "exponential"])
+def test_equal_where_threads_share_a_block(solver, batch, monkeypatch):
+    monkeypatch.setattr(problem, "LARGE", 0)
+    model = elegans.LTC(INPUTS, Random(60, 3, 0.7), solver=solver)
+    timespans = torch.rand(batch, 6)
+    assert_equal_paths(model, torch.randn(batch, 6, INPUTS), timespans=timespans)
+
+
 def test_equal_after_rewiring():
     model = elegans.LTC(INPUTS, AutoNCP(19, 4))
     optimizer = torch.optim.Adam(model.parameters())

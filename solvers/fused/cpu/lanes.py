@@ -66,10 +66,18 @@ def sum_gates(
 
 
 @njit(**OPTIONS)
-def sense(row: Array, sensory: Any, neuron: Array, base: Array, lanes: Any) -> None:
-    """Sum leak and sensory synapses into base (neuron, 2, lane): conductance and drive."""
+def sense(
+    row: Array,
+    sensory: Any,
+    neuron: Array,
+    base: Array,
+    first_row: int,
+    last_row: int,
+    lanes: Any,
+) -> None:
+    """Sum leak and sensory synapses of some targets into base (neuron, 2, lane)."""
     start = sensory[1]
-    for i in range(neuron.shape[1]):
+    for i in range(first_row, last_row):
         g, a = splat(neuron[1, i], lanes), splat(neuron[2, i], lanes)
         g, a = sum_gates(row, 0, sensory, item(start, i), item(start, i + 1), g, a, lanes)
         store(base, 2 * i, g)
@@ -88,16 +96,18 @@ def unfold(
     neuron: Array,
     h: Array,
     exponential_step: bool,
+    first_row: int,
+    last_row: int,
     lanes: Any,
 ) -> None:
     """Take one solver step from the rows of `path` at `before` to those at `after`, (neuron, lane).
 
-    The rows of `auxes` at `aux` keep what the backward pass needs: 1 / (C + h G), or G for the
-    exponential step.
+    The step is that of the targets from `first_row` to before `last_row`. The rows of `auxes` at
+    `aux` keep what the backward pass needs: 1 / (C + h G), or G for the exponential step.
     """
     one = h.dtype.type(1)
     start, step = synapses[1], load(h, 0, lanes)
-    for i in range(neuron.shape[1]):
+    for i in range(first_row, last_row):
         g, a = load(base, 2 * i, lanes), load(base, 2 * i + 1, lanes)
         begin, end = item(start, i), item(start, i + 1)
         g, a = sum_gates(path, before, synapses, begin, end, g, a, lanes)
@@ -150,7 +160,7 @@ def forward(
                 path[block, 0, i, b] = initial[first + b, i]
         for t in range(time):
             gather(x, first, t, mapping, raw, row)
-            sense(row, sensory, neuron, base, lanes)
+            sense(row, sensory, neuron, base, 0, neurons, lanes)
             step_lengths(elapsed, first, t, unfolds, h)
             for k in range(t * unfolds, (t + 1) * unfolds):
                 before = block * path.shape[1] + k % path.shape[1]
@@ -158,7 +168,7 @@ def forward(
                 aux = block * auxes.shape[1] + k % auxes.shape[1]
                 unfold(
                     path, before * neurons, after * neurons, auxes, aux * neurons, base, synapses,
-                    neuron, h, exponential_step, lanes,
+                    neuron, h, exponential_step, 0, neurons, lanes,
                 )  # fmt: skip
             last = (t + 1) * unfolds % path.shape[1]
             for b in range(present):

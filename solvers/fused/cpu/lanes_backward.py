@@ -295,7 +295,7 @@ def backward(
                 step_lengths(elapsed, first, t, unfolds, h)
                 gather(x, first, t, mapping, raw, row)
                 if wants_h or not kept:
-                    sense(row, sensory, neuron, base, lanes)
+                    sense(row, sensory, neuron, base, 0, neurons, lanes)
                 if not kept:
                     path[part, 0] = zero
                     for b in range(present):
@@ -306,7 +306,7 @@ def backward(
                     for u in range(0, unfolds * neurons, neurons):
                         unfold(
                             path, rows + u, rows + u + neurons, auxes, aux + u, base, synapses,
-                            neuron, h, exponential_step, lanes,
+                            neuron, h, exponential_step, 0, neurons, lanes,
                         )  # fmt: skip
                 _add_given(
                     output_gradient, states_gradient, path, rows + unfolds * neurons, first,

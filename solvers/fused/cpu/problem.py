@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from elegans.solvers.fused.cpu import lanes, lanes_backward, parameters, rows, rows_backward
+from elegans.solvers.fused.cpu import lanes, lanes_backward, large, parameters, rows, rows_backward
 from elegans.solvers.fused.cpu.running import Workspace, run
 from elegans.solvers.fused.order import ByTarget, by_target
 from elegans.solvers.fused.settings import Settings
@@ -25,6 +25,9 @@ MOST_BYTES_OF_SUMS = 1 << 19
 
 Adding up the lanes of a vector takes longer than adding a vector to memory that is near.
 """
+
+LARGE, CHUNKS = 1 << 17, 32
+"""From so many sigmoids a step on, threads share a block, as so many chunks of targets."""
 
 FEW = 2
 """Up to so many samples, synapses are the vector axis."""
@@ -109,8 +112,27 @@ class Problem:
 
     def forward(self, output: Any, states: Any, path: Any, auxes: Any) -> None:
         """Fill output and states, and what the backward pass reads."""
+        given = self._given()
         kernel = rows.forward if self.few else lanes.forward
-        run(kernel, (self.kind, self.width), *self._given(), output, states, path, auxes)
+        if self.is_large():
+            kernel = large.forward_rows if self.few else large.forward_lanes
+            given.append(self._bounds())
+        run(kernel, (self.kind, self.width), *given, output, states, path, auxes)
+
+    def is_large(self) -> bool:
+        """Whether threads are to share one block of samples."""
+        work = sum(len(synapses[0]) for synapses in self.synapses) * self.width
+        return work >= LARGE and self.blocks < CHUNKS
+
+    def _bounds(self) -> Any:
+        """Cut the targets into chunks of about as many synapses, (chunk + 1,)."""
+        start = self.synapses[0][1]
+        neurons = len(start) - 1
+        # A target costs something besides its synapses.
+        ends = start[1:] + 4 * np.arange(1, neurons + 1)
+        shares = np.linspace(0, ends[-1] if neurons else 0, CHUNKS + 1)
+        bounds = np.searchsorted(ends, shares[:-1], side="right")
+        return np.append(bounds, neurons).astype(np.int64)
 
     def run(self, wanted: bool) -> tuple[Tensor, Tensor, Any]:
         """Return output, states, and, if `wanted` and not too large, what `back` needs."""

@@ -46,15 +46,18 @@ def sum_part(values: Array, begin: int, end: int) -> Any:
 
 
 @njit(**OPTIONS)
-def sum_gates(rows: Array, synapses: Any, sums: Array, room: Array) -> None:
+def sum_gates(
+    rows: Array, synapses: Any, sums: Array, room: Array, first_row: int, last_row: int
+) -> None:
     """Add to sums (2, neuron) the open conductances of each target's synapses and their drive.
 
-    `rows` holds the presynaptic potentials, `room` (3, TILE) is to work in.
+    Targets are those from `first_row` to before `last_row`; `rows` holds the presynaptic
+    potentials, `room` (3, TILE) is to work in.
     """
     source, start, weight, sigma, mu, erev = synapses
-    i = 0
-    for first in range(0, len(weight), TILE):
-        count = min(TILE, len(weight) - first)
+    i, last = first_row, start[last_row]
+    for first in range(start[first_row], last, TILE):
+        count = min(TILE, last - first)
         collect(rows, source, first, count, room[0])
         for k in range(0, count, len(LANES)):
             e, left = first + k, count - k
@@ -66,7 +69,7 @@ def sum_gates(rows: Array, synapses: Any, sums: Array, room: Array) -> None:
             store_part(room[2], k, left, gate * load_part(erev, e, left, LANES))
         while start[i + 1] <= first:  # targets that ended in earlier tiles, or have no synapses
             i += 1
-        while i < len(start) - 1 and start[i] < first + count:
+        while i < last_row and start[i] < first + count:
             begin, end = max(start[i] - first, 0), min(start[i + 1] - first, count)
             sums[0, i] += sum_part(room[1], begin, end)
             sums[1, i] += sum_part(room[2], begin, end)
@@ -76,11 +79,20 @@ def sum_gates(rows: Array, synapses: Any, sums: Array, room: Array) -> None:
 
 
 @njit(**OPTIONS)
-def sense(row: Array, sensory: Any, neuron: Array, base: Array, room: Array) -> None:
-    """Sum leak and sensory synapses into base (2, neuron): conductance and drive."""
-    base[0] = neuron[1]
-    base[1] = neuron[2]
-    sum_gates(row, sensory, base, room)
+def sense(
+    row: Array,
+    sensory: Any,
+    neuron: Array,
+    base: Array,
+    room: Array,
+    first_row: int,
+    last_row: int,
+) -> None:
+    """Sum leak and sensory synapses of some targets into base (2, neuron)."""
+    for i in range(first_row, last_row):
+        base[0, i] = neuron[1, i]
+        base[1, i] = neuron[2, i]
+    sum_gates(row, sensory, base, room, first_row, last_row)
 
 
 @njit(**OPTIONS)
@@ -95,17 +107,21 @@ def unfold(
     exponential_step: bool,
     sums: Array,
     room: Array,
+    first_row: int,
+    last_row: int,
 ) -> None:
-    """Take one solver step from `state` to `after`, both (neuron,).
+    """Take one solver step of some targets from `state` to `after`, both (neuron,).
 
     `aux` (neuron,) keeps what the backward pass needs: 1 / (C + h G), or G for the exponential
     step. `sums` (2, neuron) and `room` are to work in.
     """
     one = state.dtype.type(1)
-    sums[:] = base
-    sum_gates(state, synapses, sums, room)
-    for i in range(0, len(state), len(LANES)):
-        left = len(state) - i
+    for i in range(first_row, last_row):
+        sums[0, i] = base[0, i]
+        sums[1, i] = base[1, i]
+    sum_gates(state, synapses, sums, room, first_row, last_row)
+    for i in range(first_row, last_row, len(LANES)):
+        left = last_row - i
         g, a = load_part(sums[0], i, left, LANES), load_part(sums[1], i, left, LANES)
         x, c = load_part(state, i, left, LANES), load_part(neuron[0], i, left, LANES)
         if exponential_step:
@@ -150,7 +166,7 @@ def forward(
         for t in range(time):
             for i in range(inputs):
                 row[i] = x[b, t, i] * mapping[0, i] + mapping[1, i]
-            sense(row, sensory, neuron, base, room)
+            sense(row, sensory, neuron, base, room, 0, neurons)
             h = elapsed[b, t] / x.dtype.type(unfolds)
             for k in range(t * unfolds, (t + 1) * unfolds):
                 unfold(
@@ -158,6 +174,7 @@ def forward(
                     path[b, (k + 1) % path.shape[1]],
                     auxes[b, k % auxes.shape[1]],
                     base, synapses, neuron, h, exponential_step, sums, room,
+                    0, neurons,
                 )  # fmt: skip
             states[b, t] = path[b, (t + 1) * unfolds % path.shape[1]]
             for i in range(output.shape[2]):

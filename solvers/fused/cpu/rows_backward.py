@@ -143,7 +143,7 @@ def _from_h(
 ) -> Any:
     """Return the gradient of the step length; sums the gates once more."""
     sums[:] = base
-    sum_gates(state, synapses, sums, room)
+    sum_gates(state, synapses, sums, room, 0, len(state))
     for i in range(0, len(state), len(LANES)):
         left = len(state) - i
         g, a = load_part(sums[0], i, left, LANES), load_part(sums[1], i, left, LANES)
@@ -220,13 +220,13 @@ def backward(
             h = elapsed[b, t] / x.dtype.type(unfolds)
             base_gradient[:] = zero
             if wants_h or not kept:
-                sense(row, sensory, neuron, base, room)
+                sense(row, sensory, neuron, base, room, 0, neurons)
             if not kept:
                 path[0, 0] = states[b, t - 1] if t else initial[b]
                 for u in range(unfolds):
                     unfold(
                         path[0, u], path[0, u + 1], auxes[0, u], base, synapses, neuron, h,
-                        exponential_step, sums, room,
+                        exponential_step, sums, room, 0, neurons,
                     )  # fmt: skip
             from_h = zero
             place, origin = (b, t * unfolds) if kept else (0, 0)
