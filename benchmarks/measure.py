@@ -33,24 +33,43 @@ def peak_memory(function: Callable[..., Callable[[], object]], *arguments: Any) 
     """Return by how many bytes running ``function(*arguments)()`` raises a fresh process' memory.
 
     The outer call prepares (imports, model, data), the inner is measured: the highest resident
-    memory while it runs, less the memory before. Reads and resets Linux' own record of the peak.
+    memory while it runs, less the memory before.
     """
+    return int(in_fresh_process(_rise, function, arguments))
+
+
+def _rise(function: Callable[..., Callable[[], object]], arguments: tuple[Any, ...]) -> int:
+    run = function(*arguments)
+    before = resident_bytes()
+    return peak_since(run) - before
+
+
+def in_fresh_process(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Return ``function(*arguments)``, called in a process of its own."""
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_measure, args=(sender, function, arguments))
+    process = context.Process(target=_send, args=(sender, function, arguments))
     process.start()
     sender.close()  # so that a process that dies ends the wait
-    peak = int(receiver.recv())
+    result = receiver.recv()
     process.join()
-    return peak
+    return result
 
 
-def _measure(sender: Any, function: Callable[..., Callable[[], object]], arguments: Any) -> None:
-    run = function(*arguments)
+def _send(sender: Any, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    sender.send(function(*arguments))
+
+
+def resident_bytes() -> int:
+    """Return the resident memory of this process."""
+    return 1024 * _status("VmRSS")
+
+
+def peak_since(run: Callable[[], object]) -> int:
+    """Return the highest resident memory while `run` runs; reads and resets Linux' own record."""
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew from here
-    before = _status("VmRSS")
     run()
-    sender.send(1024 * (_status("VmHWM") - before))
+    return 1024 * _status("VmHWM")
 
 
 def _status(name: str) -> int:

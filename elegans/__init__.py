@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from elegans.ncps_checkpoint import load_ncps_state_dict as load_ncps_state_dict
     from elegans.ncps_checkpoint import ltc_from_ncps as ltc_from_ncps
     from elegans.ncps_checkpoint import ncps_state_dict as ncps_state_dict
+    from elegans.policy import Policy as Policy
     from elegans.pruning import PruneRewire as PruneRewire
     from elegans.saving import load as load
     from elegans.saving import save as save
@@ -24,6 +25,7 @@ __version__ = version("elegans")
 _HOME = {
     "LTC": "elegans.ltc",
     "LTCCell": "elegans.ltc_cell",
+    "Policy": "elegans.policy",
     "PruneRewire": "elegans.pruning",
     "load": "elegans.saving",
     "load_ncps_state_dict": "elegans.ncps_checkpoint",
@@ -46,6 +48,7 @@ _SUBPACKAGES = (
 __all__ = [
     "LTC",
     "LTCCell",
+    "Policy",
     "PruneRewire",
     "__version__",
     "load",

@@ -6,13 +6,12 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from elegans.data import Sequence, Standardiser
 from elegans.errors import InputError
 from elegans.ltc import LTC
+from elegans.policy import Policy
 
 
 class CircuitPolicy:
@@ -46,22 +45,17 @@ class CircuitPolicy:
         self.model = model
         self.standardiser = standardiser
         self.elapsed = elapsed
-        self._state: Tensor | tuple[Tensor, Tensor] | None = None
+        self._policy = Policy(model)
 
     def reset(self, batch: int) -> None:
         """Forget everything."""
-        self._state = None
+        self._policy.reset()
 
-    @torch.no_grad()
     def __call__(self, observations: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return commands (batch,) for observations (batch, input) of one step."""
         if self.standardiser is not None:
             observations = self.standardiser.apply(observations)
-        x = torch.as_tensor(observations).to(next(self.model.parameters())).unsqueeze(1)
-        elapsed = x.new_full(x.shape[:2], self.elapsed)
-        output, self._state = self.model(x, self._state, elapsed)
-        command: NDArray[np.float32] = output.reshape(-1).cpu().numpy()
-        return command
+        return self._policy(observations, self.elapsed)[:, 0]
 
 
 def averaged_targets(sequences: Iterable[Sequence], steps: int) -> tuple[Sequence, ...]:
