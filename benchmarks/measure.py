@@ -15,18 +15,31 @@ from typing import Any
 
 import torch
 
+TURN = 0.03
+"""Seconds that a turn lasts at least: what runs for long should not empty the caches of others."""
+
 
 def interleaved(candidates: dict[str, Callable[[], object]], runs: int) -> dict[str, float]:
-    """Return the median seconds of each candidate, run in turn so that drift hits all alike."""
+    """Return the median seconds of each candidate; they take turns, so that drift hits all alike.
+
+    A turn is one run, or as many as last for `TURN`, of which the first is not counted.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in candidates}
     for function in candidates.values():
         function()  # warm up
     for _ in range(runs):
         for name, function in candidates.items():
-            start = time.perf_counter()
-            function()
-            seconds[name].append(time.perf_counter() - start)
+            turn = [_timed(function)]
+            while sum(turn) < TURN:
+                turn.append(_timed(function))
+            seconds[name] += turn[1:] or turn
     return {name: statistics.median(times) for name, times in seconds.items()}
+
+
+def _timed(function: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
 
 
 def peak_memory(function: Callable[..., Callable[[], object]], *arguments: Any) -> int:

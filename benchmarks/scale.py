@@ -107,7 +107,7 @@ def total(row: dict[str, Any], name: str) -> float:
 
 def main(quick: bool, out: Path) -> None:
     threads = torch.get_num_threads()
-    sizes = [(max(20, s // 100), s) for s in GROWTH[: 4 if quick else None]]
+    sizes = [(max(200, s // 100), s) for s in GROWTH[: 4 if quick else None]]
     rows = [in_fresh_process(circuit, *size, threads) for size in sizes]
     print(f"A hundred synapses a neuron, {threads} threads; bytes are those of a synapse\n")
     print(table(rows))

@@ -70,7 +70,7 @@ class LiquidDynamics(GatedLinearSystem):
         )
         slope = synapses.sigma * gate * closed
         coupling = slope * (synapses.erev - state.index_select(-1, synapses.target))
-        entry = synapses.target * neurons + synapses.source
+        entry = synapses.target.long() * neurons + synapses.source  # may need more than 32 bits
         jacobian = state.new_zeros(*state.shape[:-1], neurons * neurons)
         jacobian = jacobian.index_add(-1, entry, coupling)
         jacobian = jacobian.reshape(*state.shape, neurons) - torch.diag_embed(conductance)

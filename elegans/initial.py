@@ -26,6 +26,9 @@ Source: the reference implementation of Lechner et al. 2020, as published in ``n
 
 POSITIVE = frozenset({"gleak", "cm", "weight"})
 
+_PART = 2**20
+"""Values whose inverses are computed at once: the intermediate results of millions are large."""
+
 INITIALIZATIONS = ("effective", "ncps")
 
 
@@ -67,7 +70,8 @@ class Initializer:
         low, high = INITIAL_RANGES[name]
         home = None if generator is None else generator.device
         value = torch.rand(count, generator=generator, device=home)
-        value = low + (high - low) * value
+        value.mul_(high - low).add_(low)
         if name in POSITIVE and self.initialization == "effective":
-            value = self.positivity.inverse(value)
+            for part in torch.split(value, _PART):
+                part.copy_(self.positivity.inverse(part))
         return value.to(**where)

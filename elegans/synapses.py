@@ -19,8 +19,8 @@ from elegans.plain import is_plain
 from elegans.solvers.circuit import Slots
 from elegans.wiring import Synapses
 
-CONNECTION = ("source", "target", "polarity")
-"""The buffers of a set of synapses."""
+CONNECTION = {"source": torch.int32, "target": torch.int32, "polarity": torch.int8}
+"""The buffers of a set of synapses, and how they are held."""
 
 VALUES = ("weight", "sigma", "mu", "erev")
 """The parameters of a set of synapses."""
@@ -81,7 +81,7 @@ class SynapseParameters(nn.Module):
 
     Parameters exist only for synapses that exist. Slots are stable: rewiring changes the target
     of a slot and resets its values, so that shapes and the state of optimisers stay valid. The
-    connection is held in buffers and travels with the ``state_dict``.
+    connection is held in buffers, int32 and int8, and travels with the ``state_dict``.
 
     Parameters
     ----------
@@ -116,8 +116,8 @@ class SynapseParameters(nn.Module):
         self.fixed_polarity = fixed_polarity
         self._initial = initial
         self._candidates: SynapseValues | None = None
-        for name in CONNECTION:
-            column = torch.tensor(getattr(synapses, name), device=where.get("device"))
+        for name, dtype in CONNECTION.items():
+            column = torch.empty(len(synapses), dtype=dtype, device=where.get("device"))
             self.register_buffer(name, column)
         for name in VALUES:
             self.register_parameter(name, nn.Parameter(torch.empty(len(synapses), **where)))
@@ -215,8 +215,8 @@ class SynapseParameters(nn.Module):
 
     def sorted_slots(self) -> NDArray[np.int64]:
         """Return the slot of each synapse in the order of `synapses`, shape (synapse,)."""
-        polarity = self.current_polarity().cpu().numpy()
-        return np.lexsort((polarity, self.source.cpu().numpy(), self.target.cpu().numpy()))
+        columns = (self.current_polarity(), self.source, self.target)
+        return np.lexsort([column.cpu().numpy() for column in columns])
 
     @torch.no_grad()
     def rewire(self, slots: Tensor, fresh: SynapseValues) -> None:
@@ -234,6 +234,14 @@ class SynapseParameters(nn.Module):
     def positivity(self) -> Positivity:
         """Return how conductances are kept positive."""
         return self._initial.positivity
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        # A state may hold wider integers, which load_state_dict(assign=True) would keep.
+        for name, dtype in CONNECTION.items():
+            saved = state_dict.get(prefix + name)
+            if isinstance(saved, Tensor):
+                state_dict[prefix + name] = saved.to(dtype)
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def check_state(
         self, state_dict: Mapping[str, Any], prefix: str, sources: int, targets: int
@@ -257,15 +265,19 @@ class SynapseParameters(nn.Module):
             )
         for name, low, high in (("source", 0, sources - 1), ("target", 0, targets - 1)):
             _check_range(f"{prefix}{name}", saved[name], low, high)
-        if not saved["polarity"].is_meta and bool((saved["polarity"].abs() != 1).any()):
+        polarity = saved["polarity"]
+        if not polarity.is_meta and bool(((polarity != 1) & (polarity != -1)).any()):
             raise InputError(
                 f"{prefix}polarity must hold +1 and -1 only; the saved state is damaged"
             )
 
 
 def _check_range(name: str, index: Tensor, low: int, high: int) -> None:
-    if not index.is_meta and bool(((index < low) | (index > high)).any()):
+    if index.is_meta or not len(index):
+        return
+    least, most = (int(bound) for bound in index.aminmax())
+    if least < low or most > high:
         raise InputError(
-            f"{name} must hold indices from {low} to {high}, got {int(index.min())} to "
-            f"{int(index.max())}; the state is damaged or of a circuit of another size"
+            f"{name} must hold indices from {low} to {high}, got {least} to {most}; the state is "
+            "damaged or of a circuit of another size"
         )

@@ -10,7 +10,16 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from elegans.wiring import AutoNCP, BinomialNCP, FullyConnected, Layered, Random, Wiring
+from elegans.wiring import (
+    NCP,
+    AutoNCP,
+    BinomialNCP,
+    FullyConnected,
+    HeavyTailed,
+    Layered,
+    Random,
+    Wiring,
+)
 
 
 def rewired(wiring: Wiring) -> Wiring:
@@ -46,14 +55,16 @@ def main() -> None:
     gallery = {
         "AutoNCP(19, 4)": policy,
         "AutoNCP(19, 4), rewired": rewired(policy),
+        "NCP(8, 5, 2, ...)": NCP(8, 5, 2, 3, 2, 4, 3).build(input_size=5),
         "BinomialNCP(12, 8, 2)": BinomialNCP(12, 8, 2, p1=0.25, p4=0.15).build(input_size=6),
         "Layered": layered.build(input_size=4),
         "Random(16, 3)": Random(16, 3, sparsity_level=0.85).build(input_size=4),
+        "HeavyTailed(30, 3, 60)": HeavyTailed(30, 3, 60).build(input_size=3),
         "FullyConnected(6, 2)": FullyConnected(6, 2).build(input_size=3),
     }
 
-    figure = Figure(figsize=(15, 10))
-    panels = figure.subplots(2, 3)
+    figure = Figure(figsize=(20, 10))
+    panels = figure.subplots(2, 4)
     figure.subplots_adjust(0.01, 0.01, 0.99, 0.95, wspace=0.06, hspace=0.12)
     print(f"{'wiring':<26}{'neurons':>8}{'inputs':>8}{'synapses':>10}{'density':>9}")
     for ax, (name, wiring) in zip(panels.flat, gallery.items(), strict=True):

@@ -110,7 +110,8 @@ def coupling(dynamics: LiquidDynamics, state: Tensor, pulled: Tensor) -> Tensor:
     slope = synapses.weight * synapses.sigma * torch.sigmoid(gain) * torch.sigmoid(-gain)
     entry = slope * (synapses.erev - pulled.index_select(-1, synapses.target))
     flat = state.new_zeros(*state.shape[:-1], neurons * neurons)
-    flat = flat.index_add(-1, synapses.target * neurons + synapses.source, entry)
+    place = synapses.target.long() * neurons + synapses.source  # may need more than 32 bits
+    flat = flat.index_add(-1, place, entry)
     return flat.reshape(*state.shape, neurons)
 
 

@@ -381,6 +381,18 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     assert subprocess.run([sys.executable, "-c", code], timeout=120).returncode == 7
 
 
+def test_a_batch_that_does_not_fit_into_memory_is_refused_before_anything_is_taken():
+    model = elegans.LTC(INPUTS, 1000)
+    x = torch.zeros(1, 1, INPUTS).expand(10**5, 10**4, INPUTS)  # no memory of its own
+    inputs, circuit = model.cell._given(x)
+    tensors = (inputs[:1], torch.zeros(1, 1000), torch.ones(1, 1), *circuit.parameters)
+    settings = operator.Settings(1000, 6, False, 1, 1e-6, 1e-8)
+    call = problem.Problem(tensors, circuit.connections, settings)
+    call.x = np.broadcast_to(np.float32(0), x.shape)
+    with pytest.raises(InputError, match=r"a batch of 100000 sequences of 10000 steps .* bytes\)"):
+        call.run(False)
+
+
 # --- arithmetic --------------------------------------------------------------------------
 
 

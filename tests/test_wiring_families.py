@@ -14,6 +14,7 @@ from elegans.wiring import (
     AutoNCP,
     BinomialNCP,
     FullyConnected,
+    HeavyTailed,
     Layered,
     Random,
     Recipe,
@@ -85,6 +86,20 @@ FAMILIES = [
         "seed",
         {"motor": 2, "second": 6, "first": 10},
         "91b9c77b88799865",
+    ),
+    Family(
+        HeavyTailed(40, 4, 120), "seed", {"motor": 4, "inter": 36}, "807c0213d5eb444c", (120, 7)
+    ),
+    Family(
+        HeavyTailed(9, 9, 50, self_synapses=True), "seed", {"motor": 9}, "97b4fa4332ab1c12", (50, 7)
+    ),
+    Family(
+        HeavyTailed(80, 4, 30, receptors=0.5),
+        "seed",
+        {"motor": 4, "inter": 76},
+        "62cc0ac79c07c9f5",
+        (30, 38),
+        reaches_all=False,
     ),
 ]
 
@@ -207,6 +222,15 @@ def test_input_size_is_checked(family, input_size):
         (FullyConnected, (3, 0), "output_dim must be an integer of at least 1"),
         (Random, (3, 1, 1.0), "sparsity_level must be less than 1, got 1, which leaves no"),
         (Random, (3, 1, None), "sparsity_level must be a number from 0 to 1, got None"),
+        (HeavyTailed, (3, 4, 2), "output_size must be at most units, got 4 outputs of 3 units"),
+        (HeavyTailed, (3, 1, 7), "from 1 to 6, the number of pairs of 3 neurons, got 7; take few"),
+        (HeavyTailed, (1, 1, 1), "from 1 to 0, the number of pairs of 1 neurons, got 1"),
+        (HeavyTailed, (3, 1, 2.0), "synapses must be an integer from 1 to 6, .* got 2.0"),
+        (HeavyTailed, (3, 1, True), "synapses must be an integer from 1 to 6, .* got True"),
+        (HeavyTailed, (3, 1, 2, 2.5), "degree_spread must be a number from 0 to 2, got 2.5; it is"),
+        (HeavyTailed, (3, 1, 2, "1"), "degree_spread must be a number from 0 to 2, got '1'"),
+        (HeavyTailed, (3, 1, 2, 1.0, 70), "excitatory must be a number from 0 to 1, got 70"),
+        (HeavyTailed, (3, 1, 2, 1.0, 0.7, -1), "receptors must be a number from 0 to 1, got -1"),
         (Layered, ({"motor": 1, "inter": 2}, {}), "layers must end with 'motor'"),
         (Layered, ({"inter": 2, "motor": 1}, {("a", "motor"): 1}), "from 'a' to 'motor'; sources"),
         (Layered, ({"inter": 2, "motor": 1}, {("inter", "sensory"): 1}), "targets are"),

@@ -26,7 +26,7 @@ def test_synapses_are_sorted_by_target_then_source_then_polarity():
     synapses = Synapses([3, 0, 3, 1], [1, 2, 0, 1], [-1, 1, 1, 1])
     assert list(synapses) == [(3, 0, 1), (1, 1, 1), (3, 1, -1), (0, 2, 1)]
     assert synapses == Synapses([0, 1, 3, 3], [2, 1, 0, 1], [1, 1, 1, -1])
-    assert synapses.source.dtype == np.int64
+    assert synapses.source.dtype == synapses.target.dtype == np.int32
     assert synapses.polarity.dtype == np.int8
 
 

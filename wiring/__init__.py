@@ -10,6 +10,7 @@ if __name__ != "elegans.wiring":
     )
 
 from elegans.wiring.drawing import draw
+from elegans.wiring.heavy_tailed import HeavyTailed
 from elegans.wiring.layered import Layered
 from elegans.wiring.ncp import NCP, AutoNCP, BinomialNCP
 from elegans.wiring.recipe import Recipe
@@ -22,6 +23,7 @@ __all__ = [
     "AutoNCP",
     "BinomialNCP",
     "FullyConnected",
+    "HeavyTailed",
     "Layered",
     "Neuron",
     "Random",

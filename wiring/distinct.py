@@ -25,4 +25,5 @@ def without(numbers: Numbers, known: Numbers) -> Numbers:
         return numbers
     place = np.searchsorted(known, numbers)
     np.minimum(place, len(known) - 1, out=place)
-    return numbers[known[place] != numbers]
+    new: Numbers = numbers[known[place] != numbers]
+    return new

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from operator import index
 
+import numpy as np
+from numpy.typing import NDArray
+
 from elegans.errors import WiringError
+from elegans.wiring.sizes import LARGEST
 from elegans.wiring.synapses import Synapses
 
 
@@ -20,10 +24,12 @@ def edited(
     added = [(j, i, p) for j, i, p in _rows(f"add {kind} synapses", add, 3)]
     if not removed and not added:
         return synapses
-    present = {(j, i) for j, i, _ in synapses}
+    # Only what is asked about is looked at in Python; of synapses there may be millions.
+    asked = sorted(removed | {(j, i) for j, i, _ in added})
+    which, found = _look_up(synapses, asked)
+    present = {pair for pair, there in zip(asked, found, strict=True) if there}
     for j, i in sorted(removed - present):
         raise WiringError(f"cannot remove {kind} synapse {j} -> {i}: there is none")
-    kept = [(j, i, p) for j, i, p in synapses if (j, i) not in removed]
     occupied = present - removed
     for j, i, _ in added:
         if (j, i) in occupied:
@@ -32,7 +38,33 @@ def edited(
                 "same edit to replace it"
             )
         occupied.add((j, i))
-    return Synapses.from_rows(kept + added)
+    # The last of `goes` is for synapses that nobody asked about.
+    goes = np.array([pair in removed for pair in asked] + [False])
+    kept = ~goes[which]
+    columns = [synapses.source[kept], synapses.target[kept], synapses.polarity[kept]]
+    if added:
+        pairs = zip(columns, zip(*added, strict=True), strict=True)
+        return Synapses(*(np.concatenate([column, more]) for column, more in pairs))
+    return Synapses(*columns)
+
+
+def _look_up(
+    synapses: Synapses, asked: Sequence[tuple[int, int]]
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return the place in `asked` of each synapse, -1 without one, and which pairs exist."""
+    valid = [0 <= j <= LARGEST and 0 <= i <= LARGEST for j, i in asked]
+    keys = np.array([i << 31 | j if ok else -1 for (j, i), ok in zip(asked, valid, strict=True)])
+    order = np.argsort(keys, kind="stable")
+    # Synapses are sorted by target, then by source, and so are their keys.
+    have = synapses.target.astype(np.int64) << 31 | synapses.source
+    first = np.searchsorted(have, keys[order], side="left")
+    last = np.searchsorted(have, keys[order], side="right")
+    which = np.full(len(have), -1)
+    for place, start, stop in zip(order.tolist(), first.tolist(), last.tolist(), strict=True):
+        which[start:stop] = place
+    found = np.empty(len(asked), dtype=bool)
+    found[order] = last > first
+    return which, found
 
 
 def _rows(what: str, rows: Iterable[Sequence[int]], width: int) -> Iterable[tuple[int, ...]]:

@@ -8,6 +8,9 @@ from elegans.wiring.synapses import Synapses
 class GrowingSynapses:
     """Collects synapses; drawing a pair again replaces its polarity."""
 
+    BYTES = 320
+    """What a synapse takes, about, while it is collected and frozen."""
+
     def __init__(self) -> None:
         self._polarity: dict[tuple[int, int], int] = {}
 

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elegans.errors import WiringError
-from elegans.wiring.recipe import Recipe, check_seed, check_share
+from elegans.wiring.distinct import Numbers, distinct, without
+from elegans.wiring.recipe import Recipe, check_room, check_seed, check_share
 from elegans.wiring.sizes import check_layers
 from elegans.wiring.synapses import Synapses
 from elegans.wiring.wiring import MOTOR, SENSORY, Wiring
@@ -44,6 +45,8 @@ class Layered(Recipe):
     WiringError
         The last layer is not ``motor``, a pair names an unknown layer or leads to the input, a
         density is outside [0, 1], or no pair leads to some layer.
+    InputError
+        On building: there is not enough memory.
 
     Examples
     --------
@@ -135,6 +138,7 @@ class Layered(Recipe):
             Synapses.empty(),
             Synapses.empty(),
         )
+        check_room(self, self._expected(blank))
         # In a fixed order, so that the wiring does not depend on how the densities were listed.
         blocks = sorted((pair, density) for pair, density in self.density.items() if density)
         pairs = {pair: self._draw_block(rng, blank, *pair, density) for pair, density in blocks}
@@ -143,6 +147,11 @@ class Layered(Recipe):
         sensory = [block for (source, _), block in pairs.items() if source == SENSORY]
         recurrent = [block for (source, _), block in pairs.items() if source != SENSORY]
         return blank.with_synapses(self._signed(rng, recurrent), self._signed(rng, sensory))
+
+    def _expected(self, blank: Wiring) -> float:
+        """Return the number of synapses of all blocks."""
+        size = {layer: len(blank.layer_range(layer)) for layer in (SENSORY, *self.layers)}
+        return sum(d * size[j] * size[i] for (j, i), d in self.density.items())
 
     def _draw_block(
         self, rng: np.random.Generator, blank: Wiring, source: str, target: str, density: float
@@ -167,9 +176,12 @@ class Layered(Recipe):
         """Give one synapse to each neuron of `layer` that has none."""
         incoming = [pair for pair in pairs if pair[1] == layer]
         neurons = blank.layer_range(layer)
-        reached = [pairs[pair][:, 1] for pair in incoming]
-        forgotten = set(neurons).difference(*(block.tolist() for block in reached))
-        for i in sorted(forgotten) if incoming else ():
+        missed = np.ones(len(neurons), dtype=bool)
+        for pair in incoming:
+            missed[pairs[pair][:, 1] - neurons.start] = False
+        forgotten = np.flatnonzero(missed) + neurons.start
+        grown: dict[tuple[str, str], list[tuple[int, int]]] = {pair: [] for pair in incoming}
+        for i in forgotten.tolist() if incoming else ():
             possible = []
             for pair in incoming:
                 sources = blank.layer_range(pair[0])
@@ -179,7 +191,10 @@ class Layered(Recipe):
                     possible.append((pair, j + (without_self and j >= i)))
             if possible:
                 pair, j = possible[rng.integers(len(possible))]
-                pairs[pair] = np.concatenate([pairs[pair], [[j, i]]])
+                grown[pair].append((j, i))
+        for pair, rows in grown.items():
+            if rows:
+                pairs[pair] = np.concatenate([pairs[pair], rows])
 
     def _signed(self, rng: np.random.Generator, blocks: Iterable[NDArray[np.int64]]) -> Synapses:
         rows = np.concatenate([np.empty((0, 2), dtype=np.int64), *blocks])
@@ -188,15 +203,16 @@ class Layered(Recipe):
         return Synapses(rows[:, 0], rows[:, 1], polarity)
 
 
-def _draw_distinct(rng: np.random.Generator, population: int, count: int) -> NDArray[np.int64]:
+def _draw_distinct(rng: np.random.Generator, population: int, count: int) -> Numbers:
     """Draw `count` of `population` numbers without replacement, in memory of order `count`."""
     if 2 * count > population:
-        left_out = _draw_distinct(rng, population, population - count)
-        return np.setdiff1d(np.arange(population), left_out, assume_unique=True)
+        chosen_ones = np.ones(population, dtype=bool)
+        chosen_ones[_draw_distinct(rng, population, population - count)] = False
+        return np.flatnonzero(chosen_ones)
     chosen = np.empty(0, dtype=np.int64)
     while len(chosen) < count:
         more = rng.integers(population, size=2 * (count - len(chosen)))
-        fresh = np.setdiff1d(more, chosen)
+        fresh = without(distinct(more), np.sort(chosen))
         room = count - len(chosen)
         chosen = np.concatenate([chosen, rng.permutation(fresh)[:room]])
     return chosen

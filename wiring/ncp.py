@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 
 from elegans.errors import WiringError
 from elegans.wiring.growing import GrowingSynapses
-from elegans.wiring.recipe import Recipe, check_fan, check_seed, check_share
+from elegans.wiring.recipe import Recipe, check_fan, check_room, check_seed, check_share
 from elegans.wiring.sizes import check_size
 from elegans.wiring.wiring import Wiring
 
@@ -97,8 +98,16 @@ class NCP(Recipe):
 
     def build(self, input_size: int) -> Wiring:
         """Draw the wiring for `input_size` sensory neurons."""
+        check_size("input_size", input_size)
+        expected = (
+            int(input_size) * self.sensory_fanout
+            + self.inter_neurons * self.inter_fanout
+            + self.motor_neurons * self.motor_fanin
+            + self.recurrent_command_synapses
+        )
+        check_room(self, expected, each=GrowingSynapses.BYTES)
         rng = np.random.RandomState(self.seed)  # the generator of ncps; its streams never change
-        sensors = range(check_size("input_size", input_size))
+        sensors = range(input_size)
         motor, command, inter = _layers(
             self.motor_neurons, self.command_neurons, self.inter_neurons
         )
@@ -280,8 +289,13 @@ class BinomialNCP(Recipe):
 
     def build(self, input_size: int) -> Wiring:
         """Draw the wiring for `input_size` sensory neurons."""
+        check_size("input_size", input_size)
+        sizes = (input_size, self.inter_neurons, self.command_neurons, self.motor_neurons)
+        pairs = sum(int(j) * int(i) for j, i in pairwise(sizes))
+        expected = self.p1 * pairs + self.p4 * int(self.command_neurons) ** 2
+        check_room(self, expected, each=GrowingSynapses.BYTES)
         rng = np.random.default_rng(self.seed)
-        sensors = range(check_size("input_size", input_size))
+        sensors = range(input_size)
         motor, command, inter = _layers(
             self.motor_neurons, self.command_neurons, self.inter_neurons
         )

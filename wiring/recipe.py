@@ -6,8 +6,11 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
+from elegans.capacity import require_bytes
 from elegans.errors import WiringError
 from elegans.wiring.wiring import Wiring
+
+_BYTES = 64  # a synapse, at the most crowded moment of drawing it
 
 
 class Recipe(ABC):
@@ -31,6 +34,21 @@ def check_share(name: str, value: float, least: float = 0.0) -> None:
         raise WiringError(
             f"{name} must be a number from {least:g} to 1, got {value!r}; 50 % is written as 0.5"
         )
+
+
+def check_room(
+    recipe: Recipe, synapses: int | float, *, each: int = _BYTES, scratch: int = 0
+) -> None:
+    """Raise `InputError` unless so many synapses, and what is `scratch`, fit into memory.
+
+    Called before anything of that size is made.
+    """
+    synapses = int(synapses)
+    require_bytes(
+        synapses * each + int(scratch),
+        f"drawing a wiring of {synapses} synapses by {type(recipe).__name__}",
+        "take fewer neurons or fewer synapses",
+    )
 
 
 def check_fan(name: str, fan: int, layer: str, size: int) -> None:

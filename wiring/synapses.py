@@ -13,6 +13,7 @@ from elegans.wiring.sizes import LARGEST
 
 Integers = NDArray[np.integer[Any]]
 
+
 class Synapses:
     """An immutable set of directed, signed synapses, sorted by target, then by source.
 
@@ -66,7 +67,7 @@ class Synapses:
             )
         for end in ("source", "target"):
             _check_width(end, columns[end])
-        for name, column in zip(("source", "target", "polarity"), _sorted(**columns), strict=True):
+        for name, column in _sorted(**columns).items():
             column.flags.writeable = False
             object.__setattr__(self, name, column)
 
@@ -95,6 +96,9 @@ class Synapses:
 
     def __reduce__(self) -> tuple[object, ...]:
         return Synapses, (self.source, self.target, self.polarity)
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Synapses:
+        return self  # a copy of what cannot change would only take room
 
     def __len__(self) -> int:
         return len(self.source)
@@ -157,14 +161,15 @@ def check_ends(kind: str, synapses: Synapses, sources: int, targets: int) -> Non
             )
 
 
-def _sorted(
-    source: Integers, target: Integers, polarity: Integers
-) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int8]]:
-    """Return new columns sorted by target, then by source, then by polarity."""
+def _sorted(source: Integers, target: Integers, polarity: Integers) -> dict[str, Integers]:
+    """Return new, narrow columns sorted by target, then by source, then by polarity."""
     if len(source) and (source.min() < 0 or target.min() < 0):  # which no wiring accepts
         order = np.lexsort((polarity, source, target))
-        source, target, polarity = source[order], target[order], polarity[order]
-        return source.astype(np.int32), target.astype(np.int32), polarity.astype(np.int8)
+        return {
+            "source": source[order].astype(np.int32),
+            "target": target[order].astype(np.int32),
+            "polarity": polarity[order].astype(np.int8),
+        }
     # One number a synapse: 31 bits of target, 31 of source, one of polarity.
     key = target.astype(np.int64)
     key <<= 31
@@ -179,7 +184,7 @@ def _sorted(
     key >>= 1
     ends = (key & LARGEST).astype(np.int32)
     key >>= 31
-    return ends, key.astype(np.int32), signs
+    return {"source": ends, "target": key.astype(np.int32), "polarity": signs}
 
 
 def _check_width(name: str, index: Integers) -> None:

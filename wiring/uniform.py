@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elegans.errors import WiringError
-from elegans.wiring.recipe import Recipe, check_seed, check_share
+from elegans.wiring.recipe import Recipe, check_room, check_seed, check_share
 from elegans.wiring.sizes import check_size
 from elegans.wiring.synapses import Synapses
 from elegans.wiring.wiring import Wiring
@@ -64,6 +64,8 @@ class FullyConnected(_Uniform):
     ------
     WiringError
         `units` is not positive or `output_dim` is larger.
+    InputError
+        On building: there is not enough memory.
 
     Examples
     --------
@@ -83,6 +85,7 @@ class FullyConnected(_Uniform):
     def build(self, input_size: int) -> Wiring:
         """Draw the polarities for `input_size` sensory neurons."""
         check_size("input_size", input_size)
+        check_room(self, int(self.units) * (int(self.units) + int(input_size)))
         rng = np.random.default_rng(self.erev_init_seed)
         source, target = _all_pairs(self.units, self.units)
         if not self.self_connections:
@@ -115,6 +118,8 @@ class Random(_Uniform):
     ------
     WiringError
         `units` is not positive, `output_dim` is larger, or the sparsity is outside [0, 1).
+    InputError
+        On building: there is not enough memory.
 
     Examples
     --------
@@ -140,6 +145,10 @@ class Random(_Uniform):
     def build(self, input_size: int) -> Wiring:
         """Draw the wiring for `input_size` sensory neurons."""
         check_size("input_size", input_size)
+        pairs = [int(self.units) * int(sources) for sources in (self.units, input_size)]
+        # NumPy lists all pairs to draw more than one in fifty of them.
+        listed = 8 * max(pairs) if self.sparsity_level <= 0.98 else 0
+        check_room(self, sum(pairs) * (1 - self.sparsity_level), scratch=listed)
         rng = np.random.default_rng(self.random_seed)
         recurrent = self._draw(rng, self.units, draws=1)
         # ncps draws the polarity of a sensory synapse twice and keeps the second.
@@ -154,10 +163,11 @@ class Random(_Uniform):
         return Synapses(chosen // self.units, chosen % self.units, polarity)
 
 
-def _all_pairs(sources: int, targets: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _all_pairs(sources: int, targets: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Return every (source, target), the target running fastest."""
-    return np.repeat(np.arange(sources), targets), np.tile(np.arange(targets), sources)
+    source, target = np.arange(sources, dtype=np.int32), np.arange(targets, dtype=np.int32)
+    return np.repeat(source, targets), np.tile(target, sources)
 
 
-def _polarities(rng: np.random.Generator, count: int) -> NDArray[np.int64]:
-    return np.array([-1, 1, 1])[rng.integers(0, 3, size=count)]
+def _polarities(rng: np.random.Generator, count: int) -> NDArray[np.int8]:
+    return np.array([-1, 1, 1], dtype=np.int8)[rng.integers(0, 3, size=count)]

@@ -59,8 +59,9 @@ class Wiring:
     Raises
     ------
     WiringError
-        Sizes, or all layers together, are not from 1 to 2**31 - 1, the first layer is not ``motor``, a synapse points
-        outside the circuit, or names are missing, empty, not unique, or hold control characters.
+        Sizes, or that of all layers together, are not from 1 to 2**31 - 1, the first layer is not
+        ``motor``, a synapse points outside the circuit, or names are missing, empty, not unique,
+        or hold control characters.
 
     Examples
     --------

@@ -109,7 +109,7 @@ def fresh_values(
     like = synapses.weight
     return SynapseValues(
         synapses.source[torch.tensor(slots, dtype=torch.long, device=like.device)],
-        torch.tensor(target, dtype=torch.long, device=like.device),
+        torch.tensor(target, dtype=synapses.target.dtype, device=like.device),
         weight,
         like.new_tensor(sigma),
         like.new_tensor(mu),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -33,6 +34,11 @@ class ByTarget(NamedTuple):
 _known: dict[int, tuple[Any, Any, ByTarget]] = {}  # by id of a source: it, its edits, the result
 
 
+def _forget(place: int, known: dict[int, Any], _: Any) -> None:
+    # `known` is an argument: a module's names are gone before its objects when Python ends.
+    known.pop(place, None)
+
+
 def by_target(source: Tensor, target: Tensor, neurons: int) -> ByTarget:
     """Return the synapses by target; remembered until `source` or `target` is edited."""
     if source.is_inference() or target.is_inference():  # these do not count their edits
@@ -42,5 +48,5 @@ def by_target(source: Tensor, target: Tensor, neurons: int) -> ByTarget:
     if known is not None and known[0]() is source and known[1] == edits:
         return known[2]
     result = ByTarget.of(source, target, neurons)
-    _known[place] = weakref.ref(source, lambda _: _known.pop(place, None)), edits, result
+    _known[place] = weakref.ref(source, partial(_forget, place, _known)), edits, result
     return result

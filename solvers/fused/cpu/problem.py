@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from elegans.capacity import require_bytes
 from elegans.solvers.fused.cpu import lanes, lanes_backward, large, parameters, rows, rows_backward
 from elegans.solvers.fused.cpu.running import Workspace, run
 from elegans.solvers.fused.order import ByTarget, by_target
@@ -25,6 +26,9 @@ MOST_BYTES_OF_SUMS = 1 << 19
 
 Adding up the lanes of a vector takes longer than adding a vector to memory that is near.
 """
+
+MOST_BYTES_TO_TAKE_UNASKED = 1 << 26
+"""Above this, a call asks first whether there is as much memory."""
 
 LARGE, CHUNKS = 1 << 17, 32
 """From so many sigmoids a step on, threads share a block, as so many chunks of targets."""
@@ -141,11 +145,26 @@ class Problem:
         keep = wanted and needed <= MOST_BYTES_TO_KEEP
         if not keep:
             shapes = self.path_shapes(1, self.blocks)
+        self._require_room(shapes)
         kept = [_WORKSPACE.take(shape, self.kind) for shape in shapes]
         output, states = self._run(kept)
         if not keep:
             _WORKSPACE.give_back(*kept)
         return output, states, kept if keep else None
+
+    def _require_room(self, shapes: list[tuple[int, ...]]) -> None:
+        """Raise `InputError` if results and work arrays would not fit into memory."""
+        batch, time, _ = self.x.shape
+        neurons = self.initial.shape[1]
+        numbers = sum(math.prod(shape) for shape in shapes)
+        numbers += batch * time * (neurons + self.settings.outputs)
+        needed = numbers * self.kind.itemsize
+        if needed > MOST_BYTES_TO_TAKE_UNASKED:
+            require_bytes(
+                needed,
+                f"a batch of {batch} sequences of {time} steps through {neurons} neurons",
+                "take fewer sequences or shorter ones at a time",
+            )
 
     def run_into(self, room: Tensor) -> tuple[Tensor, Tensor, Any]:
         """Like `run`; what `back` needs is written to `room`, of `room_for` elements."""
