@@ -27,8 +27,11 @@ class ByTarget(NamedTuple):
         if bool((target[1:] < target[:-1]).any()):
             order = torch.argsort(target, stable=True)
             source = source[order]
-        ends = torch.bincount(target, minlength=neurons).cumsum(0)
-        return cls(order, source.int(), torch.cat([ends.new_zeros(1), ends]).int())
+            target = target[order]
+        # Not by counting, which would need a copy of all targets as int64.
+        neuron = torch.arange(neurons + 1, dtype=target.dtype, device=target.device)
+        start = torch.searchsorted(target, neuron, out_int32=True)
+        return cls(order, source.int(), start)
 
 
 _known: dict[int, tuple[Any, Any, ByTarget]] = {}  # by id of a source: it, its edits, the result

@@ -21,9 +21,12 @@ from numba import njit, prange
 
 from elegans.solvers.fused.cpu.compiling import INLINE, OPTIONS, kernel
 from elegans.solvers.fused.cpu.sigmoid import phi, sigmoid
-from elegans.solvers.fused.cpu.vectors import item, load, splat, store
+from elegans.solvers.fused.cpu.vectors import item, load, prefetch, splat, store
 
 Array = Any
+
+NEAR, FAR = (0,), (0,) * 24
+"""As many synapses ahead rows are asked for, where they do not lie in a near cache anyway."""
 
 
 @njit(**INLINE)
@@ -50,7 +53,15 @@ def step_lengths(elapsed: Array, first: int, t: int, unfolds: int, h: Array) -> 
 
 @njit(**INLINE)
 def sum_gates(
-    rows: Array, first: int, synapses: Any, begin: int, end: int, g: Any, a: Any, lanes: Any
+    rows: Array,
+    first: int,
+    synapses: Any,
+    begin: int,
+    end: int,
+    g: Any,
+    a: Any,
+    lanes: Any,
+    ahead: Any,
 ) -> Any:
     """Add to g and a the open conductances of synapses begin..end and what they drive.
 
@@ -58,6 +69,8 @@ def sum_gates(
     """
     source, _, weight, sigma, mu, erev = synapses
     for e in range(begin, end):
+        if len(ahead) > 1 and e + len(ahead) < len(source):  # the first is known to the compiler
+            prefetch(rows, first + item(source, e + len(ahead)), lanes)
         distance = load(rows, first + item(source, e), lanes) - item(mu, e)
         gate = item(weight, e) * sigmoid(item(sigma, e) * distance)
         g += gate
@@ -79,7 +92,7 @@ def sense(
     start = sensory[1]
     for i in range(first_row, last_row):
         g, a = splat(neuron[1, i], lanes), splat(neuron[2, i], lanes)
-        g, a = sum_gates(row, 0, sensory, item(start, i), item(start, i + 1), g, a, lanes)
+        g, a = sum_gates(row, 0, sensory, item(start, i), item(start, i + 1), g, a, lanes, NEAR)
         store(base, 2 * i, g)
         store(base, 2 * i + 1, a)
 
@@ -99,6 +112,7 @@ def unfold(
     first_row: int,
     last_row: int,
     lanes: Any,
+    ahead: Any,
 ) -> None:
     """Take one solver step from the rows of `path` at `before` to those at `after`, (neuron, lane).
 
@@ -110,7 +124,7 @@ def unfold(
     for i in range(first_row, last_row):
         g, a = load(base, 2 * i, lanes), load(base, 2 * i + 1, lanes)
         begin, end = item(start, i), item(start, i + 1)
-        g, a = sum_gates(path, before, synapses, begin, end, g, a, lanes)
+        g, a = sum_gates(path, before, synapses, begin, end, g, a, lanes, ahead)
         x, c = load(path, before + i, lanes), neuron[0, i]
         if exponential_step:
             rate = step / c
@@ -168,7 +182,7 @@ def forward(
                 aux = block * auxes.shape[1] + k % auxes.shape[1]
                 unfold(
                     path, before * neurons, after * neurons, auxes, aux * neurons, base, synapses,
-                    neuron, h, exponential_step, 0, neurons, lanes,
+                    neuron, h, exponential_step, 0, neurons, lanes, NEAR,
                 )  # fmt: skip
             last = (t + 1) * unfolds % path.shape[1]
             for b in range(present):

@@ -22,7 +22,7 @@ import numpy as np
 from numba import njit, prange
 
 from elegans.solvers.fused.cpu.compiling import INLINE, OPTIONS, kernel
-from elegans.solvers.fused.cpu.lanes import gather, sense, step_lengths, sum_gates, unfold
+from elegans.solvers.fused.cpu.lanes import NEAR, gather, sense, step_lengths, sum_gates, unfold
 from elegans.solvers.fused.cpu.sigmoid import exponential, phi, phi_slope, sigmoid
 from elegans.solvers.fused.cpu.vectors import add, item, load, narrowed, store, total, totals
 
@@ -156,7 +156,7 @@ def _h_back(
     for i in range(neuron.shape[1]):
         g, a = load(base, 2 * i, lanes), load(base, 2 * i + 1, lanes)
         begin, end = item(start, i), item(start, i + 1)
-        g, a = sum_gates(path, before, synapses, begin, end, g, a, lanes)
+        g, a = sum_gates(path, before, synapses, begin, end, g, a, lanes, NEAR)
         c, from_after = neuron[0, i], load(gradient, given + i, lanes)
         kept = load(auxes, aux + i, lanes)
         if exponential_step:
@@ -306,7 +306,7 @@ def backward(
                     for u in range(0, unfolds * neurons, neurons):
                         unfold(
                             path, rows + u, rows + u + neurons, auxes, aux + u, base, synapses,
-                            neuron, h, exponential_step, 0, neurons, lanes,
+                            neuron, h, exponential_step, 0, neurons, lanes, NEAR,
                         )  # fmt: skip
                 _add_given(
                     output_gradient, states_gradient, path, rows + unfolds * neurons, first,

@@ -18,6 +18,7 @@ from elegans.solvers.fused.cpu.compiling import kernel
 Array = Any
 
 _sense_lanes, _unfold_lanes = by_lanes.sense, by_lanes.unfold
+_FAR = by_lanes.FAR
 _gather, _step_lengths = by_lanes.gather, by_lanes.step_lengths
 _sense_rows, _unfold_rows, _TILE = by_rows.sense, by_rows.unfold, by_rows.TILE
 
@@ -67,7 +68,7 @@ def forward_lanes(
                 for c in prange(chunks):
                     _unfold_lanes(
                         path, before, after, auxes, aux, base, synapses, neuron, h,
-                        exponential_step, bounds[c], bounds[c + 1], lanes,
+                        exponential_step, bounds[c], bounds[c + 1], lanes, _FAR,
                     )  # fmt: skip
             last = (t + 1) * unfolds % path.shape[1]
             for b in prange(present):

@@ -118,6 +118,16 @@ def _synapse_gradients(
 
 
 @kernel()
+def keep_sign(erev: Array, polarity: Array, found: Array) -> None:
+    """Set found[0]: whether polarity * abs(erev) is erev everywhere."""
+    found[0] = True
+    for k in range(len(erev)):
+        if polarity[k] * abs(erev[k]) != erev[k]:
+            found[0] = False
+            return
+
+
+@kernel()
 def values(
     recurrent: Any,
     polarity: Array,

@@ -97,12 +97,19 @@ class Problem:
             sorted_ or self.settings.positivity,
             sorted_,
             sorted_,
-            sorted_ or polarity is not None,
+            sorted_ or (polarity is not None and not self._keeps_sign(raw[3], polarity)),
         )
         return tuple(
             np.empty(len(raw[0]), self.kind) if needed else _NOTHING[self.kind.type]
             for needed in own
         )
+
+    def _keeps_sign(self, erev: Any, polarity: Tensor) -> bool:
+        """Whether reversal potentials are their parameters; asked where it saves memory."""
+        found = np.zeros(1, np.bool_)
+        if len(erev) >= LARGE:
+            run(parameters.keep_sign, self.kind, erev, _signs(polarity), found)
+        return bool(found[0])
 
     def path_shapes(self, steps: int, places: int) -> list[tuple[int, ...]]:
         """Return the shapes of the arrays that `steps` solver steps leave to the backward pass."""

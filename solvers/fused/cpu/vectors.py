@@ -22,6 +22,7 @@ from numba.core.typing.templates import AbstractTemplate, infer_global, signatur
 
 _FLAGS = ("contract", "nsz", "arcp")
 _INDEX = ir.IntType(32)
+_LINE = 64  # bytes of a cache line
 
 # Numba's own annotations do not describe what this decorator makes of a function.
 _intrinsic: Any = extending.intrinsic
@@ -78,6 +79,28 @@ def load(typing: Any, array: Any, row: Any, lanes: Any) -> Any:
         return builder.load(place, align=array.dtype.bitwidth // 8)
 
     return vector(array, types.intp, lanes), codegen
+
+
+@_intrinsic
+def prefetch(typing: Any, array: Any, row: Any, lanes: Any) -> Any:
+    """Ask for row `row` of a contiguous array, as `load` reads it, to be brought near."""
+    vector = Vector(array.dtype, lanes.count)
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        values, number, _ = arguments
+        place = _address(context, builder, signature.args[0], values, number, vector, vector.width)
+        byte = ir.IntType(8).as_pointer()
+        kinds = [byte, _INDEX, _INDEX, _INDEX]
+        function = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(ir.VoidType(), kinds), "llvm.prefetch.p0"
+        )
+        start = builder.bitcast(place, byte)
+        for offset in range(0, vector.width * vector.kind.bitwidth // 8, _LINE):
+            line = builder.gep(start, [ir.IntType(64)(offset)])
+            builder.call(function, [line, _INDEX(0), _INDEX(3), _INDEX(1)])
+        return context.get_dummy_value()
+
+    return types.none(array, types.intp, lanes), codegen
 
 
 @_intrinsic
