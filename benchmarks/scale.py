@@ -1,8 +1,8 @@
 """Circuits of up to the size of a fly's brain: time and memory as synapses grow.
 
 Run ``python benchmarks/scale.py``, or with ``--quick`` up to a million synapses. Each circuit has a
-process of its own. A call runs two time steps of six unfolds; the time of an unfold is what six more
-take, divided. Bytes are those by which the process' resident memory rises above what it needs
+process of its own. A call runs two time steps of six unfolds; the time of an unfold is what six
+more take, divided. Bytes are those by which the process' resident memory rises above what it needs
 for importing and compiling: at rest, at its peak while simulating, at its peak while training.
 """
 

@@ -1,8 +1,13 @@
 """Set-up shared by all tests."""
 
+import os
+
 import matplotlib
 import pytest
 import torch
+
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"  # Triton reads it whenever it is first imported
 
 pytest.register_assert_rewrite("layer_conformance")
 

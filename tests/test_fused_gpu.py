@@ -4,7 +4,6 @@ import math
 import os
 import subprocess
 import sys
-from unittest import mock
 
 import numpy as np
 import pytest
@@ -17,11 +16,9 @@ from elegans.synapses import SynapseValues
 from elegans.wiring import AutoNCP, FullyConnected, Random, Synapses, Wiring
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-SETTINGS = {} if DEVICE == "cuda" else {"TRITON_INTERPRET": "1"}
-with mock.patch.dict(os.environ, SETTINGS):  # Triton reads them on import, and later again
-    pytest.importorskip("triton", reason="needs triton")
-    from elegans.solvers.fused.gpu import host as gpu
-    from elegans.solvers.fused.gpu import tiles as gpu_tiles
+pytest.importorskip("triton", reason="needs triton")  # conftest.py has turned its interpreter on
+gpu = pytest.importorskip("elegans.solvers.fused.gpu.host")
+gpu_tiles = pytest.importorskip("elegans.solvers.fused.gpu.tiles")
 
 NAMES = ("x", "initial", "elapsed", "value", "sensory_value", "neuron")
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
@@ -127,12 +124,6 @@ def assert_equal(found, expected, dtype):
             scale = max(1.0, right.abs().max().item())
             gap = (found[name].cpu().double() - right).abs().max().item()
             assert gap <= TOLERANCE[dtype] * scale, (name, gap, scale)
-
-
-@pytest.fixture(autouse=True)
-def _interpreter(monkeypatch):
-    for name, value in SETTINGS.items():
-        monkeypatch.setenv(name, value)
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)

@@ -186,7 +186,10 @@ class _Training:
         self.train, self.validation = (
             WindowTensors.of(_checked(model, windows), like) for windows in (train, validation)
         )
-        self.optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate)
+        # A circuit has many small parameters: one by one they would take a fifth of a step.
+        self.optimizer = torch.optim.Adam(
+            model.parameters(), lr=config.learning_rate, fused=like.device.type in ("cpu", "cuda")
+        )
         self.rewirer = rewirer_for(model, self.optimizer, config) if config.rewire.enabled else None
         self.step = 0
         self.best = _copy(model)
@@ -339,9 +342,10 @@ class _Training:
             raise ValueError(f"training.safetensors does not fit the layer at {wrong!r}")
         for key, value in checkpoint.optimizer.items():
             name, _, field = key.rpartition("/")
-            # Adam keeps its count of steps on the CPU in float32, wherever the parameter lives.
+            # Adam counts steps in float32: where the parameter lives if fused, or else on the CPU.
+            count = value.to(parameters[name].device) if self.optimizer.defaults["fused"] else value
             self.optimizer.state[parameters[name]][field] = (
-                value if field == "step" else value.to(parameters[name])
+                count if field == "step" else value.to(parameters[name])
             )
         plain = checkpoint.plain
         for name, kind in _PROGRESS.items():
