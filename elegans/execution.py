@@ -64,7 +64,8 @@ def use(path: str) -> Iterator[None]:
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
-def _chosen() -> str:
+def chosen_path() -> str:
+    """Return the path that `use` has chosen; a graph keeps what held when it was traced."""
     return _path.get()
 
 
@@ -76,7 +77,7 @@ def choose_fused(solver: Solver, *tensors: Tensor | None) -> bool:
     InputError
         The fused path is forced and no kernel fits; says why and what is supported.
     """
-    path = _chosen()
+    path: str = chosen_path()
     if path == "reference":
         return False
     reason = _obstacle(solver, *tensors)

@@ -195,14 +195,18 @@ class LTCCell(Cell):
 
     def sense(self, inputs: Tensor) -> Sensed:
         """Return effective parameters and sensory sums for inputs (batch, time, input)."""
-        return sense(*self._given(inputs))
+        return sense(*self.circuit(inputs))
 
     @property
     def _constraint(self) -> str:
         return "softplus" if self.implicit_param_constraints else "clip"
 
-    def _given(self, inputs: Tensor) -> tuple[Tensor, Circuit]:
-        """Return inputs and parameters, free ones or, where hooks take part, effective ones."""
+    def circuit(self, inputs: Tensor) -> tuple[Tensor, Circuit]:
+        """Return inputs and parameters as kernels take them.
+
+        The parameters are free ones or, where hooks or masks take part, effective ones; inputs are
+        mapped already in that case.
+        """
         mapping, sets = self.input_mapping, (self.recurrent, self.sensory)
         circuit = Circuit(
             mapping.weight,
@@ -236,7 +240,7 @@ class LTCCell(Cell):
 
     def run(self, inputs: Tensor, state: Tensor, elapsed: Tensor) -> tuple[Tensor, Tensor]:
         """Return outputs (batch, time, output) and states (batch, time, neuron); see `Cell.run`."""
-        inputs, circuit = self._given(inputs)
+        inputs, circuit = self.circuit(inputs)
         tensors = (inputs, state, elapsed, *circuit.parameters)
         if not choose_fused(self.solver, *tensors):
             states = self.unroll(sense(inputs, circuit), state, elapsed)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from elegans.execution import FUSED_TYPES, _path, choose_fused
+from elegans.execution import FUSED_TYPES, choose_fused, chosen_path
 from elegans.layer import SequenceLayer
 from elegans.ltc_cell import LTCCell
 from elegans.plain import any_global_hook, hooks_of, is_plain
@@ -76,7 +76,7 @@ class StepKernel:
             or not choose_fused(cell.solver, state)
         ):
             return None
-        _, circuit = cell._given(state.new_empty(0, cell.sensory_size))
+        _, circuit = cell.circuit(state.new_empty(0, cell.sensory_size))
         free = [tensor for tensor in circuit.parameters if tensor is not None]
         wires = [tensor for tensor in circuit.connections if tensor is not None]
         fits = (
@@ -104,7 +104,7 @@ class StepKernel:
         """Whether nothing has changed that needs another kernel; values may have."""
         members = [*chain.from_iterable(self._tables)]
         return (
-            _path.get() != "reference"
+            chosen_path() != "reference"
             and not any(self._hooks)
             and not any_global_hook()
             and len(members) == len(self._members)

@@ -384,7 +384,7 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 def test_a_batch_that_does_not_fit_into_memory_is_refused_before_anything_is_taken():
     model = elegans.LTC(INPUTS, 1000)
     x = torch.zeros(1, 1, INPUTS).expand(10**5, 10**4, INPUTS)  # no memory of its own
-    inputs, circuit = model.cell._given(x)
+    inputs, circuit = model.cell.circuit(x)
     tensors = (inputs[:1], torch.zeros(1, 1000), torch.ones(1, 1), *circuit.parameters)
     settings = operator.Settings(1000, 6, False, 1, 1e-6, 1e-8)
     call = problem.Problem(tensors, circuit.connections, settings)
@@ -516,7 +516,7 @@ def test_the_registered_operator_keeps_the_rules_of_torch_library(batch, mapping
     model = elegans.LTC(
         INPUTS, AutoNCP(9, 2), input_mapping=mapping, fixed_polarity=mapping is None
     )
-    inputs, circuit = model.cell._given(torch.randn(batch, 3, INPUTS, requires_grad=True))
+    inputs, circuit = model.cell.circuit(torch.randn(batch, 3, INPUTS, requires_grad=True))
     nothing = torch.empty(0)
     tensors = [inputs, torch.randn(batch, 9), torch.rand(batch, 3), *circuit.parameters]
     connections = [nothing if c is None else c for c in circuit.connections]

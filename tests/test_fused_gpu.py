@@ -292,7 +292,7 @@ def test_the_operator_finds_the_same_gradients_as_on_the_cpu(solver):
     for name in ("source", "target", "polarity", "weight", "sigma", "mu", "erev"):
         column = getattr(model.cell.recurrent, name).data
         column.copy_(column[order].clone())
-    circuit = effective(model.cell._given(torch.zeros(1, 1, INPUTS))[1])
+    circuit = effective(model.cell.circuit(torch.zeros(1, 1, INPUTS))[1])
     tensors = [torch.randn(3, 4, INPUTS), torch.randn(3, 9), torch.rand(3, 4)]
     tensors = [t.double() for t in tensors] + list(circuit.parameters)
     settings = Settings(2, 3, solver == "exponential", 0, 1e-6, 1e-8)
