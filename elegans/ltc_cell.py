@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from numbers import Real
 from typing import Any, Unpack
 
@@ -240,10 +241,20 @@ class LTCCell(Cell):
 
     def run(self, inputs: Tensor, state: Tensor, elapsed: Tensor) -> tuple[Tensor, Tensor]:
         """Return outputs (batch, time, output) and states (batch, time, neuron); see `Cell.run`."""
+        return self._run(inputs, state, elapsed, self.unroll)
+
+    def _run(
+        self,
+        inputs: Tensor,
+        state: Tensor,
+        elapsed: Tensor,
+        reference: Callable[[Sensed, Tensor, Tensor], Tensor],
+    ) -> tuple[Tensor, Tensor]:
+        """Return outputs and states by a kernel if one fits, or else by way of `reference`."""
         inputs, circuit = self.circuit(inputs)
         tensors = (inputs, state, elapsed, *circuit.parameters)
         if not choose_fused(self.solver, *tensors):
-            states = self.unroll(sense(inputs, circuit), state, elapsed)
+            states = reference(sense(inputs, circuit), state, elapsed)
             return self.read(states), states
         output, states = run_fused(inputs, state, elapsed, circuit, self.solver, self.ode_unfolds)
         return (self.read(states) if circuit.positivity == "identity" else output), states
@@ -303,8 +314,12 @@ class LTCCell(Cell):
         elapsed = elapsed.expand(len(x)) if elapsed.dim() == 0 else elapsed.reshape(len(x))
         check_finite("inputs", x, ("batch", "feature"))
         check_elapsed("elapsed_time", elapsed, ("batch",))
-        state = self.solver.advance(self.dynamics(x), state, elapsed.unsqueeze(1), self.ode_unfolds)
-        return self.read(state), state
+        output, after = self._run(x.unsqueeze(1), state, elapsed.unsqueeze(1), self._advance)
+        return output[:, 0], after[:, 0]
+
+    def _advance(self, sensed: Sensed, state: Tensor, elapsed: Tensor) -> Tensor:
+        """Return the states (batch, 1, neuron) after the one step of `sensed`."""
+        return self.step(sensed, 0, state, elapsed).unsqueeze(1)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         # Everything is checked before anything is copied.

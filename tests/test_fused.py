@@ -529,3 +529,20 @@ def test_the_registered_operator_keeps_the_rules_of_torch_library(batch, mapping
     for x, found in zip((inputs, 2 * inputs), twice, strict=True):
         expected = torch.ops.elegans.sequence([x, *given[1:]], *arguments[1:])[0]
         torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("solver", ["semi_implicit", "exponential"])
+def test_a_single_step_of_the_cell_takes_the_kernel(solver):
+    cell = elegans.LTCCell(AutoNCP(12, 2), INPUTS, solver=solver)
+    x, h, dt = torch.randn(5, INPUTS), torch.randn(5, 12), torch.rand(5)
+    found = {}
+    for path in ("reference", "fused"):
+        leaves = [x.clone().requires_grad_(), h.clone().requires_grad_()]
+        cell.zero_grad()
+        with elegans.use(path):
+            output, state = cell(*leaves, dt)
+        (output.sum() + state.square().sum()).backward()
+        found[path] = [output, state, *(leaf.grad for leaf in leaves)]
+        found[path] += [p.grad for p in cell.parameters()]
+    for expected, result in zip(found["reference"], found["fused"], strict=True):
+        torch.testing.assert_close(result, expected, rtol=1e-5, atol=1e-5)
