@@ -8,6 +8,14 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from elegans.cfc import CfC as CfC
+    from elegans.cfc import CfCCell as CfCCell
+    from elegans.cfc import WiredCfCCell as WiredCfCCell
+    from elegans.cfc.ncps_checkpoint import cfc_from_ncps as cfc_from_ncps
+    from elegans.cfc.ncps_checkpoint import load_ncps_cfc_state_dict as load_ncps_cfc_state_dict
+    from elegans.cfc.ncps_checkpoint import ncps_cfc_state_dict as ncps_cfc_state_dict
+    from elegans.ctrnn import CTRNN as CTRNN
+    from elegans.ctrnn import CTRNNCell as CTRNNCell
     from elegans.execution import use as use
     from elegans.ltc import LTC as LTC
     from elegans.ltc_cell import LTCCell as LTCCell
@@ -23,13 +31,21 @@ __version__ = version("elegans")
 
 # Names are loaded when they are first used, so that a wiring can be drawn without PyTorch.
 _HOME = {
+    "CTRNN": "elegans.ctrnn",
+    "CTRNNCell": "elegans.ctrnn",
+    "CfC": "elegans.cfc",
+    "CfCCell": "elegans.cfc",
     "LTC": "elegans.ltc",
     "LTCCell": "elegans.ltc_cell",
     "Policy": "elegans.policy",
     "PruneRewire": "elegans.pruning",
+    "WiredCfCCell": "elegans.cfc",
+    "cfc_from_ncps": "elegans.cfc.ncps_checkpoint",
     "load": "elegans.saving",
+    "load_ncps_cfc_state_dict": "elegans.cfc.ncps_checkpoint",
     "load_ncps_state_dict": "elegans.ncps_checkpoint",
     "ltc_from_ncps": "elegans.ncps_checkpoint",
+    "ncps_cfc_state_dict": "elegans.cfc.ncps_checkpoint",
     "ncps_state_dict": "elegans.ncps_checkpoint",
     "save": "elegans.saving",
     "use": "elegans.execution",
@@ -46,14 +62,22 @@ _SUBPACKAGES = (
 )
 
 __all__ = [
+    "CTRNN",
     "LTC",
+    "CTRNNCell",
+    "CfC",
+    "CfCCell",
     "LTCCell",
     "Policy",
     "PruneRewire",
+    "WiredCfCCell",
     "__version__",
+    "cfc_from_ncps",
     "load",
+    "load_ncps_cfc_state_dict",
     "load_ncps_state_dict",
     "ltc_from_ncps",
+    "ncps_cfc_state_dict",
     "ncps_state_dict",
     "save",
     "use",

@@ -62,19 +62,34 @@ class LiquidDynamics(GatedLinearSystem):
             J_{ij} = C_i^{-1} \sum_{k: j \to i} w s \sigma (1 - \sigma) (E - x_i)
             - \delta_{ij} G_i / C_i
         """
-        synapses, neurons = self.recurrent, state.shape[-1]
         conductance, _ = self.conductance_and_drive(state)
-        gate = synapses.gate(state)  # (batch, synapse)
-        closed = torch.sigmoid(
-            -synapses.sigma * (state.index_select(-1, synapses.source) - synapses.mu)
-        )
-        slope = synapses.sigma * gate * closed
-        coupling = slope * (synapses.erev - state.index_select(-1, synapses.target))
-        entry = synapses.target.long() * neurons + synapses.source  # may need more than 32 bits
-        jacobian = state.new_zeros(*state.shape[:-1], neurons * neurons)
-        jacobian = jacobian.index_add(-1, entry, coupling)
-        jacobian = jacobian.reshape(*state.shape, neurons) - torch.diag_embed(conductance)
+        jacobian = self.matrix(self.coupling(state, state), -conductance)
         return jacobian / self.capacitance.unsqueeze(-1)
+
+    def coupling(self, state: Tensor, pulled: Tensor) -> Tensor:
+        r"""Return what a change of x_j does to the current through each synapse, by its gate.
+
+        .. math:: w_k s_k \sigma_k (1 - \sigma_k) (E_k - y_i)
+
+        with gates at `state` and the potentials y = `pulled` of the targets, both (batch, neuron);
+        the result has the shape (batch, synapse).
+        """
+        synapses = self.recurrent
+        gain = synapses.sigma * (state.index_select(-1, synapses.source) - synapses.mu)
+        # sigma(-z) and not 1 - sigma(z), which cancels where the gate is open.
+        slope = synapses.weight * synapses.sigma * torch.sigmoid(gain) * torch.sigmoid(-gain)
+        return slope * (synapses.erev - pulled.index_select(-1, synapses.target))
+
+    def matrix(self, entries: Tensor, diagonal: Tensor) -> Tensor:
+        """Return `entries` of synapses at (target, source), parallel ones summed, plus a diagonal.
+
+        Shapes (batch, synapse) and (batch, neuron) make (batch, neuron, neuron).
+        """
+        neurons = diagonal.shape[-1]
+        place = self.recurrent.target.long() * neurons + self.recurrent.source  # beyond 32 bits
+        flat = diagonal.new_zeros(*diagonal.shape[:-1], neurons * neurons)
+        flat = flat.index_add(-1, place, entries)
+        return flat.reshape(*diagonal.shape, neurons) + torch.diag_embed(diagonal)
 
     def parameters(self) -> tuple[Tensor, ...]:
         """Return every tensor besides the state that the derivative depends on."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,9 @@ from elegans.errors import InputError
 from elegans.memory import MemoryCell
 from elegans.solvers import require_finite
 from elegans.wiring import Wiring
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 State = Tensor | tuple[Tensor, Tensor]
 """Potentials (batch, neuron), or the pair (h, c) with mixed memory."""
@@ -90,6 +93,13 @@ class SequenceLayer(nn.Module):
     def sensory_synapse_count(self) -> int:
         """Number of synapses from the inputs."""
         return self.cell.sensory_synapse_count
+
+    def apply_weight_constraints(self) -> None:
+        """Bring parameters back into their ranges after an optimiser step; here all are free."""
+
+    def draw(self, **options: Any) -> Axes:
+        """Draw the circuit as it is now; see `Wiring.draw`."""
+        return self.wiring.draw(**options)
 
     # --- what it does --------------------------------------------------------------------
 

@@ -7,12 +7,17 @@ connected to whom, `model.safetensors` holds the parameters and the slots of the
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
 import elegans
+from elegans.cfc.layer import CfC
+from elegans.cfc.cell import CfCCell
+from elegans.ctrnn.layer import CTRNN
+from elegans.ctrnn.cell import CTRNNCell
 from elegans.errors import ElegansError, InputError, RunError
 from elegans.files import (
     make_folder,
@@ -24,24 +29,28 @@ from elegans.files import (
     write_tensors,
     writing,
 )
+from elegans.layer import SequenceLayer
 from elegans.ltc import LTC
+from elegans.ltc_cell import LTCCell
 from elegans.placement import Device
 from elegans.solvers import Solver, get_solver
+from elegans.cfc.wired_cell import WiredCfCCell
 from elegans.wiring import Wiring
 
 FORMAT = "elegans.model"
 VERSION = 1
+_LAYERS: dict[str, Callable[..., SequenceLayer]] = {"LTC": LTC, "CTRNN": CTRNN, "CfC": CfC}
 CONFIG, WIRING, WEIGHTS = "config.json", "wiring.json", "model.safetensors"
 _REMEDY = "pass a folder that elegans.save or a training has written"
 
 
-def save(model: LTC, folder: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+def save(model: SequenceLayer, folder: str | os.PathLike[str], *, overwrite: bool = False) -> None:
     """Save a layer into a folder of three files that `load` reads.
 
     Parameters
     ----------
     model
-        The layer, rewired or not.
+        An `LTC`, rewired or not, a `CTRNN` or a `CfC`.
     folder
         Made if it does not exist; other files in it are left alone.
     overwrite
@@ -50,7 +59,8 @@ def save(model: LTC, folder: str | os.PathLike[str], *, overwrite: bool = False)
     Raises
     ------
     RunError
-        A model is there already, or the layer's solver is not among those chosen by name.
+        A model is there already, the layer is of another class, or its solver is not among those
+        chosen by name.
 
     Examples
     --------
@@ -94,7 +104,7 @@ def save(model: LTC, folder: str | os.PathLike[str], *, overwrite: bool = False)
     write_circuit(model, folder)
 
 
-def load(folder: str | os.PathLike[str], *, device: Device = None) -> LTC:
+def load(folder: str | os.PathLike[str], *, device: Device = None) -> SequenceLayer:
     """Return the layer that `save`, or a training into a run folder, has written.
 
     Parameters
@@ -125,40 +135,78 @@ def load(folder: str | os.PathLike[str], *, device: Device = None) -> LTC:
     return model.to(device)
 
 
-def write_circuit(model: LTC, folder: Path) -> None:
+def write_circuit(model: SequenceLayer, folder: Path) -> None:
     """Write weights and wiring; the weights first, because they know the slots by themselves."""
     write_tensors(folder / WEIGHTS, model.state_dict())
     with writing(folder / WIRING):
         write_bytes(folder / WIRING, model.wiring.to_json().encode())
 
 
-def layer_settings(model: LTC) -> dict[str, Any]:
+def layer_settings(model: SequenceLayer) -> dict[str, Any]:
     """Return the arguments from which `build_layer` makes a layer like `model`, as plain values.
 
     Raises
     ------
     RunError
-        The solver has settings of its own, which a name does not say.
+        The layer is none of the library's, or the solver has settings of its own, which a name
+        does not say.
     """
-    cell = model.cell
     return {
-        "layer": "LTC",
+        "layer": type(model).__name__,
         "input_size": model.input_size,
         "return_sequences": model.return_sequences,
         "batch_first": model.batch_first,
         "mixed_memory": model.memory is not None,
-        "input_mapping": cell.input_mapping.kind,
-        "output_mapping": cell.output_mapping.kind,
-        "ode_unfolds": cell.ode_unfolds,
-        "epsilon": cell.epsilon,
-        "implicit_param_constraints": cell.implicit_param_constraints,
-        "solver": _solver_name(cell.solver),
-        "fixed_polarity": cell.recurrent.fixed_polarity,
+        **_own_settings(model),
         "dtype": str(next(model.parameters()).dtype).removeprefix("torch."),
     }
 
 
-def build_layer(settings: dict[str, Any], wiring: Wiring, source: Path) -> LTC:
+def _own_settings(model: SequenceLayer) -> dict[str, Any]:
+    """Return the settings that not every layer has."""
+    cell = model.cell
+    if type(model) is LTC and isinstance(cell, LTCCell):
+        return {
+            "input_mapping": cell.input_mapping.kind,
+            "output_mapping": cell.output_mapping.kind,
+            "ode_unfolds": cell.ode_unfolds,
+            "epsilon": cell.epsilon,
+            "implicit_param_constraints": cell.implicit_param_constraints,
+            "solver": _solver_name(cell.solver),
+            "fixed_polarity": cell.recurrent.fixed_polarity,
+        }
+    if type(model) is CTRNN and isinstance(cell, CTRNNCell):
+        return {
+            "input_mapping": cell.input_mapping.kind,
+            "output_mapping": cell.output_mapping.kind,
+            "ode_unfolds": cell.ode_unfolds,
+            "activation": cell.activation,
+            "implicit_param_constraints": cell.implicit_param_constraints,
+            "solver": _solver_name(cell.solver),
+        }
+    if type(model) is CfC and isinstance(cell, CfCCell | WiredCfCCell):
+        settings: dict[str, Any] = {
+            "input_mapping": cell.input_mapping.kind,
+            "output_mapping": cell.output_mapping.kind,
+            "proj_size": None if cell.projection is None else cell.output_size,
+            "mode": cell.mode,
+        }
+        if isinstance(cell, WiredCfCCell):
+            return settings | {"ncps_connections": cell.ncps_connections}
+        return settings | {
+            "units": cell.state_size,  # not on the wiring, which says no more than that
+            "activation": cell.backbone_activation,
+            "backbone_units": cell.backbone_units,
+            "backbone_layers": cell.backbone_layers,
+            "backbone_dropout": cell.backbone_dropout,
+        }
+    raise RunError(
+        f"got a layer of the class {type(model).__name__}, expected one of "
+        f"{', '.join(_LAYERS)}; save model.state_dict() with safetensors instead"
+    )
+
+
+def build_layer(settings: dict[str, Any], wiring: Wiring, source: Path) -> SequenceLayer:
     """Return a layer with the settings that `layer_settings` returned and fresh parameters.
 
     `source` is the file that an error names.
@@ -166,22 +214,29 @@ def build_layer(settings: dict[str, Any], wiring: Wiring, source: Path) -> LTC:
     arguments = dict(settings)
     kind, input_size = arguments.pop("layer", None), arguments.pop("input_size", None)
     dtype = getattr(torch, str(arguments.pop("dtype", None)), None)
-    if kind != "LTC" or not isinstance(dtype, torch.dtype) or input_size is None:
+    known = isinstance(kind, str) and kind in _LAYERS
+    if not known or not isinstance(dtype, torch.dtype) or input_size is None:
         raise RunError(
             f"{source}: got a model of layer {kind!r} with {input_size!r} inputs in "
-            f"{settings.get('dtype')!r}, expected layer 'LTC', a number and a type such as "
-            f"'float32'; {_REMEDY}"
+            f"{settings.get('dtype')!r}, expected one of the layers {', '.join(_LAYERS)}, a number "
+            f"and a type such as 'float32'; {_REMEDY}"
         )
     try:
         # Initial values are overwritten: a generator of its own spares the user's random state.
-        return LTC(input_size, wiring, dtype=dtype, generator=torch.Generator(), **arguments)
+        return _LAYERS[kind](
+            input_size,
+            arguments.pop("units", wiring),
+            dtype=dtype,
+            generator=torch.Generator(),
+            **arguments,
+        )
     except (ElegansError, TypeError) as error:
         raise RunError(
             f"{source}: the settings of the model do not make a layer ({error}); {_REMEDY}"
         ) from error
 
 
-def restore(model: LTC, state: dict[str, torch.Tensor], source: Path) -> None:
+def restore(model: SequenceLayer, state: dict[str, torch.Tensor], source: Path) -> None:
     """Load saved tensors into `model` and check that they are a circuit.
 
     Raises

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from elegans import LTC
 from elegans.errors import InputError
-from elegans.proofs import (
-    flow_jacobian,
-    spectra_along,
-    spectrum,
-    step_jacobian,
-    time_constants,
+from elegans.proofs import flow_jacobian, spectrum, step_jacobian, time_constants
+from elegans.proofs.sparse_jacobian import (
+    JacobianProduct,
+    sparse_flow_jacobian,
+    sparse_step_jacobian,
+    whole_step_jacobian,
 )
 from elegans.solvers import get_solver
 from elegans.wiring import Synapses, Wiring
@@ -93,13 +93,6 @@ def test_a_wrong_denominator_would_be_noticed():
     assert (wrong - step_jacobian(dynamics, state, h)).abs().max() > 1e-2
 
 
-def test_spectrum_of_known_matrices():
-    triangular = torch.tensor([[-3.0, 5.0, 1.0], [0.0, -1.0, 2.0], [0.0, 0.0, -2.0]])
-    assert spectrum(triangular).tolist() == [-1, -2, -3]
-    spiral = torch.tensor([[-0.5, 2.0], [-2.0, -0.5]]).double()
-    torch.testing.assert_close(spectrum(spiral), torch.tensor([-0.5 + 2j, -0.5 - 2j]).cdouble())
-
-
 def test_flow_jacobian_of_a_leak_is_its_rate():
     leak = Wiring(1, {"motor": 3}, Synapses.empty(), Synapses.empty())
     cell = LTC(1, leak, dtype=torch.float64).cell
@@ -109,23 +102,20 @@ def test_flow_jacobian_of_a_leak_is_its_rate():
     assert_equal(rates, expected)
 
 
-def test_spectra_along_a_trajectory():
-    model, _, _ = random_circuit(3)
-    x = torch.randn(2, 7, 2, dtype=torch.float64)
-    _, _, states = model(x, return_states=True)
-    spectra = spectra_along(model, x, states)
-    assert spectra.shape == (2, 7, 6)
-    dynamics = model.cell.dynamics(x[1, 4:5])
-    assert_equal(spectra[1, 4], spectrum(flow_jacobian(dynamics, states[1, 4:5]))[0])
-    assert_equal(spectra_along(model, x[1], states[1]), spectra[1])
-
-
 def test_shapes_are_checked():
-    model, dynamics, state = random_circuit(4)
+    _, dynamics, state = random_circuit(4)
     with pytest.raises(InputError, match=r"state of shape \(6,\), expected \(batch, 6\)"):
         flow_jacobian(dynamics, state[0])
-    with pytest.raises(InputError, match=r"expected \(\.\.\., time, 2\) and \(\.\.\., time, 6\)"):
-        spectra_along(model, torch.zeros(3, 2).double(), torch.zeros(4, 6).double())
+    with pytest.raises(InputError, match=r"state of shape \(3, 5\), expected \(batch, 6\)"):
+        sparse_step_jacobian(dynamics, state[:, :5], 0.1)
+    J = sparse_flow_jacobian(dynamics, state)
+    with pytest.raises(InputError, match=r"vector of shape \(6,\), expected \(3, 6\)"):
+        J.matvec(state[0])
+    with pytest.raises(InputError, match="unfolds=0, expected at least 1"):
+        whole_step_jacobian(dynamics, state, 1.0, 0)
+    other = sparse_flow_jacobian(dynamics, state)[0]
+    with pytest.raises(InputError, match=r"shapes \[\(1, 6, 6\), \(3, 6, 6\)\]"):
+        JacobianProduct((J, other))
 
 
 def test_jacobians_have_gradients():
@@ -134,3 +124,96 @@ def test_jacobians_have_gradients():
     (flow_jacobian(dynamics, state).sum() + step_jacobian(dynamics, state, 0.1).sum()).backward()
     assert torch.isfinite(model.cell.recurrent.sigma.grad).all()
     assert model.cell.recurrent.sigma.grad.abs().sum() > 0
+
+
+@given(seed=st.integers(0, 10_000), h=st.floats(0, 50))
+@settings(max_examples=15, deadline=None)
+def test_sparse_forms_equal_autograd(seed, h):
+    _, dynamics, state = random_circuit(seed)
+    solver = get_solver("semi_implicit")
+    flow = by_autograd(dynamics.derivative, state)
+    assert_equal(sparse_flow_jacobian(dynamics, state).to_dense(), flow)
+    length = torch.tensor([[h], [h / 2], [0.3]], dtype=torch.float64)
+    step = by_autograd(lambda x: solver.step(dynamics, x, length), state)
+    assert_equal(sparse_step_jacobian(dynamics, state, length).to_dense(), step)
+
+
+@given(seed=st.integers(0, 10_000), elapsed=st.floats(0, 5), unfolds=st.integers(1, 7))
+@settings(max_examples=15, deadline=None)
+def test_whole_step_equals_autograd(seed, elapsed, unfolds):
+    _, dynamics, state = random_circuit(seed)
+    solver = get_solver("semi_implicit")
+    length = torch.tensor([[elapsed], [elapsed / 2], [0.3]], dtype=torch.float64)
+    expected = by_autograd(lambda x: solver.advance(dynamics, x, length, unfolds), state)
+    product = whole_step_jacobian(dynamics, state, length, unfolds)
+    assert product.shape == (3, 6, 6)
+    assert_equal(product.to_dense(), expected)
+    vectors = torch.randn(3, 6, 2, dtype=torch.float64)
+    assert_equal(product @ vectors, expected @ vectors)
+    assert_equal(product.T @ vectors, expected.mT @ vectors)
+    assert_equal(product[1].to_dense(), expected[1:2])
+
+
+def test_sparse_forms_agree():
+    _, dynamics, state = random_circuit(6)
+    J = sparse_flow_jacobian(dynamics, state)
+    dense = flow_jacobian(dynamics, state)
+    vectors = torch.randn(3, 6, 4, dtype=torch.complex128)
+    assert_equal(J @ vectors, dense.cdouble() @ vectors)
+    assert_equal(J @ vectors[..., 0].real, (dense @ vectors[..., :1].real).squeeze(-1))
+    assert_equal(J.T.to_dense(), dense.mT)
+    assert_equal(J.diagonal(), dense.diagonal(dim1=1, dim2=2))
+    assert_equal(J.to_torch_sparse().to_dense(), dense)
+    assert_equal(J.T.to_torch_sparse().to_dense(), dense.mT)
+    assert_equal(torch.from_numpy(J.to_scipy(2).toarray()), dense[2])
+    assert [each.shape for each in J] == [(1, 6, 6)] * 3
+    assert len(J) == 3
+
+
+def test_each_connected_pair_has_one_entry():
+    _, dynamics, state = random_circuit(7)
+    J, synapses = sparse_flow_jacobian(dynamics, state), dynamics.recurrent
+    wanted = {*zip(synapses.target.tolist(), synapses.source.tolist(), strict=True)}
+    wanted |= {(i, i) for i in range(6)}
+    places = [*zip(J.row.tolist(), J.column.tolist(), strict=True)]
+    assert places == sorted(wanted)
+
+
+def test_parallel_synapses_that_replace_each_other_would_be_noticed():
+    _, dynamics, state = random_circuit(8)
+    J, synapses = sparse_flow_jacobian(dynamics, state), dynamics.recurrent
+    wrong = J.to_dense()
+    terms = dynamics.coupling(state, state) / dynamics.capacitance[synapses.target]
+    wrong[:, synapses.target.long(), synapses.source.long()] = terms
+    assert (wrong - J.to_dense()).abs().max() > 1e-2
+
+
+def test_the_gradient_of_a_sparse_step_is_that_of_the_dense_one():
+    model, _, state = random_circuit(9)
+    gradients = []
+    for jacobian in (sparse_step_jacobian, step_jacobian):
+        dynamics = model.cell.dynamics(torch.zeros(3, 2).double())
+        product = jacobian(dynamics, state, 0.4) @ torch.ones(3, 6, 1).double()
+        gradients.append(torch.autograd.grad(product.square().sum(), model.cell.recurrent.sigma)[0])
+    assert_equal(*gradients)
+    assert gradients[0].abs().sum() > 0
+
+
+def test_a_large_circuit_needs_a_number_a_synapse():
+    """10,000 neurons and 100,000 synapses: a dense matrix would take 800 MB."""
+    units, count = 10_000, 100_000
+    rng = np.random.default_rng(0)
+    ends = rng.integers(units, size=(2, count))
+    recurrent = Synapses(*ends, rng.choice([-1, 1], size=count))
+    wiring = Wiring(1, {"motor": 1, "inter": units - 1}, recurrent, Synapses.empty())
+    model = LTC(1, wiring, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    state = torch.zeros(1, units, dtype=torch.float64)
+    with torch.no_grad():
+        dynamics = model.cell.dynamics(torch.zeros(1, 1).double())
+        J = sparse_flow_jacobian(dynamics, state)
+        assert J.values.numel() <= count + units
+        direction, h = torch.randn_like(state), 1e-5
+        ends = (dynamics.derivative(state + sign * h * direction) for sign in (1, -1))
+        difference = next(ends) - next(ends)
+        # Central differences: h² from the formula, eps / h from rounding.
+        torch.testing.assert_close(J @ direction, difference / (2 * h), rtol=1e-6, atol=1e-7)

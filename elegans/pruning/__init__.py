@@ -3,7 +3,7 @@
 `PruneRewire` is the one for liquid circuits; thresholds say which synapses are weak.
 """
 
-from elegans.pruning.ledger import Edit, Proposal
+from elegans.pruning.ledger import Edit, Judgement, Proposal
 from elegans.pruning.rewire import PruneRewire
 from elegans.pruning.thresholds import Absolute, CosineFraction, Relative, Threshold
 
@@ -11,6 +11,7 @@ __all__ = [
     "Absolute",
     "CosineFraction",
     "Edit",
+    "Judgement",
     "Proposal",
     "PruneRewire",
     "Relative",

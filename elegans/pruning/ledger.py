@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import math
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from elegans.errors import PruningError
@@ -41,6 +42,29 @@ class Proposal:
 
 
 @dataclass(frozen=True)
+class Judgement:
+    """What a guard thinks of a proposal, with figures for the ledger; true if it consents.
+
+    Parameters
+    ----------
+    accepted
+        Whether the edit may happen.
+    reason
+        Why not, the same words for the same reason: the ledger lists a synapse that is kept again
+        for the same reason once.
+    notes
+        Figures to be noted with the edit, whether it happens or not.
+    """
+
+    accepted: bool
+    reason: str = ""
+    notes: dict[str, float] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return self.accepted
+
+
+@dataclass(frozen=True)
 class Edit:
     """One weak synapse and what became of it."""
 
@@ -58,15 +82,27 @@ class Edit:
     """The conductance that made it weak."""
     outcome: str
     """``rewired``, or ``kept: `` and the reason."""
+    notes: dict[str, float] = field(default_factory=dict)
+    """Figures of the guards that judged it; see `Judgement`."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the record as plain values, ready for JSON."""
-        return asdict(self)
+        """Return the record as plain values, ready for JSON; without notes if there are none."""
+        record = asdict(self)
+        if not self.notes:
+            del record["notes"]
+        # A test that a box fails has the slack minus infinity, for which JSON has no number.
+        elif not all(map(math.isfinite, self.notes.values())):
+            record["notes"] = {k: v if math.isfinite(v) else None for k, v in self.notes.items()}
+        return record
 
     @classmethod
     def from_dict(cls, record: dict[str, Any]) -> Edit:
         """Return the edit that `to_dict` wrote."""
         try:
-            return cls(**record)
-        except TypeError as error:
+            notes = {
+                name: -math.inf if value is None else float(value)
+                for name, value in record.get("notes", {}).items()
+            }
+            return cls(**(record | {"notes": notes}))
+        except (AttributeError, TypeError, ValueError) as error:
             raise PruningError(f"not a record of an edit: {record!r} ({error})") from error

@@ -14,7 +14,15 @@ from torch.optim import Optimizer
 
 from elegans.errors import PruningError
 from elegans.pruning.growth import GROWTHS, Choose, Closure, Fresh, Round
-from elegans.pruning.ledger import LAST_INPUT, NO_FREE_TARGET, REFUSED, REWIRED, Edit, Proposal
+from elegans.pruning.ledger import (
+    LAST_INPUT,
+    NO_FREE_TARGET,
+    REFUSED,
+    REWIRED,
+    Edit,
+    Judgement,
+    Proposal,
+)
 from elegans.pruning.legal import Legality, Slot, has_room
 from elegans.pruning.moments import Moments
 from elegans.pruning.settings import RewireSettings
@@ -151,7 +159,7 @@ class PruneRewire:
         """Ask `guard` before every edit.
 
         It consents by returning None or anything true; anything false, or a reason as a text,
-        refuses.
+        refuses. With a `elegans.pruning.Judgement` it adds figures to the ledger.
         """
         self._guards.append(guard)
 
@@ -290,12 +298,13 @@ class PruneRewire:
                 source, cut = legality.ends(slot)
                 name, old = site.path(slot.kind), float(weight[slot.kind][slot.index])
                 fresh, outcome = None, LAST_INPUT
+                notes: dict[str, float] = {}
                 if legality.may_cut(slot):
                     fresh, outcome = choose(slot), NO_FREE_TARGET
                 if fresh is not None:
                     if self._guards:  # which see the model with all edits so far
                         site.apply(pending, self.settings.weight, self._moments)
-                    outcome = self._ask_guards(
+                    outcome, notes = self._ask_guards(
                         Proposal(
                             step=self.steps,
                             synapses=name,
@@ -311,13 +320,14 @@ class PruneRewire:
                         )
                     )
                 if fresh is None or outcome != REWIRED:
-                    self._record(Edit(self.steps, name, source, cut, None, None, old, outcome))
+                    self._record(
+                        Edit(self.steps, name, source, cut, None, None, old, outcome, notes)
+                    )
                     continue
                 legality.move(slot, fresh.target)
                 pending[slot] = fresh
-                self._record(
-                    Edit(self.steps, name, source, cut, fresh.target, fresh.polarity, old, outcome)
-                )
+                ends = source, cut, fresh.target
+                self._record(Edit(self.steps, name, *ends, fresh.polarity, old, outcome, notes))
         finally:
             site.apply(pending, self.settings.weight, self._moments)
 
@@ -345,15 +355,20 @@ class PruneRewire:
             for k, index in zip(which, order - starts[which], strict=True)
         ]
 
-    def _ask_guards(self, proposal: Proposal) -> str:
-        """Return the outcome of a proposal."""
+    def _ask_guards(self, proposal: Proposal) -> tuple[str, dict[str, float]]:
+        """Return the outcome of a proposal, and the figures that the guards want noted."""
+        notes: dict[str, float] = {}
         for guard in self._guards:
             answer = guard(proposal)
+            if isinstance(answer, Judgement):
+                notes |= answer.notes
+                if not answer and answer.reason:
+                    return f"{REFUSED} ({answer.reason})", notes
             if isinstance(answer, str):
-                return f"{REFUSED} ({answer})" if answer else REFUSED
+                return f"{REFUSED} ({answer})" if answer else REFUSED, notes
             if answer is not None and not bool(answer):
-                return REFUSED
-        return REWIRED
+                return REFUSED, notes
+        return REWIRED, notes
 
 
 def _checked_seed(seed: int) -> int:

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from elegans.data import Sequence
 from elegans.errors import DataError
-from elegans.ltc import LTC
+from elegans.layer import SequenceLayer
 from elegans.training.scales import Scales
 
 
 @torch.no_grad()
 def predict(
-    model: LTC, sequences: SequenceOf[Sequence], scales: Scales
+    model: SequenceLayer, sequences: SequenceOf[Sequence], scales: Scales
 ) -> list[NDArray[np.float64]]:
     """Return what the circuit answers to whole sequences, each run from the zero state.
 
@@ -44,7 +44,7 @@ def predict(
 
 
 def squared_errors(
-    model: LTC, sequences: SequenceOf[Sequence], scales: Scales
+    model: SequenceLayer, sequences: SequenceOf[Sequence], scales: Scales
 ) -> NDArray[np.float64]:
     """Return the mean squared error of each target over all steps, shape (output,).
 

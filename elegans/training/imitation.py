@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from elegans.data import Sequence, Standardiser
 from elegans.errors import InputError
-from elegans.ltc import LTC
+from elegans.layer import SequenceLayer
 from elegans.policy import Policy
 
 
@@ -28,6 +28,7 @@ class CircuitPolicy:
 
     Examples
     --------
+    >>> from elegans import LTC
     >>> policy = CircuitPolicy(LTC(2, 1))
     >>> policy.reset(batch=3)
     >>> policy(np.zeros((3, 2), np.float32)).shape
@@ -35,7 +36,7 @@ class CircuitPolicy:
     """
 
     def __init__(
-        self, model: LTC, standardiser: Standardiser | None = None, elapsed: float = 1.0
+        self, model: SequenceLayer, standardiser: Standardiser | None = None, elapsed: float = 1.0
     ) -> None:
         if model.output_size != 1:
             raise InputError(

@@ -39,7 +39,7 @@ from elegans.files import (
     write_tensors,
     writing,
 )
-from elegans.ltc import LTC
+from elegans.layer import SequenceLayer
 from elegans.saving import CONFIG, layer_settings, load, write_circuit
 from elegans.wiring import Wiring
 
@@ -96,7 +96,7 @@ class RunFolder:
     def create(
         cls,
         path: str | os.PathLike[str],
-        model: LTC,
+        model: SequenceLayer,
         settings: dict[str, Any],
         standardiser: dict[str, Any] | None = None,
     ) -> RunFolder:
@@ -165,7 +165,7 @@ class RunFolder:
                 f"{_NEW_FOLDER}"
             )
 
-    def require_same(self, model: LTC, settings: dict[str, Any]) -> None:
+    def require_same(self, model: SequenceLayer, settings: dict[str, Any]) -> None:
         """Raise `RunError` unless the run was begun with these settings and this layer."""
         wanted = json.loads(json.dumps(run_config(model, settings)))
         found = self.config
@@ -290,12 +290,12 @@ class RunFolder:
         """Return the lines of `ledger.jsonl`."""
         return _lines(self.path / LEDGER)
 
-    def write_result(self, model: LTC) -> None:
+    def write_result(self, model: SequenceLayer) -> None:
         """Write the layer for use: its weights and its wiring."""
         write_circuit(model, self.path)
 
 
-def load_model(run: str | os.PathLike[str]) -> LTC:
+def load_model(run: str | os.PathLike[str]) -> SequenceLayer:
     """Return the layer that a run has trained: where it was best on the validation windows.
 
     Raises
@@ -306,7 +306,7 @@ def load_model(run: str | os.PathLike[str]) -> LTC:
     return load(RunFolder.open(run).path)
 
 
-def run_config(model: LTC, settings: dict[str, Any]) -> dict[str, Any]:
+def run_config(model: SequenceLayer, settings: dict[str, Any]) -> dict[str, Any]:
     """Return what `config.json` shall say."""
     return {
         "format": FORMAT,

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from elegans.data import Windows, batches
 from elegans.errors import DataError, ElegansError, RunError, SolveError
-from elegans.ltc import LTC
+from elegans.layer import SequenceLayer
 from elegans.pruning import Absolute, CosineFraction, Edit, PruneRewire, Relative, Threshold
 from elegans.saving import restore
 from elegans.training.config import RewireConfig, TrainingConfig
@@ -66,7 +66,7 @@ class Result:
 
 
 def fit(
-    model: LTC,
+    model: SequenceLayer,
     train: Windows,
     validation: Windows,
     config: TrainingConfig,
@@ -155,7 +155,9 @@ def fit(
     )
 
 
-def check_training(model: LTC, train: Windows, validation: Windows, config: TrainingConfig) -> None:
+def check_training(
+    model: SequenceLayer, train: Windows, validation: Windows, config: TrainingConfig
+) -> None:
     """Raise what `fit` would raise before its first step, so that no folder is made in vain.
 
     Raises
@@ -173,7 +175,7 @@ class _Training:
 
     def __init__(
         self,
-        model: LTC,
+        model: SequenceLayer,
         train: Windows,
         validation: Windows,
         config: TrainingConfig,
@@ -362,7 +364,7 @@ class _Training:
 
 
 def rewirer_for(
-    model: LTC, optimizer: torch.optim.Optimizer, config: TrainingConfig
+    model: SequenceLayer, optimizer: torch.optim.Optimizer, config: TrainingConfig
 ) -> PruneRewire:
     """Return the rewirer that `config` describes."""
     rewire, until = config.rewire, config.last_rewiring
@@ -385,7 +387,7 @@ def _threshold(rewire: RewireConfig, until: int) -> Threshold:
     return CosineFraction(rewire.value, until)
 
 
-def _checked(model: LTC, windows: Windows) -> Windows:
+def _checked(model: SequenceLayer, windows: Windows) -> Windows:
     sizes = windows.inputs.shape[-1], windows.targets.shape[-1]
     if sizes != (model.input_size, model.output_size):
         raise DataError(
@@ -396,5 +398,5 @@ def _checked(model: LTC, windows: Windows) -> Windows:
     return windows
 
 
-def _copy(model: LTC) -> dict[str, Tensor]:
+def _copy(model: SequenceLayer) -> dict[str, Tensor]:
     return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from elegans.data import Windows
-from elegans.ltc import LTC
+from elegans.layer import SequenceLayer
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class WindowTensors:
     def __len__(self) -> int:
         return len(self.inputs)
 
-    def loss(self, model: LTC, which: Tensor) -> Tensor:
+    def loss(self, model: SequenceLayer, which: Tensor) -> Tensor:
         """Return the mean squared error over the windows `which`."""
         output, _ = model(self.inputs[which], None, self.elapsed[which])
         error: Tensor = output - self.targets[which]

@@ -1,0 +1,343 @@
+"""The closed-form continuous-time cell on a wiring."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Unpack
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from elegans.cell import as_wiring
+from elegans.cfc.closed_form import GATES, HEADS, ClosedForm
+from elegans.cfc.projection import check_outputs, output_projection
+from elegans.cfc.synaptic_maps import SynapticMaps
+from elegans.cfc.wiring import with_all_gates, with_ncps_connections, with_own_states
+from elegans.connection_slots import ConnectionSlots
+from elegans.errors import InputError
+from elegans.options import check_choice
+from elegans.placement import Placement
+from elegans.synapses import CONNECTION
+from elegans.synaptic_sum import SynapticSum
+from elegans.wired_cell import WiredCell
+from elegans.wiring import Recipe, Synapses, Wiring
+
+
+class _Stage(NamedTuple):
+    """A layer, updated at once: its neurons, the synapses onto them, and what these read."""
+
+    neurons: slice
+    slots: tuple[slice, ...]
+    """Of the synapses, and of those of the gates if they have their own."""
+    sources: slice
+    """Neurons from the first to the last that any of the synapses comes from."""
+
+
+class SensedStage(NamedTuple):
+    """What a sequence of inputs contributes to the maps of a layer, and how they read states."""
+
+    stage: _Stage
+    drive: tuple[Tensor, ...]
+    """Biases and inputs of each time step, (batch, map, neuron): heads first, then gates."""
+    sums: tuple[SynapticSum, ...]
+
+    def maps(self, time: int, state: Tensor) -> Tensor:
+        """Return the maps (batch, map, neuron) of the layer at the state (batch, neuron)."""
+        read = state[:, self.stage.sources]
+        arriving = [total(read) for total in self.sums]
+        return self.drive[time] + (arriving[0] if len(arriving) == 1 else torch.cat(arriving, 1))
+
+    def matrix(self) -> Tensor:
+        """Return the weights (map, neuron, source) for the sources of the layer."""
+        return torch.cat([total.matrix() for total in self.sums])
+
+
+class WiredCfCCell(WiredCell):
+    r"""One step of a closed-form continuous-time network along the synapses of a wiring.
+
+    .. math::
+        x_i^+ = (1 - s_i) \tanh f_i + s_i \tanh g_i, \qquad s_i = \sigma(a_i t + b_i)
+
+    where each of f, g, a and b is a sum over the synapses onto neuron i, with a weight of its own
+    for each, plus a bias; t is the elapsed time. See `ClosedForm` for the other modes. Within a
+    step the layers follow one another from the input to the motor neurons: a synapse from a layer
+    nearer to the input carries that layer's new state, any other the old one. Work and parameters
+    are proportional to neurons and synapses. A step that lasts 0 leaves the state as it is.
+
+    A neuron needs its own state to remember anything. A leak keeps it in other cells; here every
+    neuron gets a self-synapse, and `wiring` shows it. The polarities of the wiring have no meaning:
+    a synapse has several weights of either sign. Hence there is nothing that prune-and-rewire
+    could act on, and `synapse_sets` is empty.
+
+    Parameters
+    ----------
+    wiring
+        A wiring, a recipe, or a number of fully connected neurons.
+    in_features
+        Number of inputs; may be left out when `wiring` is a wiring.
+    mode
+        ``"default"``, ``"pure"`` or ``"no_gate"``.
+    proj_size
+        Number of outputs when a dense map shall follow the motor neurons.
+    input_mapping, output_mapping
+        ``"affine"``, ``"linear"`` or None: element-wise map of the inputs and of the outputs.
+    ncps_connections
+        Whether to read what ``ncps`` reads. There a wiring decides on the synapses between layers
+        only: inside a layer all neurons are connected, recurrent synapses of the wiring are not
+        looked at, and the time gates read every neuron of their layer and of the one before.
+        `wiring` then shows what f and g read.
+    generator
+        Source of randomness for the initial values; PyTorch's default generator when None.
+    **where
+        ``device`` and ``dtype`` of the parameters.
+
+    Raises
+    ------
+    InputError
+        An argument is not valid, or the wiring was made for another number of inputs.
+
+    Notes
+    -----
+    States are in the order of the wiring, motor neurons first; ``ncps`` has the motor neurons last
+    in this one cell. Only motor neurons are read; ``ncps`` returns all neurons of a wiring that
+    has no layers.
+
+    References
+    ----------
+    Hasani, Lechner, Amini, Liebenwein, Ray, Tschaikowski, Teschl, Rus, "Closed-form
+    continuous-time neural networks", Nature Machine Intelligence 4 (2022) 992-1003.
+
+    Examples
+    --------
+    >>> from elegans.wiring import AutoNCP
+    >>> cell = WiredCfCCell(AutoNCP(units=19, output_size=4), in_features=8)
+    >>> output, state = cell(torch.zeros(2, 8), torch.zeros(2, 19))
+    >>> output.shape, state.shape
+    (torch.Size([2, 4]), torch.Size([2, 19]))
+    >>> sum(p.numel() for p in cell.parameters())  # 4 * (63 + 35 synapses + 19)
+    468
+    """
+
+    def __init__(
+        self,
+        wiring: int | Recipe | Wiring,
+        in_features: int | None = None,
+        mode: str = "default",
+        *,
+        proj_size: int | None = None,
+        input_mapping: str | None = None,
+        output_mapping: str | None = None,
+        ncps_connections: bool = False,
+        generator: torch.Generator | None = None,
+        **where: Unpack[Placement],
+    ) -> None:
+        check_outputs(proj_size)
+        complete = with_ncps_connections if ncps_connections else with_own_states
+        wiring = complete(as_wiring(wiring, in_features))
+        super().__init__(
+            wiring, in_features, input_mapping, output_mapping, outputs=proj_size, **where
+        )
+        check_choice("mode", mode, HEADS)
+        self.ncps_connections = ncps_connections
+        self._own_gates = ncps_connections and GATES[mode] > 0  # gates along synapses of their own
+        self._gate_blueprint = with_all_gates(wiring) if self._own_gates else wiring
+        self._stages = _stages(wiring, *([self._gate_blueprint] if self._own_gates else []))
+        device = where.get("device")
+        self.recurrent = ConnectionSlots(wiring.recurrent, device=device)
+        self.sensory = ConnectionSlots(wiring.sensory, device=device)
+        if self._own_gates:
+            self.gate_recurrent = ConnectionSlots(self._gate_blueprint.recurrent, device=device)
+            self.gate_sensory = ConnectionSlots(self._gate_blueprint.sensory, device=device)
+        sizes = self.sensory_size, self.state_size
+        heads = (self.recurrent, self.sensory)
+        self.heads = SynapticMaps(HEADS[mode], *sizes, *heads, generator=generator, **where)
+        self.gates = None
+        if GATES[mode]:
+            self.gates = SynapticMaps(
+                GATES[mode], *sizes, *self._gate_slots(), generator=generator, **where
+            )
+        self.solution = ClosedForm(mode, self.state_size, generator=generator, **where)
+        self.projection = output_projection(self.motor_size, proj_size, generator, **where)
+
+    def _gate_slots(self) -> tuple[ConnectionSlots, ConnectionSlots]:
+        if self._own_gates:
+            return self.gate_recurrent, self.gate_sensory
+        return self.recurrent, self.sensory
+
+    def connections(self) -> dict[str, ConnectionSlots]:
+        """Return the synapses by the name of their module."""
+        slots = {"recurrent": self.recurrent, "sensory": self.sensory}
+        if self._own_gates:
+            slots |= {"gate_recurrent": self.gate_recurrent, "gate_sensory": self.gate_sensory}
+        return slots
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw all parameters anew and return to the wiring that the cell was made with.
+
+        For a cell made on the meta device: ``cell.to_empty(device=...)``, then this.
+        """
+        super().reset_parameters(generator)
+        for name, slots in self.connections().items():
+            slots.hold(self._drawn(name))
+        self.heads.reset_parameters(self.recurrent, self.sensory, generator)
+        if self.gates is not None:
+            self.gates.reset_parameters(*self._gate_slots(), generator)
+        self.solution.reset_parameters(generator)
+        if self.projection is not None:
+            self.projection.reset_parameters(generator)
+
+    @property
+    def mode(self) -> str:
+        """Which closed form is evaluated."""
+        return self.solution.mode
+
+    @property
+    def output_size(self) -> int:
+        """Number of outputs."""
+        return self.motor_size if self.projection is None else len(self.projection.weight)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision that the cell computes in."""
+        return self.heads.bias.dtype
+
+    def sense(self, inputs: Tensor) -> tuple[SensedStage, ...]:
+        """Return what inputs (batch, time, input) add to the maps of each layer."""
+        mapped = self.input_mapping(inputs)
+        drives, weights, ends = [], [], []
+        for maps, recurrent, sensory in self._groups():
+            pairs = [each(mapped, sensory) for each in maps]
+            drives += [drive for drive, _ in pairs]
+            weights.append(torch.cat([weight for _, weight in pairs]))  # (map, synapse)
+            ends.append((recurrent.source, recurrent.target))
+        drive = torch.cat(drives, dim=-2)  # (batch, time, map, neuron)
+        sensed = []
+        for stage in self._stages:
+            first, neurons = stage.sources.start, stage.neurons
+            sizes = stage.sources.stop - first, neurons.stop - neurons.start
+            sums = tuple(
+                SynapticSum.of(
+                    weight[:, slots], source[slots] - first, target[slots] - neurons.start, *sizes
+                )
+                for weight, (source, target), slots in zip(weights, ends, stage.slots, strict=True)
+            )
+            sensed.append(SensedStage(stage, drive[..., neurons].unbind(1), sums))
+        return tuple(sensed)
+
+    def _groups(
+        self,
+    ) -> list[tuple[list[SynapticMaps], ConnectionSlots, ConnectionSlots]]:
+        """Return maps with their recurrent and sensory synapses, maps of the same ones together."""
+        heads, gates = [self.heads], [] if self.gates is None else [self.gates]
+        if self._own_gates:
+            return [
+                (heads, self.recurrent, self.sensory),
+                (gates, self.gate_recurrent, self.gate_sensory),
+            ]
+        return [(heads + gates, self.recurrent, self.sensory)]
+
+    def step(
+        self, sensed: tuple[SensedStage, ...], time: int, state: Tensor, elapsed: Tensor
+    ) -> Tensor:
+        """Return the state (batch, neuron) after step `time`, lasting `elapsed` (batch, 1)."""
+        current = state
+        for each in sensed:
+            maps = self._split(each.maps(time, current))
+            new = self.solution(*maps, elapsed, each.stage.neurons)
+            current = _with(current, each.stage.neurons, new, dim=-1)
+        return torch.where(elapsed > 0, current, state)
+
+    def _split(self, maps: Tensor) -> tuple[Tensor, Tensor]:
+        """Return heads and gates, each (batch, map, neuron)."""
+        heads = HEADS[self.mode]
+        return maps[:, :heads], maps[:, heads:]
+
+    def step_jacobian(self, inputs: Tensor, state: Tensor, elapsed: Tensor) -> Tensor:
+        r"""Return the derivative of one step by the state it starts from, in closed form.
+
+        .. math:: \frac{\partial x^+_i}{\partial x_j} = \sum_m \frac{\partial x^+_i}{\partial
+            y_{mi}} \sum_{k: l \to i} w_{mk} \frac{\partial \hat x_l}{\partial x_j}
+
+        over the maps y_m of the neuron, where the state read, x̂_l, is the new one of layers nearer
+        to the input and the old one otherwise.
+
+        Parameters
+        ----------
+        inputs
+            Shape (batch, input).
+        state
+            Shape (batch, neuron).
+        elapsed
+            Shape (batch, 1). A step that lasts 0 has the identity.
+
+        Returns
+        -------
+        Tensor
+            ``[:, i, j]`` is the derivative of x⁺_i by x_j, shape (batch, neuron, neuron).
+        """
+        identity = torch.eye(self.state_size, dtype=state.dtype, device=state.device)
+        current, spread = state, identity.expand(len(state), -1, -1)
+        for each in self.sense(inputs.unsqueeze(1)):
+            neurons, sources = each.stage.neurons, each.stage.sources
+            maps = self._split(each.maps(0, current))
+            slopes = torch.cat(self.solution.slopes(*maps, elapsed, neurons), dim=-2)
+            direct = torch.einsum("bmi,mij->bij", slopes, each.matrix())
+            rows = direct @ spread[:, sources]
+            new = self.solution(*maps, elapsed, neurons)
+            current = _with(current, neurons, new, dim=-1)
+            spread = _with(spread, neurons, rows, dim=-2)
+        return torch.where(elapsed.unsqueeze(-1) > 0, spread, identity)
+
+    def read(self, state: Tensor) -> Tensor:
+        """Return the outputs of the state, shape (..., output)."""
+        if self.projection is None:
+            return super().read(state)
+        output: Tensor = self.output_mapping(self.projection(state[..., : self.motor_size]))
+        return output
+
+    def _drawn(self, name: str) -> Synapses:
+        """Return the synapses that the cell was made with in one of its `connections`."""
+        gates = name.startswith("gate_")
+        blueprint = self._gate_blueprint if gates else self._blueprint
+        synapses: Synapses = getattr(blueprint, name.removeprefix("gate_"))
+        return synapses
+
+    def _check_connections(self, state_dict: dict[str, Any], prefix: str) -> None:
+        super()._check_connections(state_dict, prefix)
+        # The weights of a layer lie together: they fit these connections alone.
+        for name in self.connections():
+            for column in CONNECTION:
+                saved = state_dict.get(f"{prefix}{name}.{column}")
+                if saved is None or saved.is_meta:
+                    continue
+                if not np.array_equal(saved.cpu().numpy(), getattr(self._drawn(name), column)):
+                    raise InputError(
+                        f"the saved state holds other synapses at {prefix}{name}.{column} than "
+                        "this layer; build the layer from the wiring the state was saved with"
+                    )
+
+
+def _stages(*wirings: Wiring) -> tuple[_Stage, ...]:
+    """Return the layers, the same in all wirings, from the input to the motor neurons."""
+    stages = []
+    for layer in reversed(list(wirings[0].layers)):
+        neurons = wirings[0].layer_range(layer)
+        ends = (neurons.start, neurons.stop)
+        slots = tuple(
+            slice(*(int(end) for end in np.searchsorted(wiring.recurrent.target, ends)))
+            for wiring in wirings
+        )
+        source = np.concatenate(
+            [wiring.recurrent.source[part] for wiring, part in zip(wirings, slots, strict=True)]
+        )
+        sources = slice(int(source.min()), int(source.max()) + 1)
+        stages.append(_Stage(slice(*ends), slots, sources))
+    return tuple(stages)
+
+
+def _with(whole: Tensor, where: slice, part: Tensor, *, dim: int) -> Tensor:
+    """Return `whole` with `part` in place of a slice along `dim`."""
+    size = whole.shape[dim]
+    before = [whole.narrow(dim, 0, where.start)] if where.start else []
+    after = [whole.narrow(dim, where.stop, size - where.stop)] if where.stop < size else []
+    return torch.cat([*before, part, *after], dim=dim)

@@ -1,0 +1,202 @@
+"""Small circuits with given numbers, edits of them, and where they come to rest."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from elegans.dynamics import LiquidDynamics
+from elegans.errors import InputError
+from elegans.ltc_cell import LTCCell
+from elegans.proofs.jacobian import flow_jacobian
+from elegans.solvers import integrate
+from elegans.synapses import SynapseValues
+from elegans.wiring import Synapses, Wiring
+
+
+class Synapse(NamedTuple):
+    """A synapse and its effective values."""
+
+    source: int
+    target: int
+    weight: float
+    """Conductance w >= 0."""
+    potential: float = 1.0
+    """Reversal potential E, not 0."""
+    gain: float = 10.0
+    centre: float = 0.5
+
+
+Kind = Literal["recurrent", "sensory"]
+
+
+def circuit(
+    neurons: int,
+    recurrent: Sequence[Synapse] = (),
+    sensory: Sequence[Synapse] = (),
+    *,
+    inputs: int = 1,
+    leak: float | Sequence[float] = 1.0,
+    leak_potential: float | Sequence[float] = 0.0,
+    capacitance: float | Sequence[float] = 1.0,
+    epsilon: float = 0.0,
+) -> LTCCell:
+    """Return the library's cell with exactly these numbers, in double precision, not to train.
+
+    Parameters
+    ----------
+    neurons, inputs
+        How many there are.
+    recurrent, sensory
+        Synapses between neurons, and from the inputs.
+    leak, leak_potential, capacitance
+        g, V and C: a number, or one a neuron.
+    epsilon
+        Conductance towards potential 0.
+
+    Examples
+    --------
+    >>> cell = circuit(2, recurrent=[Synapse(0, 1, weight=3.0)])
+    >>> cell.wiring.recurrent
+    Synapses(0 -> 1 (+))
+    """
+    ordered = {
+        "recurrent": sorted(recurrent, key=_place),  # the order in which a wiring holds them
+        "sensory": sorted(sensory, key=_place),
+    }
+    wiring = Wiring(
+        inputs, {"motor": neurons}, *(_connections(synapses) for synapses in ordered.values())
+    )
+    cell = LTCCell(
+        wiring, epsilon=epsilon, input_mapping=None, output_mapping=None, dtype=torch.float64
+    )
+    with torch.no_grad():
+        for name, value in (
+            ("gleak", leak),
+            ("vleak", leak_potential),
+            ("cm", capacitance),
+        ):
+            getattr(cell, name).copy_(torch.as_tensor(value, dtype=torch.float64))
+        for name, synapses in ordered.items():
+            slots = cell.synapse_sets()[name]
+            values = torch.tensor(synapses, dtype=torch.float64).reshape(-1, 6)
+            slots.weight.copy_(values[:, 2])
+            slots.erev.copy_(values[:, 3].abs())  # the polarity gives the sign
+            slots.sigma.copy_(values[:, 4])
+            slots.mu.copy_(values[:, 5])
+    return cell.requires_grad_(False)
+
+
+def rewired(cell: LTCCell, kind: Kind, slot: int, synapse: Synapse) -> LTCCell:
+    """Return the circuit with the synapse of one slot replaced, as prune-and-rewire does it.
+
+    Raises
+    ------
+    InputError
+        The new synapse has another source: the operator keeps the source.
+
+    Examples
+    --------
+    >>> cell = circuit(3, [Synapse(0, 1, 0.001)])
+    >>> rewired(cell, "recurrent", 0, Synapse(0, 2, 1.0)).wiring.recurrent
+    Synapses(0 -> 2 (+))
+    """
+    after = copy.deepcopy(cell)
+    synapses = after.synapse_sets()[kind]
+    source = int(synapses.source[slot])
+    if synapse.source != source:
+        raise InputError(
+            f"got a synapse from {synapse.source} for slot {slot}, expected one from {source}: a "
+            "rewire keeps the source; choose a slot of that source"
+        )
+    fresh = SynapseValues(
+        torch.tensor([synapse.source], dtype=torch.int32),
+        torch.tensor([synapse.target], dtype=torch.int32),
+        torch.tensor([synapse.weight], dtype=cell.dtype),
+        torch.tensor([synapse.gain], dtype=cell.dtype),
+        torch.tensor([synapse.centre], dtype=cell.dtype),
+        torch.tensor([synapse.potential], dtype=cell.dtype),
+    )
+    synapses.rewire(torch.tensor([slot]), fresh)
+    return after
+
+
+@torch.no_grad()
+def dynamics_of(cell: LTCCell, inputs: Sequence[float] | Tensor | None = None) -> LiquidDynamics:
+    """Return the equation under one constant input, shape (input,); zeros when None."""
+    given = torch.zeros(cell.sensory_size) if inputs is None else torch.as_tensor(inputs)
+    return cell.dynamics(given.to(cell.dtype).unsqueeze(0))
+
+
+def repeated(dynamics: LiquidDynamics, batch: int) -> LiquidDynamics:
+    """Return dynamics under one input, shape (1, neuron), as a batch of the same."""
+    capacitance, conductance, drive, *_ = dynamics.parameters()
+    return LiquidDynamics(
+        capacitance, conductance.expand(batch, -1), drive.expand(batch, -1), dynamics.recurrent
+    )
+
+
+@torch.no_grad()
+def trajectory(
+    dynamics: LiquidDynamics,
+    start: Sequence[float] | Tensor,
+    times: Tensor,
+    *,
+    solver: str = "rk4",
+    substeps: int = 1,
+) -> Tensor:
+    """Return the states at `times`, shape (time, neuron), from one state."""
+    state = torch.as_tensor(start, dtype=torch.float64).unsqueeze(0)
+    return integrate(dynamics, state, times, solver, substeps).squeeze(1)
+
+
+@torch.no_grad()
+def resting_points(
+    dynamics: LiquidDynamics,
+    lo: Sequence[float],
+    hi: Sequence[float],
+    *,
+    grid: int = 5,
+    rounds: int = 60,
+) -> Tensor:
+    """Return the equilibria that Newton's method finds from a grid of starts in a box.
+
+    Shape (equilibrium, neuron), sorted. `grid` points a side, so for a few neurons only. All
+    that are returned are equilibria, to 1e-12; that there are no others is not claimed.
+
+    Examples
+    --------
+    >>> cell = circuit(1, leak_potential=0.25)
+    >>> resting_points(dynamics_of(cell), [-1.0], [1.0])
+    tensor([[0.2500]], dtype=torch.float64)
+    """
+    sides = [np.linspace(a, b, grid) for a, b in zip(lo, hi, strict=True)]
+    state = torch.tensor(np.stack(np.meshgrid(*sides), axis=-1).reshape(-1, len(sides)))
+    least, most = (torch.tensor(end, dtype=torch.float64) for end in (lo, hi))
+    dynamics = repeated(dynamics, len(state))
+    for _ in range(rounds):
+        slope = flow_jacobian(dynamics, state)
+        move: Tensor = torch.linalg.lstsq(slope, dynamics.derivative(state).unsqueeze(-1)).solution
+        state = torch.clamp(state - move.squeeze(-1), least, most)
+    state = state[(dynamics.derivative(state).abs() < 1e-12).all(dim=-1)]  # (found, neuron)
+    points: Tensor = torch.unique(state.round(decimals=9), dim=0)
+    return points
+
+
+def _place(synapse: Synapse) -> tuple[int, int, float]:
+    return synapse.target, synapse.source, np.sign(synapse.potential)
+
+
+def _connections(synapses: Sequence[Synapse]) -> Synapses:
+    if not synapses:
+        return Synapses.empty()
+    return Synapses(
+        [synapse.source for synapse in synapses],
+        [synapse.target for synapse in synapses],
+        [1 if synapse.potential > 0 else -1 for synapse in synapses],
+    )

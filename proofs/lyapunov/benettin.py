@@ -1,0 +1,207 @@
+"""The method of Benettin and Geist: carry a frame along, orthonormalise it, add up the logs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from elegans.errors import InputError, SolveError
+from elegans.proofs.lyapunov.motions import Motion
+
+CHECKED_INTERVALS = 24
+"""How many intervals at most are computed again with half the step and half the QR interval."""
+
+LARGEST_VOLUME = 64
+"""Up to how many neurons the growth of volumes is computed; it costs neurons² a step."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long to run and what to keep.
+
+    Parameters
+    ----------
+    transient
+        Steps of the state alone, until it is on the attractor.
+    frame_transient
+        Intervals with the frame, until it has turned into the directions of growth.
+    intervals
+        Intervals measured.
+    interval
+        Steps from one orthonormalisation to the next.
+    count
+        Number of exponents k.
+    seed
+        Of the first frame.
+    volume
+        Whether to compute the growth of volumes as well.
+    progress
+        Whether to show a progress bar where the output is a terminal.
+    """
+
+    transient: int
+    frame_transient: int
+    intervals: int
+    interval: int
+    count: int
+    seed: int
+    volume: bool
+    progress: bool
+
+    @property
+    def steps(self) -> int:
+        """Number of steps from the beginning to the end."""
+        return self.transient + (self.frame_transient + self.intervals) * self.interval
+
+
+class Measurement(NamedTuple):
+    """What a run found; rates are per unit of time."""
+
+    rates: Tensor
+    """(interval, batch, exponent)."""
+    volume: float | None
+    """Mean growth of the log of volumes."""
+    began: Tensor
+    """States when measuring began, (batch, neuron)."""
+    ended: Tensor
+    """States at the end, (batch, neuron)."""
+    step_changes: Tensor | None
+    """Change of the rates when the steps are halved, (checked, batch, exponent)."""
+    interval_changes: Tensor | None
+    """Change when the QR interval is halved, (checked, batch, exponent)."""
+
+
+@torch.no_grad()
+def measure(motion: Motion, state: Tensor, plan: Plan) -> Measurement:
+    """Return growth rates along the trajectories that begin at `state`, (batch, neuron)."""
+    run = _Run(motion, plan)
+    bar = tqdm(
+        total=plan.steps, disable=None if plan.progress else True, unit="step", desc="exponents"
+    )
+    with bar:
+        for step in range(plan.transient):
+            state = motion.move(state, step)
+            if step % 100 == 99 or step == plan.transient - 1:
+                run.require_finite(state, step, "the transient of the state")
+                bar.update(step + 1 - bar.n)
+        frame = first_frame(state, plan.count, plan.seed)
+        step = plan.transient
+        for _ in range(plan.frame_transient):
+            state, frame, _ = run.interval(state, frame, step, "the transient of the frame")
+            step += plan.interval
+            bar.update(plan.interval)
+        began, logs, volume = state, [], 0.0
+        stride = plan.intervals // min(CHECKED_INTERVALS, max(4, plan.intervals // 10))
+        stride = max(1, stride)
+        step_changes, interval_changes = [], []
+        for index in range(plan.intervals):
+            before = state, frame
+            state, frame, log = run.interval(state, frame, step, "measuring", plan.volume)
+            logs.append(log)
+            if index % stride == 0:
+                halved = motion.halved()
+                if halved is not None:
+                    _, _, finer = _Run(halved, plan).interval(*before, step, "half steps")
+                    step_changes.append(finer - log)
+                if plan.interval > 1:
+                    interval_changes.append(run.in_two(*before, step) - log)
+            step += plan.interval
+            bar.update(plan.interval)
+        volume = float(run.volume)
+    lasting = plan.interval * motion.length
+    return Measurement(
+        torch.stack(logs).double().cpu() / lasting,
+        volume / (lasting * plan.intervals) if plan.volume else None,
+        began,
+        state,
+        torch.stack(step_changes).double().cpu() / lasting if step_changes else None,
+        torch.stack(interval_changes).double().cpu() / lasting if interval_changes else None,
+    )
+
+
+class _Run:
+    """A motion under a plan."""
+
+    def __init__(self, motion: Motion, plan: Plan) -> None:
+        self.motion, self.plan = motion, plan
+        self.volume = torch.zeros((), dtype=torch.float64)
+
+    def interval(
+        self, state: Tensor, frame: Tensor, step: int, phase: str, volume: bool = False
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return state, orthonormal frame and log growth (batch, k) after one interval."""
+        state, frame = self._carry(state, frame, step, self.plan.interval, volume)
+        frame, log = orthonormalise(frame)
+        self.require_finite(state, step + self.plan.interval - 1, phase)
+        if not bool(torch.isfinite(log).all()):
+            raise SolveError(
+                f"got tangent vectors that are not finite at {self.when(step)} in {phase}, "
+                "expected finite ones; orthonormalise more often (a smaller qr_every)"
+            )
+        return state, frame, log
+
+    def in_two(self, state: Tensor, frame: Tensor, step: int) -> Tensor:
+        """Return the log growth of an interval with an orthonormalisation in its middle."""
+        half = self.plan.interval // 2
+        state, frame = self._carry(state, frame, step, half, False)
+        frame, first = orthonormalise(frame)
+        state, frame = self._carry(state, frame, step + half, self.plan.interval - half, False)
+        return first + orthonormalise(frame)[1]
+
+    def _carry(
+        self, state: Tensor, frame: Tensor, step: int, steps: int, volume: bool
+    ) -> tuple[Tensor, Tensor]:
+        for index in range(step, step + steps):
+            before = state
+            state, frame = self.motion.carry(state, frame, index)
+            if volume:
+                growth = self.motion.growth(before, state, index)
+                if growth is not None:
+                    self.volume += growth.mean().double().cpu()
+        return state, frame
+
+    def when(self, step: int) -> str:
+        """Return the time at the end of a step in words."""
+        time = (step + 1) * self.motion.length
+        return f"time {time:.6g} (step {step + 1})"
+
+    def require_finite(self, state: Tensor, step: int, phase: str) -> None:
+        """Raise `SolveError` if a state is not finite."""
+        finite = torch.isfinite(state).all(-1)
+        if not bool(finite.all()):
+            member = int((~finite).nonzero()[0])
+            raise SolveError(
+                f"trajectory {member} left the finite numbers before {self.when(step)} in {phase}, "
+                "expected one that stays bounded; begin nearer to the attractor or take smaller "
+                "steps"
+            )
+
+
+def orthonormalise(frame: Tensor) -> tuple[Tensor, Tensor]:
+    """Return Q and log diag R, (batch, k), of frame = Q R with a positive diagonal of R."""
+    q, r = torch.linalg.qr(frame)
+    diagonal = r.diagonal(dim1=-2, dim2=-1)
+    # A direction that the motion annihilates would give log 0: the smallest number stands for it.
+    log = diagonal.abs().clamp_min(torch.finfo(frame.dtype).tiny).log()
+    return q * torch.where(diagonal < 0, -1.0, 1.0).to(frame.dtype).unsqueeze(-2), log
+
+
+def first_frame(state: Tensor, count: int, seed: int) -> Tensor:
+    """Return random orthonormal frames (batch, neuron, k), another one each member."""
+    batch, neurons = state.shape
+    if not 1 <= count <= neurons:
+        raise InputError(
+            f"got count={count}, expected 1 to {neurons} exponents, as many as there are neurons"
+        )
+    generator = torch.Generator().manual_seed(seed)
+    # Column by column, so that the first k are the same whatever their number.
+    columns = [
+        torch.randn(batch, neurons, generator=generator, dtype=torch.float64) for _ in range(count)
+    ]
+    drawn = torch.stack(columns, dim=-1)
+    frame: Tensor = torch.linalg.qr(drawn).Q
+    return frame.to(state)
