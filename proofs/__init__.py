@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from elegans.proofs.certificate import Certificate as Certificate
     from elegans.proofs.certificate import Refusal as Refusal
     from elegans.proofs.certification import certify as certify
+    from elegans.proofs.condition import ContractionCondition as ContractionCondition
     from elegans.proofs.equilibrium import equilibria as equilibria
     from elegans.proofs.fixed_point import fixed_points as fixed_points
     from elegans.proofs.jacobian import flow_jacobian as flow_jacobian
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 _HOME = {
     "Certificate": "elegans.proofs.certificate",
     "CertificateGuard": "elegans.proofs.safe_rewiring",
+    "ContractionCondition": "elegans.proofs.condition",
     "ContractionPenalty": "elegans.proofs.regulariser",
     "Network": "elegans.proofs.network",
     "Refusal": "elegans.proofs.certificate",
@@ -75,6 +77,7 @@ _HOME = {
 __all__ = [
     "Certificate",
     "CertificateGuard",
+    "ContractionCondition",
     "ContractionPenalty",
     "Network",
     "Refusal",

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from elegans.proofs.boxes import SLACK, GateRanges, row_tests, target_range
+from elegans.proofs.boxes import GateRanges, conductance_range, row_tests, target_range
 from elegans.proofs.contraction import Policy, Rows
-from elegans.proofs.network import Array, Box, Index, Network
+from elegans.proofs.network import SLACK, Array, Box, Index, Network
 from elegans.proofs.perron import Components, best_rates, left_weights, weights_for
 
 _BISECTIONS = 12
@@ -141,7 +141,8 @@ def local_certificate(network: Network, given: Box) -> Local | None:
         rate, _ = _rate_in(network, box, inputs)
         gates = GateRanges.over(network, box, inputs)
         inwards, outwards = row_tests(network, box, gates)
-        if rate > 0 and (inwards >= 0).all() and (outwards <= 0).all():
+        rounding = SLACK * conductance_range(network, gates).hi * (np.abs(box.lo) + np.abs(box.hi))
+        if rate > 0 and (inwards >= rounding).all() and (outwards <= -rounding).all():
             low, best = middle_size, Local(point, radius, rate)
         else:
             high = middle_size

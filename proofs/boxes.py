@@ -19,11 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from elegans.errors import InputError
-from elegans.proofs.network import Array, Box, Network, SynapseNumbers
-
-SLACK = 1e-12
-"""Relative widening of what is computed in double precision: about 4,500 units in the last place,
-more than sums of a few thousand terms can lose."""
+from elegans.proofs.network import SLACK, Array, Box, Network, SynapseNumbers
 
 _ROUNDS = 100
 
@@ -168,7 +164,8 @@ def row_tests(network: Network, box: Box, gates: GateRanges) -> tuple[Array, Arr
 
     and H⁻ with the minimum. If H⁻(lo) >= 0 >= H⁺(hi) in every row, no state in `box` leaves it,
     under any inputs that keep the gates in their ranges, and neither does the semi-implicit step of
-    any length. Without self-synapses the converse holds for the flow, too.
+    any length. Without self-synapses and parallel synapses, whose gates are tied to each other, the
+    converse holds for the flow, too.
 
     Parameters
     ----------
@@ -261,7 +258,7 @@ def nested_boxes(
     start: Box | None = None,
     share: float = 1 / 64,
     rounds: int = 32,
-    until: float = 0.02,
+    until: float = 0.005,
 ) -> Nested:
     r"""Return boxes that the circuit enters one after the other while the inputs stay in a range.
 
@@ -284,7 +281,7 @@ def nested_boxes(
     rounds
         Largest number of boxes after the first.
     until
-        Stop when no side shrinks by more than this share of its length.
+        Stop when no side shrinks by more than this share of its first length.
 
     Examples
     --------
@@ -305,7 +302,7 @@ def nested_boxes(
         lo = np.maximum(boxes[-1].lo, (1 - share) * pulled.lo + share * boxes[-1].lo)
         hi = np.minimum(boxes[-1].hi, (1 - share) * pulled.hi + share * boxes[-1].hi)
         shrunk = boxes[-1].width - (hi - lo)
-        if (shrunk <= until * boxes[-1].width).all():
+        if (shrunk <= until * boxes[0].width).all():
             break
         boxes.append(Box(lo, hi))
         times.append((1 + SLACK) * slowest * -math.log(share))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import os
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from elegans.files import write_bytes, writing
 from elegans.ltc import LTC
 from elegans.ltc_cell import LTCCell
 from elegans.proofs import verify
+from elegans.proofs.horizon import horizon
 from elegans.proofs.network import Array, Box, Network, SynapseNumbers
 
 LEVELS = verify.LEVELS
@@ -23,14 +25,17 @@ LEVELS = verify.LEVELS
 
 @dataclass(frozen=True)
 class Figures:
-    """What a certificate says beside its proof, in plain numbers.
+    """What follows from a certificate, and what its maker remarked: plain numbers.
+
+    Best rate, overshoot, break-even time, kappa and horizon follow from what is checked; ceiling,
+    entry time, components and binding synapses are remarks that no check covers.
 
     Parameters
     ----------
     ceiling
         No weights whatever can prove a rate above this with this method and box.
     best_rate
-        The rate that the best weights prove; `Certificate.rate` is a little less for the sake
+        The rate that the sharpest weights prove; `Certificate.rate` is a little less for the sake
         of their spread.
     overshoot
         Largest ratio of two weights: in the plain maximum norm, distances stay below this times
@@ -124,12 +129,12 @@ class Certificate:
 
     @property
     def boxes(self) -> tuple[Box, ...]:
-        """The boxes that every trajectory enters one after the other; the last is `box`."""
+        """Boxes that are entered one after the other from the first; the last is `box`."""
         return tuple(map(_box, self.document["boxes"]))
 
     @property
     def attracts(self) -> bool:
-        """Whether every trajectory ends in the box, or tends to it."""
+        """Whether every trajectory tends to the box."""
         return bool(self.document["attracts"])
 
     @property
@@ -141,7 +146,24 @@ class Certificate:
     @property
     def figures(self) -> Figures:
         """What the certificate says beside its proof."""
-        return Figures(**self.document["notes"])
+        try:
+            figures = Figures(**self.document["notes"])
+        except TypeError as error:
+            raise InputError(
+                f"got notes that are not those of a certificate ({error}), expected a file that "
+                "Certificate.save() wrote"
+            ) from error
+        step = self.document["step"]
+        with np.errstate(over="ignore"):
+            overshoot = float(self.eta.max() / self.eta.min())
+        return replace(
+            figures,
+            best_rate=self.best_rate,
+            overshoot=overshoot,
+            break_even=math.log(overshoot) / self.rate,
+            kappa=None if step is None else float(step["kappa"]),
+            horizon=None if step is None else horizon(step["kappa"], step["unfolds"]),
+        )
 
     @property
     def network(self) -> Network:
@@ -170,7 +192,11 @@ class Certificate:
             ) from error
 
     def matches(self, model: LTC | LTCCell) -> bool:
-        """Whether the certificate is about `model` as it is now."""
+        """Whether the certificate is about the equation of `model` as it is now.
+
+        Solver, unfolds and elapsed time, to which the statement on the step belongs, are not
+        compared.
+        """
         return bool(network_document(Network.of(model)) == self.document["network"])
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -196,6 +222,7 @@ class Certificate:
                 "wrote"
             ) from error
         certificate.verify()
+        _ = certificate.figures
         return certificate
 
     def to_dict(self) -> dict[str, Any]:
@@ -231,7 +258,8 @@ class Refusal:
         Largest factor found for the conductances of all recurrent synapses with which the circuit
         is certified, None if there is none.
     local_box
-        Half lengths of the largest certified box found round an equilibrium, shape (neuron,).
+        Half lengths of the largest certified box found round an equilibrium under the middle of
+        the range of inputs, held constant, shape (neuron,).
     equilibrium, local_rate
         That equilibrium, shape (neuron,), and the rate in its box.
     prune_first

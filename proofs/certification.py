@@ -29,10 +29,11 @@ from elegans.proofs.certificate import (
     network_document,
 )
 from elegans.proofs.contraction import Rows
+from elegans.proofs.horizon import horizon
 from elegans.proofs.network import Array, Box, Network, Range, given_range
 from elegans.proofs.perron import Components, best_rates, weights_for
 from elegans.proofs.region import Region, pieces_of, region_of, rows_of
-from elegans.proofs.stepping import horizon, input_gains, longest_step, step_factors
+from elegans.proofs.stepping import input_gains, longest_step, step_factors
 
 SHARE = 0.9
 """Share of the best rate that a certificate claims: at the best rate itself the weights can differ
@@ -58,7 +59,7 @@ def certify(
         \max_i \frac{|x_i(t) - y_i(t)|}{\eta_i}
         \le e^{-\lambda t} \max_i \frac{|x_i(0) - y_i(0)|}{\eta_i}
 
-    for all states in a box that no trajectory leaves and every trajectory enters, and for all
+    for all states in a box that no trajectory leaves and every trajectory tends to, and for all
     inputs in a range, however they vary.
 
     Parameters
@@ -71,7 +72,8 @@ def certify(
         ``"exact"``: over the hull of all potentials, with gates anywhere from 0 to 1; holds for any
         input and is checked in rational arithmetic without any rounding.
         ``"interval"``: over the smallest box that the circuit enters, with the gates that occur
-        there, enclosed by rational numbers; holds after the entry time.
+        there, enclosed by rational numbers; holds after the entry time for every state of the
+        outermost box, and every other state tends to that.
         ``"float"``: the same with an allowance for rounding in place of the check.
     elapsed
         Time that a step of the layer lasts, for the statement on the semi-implicit step.
@@ -145,7 +147,7 @@ def certify(
         break_even=math.log(overshoot) / rate,
         entry_time=region.entry_time,
         kappa=kappa,
-        horizon=None if kappa is None else horizon(kappa, _unfolds(model)),
+        horizon=None if kappa is None else horizon(kappa, unfolds_of(model)),
         components=components_table(components),
         binding=row,
         binding_synapses=synapses,
@@ -161,7 +163,9 @@ def certify(
         "shares": list(region.shares),
         "pieces": pieces_of(level),
         "norms": [{"eta": weights.tolist(), "rate": proved} for weights, proved in norms],
-        "step": None if kappa is None else {"length": length, "kappa": kappa},
+        "step": None
+        if kappa is None
+        else {"length": length, "kappa": kappa, "unfolds": unfolds_of(model)},
         "gain": None if gain is None else gain.tolist(),
         "notes": asdict(notes),
     }
@@ -210,7 +214,7 @@ def _precondition(network: Network, given: Box) -> str | None:
     if len(still):
         return f"neuron {still[0]} has no leak, so nothing holds it when its gates are closed"
     numbers = [network.capacitance, network.leak, network.leak_potential, network.scale]
-    numbers += [network.shift, given.lo, given.hi]
+    numbers += [network.shift, given.lo, given.hi, np.array([network.epsilon])]
     for synapses in (network.recurrent, network.sensory):
         numbers += [synapses.weight, synapses.gain, synapses.centre, synapses.potential]
     if any((np.abs(values) > _LARGEST).any() for values in numbers):
@@ -221,7 +225,7 @@ def _precondition(network: Network, given: Box) -> str | None:
 def _step_factor(network: Network, region: Region, eta: Array, length: float) -> float | None:
     """Return kappa of a step, None if the step cannot be shown to contract."""
     rows = Rows.of(network, region.box, region.gates, pieces=1)
-    if length > longest_step(rows):
+    if length > longest_step(rows) or length < 1 / _LARGEST:
         return None
     kappa = float(step_factors(rows, eta, length).max())
     return kappa if kappa < 1 else None
@@ -287,7 +291,8 @@ def _step_length(model: LTC | LTCCell | Network, elapsed: float) -> float | None
     return elapsed / cell.ode_unfolds if cell.solver.name == "semi_implicit" else None
 
 
-def _unfolds(model: LTC | LTCCell | Network) -> int:
+def unfolds_of(model: LTC | LTCCell | Network) -> int:
+    """Return the solver's steps in a step of the layer; 1 for a network without a layer."""
     if isinstance(model, Network):
         return 1
     return (model.cell if isinstance(model, LTC) else model).ode_unfolds

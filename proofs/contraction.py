@@ -28,8 +28,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from elegans.proofs.boxes import SLACK, GateRanges, gates_between
-from elegans.proofs.network import Array, Box, Index, Network
+from elegans.proofs.boxes import GateRanges, gates_between
+from elegans.proofs.network import SLACK, Array, Box, Index, Network
 
 PIECES = 32
 """Parts into which the interval of a neuron with a self-synapse is cut."""
@@ -109,6 +109,10 @@ class Rows:
         # The last end is that of the box itself, not one that rounding has moved.
         lo = box.lo[neuron] + piece * width
         hi = np.where(piece + 1 == repeats[neuron], box.hi[neuron], lo + width)
+        # Ends within are rounded: pieces overlap, so that nothing is left out between them.
+        slack = SLACK * np.maximum(np.abs(lo), np.abs(hi))
+        lo = np.maximum(box.lo[neuron], lo - slack)
+        hi = np.minimum(box.hi[neuron], hi + slack)
 
         copies = repeats[synapses.target]
         entry = np.repeat(np.arange(len(synapses)), copies)

@@ -167,7 +167,9 @@ def left_weights(policy: Policy, eta: Array, rate: float) -> Array:
     By two rounds of inverse iteration from the uniform vector, slightly above the eigenvalue.
     """
     n = len(eta)
-    shift = -rate + 1e-9 * max(float(np.abs(policy.diagonal).max(initial=0.0)), 1e-300)
+    # The self-synapses' gains belong to the diagonal, and may cancel against it.
+    size = max(np.abs(each).max(initial=0.0) for each in (policy.diagonal, policy.gain))
+    shift = -rate + 1e-9 * max(float(size), 1e-300)
     y = np.ones(n) / n
     if n <= DENSE:
         matrix = (shift * np.eye(n) - policy.matrix()).T

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -44,7 +45,7 @@ class Region:
         return self.boxes[-1]
 
 
-def region_of(network: Network, inputs: Box, level: str, *, roomy: bool = False) -> Region:
+def region_of(network: Network, inputs: Box, level: str, *, roomy: int | None = None) -> Region:
     """Return where the statements of a level hold.
 
     Parameters
@@ -57,19 +58,25 @@ def region_of(network: Network, inputs: Box, level: str, *, roomy: bool = False)
         ``"exact"``: the hull of all potentials, with gates from 0 to 1. Otherwise the smallest box
         that the circuit enters.
     roomy
-        Whether the boxes shall leave room for edits of the circuit: they hold the potentials of
-        every synapse that could grow, and are fewer, larger, and claimed to be entered less closely
-        than they are.
+        Boxes to be entered at most, if they shall leave room for edits of the circuit: they hold
+        the potentials of every synapse that could grow, and are fewer, larger, and claimed to be
+        entered less closely than they are.
     """
     first = hull(network)
-    if roomy:
+    if roomy is not None:
         first = Box(np.minimum(first.lo, -GROWN), np.maximum(first.hi, GROWN))
     if level == "exact":
         return Region((first,), (), 0.0, GateRanges.free(network))
-    nested = nested_boxes(network, inputs, start=first)
-    if roomy:
-        nested = nested_boxes(network, inputs, start=first, share=_ROOM, until=_ROOM)
-        nested = replace(nested, shares=(_CLAIMED,) * len(nested.shares))
+    if roomy is None:
+        nested = nested_boxes(network, inputs, start=first)
+    else:
+        nested = nested_boxes(network, inputs, start=first, share=_ROOM, rounds=roomy)
+        longer = math.log(_CLAIMED) / math.log(_ROOM)
+        nested = replace(
+            nested,
+            shares=(_CLAIMED,) * len(nested.shares),
+            times=tuple(longer * time for time in nested.times),
+        )
     gates = GateRanges.over(network, nested.boxes[-1], inputs)
     return Region(nested.boxes, nested.shares, nested.entry_time, gates)
 

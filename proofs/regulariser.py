@@ -64,7 +64,7 @@ class ContractionPenalty:
     ...         break
     ...     loss.backward()
     ...     optimizer.step()
-    >>> float(penalty())
+    >>> float(penalty().detach())
     0.0
     """
 

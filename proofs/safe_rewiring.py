@@ -21,14 +21,16 @@ from torch import nn
 
 from elegans.errors import InputError
 from elegans.ltc_cell import LTCCell
-from elegans.proofs.boxes import SLACK, GateRanges, hull, row_tests
+from elegans.proofs.boxes import GateRanges, hull, row_tests
 from elegans.proofs.certification import SHARE
 from elegans.proofs.contraction import Rows
-from elegans.proofs.network import Array, Box, Index, Network, Range, SynapseNumbers
+from elegans.proofs.network import SLACK, Array, Box, Index, Network, Range, SynapseNumbers
 from elegans.proofs.perron import best_rates, weights_for
 from elegans.proofs.region import Region, pieces_of, region_of, rows_of
 from elegans.pruning.ledger import Judgement, Proposal
 from elegans.synapses import SynapseParameters
+
+_BOXES = (2, 5, 32)
 
 NOT_CERTIFIED = "the circuit is not certified"
 NOT_CONTRACTING = "the circuit could no longer be certified"
@@ -164,6 +166,7 @@ class CertificateGuard:
         self._step, self._pending = step, None
         self._network = _own(Network.of(self._cell))
         self._range = self._network.range_of(self._inputs)
+        self._standing = None  # not to start from: a continued training shall judge alike
         self._standing = self._certified()
         self._slots = {
             kind: _by_target(getattr(self._network, kind)) for kind in ("recurrent", "sensory")
@@ -179,7 +182,14 @@ class CertificateGuard:
 
     def _certified(self) -> Standing | None:
         """Return boxes, weights and rate of the circuit, None if it cannot be certified."""
-        region = region_of(self._network, self._range, self._level, roomy=True)
+        for boxes in _BOXES:  # the fewer, the more room they leave for edits
+            standing = self._certified_in(boxes)
+            if standing is not None:
+                return standing
+        return None
+
+    def _certified_in(self, boxes: int) -> Standing | None:
+        region = region_of(self._network, self._range, self._level, roomy=boxes)
         rows = rows_of(self._network, region, self._level)
         start = None if self._standing is None else self._standing.eta
         best = best_rates(rows, start=start, tolerance=1e-4).best_rate

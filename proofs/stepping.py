@@ -24,9 +24,9 @@ import math
 
 import numpy as np
 
-from elegans.proofs.boxes import SLACK, GateRanges
+from elegans.proofs.boxes import GateRanges
 from elegans.proofs.contraction import Rows
-from elegans.proofs.network import Array, Box, Network
+from elegans.proofs.network import SLACK, Array, Box, Network
 from elegans.proofs.perron import weights_for
 
 _BISECTIONS = 50
@@ -63,7 +63,7 @@ def step_factors(rows: Rows, eta: Array, length: float) -> Array:
         kappa = 0.5 * (low + high)
         passed = eta * c * (1 - kappa) + rows.sums(eta, kappa).max(axis=0) <= 0
         low, high = np.where(passed, low, kappa), np.where(passed, kappa, high)
-    rounding = SLACK * (eta * c + rows.magnitude(eta)) / (eta * c)
+    rounding = SLACK * (eta * c + rows.magnitude(eta)) / (eta * (c + rows.decay))
     return np.minimum(high + rounding, 1.0)
 
 
@@ -98,11 +98,6 @@ def input_gains(network: Network, box: Box, gates: GateRanges, rows: Rows) -> Ar
     """
     effect = input_effect(network, box, gates)
     # Neurons that no input reaches get a gain too small to matter: it must be positive.
-    least = 1e-9 * max(float(effect.max(initial=0.0)), 1e-9)
+    least = 1e-6 * max(float(effect.max(initial=0.0)), 1e-9)
     # What is solved for is 1e-6 larger than what is needed, and solved to half of that.
     return weights_for(rows, 0.0, rhs=(1 + 1e-6) * effect + least, tolerance=5e-7)
-
-
-def horizon(factor: float, unfolds: int = 1) -> float:
-    """Return after how many steps of the layer a gradient has fallen to 1/e, 1 / (-ln kappa^K)."""
-    return math.inf if factor >= 1 else -1.0 / (unfolds * math.log(factor))

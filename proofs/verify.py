@@ -245,8 +245,11 @@ def check_stays(circuit: Circuit, gates: Gates, box: Box, what: str) -> None:
 
 def check_entry(
     circuit: Circuit, gates: Gates, outer: Box, inner: Box, share: Fraction, number: int
-) -> None:
-    """Raise unless `inner` holds a share of `outer` besides all targets over it."""
+) -> float:
+    """Raise unless `inner` holds a share of `outer` besides all targets over it.
+
+    Returns the time after which it is entered, rounded up.
+    """
     for i in range(circuit.size):
         if not outer[0][i] <= inner[0][i] <= inner[1][i] <= outer[1][i]:
             raise NotProvedError(f"entry: box {number} is not inside the one before at neuron {i}")
@@ -255,6 +258,10 @@ def check_entry(
         for end in (0, 1)
     ]
     check_stays(circuit, gates, (core[0], core[1]), f"entry of box {number}")
+    slowest = max(
+        circuit.capacitance[i] / conductance(circuit, gates, i) for i in range(circuit.size)
+    )
+    return float(slowest) * -math.log(share) * (1 + 1e-9)
 
 
 def row_sums(
@@ -322,6 +329,14 @@ def decay(circuit: Circuit, gates: Gates, i: int) -> Fraction:
             s[1] * gate[0]
             for s, gate in zip(circuit.sensory.rows[i], gates.sensory[i], strict=True)
         )
+    )
+
+
+def conductance(circuit: Circuit, gates: Gates, i: int) -> Fraction:
+    """Return the least total conductance of neuron i, which is positive where it has a leak."""
+    return decay(circuit, gates, i) + sum(
+        synapse[1] * gate[0]
+        for synapse, gate in zip(circuit.recurrent.rows[i], gates.recurrent[i], strict=True)
     )
 
 
@@ -403,7 +418,10 @@ FIELDS = (
 def digest(document: Document) -> str:
     """Return the fingerprint of everything in a certificate besides the fingerprint."""
     content = {name: value for name, value in document.items() if name != "digest"}
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    try:
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise MalformedError(f"not JSON: {error}") from None
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -413,11 +431,12 @@ def verify(document: Document) -> list[str]:
     Raises `NotProvedError` if one does not follow, `MalformedError` if this is no certificate.
     """
     _only(document, FIELDS, "certificate")
-    if document["format"] != FORMAT or document["version"] != VERSION:
+    version = document["version"]
+    if document["format"] != FORMAT or type(version) is not int or version != VERSION:
         raise MalformedError(f"not a file of format {FORMAT} {VERSION}")
     level = document["level"]
     if level not in LEVELS:
-        raise MalformedError(f"unknown level {level!r}")
+        raise MalformedError(f"unknown level {level!r:.40}")
     if document["digest"] != digest(document):
         raise NotProvedError("digest: the file was changed after it was written")
     circuit = Circuit(_mapping(document, "network", "certificate"))
@@ -451,17 +470,19 @@ def verify(document: Document) -> list[str]:
     elif len(boxes) > 1:
         raise MalformedError("a box that need not attract comes alone")
     free = level == "exact"
+    time = 0.0
     for n in range(1, len(boxes)):
         gates = Gates(circuit, boxes[n - 1], inputs)
-        check_entry(circuit, gates, boxes[n - 1], boxes[n], shares[n - 1], n)
+        time += check_entry(circuit, gates, boxes[n - 1], boxes[n], shares[n - 1], n)
     box = boxes[-1]
     gates = Gates(circuit, box, None if free else inputs)
     check_stays(circuit, gates, box, "stay")
     inside = "whatever the inputs" if free else "while the inputs keep to their range"
     reached = ""
     if attracts:
-        reached = "ends in it" if len(boxes) > 1 else "tends to it"
-        reached = f", and every trajectory {reached}"
+        reached = ", and every trajectory tends to it"
+        if len(boxes) > 1:
+            reached += f", from the first box within a time of {time:.6g}"
     proved.append(f"no trajectory leaves the box{reached}, {inside}")
 
     norms = _list(document, "norms", "certificate")
@@ -472,14 +493,15 @@ def verify(document: Document) -> list[str]:
         eta = _positive(_numbers(norm, "eta", circuit.size, f"norms[{n}]"), f"norms[{n}].eta")
         rate = _number(norm["rate"], f"norms[{n}].rate")
         check_rate(circuit, gates, box, eta, rate, pieces)
-        spread = float(max(eta) / min(eta))
         proved.append(
             f"two trajectories in the box approach each other at the rate {float(rate):.6g} "
-            f"(weighted maximum norm, weights spread by {spread:.3g})"
+            f"(weighted maximum norm, weights spread by {_shown(max(eta) / min(eta))})"
         )
         if n == 0 and document["step"] is not None:
             step = _mapping(document, "step", "certificate")
-            _only(step, ("length", "kappa"), "step")
+            _only(step, ("length", "kappa", "unfolds"), "step")
+            if isinstance(step["unfolds"], bool) or step["unfolds"] not in range(1, 1_000_001):
+                raise MalformedError("step.unfolds must be an integer from 1")
             length, kappa = (_number(step[name], f"step.{name}") for name in ("length", "kappa"))
             check_step(circuit, gates, box, eta, length, kappa)
             proved.append(
@@ -491,6 +513,14 @@ def verify(document: Document) -> list[str]:
         check_gain(circuit, gates, box, gain, pieces)
         proved.append(f"inputs that differ by 1 move a neuron by at most {float(max(gain)):.6g}")
     return proved
+
+
+def _shown(ratio: Fraction) -> str:
+    """Return a ratio as text; that of two doubles may be too large for a double."""
+    try:
+        return f"{float(ratio):.3g}"
+    except OverflowError:
+        return "more than 1e308"
 
 
 def load(text: str) -> Document:
@@ -621,7 +651,8 @@ def main(arguments: list[str]) -> int:
         document = read(arguments[0])
         proved = verify(document)
     except (MalformedError, RecursionError, MemoryError) as error:
-        print(f"no certificate: {error or type(error).__name__}")
+        text = f"no certificate: {error or type(error).__name__}"
+        print(text.encode("ascii", "backslashreplace").decode())  # for any terminal
         return 2
     except NotProvedError as error:
         print(f"not proved: {error}")

@@ -32,6 +32,9 @@ class Demo:
         Episodes of the expert to learn from.
     drives
         Fresh episodes to drive afterwards.
+    certify
+        Keep the circuit provably contracting while it learns, for every position and angle within
+        the limits of the task, and write the proof.
     resume
         Continue a run that was stopped.
     quiet
@@ -44,6 +47,7 @@ class Demo:
     units: int = 20
     episodes: int = 40
     drives: int = 20
+    certify: bool = False
     resume: bool = False
     quiet: bool = False
 

@@ -12,6 +12,8 @@ from elegans.cli.printing import circuit_rows, print_files, print_table
 from elegans.data import Sequence, cut_windows
 from elegans.errors import InputError
 from elegans.ltc import LTC
+from elegans.proofs import Certificate
+from elegans.proofs.condition import ContractionCondition
 from elegans.reporting import (
     draw_changes,
     draw_drives,
@@ -39,6 +41,7 @@ UNFOLDS = 4
 # The simulator pushes with full force to either side; see `averaged_targets`.
 AVERAGED_STEPS = 4
 VALIDATION_SHARE = 0.15
+CERTIFICATE = "certificate.json"
 PICTURES = ("learning.png", "wiring.png", "drives.png", "spectrum.png")
 
 
@@ -64,9 +67,13 @@ def run(command: Demo) -> None:
     model = untrained(command.units, command.seed)
     settings = {
         "command": "demo",
-        "demo": {"units": command.units, "episodes": command.episodes},
+        "demo": {"units": command.units, "episodes": command.episodes}
+        | ({"certify": True} if command.certify else {}),
         "training": asdict(config),
     }
+    condition = None
+    if command.certify:
+        condition = ContractionCondition(model, input_range(task.scales))
     if command.resume:
         folder = RunFolder.open(command.out)
         folder.require_same(model, settings)
@@ -82,6 +89,7 @@ def run(command: Demo) -> None:
         run=folder,
         resume=command.resume,
         progress=not command.quiet,
+        condition=condition,
     )
     policy = CircuitPolicy(model, task.scales.inputs)
     driven = cartpole.drive(policy, command.drives, command.seed)
@@ -96,8 +104,27 @@ def run(command: Demo) -> None:
             "mean return": f"{driven.mean_return:.1f} of {cartpole.MAX_STEPS} over "
             f"{command.drives} fresh episodes (expert {expert.mean_return:.1f})",
         }
+        | ({} if condition is None else {"contraction": _proved(folder, condition)})
     )
-    print_files(folder.path, PICTURES)
+    print_files(folder.path, PICTURES if condition is None else (*PICTURES, CERTIFICATE))
+
+
+def input_range(scales: Scales) -> tuple[list[float], list[float]]:
+    """Return the inputs of the circuit at the positions and angles at which an episode ends."""
+    lowest, highest = ((end - scales.inputs.mean) / scales.inputs.scale for end in (-1.0, 1.0))
+    return lowest.tolist(), highest.tolist()
+
+
+def _proved(folder: RunFolder, condition: ContractionCondition) -> str:
+    """Write the certificate and return what it says."""
+    certificate = condition.certificate()
+    if not isinstance(certificate, Certificate):
+        return str(certificate)
+    certificate.save(folder.path / CERTIFICATE)
+    return (
+        f"proved (level {certificate.level}): two states under the same inputs approach each "
+        f"other at the rate {certificate.rate:.3g} per control step"
+    )
 
 
 def demonstrations(episodes: int, seed: int, window: int) -> Task:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from elegans.ltc import LTC
+from elegans.layer import SequenceLayer
 
 
 def print_table(rows: Mapping[str, str]) -> None:
@@ -23,7 +23,7 @@ def error_text(error: float, scale: float) -> str:
     return f"mean squared error {error:.6g}, {error / scale**2:.4g} in the scaled units of training"
 
 
-def circuit_rows(model: LTC) -> dict[str, str]:
+def circuit_rows(model: SequenceLayer) -> dict[str, str]:
     """Return the size of a circuit as rows of a table."""
     parameters = sum(parameter.numel() for parameter in model.parameters())
     return {

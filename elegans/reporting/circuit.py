@@ -5,12 +5,12 @@ from __future__ import annotations
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from elegans.ltc import LTC
+from elegans.layer import SequenceLayer
 from elegans.reporting.figures import STYLE, new_figure
 from elegans.wiring import Wiring, draw
 
 
-def draw_circuit(circuit: LTC | Wiring) -> Figure:
+def draw_circuit(circuit: SequenceLayer | Wiring) -> Figure:
     """Draw a circuit; lines of a layer are as wide as its conductances.
 
     Raises
@@ -24,7 +24,7 @@ def draw_circuit(circuit: LTC | Wiring) -> Figure:
     return figure
 
 
-def draw_changes(circuit: LTC | Wiring, before: Wiring) -> Figure:
+def draw_changes(circuit: SequenceLayer | Wiring, before: Wiring) -> Figure:
     """Draw a circuit as it was and, beside it, as it is: what was cut and what has grown.
 
     Parameters
@@ -49,12 +49,12 @@ def draw_changes(circuit: LTC | Wiring, before: Wiring) -> Figure:
     return figure
 
 
-def _height(circuit: LTC | Wiring) -> float:
+def _height(circuit: SequenceLayer | Wiring) -> float:
     """Return inches that leave room for the largest layer, and for headers and legend."""
     wiring = circuit if isinstance(circuit, Wiring) else circuit.wiring
     largest = max(wiring.input_size, *wiring.layers.values())
     return min(2.4 + 0.35 * max(largest, 6), 12.0)
 
 
-def _draw(circuit: LTC | Wiring, **options: object) -> None:
+def _draw(circuit: SequenceLayer | Wiring, **options: object) -> None:
     circuit.draw(**options)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from elegans.training.config import RewireConfig, TrainingConfig
 
 if TYPE_CHECKING:
+    from elegans.training.condition import Condition
     from elegans.training.evaluation import predict, squared_errors
     from elegans.training.imitation import CircuitPolicy, averaged_targets
     from elegans.training.run_folder import Checkpoint, RunFolder, load_model
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 _HOME = {
     "Checkpoint": "run_folder",
     "CircuitPolicy": "imitation",
+    "Condition": "condition",
     "Result": "trainer",
     "RunFolder": "run_folder",
     "Scales": "scales",
@@ -36,6 +38,7 @@ _HOME = {
 __all__ = [
     "Checkpoint",
     "CircuitPolicy",
+    "Condition",
     "Result",
     "RewireConfig",
     "RunFolder",

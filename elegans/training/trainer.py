@@ -22,6 +22,7 @@ from elegans.errors import DataError, ElegansError, RunError, SolveError
 from elegans.layer import SequenceLayer
 from elegans.pruning import Absolute, CosineFraction, Edit, PruneRewire, Relative, Threshold
 from elegans.saving import restore
+from elegans.training.condition import Condition
 from elegans.training.config import RewireConfig, TrainingConfig
 from elegans.training.run_folder import Checkpoint, RunFolder
 from elegans.training.stopping import TrainingStopped, stop_requests
@@ -75,6 +76,7 @@ def fit(
     resume: bool = False,
     progress: bool = True,
     watch: Callable[[int], None] | None = None,
+    condition: Condition | None = None,
 ) -> Result:
     """Train `model` on windows; it ends with the weights that were best in validation.
 
@@ -95,6 +97,9 @@ def fit(
         Whether to show a progress bar, where the output is a terminal.
     watch
         Called with the number of steps done after each step.
+    condition
+        What the layer must fulfil, such as `elegans.proofs.ContractionCondition`: established
+        before the first step, kept by a penalty and a guard, and true of the result.
 
     Returns
     -------
@@ -110,7 +115,9 @@ def fit(
         Ctrl-C (SIGINT); a checkpoint was saved to `run`. A second Ctrl-C stops at once, without
         saving.
     """
-    training = _Training(model, train, validation, config, run)
+    if condition is not None:
+        condition.establish()
+    training = _Training(model, train, validation, config, run, condition)
     if run is not None and resume:
         training.restore(run)
     elif run is not None:
@@ -180,11 +187,13 @@ class _Training:
         validation: Windows,
         config: TrainingConfig,
         run: RunFolder | None,
+        condition: Condition | None = None,
     ) -> None:
         like = next(model.parameters())
         self.model = model
         self.config = config
         self.run = run
+        self.condition = condition
         self.train, self.validation = (
             WindowTensors.of(_checked(model, windows), like) for windows in (train, validation)
         )
@@ -193,6 +202,8 @@ class _Training:
             model.parameters(), lr=config.learning_rate, fused=like.device.type in ("cpu", "cuda")
         )
         self.rewirer = rewirer_for(model, self.optimizer, config) if config.rewire.enabled else None
+        if self.rewirer is not None and condition is not None:
+            self.rewirer.add_guard(condition.guard)
         self.step = 0
         self.best = _copy(model)
         self.best_step, self.best_loss = 0, float("inf")
@@ -227,7 +238,8 @@ class _Training:
 
         self.optimizer.zero_grad()
         loss = self._finite_loss(self.train, which)
-        loss.backward()  # type: ignore[no-untyped-call]
+        whole = loss if self.condition is None else loss + self.condition.penalty()
+        whole.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
         if not bool(torch.isfinite(norm)):
             raise self._diverged("the gradient is not finite")
@@ -246,7 +258,7 @@ class _Training:
             for which in torch.split(torch.arange(len(self.validation)), _LARGEST_BATCH):
                 total += float(self._finite_loss(self.validation, which)) * len(which)
         loss = total / len(self.validation)
-        if loss < self.best_loss:
+        if loss < self.best_loss and (self.condition is None or self.condition.holds()):
             self.best, self.best_step, self.best_loss = _copy(self.model), self.step, loss
         line = {
             "step": self.step,

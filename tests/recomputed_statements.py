@@ -1,0 +1,155 @@
+"""The statements of a certificate, checked by a second program in double precision.
+
+It shares no code with the library: tests ask it whether a tampered certificate is still true.
+"""
+
+from itertools import pairwise
+
+import numpy as np
+from scipy.special import expit
+
+
+class Recomputed:
+    """Which statements of a certificate are true, by another program."""
+
+    def __init__(self, document):
+        self.document = document
+        self.network = {
+            name: np.array(value, dtype=float)
+            for name, value in document["network"].items()
+            if isinstance(value, list)
+        }
+        self.count = len(self.network["leak"])
+        self.epsilon = document["network"]["epsilon"]
+        self.rows = {"recurrent": [[] for _ in range(self.count)]}
+        self.rows["sensory"] = [[] for _ in range(self.count)]
+        for kind, rows in self.rows.items():
+            held = document["network"][kind]
+            for k, target in enumerate(held["target"]):
+                if held["weight"][k] != 0:
+                    rows[target].append({name: column[k] for name, column in held.items()})
+        given = document["inputs"]
+        scale, shift = self.network["scale"], self.network["shift"]
+        self.inputs = np.sort(np.array([given["lo"], given["hi"]]) * scale + shift, axis=0)
+        self.boxes = [np.array([box["lo"], box["hi"]], dtype=float) for box in document["boxes"]]
+        self.free = document["level"] == "exact"
+
+    def all_rows(self, i):
+        return [(kind, row) for kind, rows in self.rows.items() for row in rows[i]]
+
+    def gate(self, kind, row, box, own=None):
+        """Return the range of a gate over a box of states, or over a piece of its own interval."""
+        if self.free:
+            return np.array([0.0, 1.0])
+        held = self.inputs if kind == "sensory" else box
+        ends = held[:, row["source"]] if own is None else np.array(own)
+        return np.sort(expit(row["gain"] * (ends - row["centre"])))
+
+    def leaving(self, i, box, states):
+        """Return the largest current of neuron i out of `box` with the gates of `states`."""
+        leak, potential = self.network["leak"][i], self.network["leak_potential"][i]
+        worst = -np.inf
+        for sign, t in zip((-1, 1), box[:, i], strict=True):
+            total = sign * (leak * (potential - t) - self.epsilon * t)
+            for kind, row in self.all_rows(i):
+                force = sign * row["weight"] * (row["potential"] - t)
+                total += (self.gate(kind, row, states) * force).max()
+            worst = max(worst, total)
+        return worst
+
+    def decay(self, i):
+        sensory = (r["weight"] * self.gate("sensory", r, None)[0] for r in self.rows["sensory"][i])
+        return self.network["leak"][i] + self.epsilon + sum(sensory)
+
+    def coupling(self, i, eta, share, pieces):
+        """Return the largest sum of w (b q (1 - q) - share eta q) over row i."""
+        box, worst = self.boxes[-1], -np.inf
+        own = any(row["source"] == i for row in self.rows["recurrent"][i])
+        cuts = np.linspace(*box[:, i], (pieces if own else 1) + 1)
+        for a, b in pairwise(cuts):
+            for xi in (a, b):
+                total = 0.0
+                for row in self.rows["recurrent"][i]:
+                    tied = row["source"] == i and pieces > 1
+                    ends = self.gate("recurrent", row, box, (a, b) if tied else None)
+                    slope = row["gain"] * (row["potential"] - xi)
+                    slope = (slope if row["source"] == i else abs(slope)) * eta[row["source"]]
+                    # A parabola is largest at an end or at its vertex.
+                    vertex = 0.5 - 0.5 * share * eta[i] / slope if slope else 0.0
+                    q = np.array([*ends, np.clip(vertex, *ends)])
+                    total += row["weight"] * (slope * q * (1 - q) - share * eta[i] * q).max()
+                worst = max(worst, total)
+        return worst
+
+    def turned(self, i):
+        """Return how far the self-synapses of neuron i pull against its own change."""
+        return sum(
+            row["weight"] * max(0.0, *(-row["gain"] * (row["potential"] - self.boxes[-1][:, i])))
+            for row in self.rows["recurrent"][i]
+            if row["source"] == i
+        )
+
+    def effect(self, i):
+        """Return the current that a unit change of the inputs can cause."""
+        total = 0.0
+        for row in self.rows["sensory"][i]:
+            q = np.clip(0.5, *self.gate("sensory", row, None))
+            reach = np.abs(row["potential"] - self.boxes[-1][:, i]).max()
+            scale = abs(row["gain"] * self.network["scale"][row["source"]])
+            total += row["weight"] * scale * q * (1 - q) * reach
+        return total
+
+    def size(self, i):
+        """Return a bound of the terms of row i, for the rounding of sums."""
+        reach = 1 + max(np.abs(box[:, i]).max() for box in self.boxes)
+        total = (self.network["leak"][i] + self.epsilon) * reach
+        total += self.network["leak"][i] * abs(self.network["leak_potential"][i])
+        for _, row in self.all_rows(i):
+            total += abs(row["weight"]) * (abs(row["potential"]) + reach) * (1 + abs(row["gain"]))
+        return 1 + total
+
+    def violations(self):
+        """Return by how much each statement fails, relative to its terms; positive: false."""
+        found = {}
+        for i in range(self.count):
+            size = self.size(i)
+            for name, value in self.violations_of(i):
+                key = f"{name} {i}"
+                found[key] = max(found.get(key, -np.inf), value / size)
+        return found
+
+    def violations_of(self, i):
+        document = self.document
+        weights = [row["weight"] for _, row in self.all_rows(i)]
+        yield "signs", max(-self.epsilon, -self.network["leak"][i], *(-w for w in (0, *weights)))
+        if document["attracts"]:
+            pulls = [row["potential"] for _, row in self.all_rows(i)]
+            pulls += [self.network["leak_potential"][i]] if self.network["leak"][i] > 0 else []
+            pulls += [0.0] if self.epsilon > 0 else []
+            lo, hi = self.boxes[0][:, i]
+            yield "hull", max(max(lo - pull, pull - hi) for pull in pulls)
+        for outer, inner, share in zip(
+            self.boxes, self.boxes[1:], document["shares"], strict=False
+        ):
+            yield "inside", max(outer[0, i] - inner[0, i], inner[1, i] - outer[1, i])
+            yield "entry", self.leaving(i, (inner - share * outer) / (1 - share), outer)
+        yield "stay", self.leaving(i, self.boxes[-1], self.boxes[-1])
+        C, decay, pieces = self.network["capacitance"][i], self.decay(i), document["pieces"]
+        for norm in document["norms"]:
+            eta = norm["eta"]
+            yield "rate", norm["rate"] * C - decay + self.coupling(i, eta, 1.0, pieces) / eta[i]
+        if document["step"]:
+            eta, kappa = document["norms"][0]["eta"], document["step"]["kappa"]
+            c = C / document["step"]["length"]
+            step = c * (1 - kappa) - kappa * decay + self.coupling(i, eta, kappa, 1) / eta[i]
+            yield "step", step / (1 + c)
+            yield "turn", self.turned(i) - 4 * c
+        if document["gain"]:
+            gain = document["gain"]
+            row = self.effect(i) - gain[i] * decay + self.coupling(i, gain, 1.0, pieces)
+            yield "gain", row / (1 + max(gain))
+
+
+def holds(document, tolerance=1e-9):
+    """Whether every statement is true up to rounding."""
+    return max(Recomputed(document).violations().values()) <= tolerance
