@@ -102,16 +102,16 @@ class Sensed(NamedTuple):
 
     capacitance: Tensor
     """(neuron,)."""
-    conductance: Tensor
-    """Leak and open sensory conductance, (batch, time, neuron)."""
-    drive: Tensor
-    """The same conductances times their potentials, (batch, time, neuron)."""
+    conductance: tuple[Tensor, ...]
+    """Leak and open sensory conductance of each step, (batch, neuron)."""
+    drive: tuple[Tensor, ...]
+    """The same conductances times their potentials of each step, (batch, neuron)."""
     recurrent: SynapseValues
 
     def at(self, time: int) -> LiquidDynamics:
         """Return the dynamics under the input of one time step."""
         return LiquidDynamics(
-            self.capacitance, self.conductance[:, time], self.drive[:, time], self.recurrent
+            self.capacitance, self.conductance[time], self.drive[time], self.recurrent
         )
 
 
@@ -141,7 +141,10 @@ def sense(inputs: Tensor, circuit: Circuit) -> Sensed:
         (circuit.gleak * circuit.vleak).expand(shape),
         inputs,
     )
-    return Sensed(circuit.cm, conductance, drive, SynapseValues.of(circuit.recurrent))
+    # Taken apart at once: the gradient of a slice for each step would be as long as the sequence.
+    return Sensed(
+        circuit.cm, conductance.unbind(-2), drive.unbind(-2), SynapseValues.of(circuit.recurrent)
+    )
 
 
 def read(states: Tensor, circuit: Circuit) -> Tensor:

@@ -14,10 +14,11 @@ from typing import Any
 import torch
 
 import elegans
-from elegans.cfc.layer import CfC
 from elegans.cfc.cell import CfCCell
-from elegans.ctrnn.layer import CTRNN
+from elegans.cfc.layer import CfC
+from elegans.cfc.wired_cell import WiredCfCCell
 from elegans.ctrnn.cell import CTRNNCell
+from elegans.ctrnn.layer import CTRNN
 from elegans.errors import ElegansError, InputError, RunError
 from elegans.files import (
     make_folder,
@@ -34,7 +35,6 @@ from elegans.ltc import LTC
 from elegans.ltc_cell import LTCCell
 from elegans.placement import Device
 from elegans.solvers import Solver, get_solver
-from elegans.cfc.wired_cell import WiredCfCCell
 from elegans.wiring import Wiring
 
 FORMAT = "elegans.model"

@@ -50,7 +50,13 @@ def test_docstring_examples(name, tmp_path, monkeypatch):
 def test_public_names_have_examples():
     """Every public class and function that the packages hand on shows how it is used."""
     without = []
-    for package in ("elegans", "elegans.wiring", "elegans.pruning", "elegans.solvers"):
+    for package in (
+        "elegans",
+        "elegans.wiring",
+        "elegans.pruning",
+        "elegans.solvers",
+        "elegans.proofs",
+    ):
         module = importlib.import_module(package)
         for name in module.__all__:
             thing = getattr(module, name)

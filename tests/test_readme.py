@@ -19,9 +19,13 @@ def test_the_first_block_has_two_commands():
 
 def test_the_example_trains_and_prints_what_it_says(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    (code,) = [text for language, text in BLOCKS if language == "python"]
+    code, proof = [text for language, text in BLOCKS if language == "python"]
     names = {}
     exec(compile(code, "README.md", "exec"), names)
     assert names["rewirer"].steps == 20
     said = re.search(r"print\(model.wiring\) +# (Wiring\(.*?), \.\.\.\)", code).group(1)
     assert capsys.readouterr().out.startswith(said)
+    exec(compile(proof, "README.md", "exec"), names)
+    answer = names["certificate"]
+    assert Path("circuit.json").exists() == bool(answer)
+    assert str(answer) in capsys.readouterr().out

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
@@ -135,3 +135,35 @@ class Draw:
 
     run: Positional[Path]
     out: Path | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """Say what is certain about a trained circuit: a page for the browser, JSON and pictures.
+
+    The circuit is examined under the data of its run. Where that is not at hand, --inputs gives the
+    range of the inputs and a random walk in it takes their place; the report says so.
+
+    Parameters
+    ----------
+    run
+        Folder of a run of `elegans train` or `elegans demo`, or of a saved model.
+    data
+        A .csv or .npz file with the columns of the run; by default the file it was trained on.
+    inputs
+        Lowest and highest input that the proofs shall hold for, in the units of the circuit (columns
+        are scaled to mean 0 and deviation 1); by default the extremes of the data.
+    out
+        The page; JSON and pictures lie beside it. By default report.html in the folder.
+    level
+        How the certificate is checked, and for which inputs and states it holds.
+    seed
+        Draws what is sampled.
+    """
+
+    run: Positional[Path]
+    data: Path | None = None
+    inputs: tuple[float, float] | None = None
+    out: Path | None = None
+    level: Literal["exact", "interval", "float"] = "interval"
+    seed: int = 0

@@ -10,7 +10,7 @@ from typing import Annotated
 import tyro
 
 import elegans
-from elegans.cli.commands import Demo, Draw, Evaluate, Train
+from elegans.cli.commands import Demo, Draw, Evaluate, Report, Train
 from elegans.errors import ElegansError
 
 _Command = (
@@ -18,6 +18,7 @@ _Command = (
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Draw, tyro.conf.subcommand("draw")]
+    | Annotated[Report, tyro.conf.subcommand("report")]
 )
 _DESCRIPTION = "Liquid neural circuits that rewire themselves while they learn."
 

@@ -1,0 +1,130 @@
+"""How often circuits are certified, how sharply, and how fast.
+
+python benchmarks/proofs.py prints the tables of benchmarks/README.md and writes proofs.json.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from elegans import LTC
+from elegans.proofs import Network, certify
+from elegans.proofs.ceiling import sampled_ceiling
+from elegans.proofs.lyapunov import flow_exponents
+from elegans.proofs.lyapunov.reference_systems import lorenz as lorenz_system
+from elegans.proofs.region import region_of
+from elegans.wiring import AutoNCP, Synapses, Wiring
+
+
+def share_certified(inputs, sparsity, seeds):
+    """Certify AutoNCP circuits of 8 inter, 6 command and 2 motor neurons as they are drawn."""
+    certified, witnesses, gaps = 0, 0, []
+    for seed in range(seeds):
+        recipe = AutoNCP(16, 2, sparsity_level=sparsity, seed=seed)
+        model = LTC(inputs, recipe, generator=torch.Generator().manual_seed(seed))
+        answer = certify(model, inputs=(-1, 1), advice=False)
+        network = Network.of(model)
+        box = region_of(network, network.range_of((-1, 1)), "interval").box
+        ceiling = sampled_ceiling(model, box, (-1, 1), seed=seed)
+        if answer:
+            certified += 1
+            gaps.append(1 - answer.best_rate / ceiling.rate)
+        witnesses += ceiling.refutes
+    return {
+        "inputs": inputs,
+        "sparsity": sparsity,
+        "seeds": seeds,
+        "certified": certified,
+        "refuted by a state": witnesses,
+        "undecided": seeds - certified - witnesses,
+        "median gap": float(np.median(gaps)),
+        "90 % of gaps below": float(np.quantile(gaps, 0.9)),
+    }
+
+
+def large(neurons=2_000, synapses=40_000):
+    """Certify and verify a random circuit; its conductances are small enough for level exact."""
+    rng = np.random.default_rng(0)
+    source, target = rng.integers(neurons, size=synapses), rng.integers(neurons, size=synapses)
+    target = np.where(source == target, (target + 1) % neurons, target)
+    wiring = Wiring(
+        10,
+        {"motor": 10, "inter": neurons - 10},
+        Synapses(source, target, rng.choice([-1, 1], synapses)),
+        Synapses(
+            rng.integers(10, size=synapses // 10),
+            rng.integers(neurons, size=synapses // 10),
+            rng.choice([-1, 1], synapses // 10),
+        ),
+    )
+    model = LTC(10, wiring, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        model.cell.recurrent.weight.sub_(3.0)
+        model.cell.recurrent.sigma.mul_(0.2)
+    lines = []
+    for level in ("exact", "interval"):
+        start = time.perf_counter()
+        certificate = certify(model, (-1, 1), level, check=False)
+        made = time.perf_counter()
+        certificate.verify()
+        checked = time.perf_counter()
+        lines.append(
+            {
+                "level": level,
+                "neurons": neurons,
+                "synapses": synapses,
+                "rate": certificate.rate,
+                "certificate (s)": made - start,
+                "verification (s)": checked - made,
+            }
+        )
+    return lines
+
+
+def lorenz():
+    """Measure the Lorenz spectrum with the defaults."""
+    system = lorenz_system
+    start = time.perf_counter()
+    members = system.states(1024, seed=0)
+    found = flow_exponents(system.function, members, dt=0.01, time=15, progress=False)
+    return {
+        "exponents": np.asarray(found.exponents).tolist(),
+        "error bars": np.asarray(found.errors).tolist(),
+        "reference": list(system.exponents),
+        "seconds": time.perf_counter() - start,
+    }
+
+
+def table(rows):
+    """Print rows of equal fields as a Markdown table."""
+    print("| " + " | ".join(rows[0]) + " |")
+    print("|" + "---|" * len(rows[0]))
+    for row in rows:
+        cells = (f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values())
+        print("| " + " | ".join(cells) + " |")
+    print(flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=100)
+    parser.add_argument("--out", type=Path, default=Path("proofs.json"))
+    arguments = parser.parse_args()
+    sizes = large()
+    table(sizes)
+    shares = [
+        share_certified(inputs, sparsity, arguments.seeds)
+        for inputs, sparsity in ((1, 0.5), (2, 0.5), (4, 0.5), (8, 0.5), (2, 0.7), (8, 0.7))
+    ]
+    table(shares)
+    chaos = lorenz()
+    print(chaos)
+    arguments.out.write_text(json.dumps({"large": sizes, "shares": shares, "lorenz": chaos}))
+
+
+if __name__ == "__main__":
+    main()
