@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from elegans.ncps_checkpoint import ncps_state_dict as ncps_state_dict
     from elegans.policy import Policy as Policy
     from elegans.pruning import PruneRewire as PruneRewire
+    from elegans.reporting.stability.report import report as report
     from elegans.saving import load as load
     from elegans.saving import save as save
 
@@ -47,6 +48,7 @@ _HOME = {
     "ltc_from_ncps": "elegans.ncps_checkpoint",
     "ncps_cfc_state_dict": "elegans.cfc.ncps_checkpoint",
     "ncps_state_dict": "elegans.ncps_checkpoint",
+    "report": "elegans.reporting.stability",
     "save": "elegans.saving",
     "use": "elegans.execution",
 }
@@ -79,6 +81,7 @@ __all__ = [
     "ltc_from_ncps",
     "ncps_cfc_state_dict",
     "ncps_state_dict",
+    "report",
     "save",
     "use",
 ]

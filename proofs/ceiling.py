@@ -193,7 +193,7 @@ def _checked(network: Network, box: Box) -> tuple[Array, Array]:
 
 def _jacobian(network: Network, point: Tensor) -> Tensor:
     """Return the flow's Jacobian at points (sample, neuron + input), (sample, neuron, neuron)."""
-    state, u = point.split([len(network), len(network.scale)], dim=-1)
+    state, u = point[:, : len(network)], point[:, len(network) :]
     leak, potential = torch.from_numpy(network.leak), torch.from_numpy(network.leak_potential)
     mapped = torch.from_numpy(network.scale) * u + torch.from_numpy(network.shift)
     shape = state.shape

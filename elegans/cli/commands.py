@@ -151,8 +151,8 @@ class Report:
     data
         A .csv or .npz file with the columns of the run; by default the file it was trained on.
     inputs
-        Lowest and highest input that the proofs shall hold for, in the units of the circuit (columns
-        are scaled to mean 0 and deviation 1); by default the extremes of the data.
+        Lowest and highest input that the proofs shall hold for, in the units of the circuit
+        (columns are scaled to mean 0 and deviation 1); by default the extremes of the data.
     out
         The page; JSON and pictures lie beside it. By default report.html in the folder.
     level

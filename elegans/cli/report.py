@@ -1,0 +1,147 @@
+"""`elegans report`: what is certain about a trained circuit, as a page, JSON and pictures."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from elegans.cli.commands import Report
+from elegans.cli.demo import demonstrations
+from elegans.cli.printing import print_files, print_table
+from elegans.data import Sequence, read_table
+from elegans.errors import ElegansError, RunError
+from elegans.layer import SequenceLayer
+from elegans.proofs.network import Box, given_range
+from elegans.reporting.stability import report
+from elegans.reporting.stability.driving import Drive, random_walk
+from elegans.reporting.stability.page import check_extra
+from elegans.saving import load
+from elegans.training import RunFolder, Scales
+from elegans.training.run_folder import INITIAL_WIRING, LEDGER
+
+PAGE = "report.html"
+CONTROL_STEP = "control step of 0.02 s"
+
+
+def run(command: Report) -> None:
+    """Examine the circuit, write page, JSON and pictures, and print the verdicts."""
+    check_extra()
+    model = load(command.run)
+    folder = RunFolder.open(command.run) if (command.run / INITIAL_WIRING).exists() else None
+    drive = _drive(command, folder, model)
+    recorded = folder is not None and (folder.path / LEDGER).exists()
+    made = report(
+        model,
+        drive,
+        level=command.level,
+        ledger=folder.ledger() if folder is not None and recorded else None,
+        title=command.run.resolve().name,
+        seed=command.seed,
+    )
+    page = command.run / PAGE if command.out is None else command.out
+    made.save(page)
+    made.save_json(page.with_suffix(".json"))
+    pictures = made.save_figures(page.with_name(f"{page.stem}_figures"))
+    print(made.summary)
+    print_table({each.question: f"{each.headline} ({each.evidence})" for each in made.verdicts})
+    names = [page.name, page.with_suffix(".json").name]
+    print_files(page.parent, [*names, f"{pictures[0].parent.name}/ ({len(pictures)} pictures)"])
+
+
+def _drive(command: Report, folder: RunFolder | None, model: SequenceLayer) -> Drive:
+    """Return the data of the run, or a random walk in the range that was given.
+
+    Raises
+    ------
+    RunError
+        There is neither data nor a range.
+    """
+    why = "a saved model has no data"
+    if folder is not None:
+        try:
+            drive = _data_of(command, folder)
+        except ElegansError as error:
+            # A file that was asked for by name must not be replaced silently.
+            if command.data is not None or command.inputs is None:
+                raise
+            why = str(error)
+        else:
+            if command.inputs is None:
+                return drive
+            box = given_range(command.inputs, model.input_size)
+            return replace(drive, range=box, source=f"{drive.source} {_asked(command.inputs)}")
+    if command.inputs is None:
+        raise RunError(
+            f"{command.run}: got no range of inputs, expected --inputs LOWEST HIGHEST since {why}"
+        )
+    return random_walk(command.inputs, model.input_size, seed=command.seed)
+
+
+def _data_of(command: Report, folder: RunFolder) -> Drive:
+    """Return the scaled data of a run.
+
+    Raises
+    ------
+    RunError
+        The run does not say what it was trained on, or the file has changed.
+    """
+    config = folder.config
+    if config.get("command") == "demo" and command.data is None:
+        return _episodes(config)
+    data = config.get("data")
+    if not isinstance(data, dict):
+        raise RunError(
+            f"{folder.path}: got a run that was not trained on columns of a file, expected one of "
+            "'elegans train' or 'elegans demo'; pass --inputs LOWEST HIGHEST without --data"
+        )
+    path = Path(data["path"]) if command.data is None else command.data
+    if not path.is_file():
+        raise RunError(
+            f"{path}: got no such file, expected the data of the run; pass --data FILE, or "
+            "--inputs LOWEST HIGHEST to do without"
+        )
+    table = read_table(
+        path, data["inputs"], data["targets"], time=data["time"], sequence=data["sequence"]
+    )
+    same = hashlib.sha256(path.read_bytes()).hexdigest() == data.get("sha256")
+    whose = "The data that the run was trained on" if same else "Other data than that of the run"
+    scales = Scales.from_plain(folder.standardiser)
+    steps = sum(len(one) for one in table)
+    source = (
+        f"{whose}, {path.name}: {len(table):,} sequence{'s' if len(table) > 1 else ''}, "
+        f"{steps:,} steps, in the scaled units of training."
+    )
+    unit = (
+        "time unit" if data["time"] is None else f"time unit of {scales.elapsed:g} ({data['time']})"
+    )
+    return _drive_of(scales.apply(table.sequences), source, unit)
+
+
+def _episodes(config: dict[str, Any]) -> Drive:
+    """Return the episodes of the demo, which its seed draws again."""
+    settings, training = config["demo"], config["training"]
+    task = demonstrations(settings["episodes"], training["seed"], training["window"])
+    shown = (*task.validation, *task.train)
+    source = (
+        f"The {len(shown)} episodes of the expert that the demo learned from, drawn again from its "
+        "seed, in the scaled units of training; the first that is shown was kept for validation."
+    )
+    return _drive_of(shown, source, CONTROL_STEP)
+
+
+def _drive_of(sequences: tuple[Sequence, ...], source: str, time_unit: str) -> Drive:
+    every = np.concatenate([one.inputs for one in sequences])
+    return Drive(
+        tuple((one.inputs, one.elapsed) for one in sequences),
+        Box(every.min(axis=0), every.max(axis=0)),
+        source,
+        time_unit=time_unit,
+    )
+
+
+def _asked(inputs: tuple[float, float]) -> str:
+    return f"The range of the inputs is the one that was asked for, {inputs[0]:g} to {inputs[1]:g}."

@@ -1,0 +1,8 @@
+"""The stability report: what is proved, sampled and measured of a circuit.
+
+`report` gathers the content as plain data; page, JSON and figures are made from it alone.
+"""
+
+from elegans.reporting.stability.report import StabilityReport, report
+
+__all__ = ["StabilityReport", "report"]

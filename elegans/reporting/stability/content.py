@@ -1,0 +1,394 @@
+"""What a stability report says, as plain data: page, JSON and pictures are made from nothing else.
+
+Every statement bears the evidence for it, and the words for this are chosen here alone. Times are
+in the unit of the elapsed times, rates per this unit, inputs in the units that the layer is given.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elegans.proofs.network import Array
+from elegans.wiring import Wiring
+
+FORMAT = "elegans.stability-report"
+VERSION = 1
+
+EVIDENCE = {
+    "exact": "proved (rational arithmetic)",
+    "interval": "proved (interval arithmetic)",
+    "float": "proved (double precision with an allowance for rounding)",
+}
+SAMPLED = "sampled"
+SEARCHED = "searched numerically"
+MEASURED = "measured"
+RECORDED = "recorded"
+NOT_CERTIFIED = "no proof found"
+NOT_EXAMINED = "not examined"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Which circuit this is about, and under which inputs."""
+
+    title: str
+    library: str
+    """Version of the library that wrote the report."""
+    layer: str
+    neurons: int
+    inputs: int
+    outputs: int
+    synapses: int
+    sensory_synapses: int
+    parameters: int
+    precision: str
+    solver: str
+    unfolds: int
+    epsilon: float
+    time_unit: str
+    """What the elapsed time 1 is called."""
+    elapsed: float
+    """Length of a typical step."""
+    data: str
+    """Where the inputs come from, in a sentence."""
+    synthetic: bool
+    """Whether the inputs were made up."""
+    sequences: int
+    steps: int
+    input_lo: list[float]
+    input_hi: list[float]
+
+
+@dataclass(frozen=True)
+class Precondition:
+    """Something that the proofs ask for."""
+
+    name: str
+    holds: bool
+    sentence: str
+
+
+@dataclass(frozen=True, eq=False)
+class Circuit:
+    """The wiring with effective conductances."""
+
+    wiring: Wiring
+    weight: Array
+    """Shape (synapse,), in the order of ``wiring.recurrent``."""
+    sensory_weight: Array
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return neurons and synapses as plain values."""
+        wiring = self.wiring
+        return {
+            "sensory_neurons": list(wiring.sensory_names),
+            "neurons": [{"name": neuron.name, "layer": neuron.layer} for neuron in wiring.neurons],
+            **{
+                kind: {
+                    "source": synapses.source.tolist(),
+                    "target": synapses.target.tolist(),
+                    "polarity": synapses.polarity.tolist(),
+                    "conductance": weight.tolist(),
+                }
+                for kind, synapses, weight in (
+                    ("recurrent", wiring.recurrent, self.weight),
+                    ("sensory", wiring.sensory, self.sensory_weight),
+                )
+            },
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Activity:
+    """One sequence as the circuit answered it, from the zero state."""
+
+    time: Array
+    """End of each step shown, shape (frame,)."""
+    inputs: Array
+    """Shape (frame, input)."""
+    states: Array
+    """Potentials, shape (frame, neuron)."""
+    time_constants: Array
+    """Shape (frame, neuron)."""
+    steps: int
+    """Steps of the sequence, of which some are shown."""
+    state_lo: Array
+    """Least potential in all sequences, shape (neuron,)."""
+    state_hi: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Spectra:
+    """Eigenvalues of the flow's Jacobian along the sequence of `Activity`."""
+
+    time: Array
+    """Shape (frame,)."""
+    real: Array
+    """Shape (frame, neuron), the largest first."""
+    imaginary: Array
+
+    @property
+    def abscissa(self) -> Array:
+        """Largest real part of each frame, shape (frame,)."""
+        return self.real[:, 0]
+
+
+@dataclass(frozen=True, eq=False)
+class Boxes:
+    """Where the potentials end up, and the ranges of the time constants there."""
+
+    evidence: str
+    hull_lo: Array
+    """The first box, that attracts every state under any input, shape (neuron,)."""
+    hull_hi: Array
+    box_lo: Array
+    """The box of the statements, shape (neuron,)."""
+    box_hi: Array
+    count: int
+    entry_time: float
+    tau_lo: Array
+    """Ranges of the time constants in the last box, shape (neuron,)."""
+    tau_hi: Array
+
+
+@dataclass(frozen=True)
+class Pull:
+    """A synapse that weighs on a row: its share of the coupling."""
+
+    source: str
+    target: str
+    share: float
+
+
+@dataclass(frozen=True)
+class Component:
+    """A strongly connected component."""
+
+    size: int
+    rate: float
+    neurons: list[str]
+    binding: str
+    """The neuron whose row binds."""
+    synapses: list[Pull]
+
+
+@dataclass(frozen=True)
+class Level:
+    """What came of one level of proof."""
+
+    level: str
+    certified: bool
+    rate: float | None
+
+
+@dataclass(frozen=True)
+class Prune:
+    """A synapse whose removal would help."""
+
+    source: str
+    target: str
+    conductance: float
+    gain: float
+    """Rate gained for each unit of conductance taken away, to first order."""
+
+
+@dataclass(frozen=True, eq=False)
+class Contraction:
+    """The certificate, or what stands in its way."""
+
+    level: str
+    evidence: str
+    certified: bool
+    reason: str
+    """Why there is no certificate; empty if there is one."""
+    levels: list[Level]
+    rate: float | None = None
+    """lambda; what the method gives, zero or negative, where there is no certificate."""
+    best_rate: float | None = None
+    method_ceiling: float | None = None
+    overshoot: float | None = None
+    """cond(eta)."""
+    break_even: float | None = None
+    entry_time: float | None = None
+    kappa: float | None = None
+    """Factor of one unfold of a step that lasts ``Subject.elapsed``."""
+    horizon: float | None = None
+    """Steps after which a gradient has certainly fallen to 1/e, in the weighted norm."""
+    fingerprint: str | None = None
+    eta: Array | None = None
+    gain: Array | None = None
+    """How far inputs that differ by 1 can move each neuron, shape (neuron,)."""
+    components: list[Component] = field(default_factory=list)
+    """Components of several neurons, the slowest first."""
+    singles: int = 0
+    """Neurons that are a component by themselves."""
+    singles_rate: float | None = None
+    """The least rate of these."""
+    largest_scale: float | None = None
+    local_radius: Array | None = None
+    local_rate: float | None = None
+    prune_first: list[Prune] = field(default_factory=list)
+
+
+@dataclass(frozen=True, eq=False)
+class Ceiling:
+    """The state found in the box at which perturbations decay most slowly, or grow."""
+
+    abscissa: float
+    rate: float
+    refutes: bool
+    samples: int
+    state: Array
+    inputs: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Rest:
+    """An equilibrium, and how far from normal its linearisation is."""
+
+    state: Array
+    verdict: str
+    rate: float
+    """Largest real part of the eigenvalues."""
+    frequency: float
+    hits: int
+    residual: float
+    unstable_directions: int
+    real: Array
+    imaginary: Array
+    departure: float
+    """Henrici's, relative to the norm of the Jacobian: 0 for a normal matrix."""
+    numerical_abscissa: float
+    """Growth rate at the beginning."""
+    growth: float | None
+    """Largest factor by which a small perturbation was found to grow before it decays."""
+
+
+@dataclass(frozen=True, eq=False)
+class Equilibria:
+    """States that do not move under one constant input."""
+
+    inputs: Array
+    starts: int
+    failed: int
+    surely_incomplete: bool
+    found: int
+    shown: list[Rest]
+
+
+@dataclass(frozen=True, eq=False)
+class Exponents:
+    """Lyapunov exponents of the steps that run, under the inputs."""
+
+    values: Array
+    """Per step, the largest first, shape (exponent,)."""
+    errors: Array
+    """Half-widths of 95 % intervals."""
+    signs: str
+    converged: bool
+    verdict: str
+    steps: int
+    members: int
+    repeats: float
+    """How often the inputs were gone through."""
+    kaplan_yorke: float | None
+    bound: float | None
+    """What the certificate allows the largest to be, per step."""
+
+
+@dataclass(frozen=True)
+class EditLine:
+    """One line of the ledger, with names."""
+
+    step: int
+    kind: str
+    """recurrent or sensory."""
+    source: str
+    cut: str
+    grown: str | None
+    polarity: int | None
+    conductance: float
+    outcome: str
+    notes: dict[str, float | None]
+
+
+@dataclass(frozen=True)
+class History:
+    """Everything that prune-and-rewire did and left alone."""
+
+    edits: list[EditLine]
+    rewired: int
+    kept: int
+    refused: int
+    judged: int
+    """Edits that a certificate's guard has judged."""
+    least_slack: float | None
+    """Least row slack after an edit that happened."""
+
+
+@dataclass(frozen=True, eq=False)
+class Content:
+    """Everything that a report says; see `to_dict`."""
+
+    subject: Subject
+    preconditions: list[Precondition]
+    circuit: Circuit
+    activity: Activity
+    spectra: Spectra | None
+    boxes: Boxes | None
+    contraction: Contraction | None
+    ceiling: Ceiling | None
+    equilibria: Equilibria | None
+    exponents: Exponents | None
+    history: History | None
+    skipped: dict[str, str]
+    """Why a part is None."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the neurons."""
+        return self.circuit.wiring.names
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain values, ready for JSON; what is not finite becomes None.
+
+        What was measured over time has the digits of single precision; all else has every digit.
+        """
+        document = {"format": FORMAT, "version": VERSION, **plain(self)}
+        for part in ("activity", "spectra"):
+            document[part] = _rounded(document[part])
+        return document
+
+
+def plain(value: Any) -> Any:
+    """Return dataclasses, arrays and numbers as the values that JSON has."""
+    if isinstance(value, Circuit):
+        return plain(value.to_dict())
+    if is_dataclass(value) and not isinstance(value, type):
+        return {each.name: plain(getattr(value, each.name)) for each in fields(value)}
+    if isinstance(value, np.ndarray):
+        return plain(_listed(value))
+    if isinstance(value, dict):
+        return {str(name): plain(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(each) for each in value]
+    if isinstance(value, float | np.floating):
+        return float(value) if math.isfinite(value) else None
+    return value
+
+
+def _listed(array: NDArray[Any]) -> Any:
+    return array.tolist()
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _rounded(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_rounded(each) for each in value]
+    return float(f"{value:.8g}") if isinstance(value, float) else value

@@ -1,0 +1,167 @@
+"""Putting the content of a report together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+
+import elegans
+from elegans.errors import ElegansError, InputError
+from elegans.layer import SequenceLayer
+from elegans.ltc import LTC
+from elegans.proofs.network import Network
+from elegans.pruning import Edit
+from elegans.reporting.stability.content import EVIDENCE, Circuit, Content, Subject
+from elegans.reporting.stability.driving import Drive
+from elegans.reporting.stability.history import read_history
+from elegans.reporting.stability.measuring import (
+    measure_activity,
+    measure_exponents,
+    search_equilibria,
+)
+from elegans.reporting.stability.proving import check_preconditions, prove, search_ceiling
+
+_Part = TypeVar("_Part")
+
+
+def gather(
+    model: SequenceLayer,
+    drive: Drive,
+    *,
+    title: str,
+    level: str = "interval",
+    ledger: Iterable[Edit | Mapping[str, Any]] | None = None,
+    seed: int = 0,
+) -> Content:
+    """Return everything that a report says about a layer under a drive.
+
+    Parameters
+    ----------
+    model
+        A liquid layer, left as it is.
+    drive
+        Its inputs.
+    title
+        What the report calls the circuit.
+    level
+        As in `elegans.proofs.certify`.
+    ledger
+        Edits of its wiring, if there were any.
+    seed
+        Draws what is sampled.
+
+    Raises
+    ------
+    InputError
+        The layer is of another kind, or a parameter is not finite.
+    """
+    if not isinstance(model, LTC):
+        raise InputError(
+            f"got {type(model).__name__}, expected elegans.LTC; the proofs are about liquid "
+            "time-constant circuits"
+        )
+    if level not in EVIDENCE:
+        raise InputError(f"got level={level!r}, expected one of {tuple(EVIDENCE)}")
+    _check_parameters(model)
+    skipped: dict[str, str] = {}
+
+    def attempt(part: str, make: Callable[[], _Part]) -> _Part | None:
+        """Return a part, or None with the reason noted: one that fails spoils no other."""
+        try:
+            made = make()
+        except ElegansError as error:
+            skipped[part] = str(error)
+            return None
+        if made is None:
+            skipped[part] = f"the circuit of {model.state_size:,} neurons is too large for this"
+        return made
+
+    activity, spectra = measure_activity(model, drive)
+    if spectra is None:
+        skipped["spectra"] = f"{model.state_size:,} neurons are too many for dense spectra"
+    network = attempt("contraction", lambda: Network.of(model))
+    contraction = boxes = box = ceiling = rests = exponents = None
+    if network is None:
+        for part in ("boxes", "ceiling", "equilibria", "exponents"):
+            skipped[part] = skipped["contraction"]
+    else:
+        known = network
+        proved = attempt("contraction", lambda: prove(model, known, drive, level))
+        if proved is not None:
+            contraction, boxes, box = proved
+        if box is None:
+            skipped["boxes"] = skipped["ceiling"] = "the preconditions do not hold"
+        else:
+            inside = box
+            ceiling = attempt("ceiling", lambda: search_ceiling(known, inside, drive, seed))
+        rests = attempt("equilibria", lambda: search_equilibria(model, drive.mean, seed))
+        exponents = attempt("exponents", lambda: measure_exponents(model, drive, contraction, seed))
+    wiring = model.wiring
+    history = None
+    if ledger is None:
+        skipped["history"] = "no ledger of edits was handed over"
+    else:
+        history = read_history(ledger, wiring)
+    return Content(
+        _subject(model, drive, title),
+        check_preconditions(model, network, drive),
+        _circuit(model),
+        activity,
+        spectra,
+        boxes,
+        contraction,
+        ceiling,
+        rests,
+        exponents,
+        history,
+        skipped,
+    )
+
+
+def _subject(model: LTC, drive: Drive, title: str) -> Subject:
+    cell = model.cell
+    return Subject(
+        title=title,
+        library=elegans.__version__,
+        layer=type(model).__name__,
+        neurons=model.state_size,
+        inputs=model.input_size,
+        outputs=model.output_size,
+        synapses=model.synapse_count,
+        sensory_synapses=model.sensory_synapse_count,
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        precision=str(cell.dtype).removeprefix("torch."),
+        solver=cell.solver.name,
+        unfolds=cell.ode_unfolds,
+        epsilon=cell.epsilon,
+        time_unit=drive.time_unit,
+        elapsed=drive.elapsed,
+        data=drive.source,
+        synthetic=drive.synthetic,
+        sequences=len(drive.sequences),
+        steps=drive.steps,
+        input_lo=drive.range.lo.tolist(),
+        input_hi=drive.range.hi.tolist(),
+    )
+
+
+@torch.no_grad()
+def _circuit(model: LTC) -> Circuit:
+    """Return the wiring with the conductances that the layer computes with."""
+    recurrent, sensory = (
+        synapses.values().weight.detach().cpu().numpy().astype(np.float64)
+        for synapses in (model.cell.recurrent, model.cell.sensory)
+    )
+    return Circuit(model.wiring, recurrent, sensory)
+
+
+def _check_parameters(model: LTC) -> None:
+    for name, parameter in model.named_parameters():
+        if not bool(torch.isfinite(parameter).all()):
+            raise InputError(
+                f"got a parameter {name} that is not finite, expected finite numbers; load an "
+                "earlier checkpoint"
+            )

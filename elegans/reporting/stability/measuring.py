@@ -1,0 +1,208 @@
+"""What a circuit was seen to do: activity, spectra, equilibria, exponents.
+
+Everything here is evidence of the kinds "measured" and "searched numerically", never a proof.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from elegans.errors import InputError
+from elegans.ltc import LTC
+from elegans.proofs import equilibria, non_normality, spectra_along, transient_growth
+from elegans.proofs.lyapunov import model_exponents
+from elegans.proofs.network import Array
+from elegans.proofs.spectra import time_constants_along
+from elegans.reporting.stability.content import (
+    Activity,
+    Contraction,
+    Equilibria,
+    Exponents,
+    Rest,
+    Spectra,
+)
+from elegans.reporting.stability.driving import Drive
+
+FRAMES = 240
+"""Steps of a sequence that are shown at most; fewer of a large circuit."""
+
+_NUMBERS = 30_000
+_FEWEST = 60
+
+_SEQUENCES = 64
+_SPECTRUM_WORK = 4e8
+_LARGEST_SEARCH = 600
+_SHOWN = 8
+_GROWTH_UP_TO = 100
+_GROWTH_TIMES = 60
+_BLOCKS = 10
+
+
+def in_double(model: LTC) -> LTC:
+    """Return a copy that computes in float64 on the CPU."""
+    return copy.deepcopy(model).double().cpu().eval()
+
+
+@torch.no_grad()
+def measure_activity(model: LTC, drive: Drive) -> tuple[Activity, Spectra | None]:
+    """Return what the first sequence does to the circuit, and the extremes in all sequences.
+
+    Parameters
+    ----------
+    model
+        The layer, in its own precision.
+    drive
+        The inputs.
+
+    Returns
+    -------
+    Activity
+        In all steps, or in as many as `FRAMES`.
+    Spectra or None
+        None for a circuit too large for dense eigenvalue problems.
+    """
+    like = next(model.parameters())
+    lo, hi = np.full(model.state_size, np.inf), np.full(model.state_size, -np.inf)
+    shown: list[Array] = []
+    for inputs, elapsed in drive.sequences[:_SEQUENCES]:
+        u, dt = (torch.tensor(each).to(like) for each in (inputs, elapsed))
+        _, _, states = model(u, timespans=dt, return_states=True)
+        values = states.detach().cpu().double().numpy()  # (time, neuron)
+        lo, hi = np.minimum(lo, values.min(axis=0)), np.maximum(hi, values.max(axis=0))
+        if not shown:
+            shown.append(values)
+    inputs, elapsed = drive.sequences[0]
+    frame, time = _evenly(len(inputs), _frames(model)), elapsed.cumsum()
+    exact = in_double(model)
+    u, x = torch.from_numpy(inputs[frame]), torch.from_numpy(shown[0][frame])
+    constants = time_constants_along(exact, u, x).numpy()
+    activity = Activity(time[frame], inputs[frame], shown[0][frame], constants, len(inputs), lo, hi)
+    fewer = int(_SPECTRUM_WORK / model.state_size**3)
+    if not fewer:
+        return activity, None
+    some = _evenly(len(frame), fewer)
+    eigenvalues = spectra_along(exact, u[some], x[some]).numpy()
+    return activity, Spectra(time[frame][some], eigenvalues.real, eigenvalues.imag)
+
+
+def search_equilibria(model: LTC, inputs: Array, seed: int) -> Equilibria:
+    """Return the equilibria that Newton's method finds under a constant input.
+
+    Raises
+    ------
+    InputError
+        The circuit has a memory cell, or is too large for dense matrices.
+    """
+    n = model.state_size
+    if n > _LARGEST_SEARCH:
+        raise InputError(
+            f"got {n:,} neurons, expected at most {_LARGEST_SEARCH}: Newton's method needs dense "
+            "matrices"
+        )
+    u = torch.from_numpy(inputs)
+    found = equilibria(model, u, starts=256 if n <= _GROWTH_UP_TO else 32, seed=seed)
+    dynamics = in_double(model).cell.dynamics(u.unsqueeze(0))
+    shown = []
+    for each in found.found[:_SHOWN]:
+        with torch.no_grad():
+            jacobian = dynamics.jacobian(each.state.unsqueeze(0))[0]
+        measures = non_normality(jacobian)
+        shown.append(
+            Rest(
+                each.state.numpy(),
+                each.verdict,
+                each.rate,
+                each.frequency,
+                each.hits,
+                each.residual,
+                each.unstable_directions,
+                each.spectrum.real.numpy(),
+                each.spectrum.imag.numpy(),
+                float(measures.relative_departure),
+                float(measures.numerical_abscissa),
+                _growth(jacobian, each.rate) if n <= _GROWTH_UP_TO else None,
+            )
+        )
+    return Equilibria(
+        inputs, found.starts, len(found.failed), found.surely_incomplete, len(found), shown
+    )
+
+
+def measure_exponents(
+    model: LTC, drive: Drive, contraction: Contraction | None, seed: int
+) -> Exponents:
+    """Return the Lyapunov exponents of the steps that run, under all inputs one after the other.
+
+    The inputs are gone through as often as a small circuit takes to forget how it began.
+
+    Raises
+    ------
+    InputError, SolveError
+        As `elegans.proofs.lyapunov.model_exponents`.
+    """
+    n = model.state_size
+    steps, members, count = (
+        (600, 4, n) if n <= 32 else (400, 3, 16) if n <= 128 else (160, 2, min(n, 8))
+    )
+    if model.cell.solver.name != "semi_implicit":
+        steps, members = 80, 2  # without a closed form, a step takes a hundred times as long
+    inputs = np.concatenate([each for each, _ in drive.sequences])
+    elapsed = np.concatenate([each for _, each in drive.sequences])
+    lasting = elapsed > 0  # a step that lasts no time moves nothing
+    inputs, elapsed = inputs[lasting], elapsed[lasting]
+    place = np.arange(steps) % len(inputs)
+    starts = np.random.default_rng(seed).uniform(-1.0, 1.0, (members, n))
+    found = model_exponents(
+        in_double(model),
+        torch.from_numpy(inputs[place]),
+        elapsed=torch.from_numpy(elapsed[place]),
+        states=torch.from_numpy(starts),
+        count=min(count, n),
+        blocks=_BLOCKS,
+        seed=seed,
+        progress=False,
+    )
+    bound = None
+    if contraction is not None and contraction.certified and contraction.kappa is not None:
+        # The factor is that of a step of one length; a shorter one contracts less.
+        bound = model.cell.ode_unfolds * math.log(contraction.kappa) if drive.even else None
+    return Exponents(
+        found.exponents.numpy(),
+        found.errors.numpy(),
+        found.signs,
+        found.converged,
+        found.verdict,
+        steps,
+        members,
+        steps / len(inputs),
+        found.kaplan_yorke,
+        bound,
+    )
+
+
+def _frames(model: LTC) -> int:
+    return min(FRAMES, max(_FEWEST, _NUMBERS // model.state_size))
+
+
+def _growth(jacobian: Tensor, rate: float) -> float | None:
+    """Return the largest growth found of a perturbation, None where it has no largest."""
+    if rate >= 0:
+        return None
+    fastest = float(torch.linalg.matrix_norm(jacobian, 2))
+    last = math.log10(5 / -rate)
+    times = torch.logspace(last - 3, last, _GROWTH_TIMES, dtype=jacobian.dtype)
+    times = times[times * fastest > 1e-6]
+    return max(1.0, float(transient_growth(jacobian, times).max()))
+
+
+def _evenly(count: int, most: int) -> NDArray[np.int64]:
+    """Return at most `most` numbers below `count`, evenly spread, the first and last among them."""
+    if count <= most:
+        return np.arange(count)
+    return np.unique(np.linspace(0, count - 1, most).round().astype(np.int64))

@@ -1,0 +1,86 @@
+"use strict";
+(() => {
+  const read = (id) => JSON.parse(document.getElementById(id).textContent);
+  const charts = read("charts"), graph = read("graph");
+  const narrow = window.matchMedia("(max-width: 640px)");
+  const still = window.matchMedia("(prefers-reduced-motion: reduce)");
+  const place = document.getElementById("chart-wiring");
+  const slider = document.getElementById("moment"), play = document.getElementById("play");
+  const shown = document.getElementById("time");
+  const touch = window.matchMedia("(hover: none)").matches || narrow.matches;
+  const config = {
+    displaylogo: false, responsive: true, showSendToCloud: false, scrollZoom: false,
+    displayModeBar: touch ? false : "hover",
+    modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d"],
+  };
+
+  // A finger that moves across a chart scrolls the page.
+  const settled = (layout) => Object.assign({}, layout, { dragmode: touch ? false : "zoom" });
+
+  const drawGraph = () => {
+    const figure = narrow.matches ? graph.tall : graph.wide;
+    place.style.minHeight = figure.layout.height + "px";
+    const layout = Object.assign({}, figure.layout, { dragmode: false });
+    return Plotly.react(place, figure.data, layout, Object.assign({}, config, { displayModeBar: false }));
+  };
+
+  const show = (frame) => {
+    shown.value = "time " + Number(graph.times[frame].toPrecision(4));
+    slider.setAttribute("aria-valuetext", shown.value);
+    Plotly.restyle(
+      place,
+      { "marker.color": [graph.colors[frame]], customdata: [graph.values[frame]] },
+      [graph.node_trace]
+    );
+    const map = document.getElementById("chart-activity");
+    if (map && map.layout) {
+      const at = graph.times[frame];
+      Plotly.relayout(map, { "shapes[0].x0": at, "shapes[0].x1": at });
+    }
+  };
+
+  let timer = null;
+  const stop = () => {
+    clearInterval(timer);
+    timer = null;
+    play.textContent = "▶ Play";
+    play.setAttribute("aria-pressed", "false");
+  };
+  const start = () => {
+    if (Number(slider.value) >= Number(slider.max)) slider.value = 0;
+    play.textContent = "❚❚ Pause";
+    play.setAttribute("aria-pressed", "true");
+    timer = setInterval(() => {
+      const next = Number(slider.value) + 1;
+      if (next > Number(slider.max)) return stop();
+      slider.value = next;
+      show(next);
+    }, still.matches ? 500 : 90);
+  };
+  play.addEventListener("click", () => (timer === null ? start() : stop()));
+  play.disabled = slider.disabled;
+  slider.addEventListener("input", () => {
+    stop();
+    show(Number(slider.value));
+  });
+
+  document.getElementById("download").addEventListener("click", () => {
+    const text = document.getElementById("content").textContent;
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([text], { type: "application/json" }));
+    link.download = "stability-report.json";
+    link.click();
+    URL.revokeObjectURL(link.href);
+  });
+
+  const drawn = [drawGraph()];
+  for (const [name, figure] of Object.entries(charts)) {
+    const element = document.getElementById("chart-" + name);
+    if (element) drawn.push(Plotly.newPlot(element, figure.data, settled(figure.layout), config));
+  }
+  Promise.all(drawn).then(() => {
+    show(Number(slider.value));
+    document.body.dataset.ready = "true";
+  });
+  narrow.addEventListener("change", () => drawGraph().then(() => show(Number(slider.value))));
+})();

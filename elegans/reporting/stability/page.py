@@ -1,0 +1,136 @@
+"""The report as one HTML page that needs nothing else."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from typing import Any
+
+from elegans.errors import InputError
+from elegans.reporting.stability.charts import draw_charts
+from elegans.reporting.stability.content import Content
+from elegans.reporting.stability.facts import facts
+from elegans.reporting.stability.graph import draw_graph
+from elegans.reporting.stability.traces import Chart
+from elegans.reporting.stability.verdicts import number, summary, verdicts, warnings
+from elegans.tasks.extras import require_extra
+from elegans.wiring.drawing import SYNAPSE_COLORS
+
+EXTRA = "report"
+SHOWN_EDITS = 500
+SHOWN_INPUTS = 12
+SECTIONS = {
+    "verdicts": "Verdicts",
+    "wiring": "Wiring",
+    "certificate": "Certificate",
+    "boxes": "Boxes",
+    "time-constants": "Time constants",
+    "spectra": "Spectra",
+    "equilibria": "Equilibria",
+    "exponents": "Exponents",
+    "horizon": "Gradients",
+    "gains": "Gains",
+    "ledger": "Ledger",
+    "about": "About",
+}
+MARKS = {"certified": "✓", "uncertified": "!", "measured": "≈", "unexamined": "–"}
+
+
+def check_extra() -> None:
+    """Raise `MissingExtraError` unless the page can be written; before any work is done for it."""
+    for module in ("jinja2", "plotly"):
+        require_extra(module, EXTRA)
+
+
+def render(content: Content, document: dict[str, Any]) -> str:
+    """Return the page.
+
+    Parameters
+    ----------
+    content
+        What it shows.
+    document
+        What it offers as JSON.
+
+    Raises
+    ------
+    MissingExtraError
+        plotly or jinja2 is not installed.
+    """
+    jinja2 = require_extra("jinja2", EXTRA)
+    plotly = require_extra("plotly.offline", EXTRA).get_plotlyjs()
+    charts, graph = draw_charts(content), draw_graph(content.circuit, content.activity)
+    here = files("elegans.reporting.stability")
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=False
+    )
+    environment.filters["number"] = number
+    environment.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
+    subject, rests = content.subject, content.equilibria
+    inputs = zip(
+        content.circuit.wiring.sensory_names, subject.input_lo, subject.input_hi, strict=True
+    )
+    page = environment.from_string(_text(here, "page.html.j2")).render(
+        anchors={*SECTIONS, "ceiling"},
+        charts=charts,
+        charts_json=_in_script(as_plotly(charts)),
+        content_json=_in_script(document),
+        excitatory=SYNAPSE_COLORS["excitatory"],
+        facts=facts(content),
+        found_rests=0 if rests is None else rests.found,
+        graph=graph,
+        graph_json=_in_script(
+            {
+                "wide": graph.wide,
+                "tall": graph.tall,
+                "node_trace": graph.node_trace,
+                "colors": graph.colors,
+                "values": graph.values,
+                "times": graph.times,
+            }
+        ),
+        history=content.history,
+        inhibitory=SYNAPSE_COLORS["inhibitory"],
+        input_ranges=list(inputs)[:SHOWN_INPUTS],
+        marks=MARKS,
+        plotly=plotly,
+        preconditions=content.preconditions,
+        proof=content.contraction,
+        rests=[] if rests is None else rests.shown,
+        script=_text(here, "page.js"),
+        sections=SECTIONS.items(),
+        shown_edits=SHOWN_EDITS,
+        skipped=content.skipped,
+        style=jinja2.filters.Markup(_text(here, "page.css")),
+        subject=subject,
+        summary=summary(content),
+        verdicts=verdicts(content),
+        warnings=warnings(content),
+    )
+    return str(page)
+
+
+def as_plotly(charts: dict[str, Chart]) -> dict[str, Any]:
+    """Return data and layout of each chart, checked by plotly."""
+    figure = require_extra("plotly.graph_objects", EXTRA).Figure
+    checked = {}
+    for name, chart in charts.items():
+        try:
+            made = figure(data=chart.figure["data"], layout=chart.figure["layout"])
+        except ValueError as error:
+            raise InputError(f"the chart {name!r} cannot be drawn by plotly ({error})") from error
+        plain = made.to_plotly_json()
+        # plotly's default template is larger than the charts, and nothing of it is used.
+        plain["layout"].pop("template", None)
+        checked[name] = {"data": plain["data"], "layout": plain["layout"]}
+    return checked
+
+
+def _in_script(value: Any) -> str:
+    """Return JSON that cannot end the script element that it stands in."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
+def _text(folder: Any, name: str) -> str:
+    return str(folder.joinpath(name).read_text(encoding="utf-8"))

@@ -1,0 +1,240 @@
+"""What is proved of a circuit under a range of inputs, and what stands in the way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from elegans.ltc import LTC
+from elegans.proofs import Certificate, Refusal, certify
+from elegans.proofs.advice import binding_row
+from elegans.proofs.boxes import time_constant_range
+from elegans.proofs.ceiling import sampled_ceiling
+from elegans.proofs.contraction import Rows
+from elegans.proofs.network import Box, Network
+from elegans.proofs.perron import Components, best_rates
+from elegans.proofs.region import Region, region_of, rows_of
+from elegans.reporting.stability.content import (
+    EVIDENCE,
+    NOT_CERTIFIED,
+    Boxes,
+    Ceiling,
+    Component,
+    Contraction,
+    Level,
+    Precondition,
+    Prune,
+    Pull,
+)
+from elegans.reporting.stability.driving import Drive
+
+_COMPONENTS = 8
+_NAMED = 6
+_LARGEST_CEILING = 400
+
+
+def check_preconditions(model: LTC, network: Network | None, drive: Drive) -> list[Precondition]:
+    """Return what the proofs ask for, and whether it is so."""
+    cell, found = model.cell, []
+
+    def note(name: str, holds: bool | np.bool_, yes: str, no: str) -> None:
+        found.append(Precondition(name, bool(holds), yes if holds else no))
+
+    note(
+        "memory",
+        model.memory is None,
+        "The state is that of the neurons alone; there is no memory cell.",
+        "A memory cell changes the state between the steps, and nothing is proved of it.",
+    )
+    if network is not None:
+        weights = np.concatenate([network.recurrent.weight, network.sensory.weight])
+        note(
+            "signs",
+            (weights >= 0).all() and (network.leak >= 0).all() and (network.capacitance > 0).all(),
+            "All conductances are at least 0 and all capacitances above 0.",
+            "A conductance or capacitance has the wrong sign.",
+        )
+        note(
+            "leak",
+            (network.leak + network.epsilon > 0).all(),
+            f"Every neuron leaks; the extra conductance epsilon is {network.epsilon:g}.",
+            "A neuron has no leak, so nothing holds it when its gates are closed.",
+        )
+    outside = drive.outside()
+    note(
+        "inputs",
+        outside == 0,
+        "All inputs of the data lie in the range that the statements are about.",
+        f"{100 * outside:.3g} % of the steps have an input outside the range, where nothing is "
+        "proved.",
+    )
+    note(
+        "step",
+        cell.solver.name == "semi_implicit",
+        "The solver is the semi-implicit step, whose contraction is proved as well.",
+        f"The solver is {cell.solver.name!r}: the proofs are about the differential equation, "
+        "and not about its step.",
+    )
+    return found
+
+
+def prove(
+    model: LTC, network: Network, drive: Drive, level: str
+) -> tuple[Contraction, Boxes | None, Box | None]:
+    """Return the certificate or its refusal, and the boxes.
+
+    Parameters
+    ----------
+    model
+        The layer.
+    network
+        Its numbers.
+    drive
+        The inputs; what is proved holds for their range.
+    level
+        As in `elegans.proofs.certify`.
+
+    Returns
+    -------
+    Contraction, Boxes or None, Box or None
+        The last is the box that the certificate is about; both are None where the preconditions
+        fail.
+    """
+    given = (drive.range.lo, drive.range.hi)
+    found = certify(model, given, level, elapsed=drive.elapsed)
+    if isinstance(found, Refusal) and found.rate is None:
+        return Contraction(level, NOT_CERTIFIED, False, found.reason, []), None, None
+    region = region_of(network, network.range_of(given), level)
+    rows = rows_of(network, region, level)
+    components = best_rates(rows, tolerance=1e-4)
+    wiring = model.wiring
+    names = wiring.names
+    levels = [Level(level, bool(found), found.rate)]
+    if level != "exact":
+        sure = certify(model, given, "exact", elapsed=drive.elapsed, advice=False)
+        levels.append(Level("exact", bool(sure), sure.rate))
+    common: dict[str, Any] = {
+        "levels": levels,
+        "components": [
+            _component(rows, components, int(c), names)
+            for c in np.argsort(components.rate, kind="stable")
+            if components.sizes[c] > 1
+        ][:_COMPONENTS],
+        **_singles(components),
+    }
+    box = region.box
+    if isinstance(found, Certificate):
+        box = found.box
+        figures = found.figures
+        contraction = Contraction(
+            level,
+            EVIDENCE[level],
+            True,
+            "",
+            **common,
+            rate=found.rate,
+            best_rate=found.best_rate,
+            method_ceiling=figures.ceiling,
+            overshoot=figures.overshoot,
+            break_even=figures.break_even,
+            entry_time=figures.entry_time,
+            kappa=figures.kappa,
+            horizon=figures.horizon,
+            fingerprint=found.fingerprint,
+            eta=found.eta,
+            gain=found.gain,
+        )
+    else:
+        radius = found.local_box
+        contraction = Contraction(
+            level,
+            NOT_CERTIFIED,
+            False,
+            _with_names(found, names),
+            **common,
+            rate=found.rate,
+            largest_scale=found.largest_scale,
+            local_radius=None if radius is None else np.array(radius),
+            local_rate=found.local_rate,
+            prune_first=[
+                Prune(
+                    names[each["source"]],
+                    names[each["target"]],
+                    each["weight"],
+                    each["gain_per_conductance"],
+                )
+                for each in found.prune_first
+            ],
+        )
+    # The verifier checks the boxes of a certificate; otherwise they are those of double precision.
+    evidence = EVIDENCE[level if found else "float"]
+    return contraction, _boxes(network, region, box, evidence), box
+
+
+def search_ceiling(network: Network, box: Box, drive: Drive, seed: int) -> Ceiling | None:
+    """Return the worst state found in the box, None for a circuit too large to search."""
+    n = len(network)
+    if n > _LARGEST_CEILING:
+        return None
+    found = sampled_ceiling(
+        network,
+        box,
+        (drive.range.lo, drive.range.hi),
+        samples=256 if n <= 40 else 64 if n <= 100 else 8,
+        rounds=12 if n <= 100 else 3,
+        seed=seed,
+    )
+    return Ceiling(
+        found.abscissa, found.rate, found.refutes, found.samples, found.state, found.inputs
+    )
+
+
+def _boxes(network: Network, region: Region, box: Box, evidence: str) -> Boxes:
+    first = region.boxes[0]
+    tau = time_constant_range(network, region.gates)
+    return Boxes(
+        evidence,
+        first.lo,
+        first.hi,
+        box.lo,
+        box.hi,
+        len(region.boxes),
+        region.entry_time,
+        tau.lo,
+        tau.hi,
+    )
+
+
+def _component(rows: Rows, components: Components, label: int, names: Sequence[str]) -> Component:
+    """Return a component with the row that binds in it."""
+    # All others are made fast, so that this one is the slowest.
+    rate = np.where(np.arange(len(components.rate)) == label, components.rate, np.inf)
+    binding, synapses = binding_row(rows, replace(components, rate=rate))
+    neurons = np.flatnonzero(components.of == label)
+    return Component(
+        len(neurons),
+        float(components.rate[label]),
+        [names[int(neuron)] for neuron in neurons],
+        names[binding],
+        [
+            Pull(names[each["source"]], names[each["target"]], each["share"])
+            for each in synapses[:_NAMED]
+        ],
+    )
+
+
+def _singles(components: Components) -> dict[str, Any]:
+    alone = components.sizes == 1
+    rate = components.rate[alone]
+    return {"singles": int(alone.sum()), "singles_rate": float(rate.min()) if len(rate) else None}
+
+
+def _with_names(refusal: Refusal, names: Sequence[str]) -> str:
+    """Return the reason of a refusal with the name of the neuron that binds."""
+    reason = refusal.reason.replace(" -", " −")  # a true minus sign
+    if refusal.binding is None:
+        return reason
+    return reason.replace(f"neuron {refusal.binding} binds", f"{names[refusal.binding]} binds")

@@ -1,0 +1,188 @@
+"""The stability report of a layer under data."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from elegans.errors import InputError
+from elegans.files import make_folder, write_bytes, writing
+from elegans.layer import SequenceLayer
+from elegans.ltc import LTC
+from elegans.proofs.network import Range
+from elegans.pruning import Edit
+from elegans.reporting.figures import save_figure
+from elegans.reporting.stability.content import Content
+from elegans.reporting.stability.driving import Data, Drive, drive_from
+from elegans.reporting.stability.figures import draw_figures
+from elegans.reporting.stability.gathering import gather
+from elegans.reporting.stability.page import render
+from elegans.reporting.stability.verdicts import Verdict, summary, verdicts
+
+
+class StabilityReport:
+    """What is proved, sampled and measured of a circuit: as a page, as JSON and as pictures.
+
+    Parameters
+    ----------
+    content
+        What `elegans.reporting.stability.gathering.gather` returned.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from elegans.wiring import AutoNCP
+    >>> model = LTC(2, AutoNCP(units=12, output_size=1, sparsity_level=0.8, seed=1))
+    >>> made = report(model, torch.rand(1, 60, 2))
+    >>> made.verdicts[0].headline, made.verdicts[0].evidence
+    ('Certified to contract', 'proved (interval arithmetic)')
+    >>> sorted(made.figures())[:3]
+    ['activity', 'boxes', 'equilibria']
+    """
+
+    def __init__(self, content: Content) -> None:
+        self.content = content
+
+    def __repr__(self) -> str:
+        return f"StabilityReport({self.content.subject.title!r}: {self.summary})"
+
+    @property
+    def summary(self) -> str:
+        """The report in a sentence or two."""
+        return summary(self.content)
+
+    @property
+    def verdicts(self) -> list[Verdict]:
+        """The verdicts in plain language, each with its evidence."""
+        return verdicts(self.content)
+
+    @cached_property
+    def html(self) -> str:
+        """The page: one file that needs no network.
+
+        Raises
+        ------
+        MissingExtraError
+            plotly or jinja2 is not installed; ``pip install elegans[report]``.
+        """
+        return render(self.content, self.to_dict())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain values; what is not finite is None."""
+        said = [
+            {"name": each.name, "status": each.status, "evidence": each.evidence}
+            | {"headline": each.headline, "figure": each.figure, "unit": each.unit}
+            | {"sentence": each.sentence}
+            for each in self.verdicts
+        ]
+        return self.content.to_dict() | {"summary": self.summary, "verdicts": said}
+
+    def to_json(self) -> str:
+        """Return the same content as the page, as JSON."""
+        return json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the page, whole or not at all.
+
+        Raises
+        ------
+        MissingExtraError
+            plotly or jinja2 is not installed.
+        RunError
+            The file cannot be written.
+        """
+        _write(Path(path), self.html)
+
+    def save_json(self, path: str | os.PathLike[str]) -> None:
+        """Write the content as JSON, whole or not at all."""
+        _write(Path(path), self.to_json() + "\n")
+
+    def figures(self) -> dict[str, Figure]:
+        """Return the same content as matplotlib figures, by name; needs no extra."""
+        return draw_figures(self.content)
+
+    def save_figures(self, folder: str | os.PathLike[str], suffix: str = ".png") -> list[Path]:
+        """Write each figure into a folder under its name, and return the files."""
+        paths = []
+        for name, figure in self.figures().items():
+            path = Path(folder) / f"{name}{suffix}"
+            save_figure(figure, path)
+            paths.append(path)
+        return paths
+
+
+def report(
+    model: SequenceLayer,
+    data: Data | Drive,
+    *,
+    inputs: Range | None = None,
+    elapsed: float | Data = 1.0,
+    level: str = "interval",
+    ledger: Iterable[Edit | Mapping[str, Any]] | None = None,
+    title: str | None = None,
+    time_unit: str = "time unit",
+    seed: int = 0,
+) -> StabilityReport:
+    """Examine a layer under data and say what is certain about it.
+
+    Parameters
+    ----------
+    model
+        An `elegans.LTC`; it is left as it is. One with mixed memory is measured, not proved.
+    data
+        Inputs as the layer is given them, shape (batch, time, input) or (time, input).
+    inputs
+        Lowest and highest input that the proofs shall hold for: two numbers or two arrays
+        (input,); by default the extremes of the data.
+    elapsed
+        Time that each step lasts: a number, (time,) or (batch, time).
+    level
+        Of the certificate: ``"exact"``, ``"interval"`` or ``"float"``; see
+        `elegans.proofs.certify`.
+    ledger
+        ``rewirer.ledger``, or the records of `RunFolder.ledger`.
+    title
+        What the report calls the circuit.
+    time_unit
+        What the elapsed time 1 is called.
+    seed
+        Draws what is sampled.
+
+    Returns
+    -------
+    StabilityReport
+        With `save`, `save_json`, `figures` and `verdicts`.
+
+    Raises
+    ------
+    InputError
+        The layer is of another kind, a shape is not valid, or a number is not finite.
+
+    Examples
+    --------
+    >>> import torch
+    >>> made = report(LTC(1, 4), torch.zeros(20, 1), inputs=(-1, 1))
+    >>> made.content.subject.neurons, made.content.subject.steps
+    (4, 20)
+    """
+    if not isinstance(model, LTC):
+        raise InputError(
+            f"got {type(model).__name__}, expected elegans.LTC; the proofs are about liquid "
+            "time-constant circuits"
+        )
+    if not isinstance(data, Drive):
+        data = drive_from(model, data, elapsed=elapsed, inputs=inputs, time_unit=time_unit)
+    called = f"{type(model).__name__} of {model.state_size:,} neurons" if title is None else title
+    return StabilityReport(gather(model, data, title=called, level=level, ledger=ledger, seed=seed))
+
+
+def _write(path: Path, text: str) -> None:
+    make_folder(path.parent)
+    with writing(path):
+        write_bytes(path, text.encode())

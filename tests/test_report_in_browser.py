@@ -1,0 +1,233 @@
+"""The stability report in headless Chromium: no errors, no requests, and its controls work."""
+
+import json
+import os
+import shutil
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from elegans import LTC
+from elegans.reporting.stability import report
+from elegans.wiring import AutoNCP, Synapses, Wiring
+
+webdriver = pytest.importorskip("selenium.webdriver")
+BINARY = shutil.which("chromium")
+DRIVER = shutil.which("chromedriver")
+pytestmark = pytest.mark.skipif(
+    BINARY is None or DRIVER is None,
+    reason="needs Debian's packages chromium and chromium-driver (apt-get install both)",
+)
+WIDTHS = (1280, 400)
+HTML_NAME = "<b onclick=boom()>bold</b>"
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory):
+    """Return the addresses of the report of a certified circuit and of a tiny one."""
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("pages")
+    model = LTC(3, AutoNCP(14, 2, sparsity_level=0.8, seed=1))
+    waves = np.sin(np.arange(50)[:, None] / 5 + np.arange(3))
+    edits = [
+        {"step": 10 * k, "synapses": "cell.recurrent", "source": 3, "cut": 0, "grown": 1}
+        | {"polarity": 1 - 2 * (k % 2), "weight": 0.01, "outcome": "rewired"}
+        for k in range(1, 6)
+    ]
+    report(model, waves, inputs=(-1, 1), ledger=edits).save(folder / "certified.html")
+    wiring = Wiring(
+        1,
+        {"motor": 1, "inter": 1},
+        Synapses([0, 1], [1, 0], [1, -1]),
+        Synapses([0], [1], [1]),
+        names=(HTML_NAME, "</script><script>window.boom = 1</script>"),
+    )
+    report(LTC(1, wiring), np.zeros((1, 1)), title=HTML_NAME).save(folder / "tiny.html")
+    return {path.stem: path.as_uri() for path in folder.iterdir()}
+
+
+@pytest.fixture(scope="module", params=WIDTHS, ids=lambda width: f"{width} px")
+def browser(request, tmp_path_factory):
+    """Return a browser of a width, with the addresses that it asks for written down."""
+    options = webdriver.ChromeOptions()
+    options.binary_location = BINARY
+    home = tmp_path_factory.mktemp("profile")
+    for argument in (
+        "--headless=new",
+        "--no-sandbox",  # which a container's root user cannot have
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--hide-scrollbars",
+        f"--user-data-dir={home}",
+    ):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    os.environ["SE_OFFLINE"] = "true"  # the driver is given: nothing is to be looked up
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    driver.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": request.param, "height": 900, "deviceScaleFactor": 1, "mobile": False},
+    )
+    driver.width = request.param
+    yield driver
+    driver.quit()
+
+
+def wait(driver, script, *arguments):
+    """Return the first value of a script that is true, within seconds."""
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        found = driver.execute_script(script, *arguments)
+        if found:
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"never true: {script}")
+
+
+def open_page(driver, address):
+    driver.get_log("performance")
+    driver.get_log("browser")
+    driver.get(address)
+    wait(driver, "return document.body.dataset.ready === 'true'")
+
+
+@pytest.mark.parametrize("name", ["certified", "tiny"])
+def test_it_opens_without_errors_and_requests(browser, pages, name):
+    open_page(browser, pages[name])
+    errors = [entry for entry in browser.get_log("browser") if entry["level"] != "INFO"]
+    assert not errors
+    messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    asked = {
+        message["params"]["request"]["url"]
+        for message in messages
+        if message["method"] == "Network.requestWillBeSent"
+    }
+    assert pages[name] in asked  # so that the log can be trusted
+    assert all(address == pages[name] or address.startswith("data:") for address in asked)
+
+
+@pytest.mark.parametrize("name", ["certified", "tiny"])
+def test_everything_is_drawn_and_readable(browser, pages, name):
+    open_page(browser, pages[name])
+    empty = browser.execute_script(
+        "return [...document.querySelectorAll('.chart')]"
+        ".filter(e => !e.querySelector('.main-svg')).map(e => e.id)"
+    )
+    assert not empty
+    # Nothing is wider than the page: no sideways scrolling but inside of tables.
+    assert browser.execute_script("return document.documentElement.scrollWidth") == browser.width
+    wide = browser.execute_script(
+        "return [...document.querySelectorAll('main p, main h2, .card, .chart, table.stack, dl')]"
+        ".filter(e => e.getBoundingClientRect().right > innerWidth + 1).map(e => e.outerHTML)"
+    )
+    assert not wide
+    small = browser.execute_script(
+        "return [...document.querySelectorAll('body p, li, td, th, dd, figcaption, text')]"
+        ".filter(e => e.textContent.trim() && parseFloat(getComputedStyle(e).fontSize) < 11)"
+        ".map(e => e.textContent)"
+    )
+    assert not small
+    columns = browser.execute_script(
+        "return new Set([...document.querySelectorAll('.card')]"
+        ".map(e => Math.round(e.getBoundingClientRect().left))).size"
+    )
+    assert columns == (1 if browser.width == 400 else 3)
+
+
+def test_the_slider_moves_the_activity(browser, pages):
+    open_page(browser, pages["certified"])
+    state = (
+        "const g = document.getElementById('chart-wiring'), n = g.data.length - 1;"
+        "return [g.data[n].marker.color.join(), document.getElementById('time').value,"
+        "document.getElementById('chart-activity').layout.shapes[0].x0]"
+    )
+    before = browser.execute_script(state)
+    slider = browser.find_element("id", "moment")
+    for _ in range(7):
+        slider.send_keys(webdriver.Keys.ARROW_RIGHT)
+    wait(browser, "return document.getElementById('time').value === 'time 8'")
+    after = browser.execute_script(state)
+    assert before[0] != after[0]
+    assert (before[1], after[1]) == ("time 1", "time 8")
+    assert (before[2], after[2]) == (1, 8)
+
+
+def test_play_runs_and_stops(browser, pages):
+    open_page(browser, pages["certified"])
+    button = browser.find_element("id", "play")
+    browser.execute_script(
+        "arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", button
+    )
+    button.click()
+    assert "Pause" in button.text
+    wait(browser, "return Number(document.getElementById('moment').value) > 3")
+    button.click()
+    assert "Play" in button.text
+    there = browser.execute_script("return document.getElementById('moment').value")
+    time.sleep(0.3)
+    assert browser.execute_script("return document.getElementById('moment').value") == there
+    assert int(there) < 49  # stopped by the button and not by the end
+
+
+def test_a_pointer_reads_neurons_and_synapses(browser, pages):
+    open_page(browser, pages["certified"])
+    place = browser.find_element("id", "chart-wiring")
+    browser.execute_script(
+        "arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", place
+    )
+    points = browser.execute_script(
+        "const g = arguments[0], box = g.getBoundingClientRect(), l = g._fullLayout, found = [];"
+        "for (const t of [g.data.length - 1, g.data.length - 2]) {"
+        "  const d = g.data[t];"
+        "  found.push([box.left + l.xaxis._offset + l.xaxis.d2p(d.x[0]),"
+        "              box.top + l.yaxis._offset + l.yaxis.d2p(d.y[0])]);"
+        "} return found",
+        place,
+    )
+    said = []
+    for x, y in points:
+        for shift in (-2, 0):  # a pointer that jumps onto a point has not moved over it
+            browser.execute_cdp_cmd(
+                "Input.dispatchMouseEvent", {"type": "mouseMoved", "x": x + shift, "y": y}
+            )
+            time.sleep(0.15)
+        said.append(
+            wait(
+                browser,
+                "const h = document.querySelector('#chart-wiring .hoverlayer .hovertext');"
+                "return h && h.textContent",
+            )
+        )
+    assert "sensory_0" in said[0]
+    assert "input" in said[0]
+    assert "→" in said[1]
+    assert "conductance" in said[1]
+
+
+def test_names_are_text_and_never_markup(browser, pages):
+    open_page(browser, pages["tiny"])
+    assert browser.execute_script("return window.boom === undefined")
+    assert browser.execute_script("return document.querySelectorAll('[onclick]').length") == 0
+    assert browser.find_element("css selector", "h1").text == HTML_NAME
+    shown = browser.execute_script(
+        "return [...document.querySelectorAll('#chart-boxes .ytick text')].map(e => e.textContent)"
+    )
+    assert any(name.startswith("<b onclick=") for name in shown)
+    assert not browser.execute_script("return document.getElementById('play').matches(':enabled')")
+
+
+def test_a_window_that_becomes_narrow_turns_the_graph(browser, pages):
+    if browser.width == 400:
+        pytest.skip("begins narrow")
+    open_page(browser, pages["certified"])
+    shape = (
+        "const d = document.getElementById('chart-wiring').data.at(-1);"
+        "const span = v => Math.max(...v) - Math.min(...v); return span(d.x) > span(d.y)"
+    )
+    assert browser.execute_script(shape)
+    size = {"width": 400, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    wait(browser, shape.replace("return", "return !(").replace("span(d.y)", "span(d.y))"))
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size | {"width": 1280})
