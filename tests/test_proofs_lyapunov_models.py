@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from elegans import LTC
+from elegans import CTRNN, LTC, CfC
 from elegans.errors import InputError
 from elegans.proofs import flow_jacobian, spectrum
 from elegans.proofs.lyapunov import StabilityMonitor, model_exponents
@@ -34,6 +34,31 @@ def test_closed_form_equals_automatic_differentiation(kind):
     options = {"kind": kind, "substeps": 4, "blocks": 4}
     fast, slow = (quietly(model, x, generic=generic, **options) for generic in (False, True))
     torch.testing.assert_close(fast.exponents, slow.exponents, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("mode", ["default", "pure", "no_gate"])
+@pytest.mark.parametrize("units", [5, AutoNCP(8, 2, seed=3)])
+def test_closed_form_of_cfc(units, mode):
+    generator = torch.Generator().manual_seed(0)
+    model = CfC(2, units, mode=mode, dtype=torch.float64, generator=generator)
+    x = signal(time=10, batch=2)
+    fast, slow = (quietly(model, x, blocks=4, count=3, generic=g) for g in (False, True))
+    torch.testing.assert_close(fast.exponents, slow.exponents, rtol=1e-8, atol=1e-8)
+    with pytest.raises(InputError, match="has no differential equation"):
+        quietly(model, x, kind="flow", blocks=4)
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "tanh"])
+@pytest.mark.parametrize("kind", ["map", "flow"])
+def test_closed_form_of_ctrnn(kind, activation):
+    generator = torch.Generator().manual_seed(0)
+    model = CTRNN(
+        2, AutoNCP(8, 2, seed=3), activation=activation, dtype=torch.float64, generator=generator
+    )
+    x, options = signal(time=10, batch=2), {"kind": kind, "substeps": 4, "blocks": 4}
+    fast, slow = (quietly(model, x, generic=generic, **options) for generic in (False, True))
+    torch.testing.assert_close(fast.exponents, slow.exponents, rtol=1e-9, atol=1e-9)
+    assert fast.sum_check.holds
 
 
 @pytest.mark.parametrize("kind", ["map", "flow"])

@@ -147,6 +147,7 @@ def test_data_outside_the_range_is_warned_of():
     (failing,) = [each for each in made.content.preconditions if not each.holds]
     assert failing.name == "inputs"
     assert 'class="warning"' in made.html
+    assert made.content.exponents.bound is None  # the certificate says nothing of these inputs
     assert "outside the range" in failing.sentence
 
 
@@ -237,7 +238,7 @@ def test_the_model_is_left_as_it_is():
         lambda: (LTC(1, 2, dtype=torch.float64), torch.zeros(2, 3, 1)),
         lambda: (LTC(2, 1), np.zeros((4, 2), np.float32)),
         lambda: (LTC(1, 3, batch_first=False, return_sequences=False), torch.rand(2, 6, 1)),
-        lambda: (LTC(1, 3, solver="rk4"), torch.rand(9, 1)),
+        lambda: (LTC(1, 3, solver="rk4", ode_unfolds=1), torch.rand(9, 1)),
     ],
     ids=["one step", "float64", "one neuron", "time first", "another solver"],
 )
@@ -451,6 +452,18 @@ def test_the_command_without_the_data(run, tmp_path, capsys):
     assert main(["report", str(run), "--data", str(tmp_path / "moved.csv")]) == 0
     document = json.loads((run / "report.json").read_text())
     assert not document["subject"]["synthetic"]
+
+
+def test_the_command_draws_the_episodes_of_the_demo_again(tmp_path):
+    pytest.importorskip("gymnasium")
+    words = f"demo --out {tmp_path}/demo --steps 6 --episodes 2 --drives 1 --quiet --units 8"
+    assert main(words.split()) == 0
+    assert main(["report", f"{tmp_path}/demo"]) == 0
+    document = json.loads((tmp_path / "demo" / "report.json").read_text())
+    assert document["subject"]["sequences"] == 2
+    assert document["subject"]["time_unit"] == "control step of 0.02 s"
+    assert document["subject"]["data"].startswith("The 2 episodes of the expert")
+    assert document["circuit"]["sensory_neurons"] == ["position", "angle"]
 
 
 def test_the_command_on_a_saved_model(tmp_path, capsys):

@@ -101,6 +101,29 @@ class CTRNNDynamics(GatedLinearSystem):
         leak = torch.eye(len(weight), dtype=state.dtype, device=state.device)
         return (weight * self.slope(state).unsqueeze(-2) - leak) / self.tau.unsqueeze(-1)
 
+    def step_jacobian(self, state: Tensor, h: Tensor) -> Tensor:
+        r"""Return the derivative of a semi-implicit step by the state it starts from.
+
+        .. math::
+            \frac{\partial x^+_i}{\partial x_j} = \frac{1}{\tau_i + h} \Big(
+                \delta_{ij} \tau_i + h \sum_{k: j \to i} w_k \varphi'(x_j + \theta_j) \Big)
+
+        Parameters
+        ----------
+        state
+            Shape (batch, neuron).
+        h
+            Length of the step, shape (batch, 1).
+
+        Returns
+        -------
+        Tensor
+            ``[:, i, j]`` is the derivative of x⁺_i by x_j, shape (batch, neuron, neuron).
+        """
+        weight = self.recurrent.matrix().squeeze(0)  # (neuron, source)
+        coupling = h.unsqueeze(-1) * weight * self.slope(state).unsqueeze(-2)
+        return (coupling + torch.diag(self.tau)) / (self.tau + h).unsqueeze(-1)
+
     def parameters(self) -> tuple[Tensor, ...]:
         """Return every tensor besides the state that the derivative depends on."""
         return self.tau, self.bias, self.drive, self.recurrent.weight

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, cast
 
@@ -19,6 +20,9 @@ from elegans.proofs.lyapunov.motions import Drive, FlowMotion, Motion, identity,
 from elegans.proofs.lyapunov.spectrum import LyapunovSpectrum
 from elegans.proofs.sparse_jacobian import sparse_flow_jacobian, sparse_step_jacobian
 from elegans.solvers import SemiImplicit, System
+
+Unfold = Callable[[Any, Tensor, Tensor, Tensor], Tensor]
+"""Takes a system, a state, the length of a step and a frame, and returns the frame after it."""
 
 LARGEST_DENSE = 64
 """Up to how many neurons a Jacobian is a matrix; above, products go along the synapses."""
@@ -45,13 +49,9 @@ class CellMotion(Motion):
         self._cell, self._inputs, self._elapsed = cell, inputs, elapsed
         self._sensed = cell.sense(inputs)
         self._tangent = tangent_of(self._step, None)
-        self._system: tuple[int, Any] | None = None
-        solver = getattr(cell, "solver", None)
-        self._closed_form = (
-            not generic
-            and isinstance(solver, SemiImplicit)
-            and isinstance(_system_of(cell, inputs[:, 0]), LiquidDynamics)
-        )
+        self._system: tuple[int, System] | None = None
+        self._whole = None if generic else getattr(cell, "step_jacobian", None)
+        self._unfold = None if generic else _unfold_of(cell, inputs[:, 0])
 
     def move(self, state: Tensor, step: int) -> Tensor:
         """Take a step of the cell."""
@@ -59,19 +59,19 @@ class CellMotion(Motion):
 
     def carry(self, state: Tensor, frame: Tensor, step: int) -> tuple[Tensor, Tensor]:
         """Take a step with the frame."""
-        if not self._closed_form:
+        elapsed = self._elapsed[:, step : step + 1]
+        if self._whole is not None:
+            turned: Tensor = self._whole(self._inputs[:, step], state, elapsed) @ frame
+            return self._step(state, step), turned
+        if self._unfold is None:
             return self._tangent(state, step, frame)
         if self._system is None or self._system[0] != step:
             self._system = step, self._sensed.at(step)
         system, unfolds = self._system[1], int(self._cell.ode_unfolds)  # type: ignore[arg-type]
-        h = self._elapsed[:, step : step + 1] / unfolds
-        dense = state.shape[-1] <= LARGEST_DENSE
+        h = elapsed / unfolds
         for _ in range(unfolds):
             # The step's own derivative, with the gates at the state before it.
-            if dense:
-                frame = step_jacobian(system, state, h) @ frame
-            else:
-                frame = sparse_step_jacobian(system, state, h).matvec(frame)
+            frame = self._unfold(system, state, h, frame)
             state = self._cell.solver.step(system, state, h)  # type: ignore[operator,union-attr]
         return state, frame
 
@@ -83,6 +83,30 @@ class CellMotion(Motion):
 
     def _step(self, state: Tensor, step: int) -> Tensor:
         return self._cell.step(self._sensed, step, state, self._elapsed[:, step : step + 1])
+
+
+def _unfold_of(cell: Cell, inputs: Tensor) -> Unfold | None:
+    """Return how a semi-implicit unfold carries a frame in closed form, None if that is not known.
+
+    Known are the liquid circuit, and every system that has a ``step_jacobian(state, h)``.
+    """
+    if not isinstance(getattr(cell, "solver", None), SemiImplicit):
+        return None
+    system = _system_of(cell, inputs)
+    if isinstance(system, LiquidDynamics):
+        return _carry_liquid
+    return _carry_own if callable(getattr(system, "step_jacobian", None)) else None
+
+
+def _carry_liquid(system: Any, state: Tensor, h: Tensor, frame: Tensor) -> Tensor:
+    if state.shape[-1] <= LARGEST_DENSE:
+        return step_jacobian(system, state, h) @ frame
+    return sparse_step_jacobian(system, state, h).matvec(frame)
+
+
+def _carry_own(system: Any, state: Tensor, h: Tensor, frame: Tensor) -> Tensor:
+    carried: Tensor = system.step_jacobian(state, h) @ frame
+    return carried
 
 
 class SystemDrive(Drive):
@@ -171,9 +195,10 @@ def model_exponents(
 
     Notes
     -----
-    A cell whose step is semi-implicit is differentiated in closed form, unfold by unfold; from
-    65 neurons on, a product with the frame goes along the synapses. Any other cell is
-    differentiated forward by ``torch.func``. A flow asks the cell for ``dynamics(inputs)``.
+    A CfC step is differentiated in closed form, and so is a semi-implicit step of an LTC or a
+    CT-RNN, unfold by unfold; in an LTC of more than 64 neurons products with the frame go along
+    the synapses. Any other step is differentiated forward by ``torch.func``. A flow asks the cell
+    for ``dynamics(inputs)``.
 
     Examples
     --------

@@ -252,7 +252,8 @@ class Rest:
     """An equilibrium, and how far from normal its linearisation is."""
 
     state: Array
-    verdict: str
+    linearised: str
+    """What the linearised flow does near it: attracting, repelling or undecided."""
     rate: float
     """Largest real part of the eigenvalues."""
     frequency: float

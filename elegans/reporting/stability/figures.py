@@ -16,12 +16,13 @@ from elegans.errors import WiringError
 from elegans.proofs.network import Array
 from elegans.pruning.ledger import REWIRED
 from elegans.reporting.figures import INK, MUTED, STYLE, new_figure
-from elegans.reporting.stability.content import Content, EditLine
+from elegans.reporting.stability.content import SEARCHED, Content, EditLine
 from elegans.reporting.stability.history import SLACKS
+from elegans.reporting.stability.ledger_charts import side_by_side
 from elegans.reporting.stability.palette import CROSS, DIVERGING, PALE, PROVED, SEEN, WEAK
 from elegans.reporting.stability.rates import rates_of
 from elegans.reporting.stability.traces import rows_shown, short, time_title
-from elegans.reporting.stability.verdicts import number, plural
+from elegans.reporting.stability.wording import number, plural
 from elegans.wiring import draw
 from elegans.wiring.drawing import SYNAPSE_COLORS
 
@@ -199,19 +200,19 @@ def _equilibria(content: Content) -> Figure | None:
     figure = new_figure(_WIDTH, 3.6)
     axes = figure.subplots()
     for k, rest in enumerate(found.shown):
-        attracting = rest.verdict == "stable"
+        attracting = rest.linearised == "attracting"
         axes.plot(
             rest.real,
             rest.imaginary,
             "o" if attracting else "x",
             color=SEEN if attracting else CROSS,
             alpha=0.75,
-            label=f"{k + 1}: {rest.verdict} by linearisation",
+            label=f"{k + 1}: {rest.linearised} by linearisation",
         )
     axes.axvline(0, color=INK, linewidth=1)
     axes.set_xlabel(f"real part per {content.subject.time_unit}")
     axes.set_ylabel("imaginary part")
-    axes.set_title(f"Spectra of {len(found.shown)} of {found.found} equilibria found")
+    axes.set_title(f"Spectra of {len(found.shown)} of {found.found} equilibria ({SEARCHED})")
     axes.legend()
     return figure
 
@@ -259,10 +260,11 @@ def _ledger(content: Content) -> Figure | None:
     order = {name: k for k, name in enumerate(content.names)}
     figure = new_figure(_WIDTH, 1.8 + _ROW * min(len(order), 40))
     axes = figure.subplots()
+    at = side_by_side(history.edits)
     moved = [edit for edit in history.edits if edit.outcome == REWIRED and edit.grown is not None]
     for edit in moved:
         axes.plot(
-            [edit.step] * 2,
+            [at[id(edit)]] * 2,
             [order[edit.cut], order[edit.grown or edit.cut]],
             color=PALE,
             linewidth=1,
@@ -270,9 +272,9 @@ def _ledger(content: Content) -> Figure | None:
         )
     for sign, name, mark in ((1, "excitatory", "^"), (-1, "inhibitory", "v")):
         mine = [edit for edit in moved if edit.polarity == sign]
-        _marks(axes, mine, order, mark, SYNAPSE_COLORS[name], f"grown {name}")
+        _marks(axes, mine, at, order, mark, SYNAPSE_COLORS[name], f"grown {name}")
     kept = [edit for edit in history.edits if edit.outcome != REWIRED]
-    _marks(axes, kept, order, "|", MUTED, "kept or refused")
+    _marks(axes, kept, at, order, "|", MUTED, "kept or refused")
     if len(order) <= 40:
         axes.set_yticks(range(len(order)), [short(name) for name in order], parse_math=False)
     axes.tick_params(axis="y", labelsize=8)
@@ -342,11 +344,17 @@ def _spans(
 
 
 def _marks(
-    axes: Axes, edits: list[EditLine], order: dict[str, int], mark: str, color: str, label: str
+    axes: Axes,
+    edits: list[EditLine],
+    at: dict[int, float],
+    order: dict[str, int],
+    mark: str,
+    color: str,
+    label: str,
 ) -> None:
     if edits:
         axes.plot(
-            [edit.step for edit in edits],
+            [at[id(edit)] for edit in edits],
             [order[edit.grown or edit.cut] for edit in edits],
             mark,
             color=color,

@@ -24,6 +24,9 @@ from elegans.reporting.stability.measuring import (
 )
 from elegans.reporting.stability.proving import check_preconditions, prove, search_ceiling
 
+LARGEST = 5_000
+"""Neurons of a circuit that a report takes."""
+
 _Part = TypeVar("_Part")
 
 
@@ -65,6 +68,11 @@ def gather(
         )
     if level not in EVIDENCE:
         raise InputError(f"got level={level!r}, expected one of {tuple(EVIDENCE)}")
+    if model.state_size > LARGEST:
+        raise InputError(
+            f"got {model.state_size:,} neurons, expected at most {LARGEST:,}: a page of more would "
+            "show nothing; certify(model, inputs=(lo, hi)) takes any number"
+        )
     _check_parameters(model)
     skipped: dict[str, str] = {}
 

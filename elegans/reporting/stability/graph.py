@@ -299,7 +299,7 @@ def _neurons(
         + ("input" if layer == SENSORY else "potential")
         for name, layer in zip(names, _by_number(wiring, of), strict=True)
     ]
-    size = 19 if count <= 40 else 14 if count <= 120 else 9
+    size = 19 if count <= 40 else 14 if count <= 120 else 9 if count <= 500 else 6
     return {
         "type": "scatter",
         "mode": "markers+text",

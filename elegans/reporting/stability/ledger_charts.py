@@ -27,7 +27,7 @@ def draw_ledger(content: Content) -> Chart | None:
         ("refused", WEAK, "x-thin-open"),
     )
     order = {name: k for k, name in enumerate(content.names)}
-    at = _side_by_side(history.edits)
+    at = side_by_side(history.edits)
     data: list[dict[str, Any]] = []
     paths = [edit for edit in history.edits if edit.outcome == REWIRED and edit.grown is not None]
     data.append(
@@ -161,7 +161,7 @@ def draw_slacks(content: Content) -> Chart | None:
     )
 
 
-def _side_by_side(edits: list[EditLine]) -> dict[int, float]:
+def side_by_side(edits: list[EditLine]) -> dict[int, float]:
     """Return where each edit stands: those of one step are spread over half of the way to the next.
 
     The keys are identities, because equal edits may occur.

@@ -42,6 +42,7 @@ _SHOWN = 8
 _GROWTH_UP_TO = 100
 _GROWTH_TIMES = 60
 _BLOCKS = 10
+_LINEARISED = {"stable": "attracting", "unstable": "repelling", "marginal": "undecided"}
 
 
 def in_double(model: LTC) -> LTC:
@@ -116,7 +117,7 @@ def search_equilibria(model: LTC, inputs: Array, seed: int) -> Equilibria:
         shown.append(
             Rest(
                 each.state.numpy(),
-                each.verdict,
+                _LINEARISED[each.verdict],
                 each.rate,
                 each.frequency,
                 each.hits,
@@ -168,10 +169,10 @@ def measure_exponents(
         seed=seed,
         progress=False,
     )
-    bound = None
-    if contraction is not None and contraction.certified and contraction.kappa is not None:
-        # The factor is that of a step of one length; a shorter one contracts less.
-        bound = model.cell.ode_unfolds * math.log(contraction.kappa) if drive.even else None
+    bound, kappa = None, None if contraction is None else contraction.kappa
+    # The factor is that of a step of one length, under inputs in the range.
+    if kappa is not None and drive.even and not drive.outside():
+        bound = model.cell.ode_unfolds * math.log(kappa)
     return Exponents(
         found.exponents.numpy(),
         found.errors.numpy(),

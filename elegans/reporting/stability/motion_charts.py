@@ -11,7 +11,7 @@ from elegans.reporting.stability.content import Content
 from elegans.reporting.stability.palette import CROSS, PALE, PROVED, SEEN, layout
 from elegans.reporting.stability.rates import rates_of
 from elegans.reporting.stability.traces import Chart, numbers, time_title, upright
-from elegans.reporting.stability.verdicts import number
+from elegans.reporting.stability.wording import number
 
 _MOST_POINTS = 5000
 
@@ -199,19 +199,19 @@ def draw_equilibria(content: Content) -> Chart | None:
     if found is None or not found.shown:
         return None
     data = []
-    symbols = {"stable": "circle", "unstable": "x", "marginal": "diamond"}
+    symbols = {"attracting": "circle", "repelling": "x", "undecided": "diamond"}
     for k, rest in enumerate(found.shown):
         data.append(
             {
                 "type": "scatter",
                 "mode": "markers",
-                "name": f"{k + 1}: {rest.verdict}",
+                "name": f"{k + 1}: {rest.linearised}",
                 "x": numbers(rest.real),
                 "y": numbers(rest.imaginary),
                 "marker": {
                     "size": 8,
-                    "symbol": symbols[rest.verdict],
-                    "color": CROSS if rest.verdict != "stable" else SEEN,
+                    "symbol": symbols[rest.linearised],
+                    "color": CROSS if rest.linearised != "attracting" else SEEN,
                     "opacity": 0.75,
                 },
                 "hovertemplate": f"equilibrium {k + 1}<br>%{{x}} %{{y:+}}i<extra></extra>",

@@ -19,7 +19,7 @@ from elegans.reporting.stability.traces import (
     spans,
     time_title,
 )
-from elegans.reporting.stability.verdicts import number, plural
+from elegans.reporting.stability.wording import number, plural
 
 _ROUND = [factor * 10.0**power for power in range(-9, 9) for factor in (1, 3)]
 """Ticks of a logarithmic axis; plotly writes its own too small to read."""

@@ -12,7 +12,8 @@ from elegans.reporting.stability.content import Content
 from elegans.reporting.stability.facts import facts
 from elegans.reporting.stability.graph import draw_graph
 from elegans.reporting.stability.traces import Chart
-from elegans.reporting.stability.verdicts import number, summary, verdicts, warnings
+from elegans.reporting.stability.verdicts import summary, verdicts, warnings
+from elegans.reporting.stability.wording import number
 from elegans.tasks.extras import require_extra
 from elegans.wiring.drawing import SYNAPSE_COLORS
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from elegans.reporting.stability.content import (
-    EVIDENCE,
     MEASURED,
     NOT_CERTIFIED,
     NOT_EXAMINED,
@@ -17,6 +16,7 @@ from elegans.reporting.stability.content import (
     SEARCHED,
     Content,
 )
+from elegans.reporting.stability.wording import number, plural, sentence_of
 
 _LOOSE = 0.1
 """An error of the inputs; a gain that says nothing of errors of this size is called loose."""
@@ -54,34 +54,6 @@ class Verdict:
     figure: str
     unit: str
     sentence: str
-
-
-def number(value: float | None, digits: int = 3) -> str:
-    """Return a number for readers: few digits, a true minus sign, no needless exponent.
-
-    Examples
-    --------
-    >>> number(-0.012345), number(123456.7), number(2.5e-7), number(None), number(float("inf"))
-    ('−0.0123', '123,457', '2.5·10⁻⁷', '–', '∞')
-    """
-    if value is None or math.isnan(value):
-        return "–"
-    if math.isinf(value):
-        return "∞" if value > 0 else "−∞"
-    if value == 0:
-        return "0"
-    size = abs(value)
-    if 1e-4 <= size < 1e7:
-        decimals = max(0, digits - 1 - math.floor(math.log10(size)))
-        text = f"{size:,.{decimals}f}"
-        if "." in text:
-            text = text.rstrip("0").rstrip(".")
-    else:
-        mantissa, exponent = f"{size:.{digits - 1}e}".split("e")
-        power = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
-        short = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
-        text = f"{short}·10{power}"
-    return f"−{text}" if value < 0 else text
 
 
 def verdicts(content: Content) -> list[Verdict]:
@@ -131,8 +103,7 @@ def _contraction(content: Content) -> Verdict:
     found, unit = content.contraction, f"per {content.subject.time_unit}"
     ask = ("certificate", "Does it forget where it began?")
     if found is None:
-        reason = content.skipped.get("contraction", "")
-        return Verdict(*ask, "unexamined", NOT_EXAMINED, "Not examined", "", "", _sentence(reason))
+        return _unexamined(*ask, content.skipped.get("contraction", ""))
     if found.certified and found.rate:
         halving = math.log(2) / found.rate
         where = (
@@ -166,8 +137,7 @@ def _bounds(content: Content) -> Verdict:
     boxes = content.boxes
     ask = ("boxes", "Do its potentials stay bounded?")
     if boxes is None:
-        reason = content.skipped.get("boxes", "")
-        return Verdict(*ask, "unexamined", NOT_EXAMINED, "Not examined", "", "", _sentence(reason))
+        return _unexamined(*ask, content.skipped.get("boxes", ""))
     lo, hi = boxes.box_lo.min(), boxes.box_hi.max()
     soon = (
         f" From the first box they are in the last within {number(boxes.entry_time)} "
@@ -191,8 +161,7 @@ def _ceiling(content: Content) -> Verdict:
     ceiling, unit = content.ceiling, f"per {content.subject.time_unit}"
     ask = ("ceiling", "How much better could any proof be?")
     if ceiling is None:
-        reason = content.skipped.get("ceiling", "")
-        return Verdict(*ask, "unexamined", NOT_EXAMINED, "Not examined", "", "", _sentence(reason))
+        return _unexamined(*ask, content.skipped.get("ceiling", ""))
     count = f"{ceiling.samples:,} sampled states of the box"
     if ceiling.refutes:
         return Verdict(
@@ -226,8 +195,7 @@ def _exponents(content: Content) -> Verdict:
     found = content.exponents
     ask = ("exponents", "What happened to small differences?")
     if found is None:
-        reason = content.skipped.get("exponents", "")
-        return Verdict(*ask, "unexamined", NOT_EXAMINED, "Not examined", "", "", _sentence(reason))
+        return _unexamined(*ask, content.skipped.get("exponents", ""))
     largest, error = float(found.values[0]), float(found.errors[0])
     sign = found.signs[0]
     headline = {"-": "They shrank", "+": "They grew", "0": "Undecided: zero is in the error bar"}
@@ -253,9 +221,8 @@ def _equilibria(content: Content) -> Verdict:
     found = content.equilibria
     ask = ("equilibria", "Where does it rest under a constant input?")
     if found is None:
-        reason = content.skipped.get("equilibria", "")
-        return Verdict(*ask, "unexamined", NOT_EXAMINED, "Not examined", "", "", _sentence(reason))
-    attracting = sum(each.verdict == "stable" for each in found.shown)
+        return _unexamined(*ask, content.skipped.get("equilibria", ""))
+    attracting = sum(each.linearised == "attracting" for each in found.shown)
     plural = "equilibrium" if found.found == 1 else "equilibria"
     more = (
         "There must be others that were not found, since the indices do not add up."
@@ -317,8 +284,7 @@ def _horizon(content: Content) -> Verdict:
             "",
             "Small differences were not seen to decay for certain, so neither were gradients.",
         )
-    reason = content.skipped.get("exponents", "")
-    return Verdict(*ask, "unexamined", NOT_EXAMINED, "Not examined", "", "", _sentence(reason))
+    return _unexamined(*ask, content.skipped.get("exponents", ""))
 
 
 def _gain(content: Content) -> Verdict:
@@ -364,8 +330,7 @@ def _edits(content: Content) -> Verdict:
     history = content.history
     ask = ("ledger", "What did rewiring change?")
     if history is None:
-        reason = content.skipped.get("history", "")
-        return Verdict(*ask, "unexamined", NOT_EXAMINED, "No ledger", "", "", _sentence(reason))
+        return _unexamined(*ask, content.skipped.get("history", ""), "No ledger")
     count = f"{history.rewired:,}"
     unit = "synapse rewired" if history.rewired == 1 else "synapses rewired"
     rest = f"{history.kept:,} weak synapses were kept, {history.refused:,} edits were refused."
@@ -395,23 +360,7 @@ def _edits(content: Content) -> Verdict:
     )
 
 
-def _sentence(text: str) -> str:
-    """Return a text as a sentence."""
-    text = text.strip() or "There is nothing to say about it"
-    return text[0].upper() + text[1:] + ("" if text.endswith(".") else ".")
-
-
-def plural(unit: str) -> str:
-    """Return a unit of time for several of them.
-
-    Examples
-    --------
-    >>> plural("time unit"), plural("control step of 0.02 s")
-    ('time units', 'control steps of 0.02 s')
-    """
-    head, space, rest = unit.partition(" of ")
-    return f"{head}s{space}{rest}" if not head.endswith("s") else unit
-
-
-PROOFS = tuple(EVIDENCE.values())
-"""Evidence that may stand beside the word "certified"."""
+def _unexamined(name: str, question: str, reason: str, headline: str = "Not examined") -> Verdict:
+    return Verdict(
+        name, question, "unexamined", NOT_EXAMINED, headline, "", "", sentence_of(reason)
+    )

@@ -1,0 +1,51 @@
+"""Numbers, units and sentences as readers like them."""
+
+from __future__ import annotations
+
+import math
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Return a number for readers: few digits, a true minus sign, no needless exponent.
+
+    Examples
+    --------
+    >>> number(-0.012345), number(123456.7), number(2.5e-7), number(None), number(float("inf"))
+    ('−0.0123', '123,457', '2.5·10⁻⁷', '–', '∞')
+    """
+    if value is None or math.isnan(value):
+        return "–"
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    if value == 0:
+        return "0"
+    size = abs(value)
+    if 1e-4 <= size < 1e7:
+        decimals = max(0, digits - 1 - math.floor(math.log10(size)))
+        text = f"{size:,.{decimals}f}"
+        if "." in text:
+            text = text.rstrip("0").rstrip(".")
+    else:
+        mantissa, exponent = f"{size:.{digits - 1}e}".split("e")
+        power = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+        short = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
+        text = f"{short}·10{power}"
+    return f"−{text}" if value < 0 else text
+
+
+def plural(unit: str) -> str:
+    """Return a unit of time for several of them.
+
+    Examples
+    --------
+    >>> plural("time unit"), plural("control step of 0.02 s")
+    ('time units', 'control steps of 0.02 s')
+    """
+    head, space, rest = unit.partition(" of ")
+    return f"{head}s{space}{rest}" if not head.endswith("s") else unit
+
+
+def sentence_of(text: str) -> str:
+    """Return a text as a sentence."""
+    text = text.strip() or "There is nothing to say about it"
+    return text[0].upper() + text[1:] + ("" if text.endswith(".") else ".")
