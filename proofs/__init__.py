@@ -14,6 +14,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from elegans.proofs.ceiling import SampledCeiling as SampledCeiling
+    from elegans.proofs.ceiling import sampled_ceiling as sampled_ceiling
     from elegans.proofs.certificate import Certificate as Certificate
     from elegans.proofs.certificate import Refusal as Refusal
     from elegans.proofs.certification import certify as certify
@@ -51,6 +53,7 @@ _HOME = {
     "ContractionPenalty": "elegans.proofs.regulariser",
     "Network": "elegans.proofs.network",
     "Refusal": "elegans.proofs.certificate",
+    "SampledCeiling": "elegans.proofs.ceiling",
     "SparseJacobian": "elegans.proofs.sparse_jacobian",
     "certify": "elegans.proofs.certification",
     "contraction_rates": "elegans.proofs.regulariser",
@@ -63,6 +66,7 @@ _HOME = {
     "non_normality": "elegans.proofs.transients",
     "numerical_abscissa": "elegans.proofs.transients",
     "rightmost": "elegans.proofs.spectra",
+    "sampled_ceiling": "elegans.proofs.ceiling",
     "sparse_flow_jacobian": "elegans.proofs.sparse_jacobian",
     "sparse_step_jacobian": "elegans.proofs.sparse_jacobian",
     "spectra_along": "elegans.proofs.spectra",
@@ -81,6 +85,7 @@ __all__ = [
     "ContractionPenalty",
     "Network",
     "Refusal",
+    "SampledCeiling",
     "SparseJacobian",
     "certify",
     "contraction_rates",
@@ -93,6 +98,7 @@ __all__ = [
     "non_normality",
     "numerical_abscissa",
     "rightmost",
+    "sampled_ceiling",
     "sparse_flow_jacobian",
     "sparse_step_jacobian",
     "spectra_along",

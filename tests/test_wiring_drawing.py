@@ -396,3 +396,19 @@ def test_too_much_is_refused_with_advice(ax, wiring):
 def _dense(side):
     source, target = np.divmod(np.arange(side * side), side)
     return Synapses(source % 400, target % 400, np.ones(side * side, int)), Synapses.empty()
+
+
+def test_dollar_signs_in_names_are_dollar_signs(tmp_path):
+    wiring = FullyConnected(2, 1).build(1)
+    wiring = Wiring(
+        1,
+        dict(wiring.layers),
+        wiring.recurrent,
+        wiring.sensory,
+        names=("$a", "b$c$"),
+        sensory_names=("d",),
+    )
+    drawn = draw(wiring)
+    drawn.figure.savefig(tmp_path / "wiring.png")
+    assert {"$a", "b$c$"} <= {text.get_text() for text in drawn.texts}
+    plt.close(drawn.figure)

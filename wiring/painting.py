@@ -143,7 +143,7 @@ def paint_labels(page: Page, wiring: Wiring, colors: Mapping[str, str]) -> None:
                     x, style["ha"], style["va"] = x + beside, "left", "center"
                 else:  # below, because a synapse onto itself stands above
                     y, style["ha"], style["va"] = y - 1.1 * RADIUS, "center", "top"
-            page.ax.text(x, y, texts[k], zorder=4, **style)
+            page.ax.text(x, y, texts[k], zorder=4, parse_math=False, **style)  # a name may hold $
 
 
 def neuron_texts(wiring: Wiring) -> dict[int, str]:

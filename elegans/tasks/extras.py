@@ -35,6 +35,6 @@ def require_extra(module: str, extra: str) -> ModuleType:
         if error.name is None or error.name.split(".")[0] != module.split(".")[0]:
             raise
         raise MissingExtraError(
-            f"got no package {module!r} in this environment, expected it for this task; install "
+            f"got no package {module!r} in this environment, expected it for this; install "
             f"it with: pip install elegans[{extra}]"
         ) from error
