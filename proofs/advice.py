@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from elegans.proofs.boxes import GateRanges, conductance_range, row_tests, target_range
+from elegans.proofs.boxes import GateRanges, stays, target_range
 from elegans.proofs.contraction import Policy, Rows
 from elegans.proofs.network import SLACK, Array, Box, Index, Network
 from elegans.proofs.perron import Components, best_rates, left_weights, weights_for
@@ -140,9 +140,7 @@ def local_certificate(network: Network, given: Box) -> Local | None:
         box = Box(point - radius, point + radius)
         rate, _ = _rate_in(network, box, inputs)
         gates = GateRanges.over(network, box, inputs)
-        inwards, outwards = row_tests(network, box, gates)
-        rounding = SLACK * conductance_range(network, gates).hi * (np.abs(box.lo) + np.abs(box.hi))
-        if rate > 0 and (inwards >= rounding).all() and (outwards <= -rounding).all():
+        if rate > 0 and stays(network, box, gates).all():
             low, best = middle_size, Local(point, radius, rate)
         else:
             high = middle_size

@@ -17,6 +17,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from elegans.errors import InputError
 from elegans.proofs.network import SLACK, Array, Box, Network, SynapseNumbers
@@ -188,6 +189,14 @@ def row_tests(network: Network, box: Box, gates: GateRanges) -> tuple[Array, Arr
             current = current + np.bincount(synapses.target, term, minlength=len(network))
         currents.append(current)
     return currents[0], currents[1]
+
+
+def stays(network: Network, box: Box, gates: GateRanges) -> NDArray[np.bool_]:
+    """Return whether each row passes the tests of `row_tests`, rounding allowed for, (neuron,)."""
+    inwards, outwards = row_tests(network, box, gates)
+    size = np.abs(box.lo) + np.abs(box.hi) + _magnitude(network)
+    rounding = SLACK * conductance_range(network, gates).hi * size
+    return np.asarray((inwards >= rounding) & (outwards <= -rounding))
 
 
 def conductance_range(network: Network, gates: GateRanges) -> Box:

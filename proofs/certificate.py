@@ -139,7 +139,10 @@ class Certificate:
 
     @property
     def gain(self) -> Array | None:
-        """How far inputs that differ by 1 can move each neuron, shape (neuron,)."""
+        """How far inputs that differ by 1 can part two trajectories from the same state.
+
+        Shape (neuron,), inputs as the layer is given them; None where it was not found.
+        """
         gain = self.document["gain"]
         return None if gain is None else np.array(gain)
 
@@ -249,7 +252,8 @@ class Refusal:
     level
         The level that was asked for.
     rate
-        The best rate that the method gives, zero or negative.
+        The best rate that the method gives, None where none was looked for. Zero or negative,
+        unless weights that prove it were not found or did not pass the check.
     binding
         The neuron whose row binds, in the component that is worst.
     binding_synapses
@@ -290,7 +294,8 @@ class Refusal:
                 f"{entry['source']} ({100 * entry['share']:.0f} %)"
                 for entry in self.binding_synapses[:3]
             )
-            lines.append(f"the row of neuron {self.binding} binds, with synapses from {heaviest}")
+            listed = f", with synapses from {heaviest}" if heaviest else ""
+            lines.append(f"the row of neuron {self.binding} binds{listed}")
         if self.largest_scale is not None:
             lines.append(
                 f"certified with recurrent conductances scaled by {self.largest_scale:.3g}"

@@ -21,8 +21,8 @@ from elegans.ltc import LTC
 from elegans.ltc_cell import LTCCell
 from elegans.proofs import verify
 from elegans.proofs.advice import binding_row, largest_scale, local_certificate, prune_first
+from elegans.proofs.arguments import require_between
 from elegans.proofs.certificate import (
-    LEVELS,
     Certificate,
     Figures,
     Refusal,
@@ -32,7 +32,7 @@ from elegans.proofs.contraction import Rows
 from elegans.proofs.horizon import horizon
 from elegans.proofs.network import Array, Box, Network, Range, given_range
 from elegans.proofs.perron import Components, best_rates, weights_for
-from elegans.proofs.region import Region, pieces_of, region_of, rows_of
+from elegans.proofs.region import Region, pieces_of, region_of, require_level, rows_of
 from elegans.proofs.stepping import input_gains, longest_step, step_factors
 
 SHARE = 0.9
@@ -68,6 +68,7 @@ def certify(
         A layer without mixed memory, its cell, or a `Network`.
     inputs
         Lowest and highest input as the layer is given them: two numbers or two arrays (input,).
+        Level ``"exact"`` holds for any input; there the range serves the advice of a refusal.
     level
         ``"exact"``: over the hull of all potentials, with gates anywhere from 0 to 1; holds for any
         input and is checked in rational arithmetic without any rounding.
@@ -78,13 +79,14 @@ def certify(
     elapsed
         Time that a step of the layer lasts, for the statement on the semi-implicit step.
     share
-        Share of the best rate to claim, above 0 and below 1.
+        At least this share of the best rate is proved, above 0 and below 1; smaller shares give
+        weights of smaller spread, and so a smaller overshoot.
     advice
         Whether a refusal looks for the largest certified scale and box, and for the synapses to
         prune first; takes several times as long as the certificate.
     check
-        Whether levels other than ``"float"`` are checked before they are returned. Double precision
-        takes half a second for 40,000 synapses and the check some ten, which can be left to
+        Whether levels other than ``"float"`` are checked before they are returned. The check of a
+        large circuit takes many times as long as finding the certificate, and can be left to
         `Certificate.verify` or to whoever is given the file.
 
     Returns
@@ -112,16 +114,14 @@ def certify(
     >>> len(certificate.verify())
     5
     """
-    if level not in LEVELS:
-        raise InputError(f"got level={level!r}, expected one of {LEVELS}")
+    require_level(level)
     if inputs is None:
         raise InputError(
             "got no range of inputs, expected inputs=(lowest, highest): two numbers or two arrays "
             "with one number an input"
         )
-    for name, value, most in (("elapsed", elapsed, _LARGEST), ("share", share, 1.0)):
-        if not 0 < value < most:
-            raise InputError(f"got {name}={value}, expected a number above 0 and below {most:g}")
+    require_between("elapsed", elapsed, 0.0, _LARGEST)
+    require_between("share", share, 0.0, 1.0)
     network = model if isinstance(model, Network) else Network.of(model)
     network.check_finite()
     given = given_range(inputs, len(network.scale))
@@ -257,6 +257,16 @@ def _refusal(
 ) -> Refusal:
     row, synapses = binding_row(rows, components)
     best = components.best_rate
+    if best > 0:
+        return Refusal(
+            f"weights that prove the rate of {best:.4g} were not found in double precision, "
+            "expected numbers of fewer orders of magnitude; look for conductances or gains that "
+            "are too large",
+            level,
+            best,
+            row,
+            synapses,
+        )
     reason = (
         f"the worst rate in the box is {best:.4g}, expected above 0; the component of "
         f"{components.sizes[components.slowest]} neurons with neuron {row} binds"

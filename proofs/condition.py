@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
-from elegans.errors import SolveError
+from elegans.errors import InputError, SolveError
 from elegans.ltc import LTC
+from elegans.proofs.arguments import require_between
 from elegans.proofs.certificate import Certificate, Refusal
 from elegans.proofs.certification import certify
 from elegans.proofs.network import Range
@@ -54,6 +57,7 @@ class ContractionCondition:
         margin: float = 0.05,
         weight: float = 1.0,
     ) -> None:
+        require_between("weight", weight, 0.0, math.inf)
         self.model, self.inputs, self.level, self.weight = model, inputs, level, weight
         self._shortfall = ContractionPenalty(model, inputs, margin=margin, level=level)
         self._guard = CertificateGuard(model, inputs, level=level)
@@ -66,6 +70,13 @@ class ContractionCondition:
         SolveError
             It is not after a thousand steps.
         """
+        if not any(parameter.requires_grad for parameter in self.model.parameters()):
+            if self.holds():
+                return
+            raise InputError(
+                "got a layer whose parameters do not require gradients, expected one that can be "
+                "trained; call model.requires_grad_()"
+            )
         optimizer = torch.optim.Adam(self.model.parameters(), lr=_RATE)
         for _ in range(_STEPS):
             if self.holds():

@@ -122,10 +122,20 @@ class Network:
         (19, 45, 35)
         """
         cell = cell_of(model)
-        if not is_plain(cell.input_mapping):
+        for name, module in (
+            ("layer", model),
+            ("cell", cell),
+            ("input mapping", cell.input_mapping),
+        ):
+            if not is_plain(module):
+                raise InputError(
+                    f"got a hook or a parametrization on the {name}, expected none: what it does "
+                    "to inputs or states is not known; remove it"
+                )
+        if cell.vleak.is_meta:
             raise InputError(
-                "got an input mapping with a hook or a parametrization, expected a plain one: what "
-                "it does to the inputs is not known; remove it"
+                "got a layer on the meta device, expected parameters with values; call "
+                "to_empty(device=...) and load them"
             )
         with torch.no_grad():
             _, circuit = cell.circuit(cell.vleak.new_zeros(1, cell.sensory_size))
@@ -198,6 +208,8 @@ def given_range(inputs: Range, count: int) -> Box:
         )
     except (TypeError, ValueError) as error:
         raise InputError(f"got inputs = {inputs!r}, expected a range; {remedy}") from error
+    if any(isinstance(end, str) for end in inputs):
+        raise InputError(f"got inputs = {inputs!r}, expected numbers; {remedy}")
     for end in (lo, hi):
         if end.shape not in ((), (count,)):
             raise InputError(

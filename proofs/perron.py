@@ -152,7 +152,7 @@ def weights_for(
     eta = ones
     for _ in range(50):
         policy = rows.policy(np.maximum(eta, 1e-300))
-        new = _solve(policy, rate, right, eta)
+        new = _solve(policy, rate, right, eta, 0.1 * tolerance)
         if new is None or not np.isfinite(new).all() or (new < 0).any():
             return None
         eta = new
@@ -266,7 +266,7 @@ def _sparse(policy: Policy) -> csr_array:
     )
 
 
-def _solve(policy: Policy, rate: float, rhs: Array, guess: Array) -> Array | None:
+def _solve(policy: Policy, rate: float, rhs: Array, guess: Array, tolerance: float) -> Array | None:
     """Return the solution of (A + rate) eta = -rhs, None if there is none that is found."""
     n = len(rhs)
     if n <= DENSE:
@@ -279,5 +279,9 @@ def _solve(policy: Policy, rate: float, rhs: Array, guess: Array) -> Array | Non
     if (diagonal <= 0).any():
         return None
     scaled = LinearOperator((n, n), matvec=lambda x: x / diagonal, dtype=np.float64)
-    solution, failed = gmres(matrix, rhs, x0=guess, rtol=1e-10, restart=100, maxiter=20, M=scaled)
-    return None if failed else np.asarray(solution)
+    # Small right-hand sides count as much as large ones: each row is a condition of its own.
+    within = min(1e-10, tolerance * float(rhs.min() / np.linalg.norm(rhs)))
+    solution, failed = gmres(
+        matrix, rhs, x0=guess, rtol=max(within, 1e-15), restart=100, maxiter=20, M=scaled
+    )
+    return None if failed and within > 1e-14 else np.asarray(solution)

@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from elegans.errors import InputError
 from elegans.proofs.boxes import GateRanges, hull, nested_boxes
 from elegans.proofs.contraction import PIECES, Rows
 from elegans.proofs.network import Box, Network
+from elegans.proofs.verify import LEVELS
 
 GROWN = 1.0
 """Magnitude of the reversal potential of a synapse that prune-and-rewire has just grown."""
@@ -45,6 +47,12 @@ class Region:
         return self.boxes[-1]
 
 
+def require_level(level: str) -> None:
+    """Raise `InputError` unless `level` is one."""
+    if level not in LEVELS:
+        raise InputError(f"got level={level!r}, expected one of {LEVELS}")
+
+
 def region_of(network: Network, inputs: Box, level: str, *, roomy: int | None = None) -> Region:
     """Return where the statements of a level hold.
 
@@ -62,6 +70,7 @@ def region_of(network: Network, inputs: Box, level: str, *, roomy: int | None = 
         the potentials of every synapse that could grow, and are fewer, larger, and claimed to be
         entered less closely than they are.
     """
+    require_level(level)
     first = hull(network)
     if roomy is not None:
         first = Box(np.minimum(first.lo, -GROWN), np.maximum(first.hi, GROWN))

@@ -12,6 +12,8 @@ how it moves with the parameters is left out of the gradient, not out of the val
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -19,11 +21,12 @@ from torch import Tensor
 from elegans.dynamics import effective
 from elegans.ltc import LTC
 from elegans.ltc_cell import LTCCell
+from elegans.proofs.arguments import require_between
 from elegans.proofs.boxes import Gates
 from elegans.proofs.contraction import Policy
 from elegans.proofs.network import Array, Index, Network, Range, cell_of
 from elegans.proofs.perron import Components, best_rates, left_weights
-from elegans.proofs.region import region_of, rows_of
+from elegans.proofs.region import region_of, require_level, rows_of
 from elegans.synapses import SynapseValues
 
 
@@ -76,6 +79,8 @@ class ContractionPenalty:
         margin: float = 0.05,
         level: str = "interval",
     ) -> None:
+        require_level(level)
+        require_between("margin", margin, -math.inf, math.inf)
         self.cell = cell_of(model)
         self.inputs = inputs
         self.margin = margin

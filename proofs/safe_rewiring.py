@@ -12,6 +12,7 @@ two rows, whose number of terms is their in-degree. All circuits that pass with 
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from dataclasses import dataclass, fields, replace
 
@@ -20,13 +21,15 @@ import torch
 from torch import nn
 
 from elegans.errors import InputError
+from elegans.ltc import LTC
 from elegans.ltc_cell import LTCCell
-from elegans.proofs.boxes import GateRanges, hull, row_tests
+from elegans.proofs.arguments import require_between
+from elegans.proofs.boxes import GateRanges, hull, stays
 from elegans.proofs.certification import SHARE
 from elegans.proofs.contraction import Rows
-from elegans.proofs.network import SLACK, Array, Box, Index, Network, Range, SynapseNumbers
+from elegans.proofs.network import SLACK, Array, Box, Index, Network, Range, SynapseNumbers, cell_of
 from elegans.proofs.perron import best_rates, weights_for
-from elegans.proofs.region import Region, pieces_of, region_of, rows_of
+from elegans.proofs.region import Region, pieces_of, region_of, require_level, rows_of
 from elegans.pruning.ledger import Judgement, Proposal
 from elegans.synapses import SynapseParameters
 
@@ -107,6 +110,12 @@ class CertificateGuard:
                 f"got a model with {len(cells)} liquid cells, expected one; add a guard for each "
                 "layer to a rewirer of its own"
             )
+        for module in model.modules():
+            if isinstance(module, LTC):
+                cell_of(module)  # refuses a memory cell
+        require_level(level)
+        require_between("share", share, 0.0, 1.0)
+        require_between("least_rate", least_rate, -math.inf, math.inf)
         self._model, self._cell = model, cells[0]
         self._inputs, self._level, self._share = inputs, level, share
         self._least_rate = max(least_rate, 0.0)
@@ -287,8 +296,7 @@ def row_slack(
         core = Box(
             (inner.lo - share * outer.lo) / (1 - share), (inner.hi - share * outer.hi) / (1 - share)
         )
-        inwards, outwards = row_tests(small, core, GateRanges.over(small, outer, inputs))
-        if inwards[0] < 0 or outwards[0] > 0:
+        if not stays(small, core, GateRanges.over(small, outer, inputs))[0]:
             return -np.inf
     exact = len(boxes) == 1 and pieces == 1
     gates = GateRanges.free(small) if exact else GateRanges.over(small, boxes[-1], inputs)

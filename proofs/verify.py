@@ -5,6 +5,7 @@ run ``python verify.py certificate.json``. It trusts nothing: neither the progra
 certificate nor the file. Every number of the file is a double, hence a rational number, and is
 taken as exactly that. No rounding happens except that ranges of gates, which are not rational,
 are enclosed by rational numbers from outside. Exit codes: 0 proved, 1 not proved, 2 no certificate.
+This is one long file on purpose.
 
 The circuit. Neuron i has capacitance C > 0, leak g >= 0 towards V, a conductance epsilon >= 0
 towards 0, and synapses k from j with conductance w >= 0, gain s, centre m, potential E; sensory
@@ -261,7 +262,10 @@ def check_entry(
     slowest = max(
         circuit.capacitance[i] / conductance(circuit, gates, i) for i in range(circuit.size)
     )
-    return float(slowest) * -math.log(share) * (1 + 1e-9)
+    try:
+        return float(slowest) * -math.log(share) * (1 + 1e-9)
+    except (OverflowError, ValueError):
+        raise NotProvedError(f"entry: the time to box {number} is no double") from None
 
 
 def row_sums(
@@ -500,7 +504,8 @@ def verify(document: Document) -> list[str]:
         if n == 0 and document["step"] is not None:
             step = _mapping(document, "step", "certificate")
             _only(step, ("length", "kappa", "unfolds"), "step")
-            if isinstance(step["unfolds"], bool) or step["unfolds"] not in range(1, 1_000_001):
+            unfolds = step["unfolds"]
+            if type(unfolds) is not int or not 1 <= unfolds <= 1_000_000:
                 raise MalformedError("step.unfolds must be an integer from 1")
             length, kappa = (_number(step[name], f"step.{name}") for name in ("length", "kappa"))
             check_step(circuit, gates, box, eta, length, kappa)
@@ -511,7 +516,10 @@ def verify(document: Document) -> list[str]:
     if document["gain"] is not None:
         gain = _positive(_numbers(document, "gain", circuit.size, "certificate"), "gain")
         check_gain(circuit, gates, box, gain, pieces)
-        proved.append(f"inputs that differ by 1 move a neuron by at most {float(max(gain)):.6g}")
+        proved.append(
+            "two trajectories from one state of the box under inputs that differ by 1 differ by at "
+            f"most {float(max(gain)):.6g} at every neuron"
+        )
     return proved
 
 
@@ -650,7 +658,7 @@ def main(arguments: list[str]) -> int:
     try:
         document = read(arguments[0])
         proved = verify(document)
-    except (MalformedError, RecursionError, MemoryError) as error:
+    except (MalformedError, ArithmeticError, RecursionError, MemoryError) as error:
         text = f"no certificate: {error or type(error).__name__}"
         print(text.encode("ascii", "backslashreplace").decode())  # for any terminal
         return 2

@@ -28,7 +28,7 @@ from elegans.proofs import verify
 from elegans.proofs.certificate import Certificate, Refusal, network_document, network_of
 from elegans.proofs.certification import SHARE, certify
 from elegans.proofs.network import Box, Network
-from elegans.wiring import AutoNCP
+from elegans.wiring import AutoNCP, Synapses, Wiring
 
 INPUTS = (-1.0, 1.0)
 LEVELS = st.sampled_from(verify.LEVELS)
@@ -489,10 +489,10 @@ def test_the_range_of_inputs_is_needed():
     ("options", "text"),
     [
         ({"level": "certain"}, r"got level='certain', expected one of \('exact', 'interval'"),
-        ({"elapsed": 0.0}, "got elapsed=0.0, expected a number above 0"),
+        ({"elapsed": 0.0}, "got elapsed=0.0, expected a finite number above 0"),
         ({"elapsed": math.nan}, "got elapsed=nan"),
         ({"elapsed": math.inf}, "got elapsed=inf"),
-        ({"share": 1.0}, "got share=1.0, expected a number above 0 and below 1"),
+        ({"share": 1.0}, "got share=1.0, expected a finite number above 0 and below 1"),
         ({"share": -0.5}, "got share=-0.5"),
         ({"inputs": (1, -1)}, "lower end is above the upper"),
         ({"inputs": (math.nan, 1)}, "expected finite ends"),
@@ -542,3 +542,40 @@ def test_numbers_of_another_layer_make_another_certificate():
     one = certify(model_of(random_network(4, inputs=1, **CALM)), INPUTS)
     assert one.matches(model_of(random_network(4, inputs=1, **CALM)))
     assert not one.matches(model_of(random_network(5, inputs=1, **CALM)))
+
+
+def test_what_a_layer_does_besides_its_equation_is_refused():
+    hooked = LTC(2, 4)
+    hooked.register_forward_pre_hook(lambda module, arguments: (arguments[0] * 100,))
+    with pytest.raises(InputError, match="a hook or a parametrization on the layer"):
+        certify(hooked, (-1, 1))
+    with pytest.raises(InputError, match="got a layer on the meta device"):
+        certify(LTC(2, 4, device="meta"), (-1, 1))
+    with pytest.raises(InputError, match="expected numbers"):
+        certify(LTC(2, 4), ("-1", "1"))
+
+
+def test_a_large_circuit_with_few_inputs_has_a_gain():
+    rng = np.random.default_rng(3)
+    units, count = 1_000, 3_000
+    source, target = rng.integers(units, size=count), rng.integers(units, size=count)
+    recurrent = Synapses(source, target, rng.choice([-1, 1], size=count))
+    sensory = Synapses([0, 1, 2], rng.integers(units, size=3), [1, -1, 1])
+    wiring = Wiring(3, {"motor": 1, "inter": units - 1}, recurrent, sensory)
+    model = LTC(3, wiring, generator=torch.Generator().manual_seed(3))
+    certificate = certify(Network.of(model).scaled(0.2), (-1, 1))
+    assert certificate.gain is not None
+    assert (certificate.gain > 0).all()
+
+
+def test_numbers_of_too_many_magnitudes_are_named():
+    wiring = Wiring(1, {"motor": 2}, Synapses([0], [1], [1]), Synapses.empty())
+    network = Network.of(LTC(1, wiring, generator=torch.Generator().manual_seed(0)))
+    network.recurrent.weight[:] = 1e10
+    network.recurrent.gain[:] = 1e12
+    answer = certify(network, (-1, 1))
+    assert not answer
+    assert answer.rate > 0
+    assert "were not found in double precision" in answer.reason
+    assert answer.largest_scale is None
+    assert "with synapses from \n" not in str(answer) + "\n"

@@ -180,3 +180,28 @@ def test_a_continued_training_is_the_same(tmp_path):
     assert [edit.to_dict() for edit in result.ledger] == [e.to_dict() for e in expected.ledger]
     for name, value in whole.state_dict().items():
         assert torch.equal(again.state_dict()[name], value), name
+
+
+def test_a_condition_on_another_layer_is_an_error():
+    data, mine, other = windows(), layer(5), layer(6)
+    with pytest.raises(InputError, match="got a condition on another layer"):
+        fit(mine, data, data, config(), condition=ContractionCondition(other, (-1, 1)))
+
+
+def test_arguments_are_checked():
+    model = layer(1)
+    for options, text in (
+        ({"level": "Exact"}, "got level='Exact', expected one of"),
+        ({"margin": float("nan")}, "got margin=nan, expected a finite number"),
+        ({"margin": "a"}, "got margin='a', expected a finite number"),
+    ):
+        with pytest.raises(InputError, match=text):
+            ContractionPenalty(model, (-1, 1), **options)
+    with pytest.raises(InputError, match="got weight=nan"):
+        ContractionCondition(model, (-1, 1), weight=float("nan"))
+
+
+def test_frozen_parameters_cannot_be_trained():
+    model = layer(0, FullyConnected(6, 2)).requires_grad_(False)
+    with pytest.raises(InputError, match="do not require gradients"):
+        ContractionCondition(model, (-1, 1)).establish()

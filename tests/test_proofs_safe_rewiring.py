@@ -351,3 +351,16 @@ def test_edits_of_other_layers_are_not_its_business():
         CertificateGuard(torch.nn.ModuleList([circuit(0), circuit(1)]), (-1, 1))
     with pytest.raises(InputError, match="whose lower end is above the upper"):
         CertificateGuard(model, (1, -1))
+
+
+def test_arguments_are_checked():
+    model = circuit(0)
+    for options, text in (
+        ({"level": "foo"}, "got level='foo'"),
+        ({"share": 2.0}, "got share=2.0, expected a finite number above 0 and below 1"),
+        ({"least_rate": float("nan")}, "got least_rate=nan"),
+    ):
+        with pytest.raises(InputError, match=text):
+            CertificateGuard(model, (-1, 1), **options)
+    with pytest.raises(InputError, match="mixed memory"):
+        CertificateGuard(LTC(2, 4, mixed_memory=True), (-1, 1))

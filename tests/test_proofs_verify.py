@@ -271,7 +271,7 @@ def bounds(box):
 def shrink_last_box(document):
     box = document["boxes"][-1]
     i = int(np.argmax(np.subtract(*bounds(box))))
-    box["hi"][i] = 0.5 * (box["lo"][i] + box["hi"][i])
+    box["hi"][i] = 0.95 * box["lo"][i] + 0.05 * box["hi"][i]
 
 
 def shrink_only_box(document):
@@ -802,3 +802,35 @@ def test_copies_are_independent():
     verify.verify(document)
     assert document == before
     assert Path(verify.__file__).name == "verify.py"
+
+
+def test_a_time_beyond_all_doubles_is_not_proved():
+    empty = {name: [] for name in ("source", "target", "weight", "gain", "centre", "potential")}
+    network = {
+        "capacitance": [1e100],
+        "leak": [5e-324],
+        "leak_potential": [0.0],
+        "epsilon": 0.0,
+        "recurrent": empty,
+        "sensory": empty,
+        "scale": [],
+        "shift": [],
+    }
+    document = {
+        "format": verify.FORMAT,
+        "version": verify.VERSION,
+        "level": "interval",
+        "network": network,
+        "inputs": {"lo": [], "hi": []},
+        "attracts": True,
+        "boxes": [{"lo": [-1.0], "hi": [1.0]}, {"lo": [-0.5], "hi": [0.5]}],
+        "shares": [0.25],
+        "pieces": 1,
+        "norms": [{"eta": [1.0], "rate": 1e-300}],
+        "step": None,
+        "gain": None,
+        "notes": {},
+    }
+    document["digest"] = verify.digest(document)
+    with pytest.raises(verify.NotProvedError, match="is no double"):
+        verify.verify(document)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from elegans.pruning import Judgement, Proposal
 
@@ -15,6 +15,10 @@ class Condition(Protocol):
     `fit` establishes it before the first step, adds the penalty to every loss, lets the guard judge
     every rewiring, and takes only weights for which it holds.
     """
+
+    @property
+    def model(self) -> nn.Module:
+        """The layer that the condition is on."""
 
     def establish(self) -> None:
         """Change the layer until the condition holds."""

@@ -18,7 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from elegans.data import Windows, batches
-from elegans.errors import DataError, ElegansError, RunError, SolveError
+from elegans.errors import DataError, ElegansError, InputError, RunError, SolveError
 from elegans.layer import SequenceLayer
 from elegans.pruning import Absolute, CosineFraction, Edit, PruneRewire, Relative, Threshold
 from elegans.saving import restore
@@ -109,19 +109,26 @@ def fit(
     ------
     DataError
         The windows do not fit the layer.
+    InputError
+        The condition is on another layer.
     SolveError
         Loss or gradient left the finite numbers; the last checkpoint is kept.
     TrainingStopped
         Ctrl-C (SIGINT); a checkpoint was saved to `run`. A second Ctrl-C stops at once, without
         saving.
     """
-    if condition is not None:
+    if condition is not None and condition.model is not model:
+        raise InputError(
+            "got a condition on another layer, expected one on the layer that is trained; build it "
+            "with this layer"
+        )
+    if run is not None and not resume:
+        run.require_unused()
+    if condition is not None and not (run is not None and resume and run.checkpoints()):
         condition.establish()
     training = _Training(model, train, validation, config, run, condition)
     if run is not None and resume:
         training.restore(run)
-    elif run is not None:
-        run.require_unused()
     with stop_requests(wanted=run is not None) as stop_requested:
         bar = tqdm(
             total=config.steps,
