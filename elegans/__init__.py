@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from elegans.ncps_checkpoint import ltc_from_ncps as ltc_from_ncps
     from elegans.ncps_checkpoint import ncps_state_dict as ncps_state_dict
     from elegans.policy import Policy as Policy
+    from elegans.pruning import Pruner as Pruner
     from elegans.pruning import PruneRewire as PruneRewire
     from elegans.reporting.stability.report import report as report
     from elegans.saving import load as load
@@ -40,6 +41,7 @@ _HOME = {
     "LTCCell": "elegans.ltc_cell",
     "Policy": "elegans.policy",
     "PruneRewire": "elegans.pruning",
+    "Pruner": "elegans.pruning",
     "WiredCfCCell": "elegans.cfc",
     "cfc_from_ncps": "elegans.cfc.ncps_checkpoint",
     "load": "elegans.saving",
@@ -72,6 +74,7 @@ __all__ = [
     "LTCCell",
     "Policy",
     "PruneRewire",
+    "Pruner",
     "WiredCfCCell",
     "__version__",
     "cfc_from_ncps",

@@ -182,13 +182,13 @@ class LTCCell(Cell):
 
     @property
     def synapse_count(self) -> int:
-        """Number of synapses between neurons."""
-        return len(self.recurrent)
+        """Number of open synapses between neurons."""
+        return self.recurrent.open_count
 
     @property
     def sensory_synapse_count(self) -> int:
-        """Number of synapses from the inputs."""
-        return len(self.sensory)
+        """Number of open synapses from the inputs."""
+        return self.sensory.open_count
 
     def synapse_sets(self) -> dict[str, SynapseParameters]:
         """Return the trainable synapses by kind."""

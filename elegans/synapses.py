@@ -25,6 +25,9 @@ CONNECTION = {"source": torch.int32, "target": torch.int32, "polarity": torch.in
 VALUES = ("weight", "sigma", "mu", "erev")
 """The parameters of a set of synapses."""
 
+MASK = "weight_mask"
+"""The buffer that says which synapses are open, once some have been closed."""
+
 
 class SynapseValues(NamedTuple):
     """Effective values of a set of synapses, each of shape (synapse,)."""
@@ -80,8 +83,10 @@ class SynapseParameters(nn.Module):
     """The synapses of a layer as slots: `source`, `target`, `polarity` and four parameters.
 
     Parameters exist only for synapses that exist. Slots are stable: rewiring changes the target
-    of a slot and resets its values, so that shapes and the state of optimisers stay valid. The
-    connection is held in buffers, int32 and int8, and travels with the ``state_dict``.
+    of a slot and resets its values, so that shapes and the state of optimisers stay valid. Pruning
+    closes slots: their conductance is zero, and the wiring leaves them out. The connection is held
+    in buffers, int32 and int8, and travels with the ``state_dict``, and so does the mask of open
+    synapses, ``weight_mask``, once there is one.
 
     Parameters
     ----------
@@ -127,7 +132,9 @@ class SynapseParameters(nn.Module):
     def reset_parameters(
         self, synapses: Synapses, generator: torch.Generator | None = None
     ) -> None:
-        """Hold `synapses`, as many as there are slots, with freshly drawn values."""
+        """Hold `synapses`, as many as there are slots, all open, with freshly drawn values."""
+        if self.mask is not None:
+            self.mask.fill_(True)
         for name in CONNECTION:
             buffer = getattr(self, name)
             buffer.copy_(torch.tensor(getattr(synapses, name), device=buffer.device))
@@ -148,11 +155,11 @@ class SynapseParameters(nn.Module):
     def forward(self) -> SynapseValues:
         """Return the effective values, constraints applied.
 
-        A mask that ``torch.nn.utils.prune`` puts on the weight closes the synapse; under a
-        softplus, a parameter of zero would not.
+        A mask, ours or that of ``torch.nn.utils.prune``, closes the synapse; under a softplus, a
+        parameter of zero would not.
         """
         values = values_of(self.slots(), self._initial.positivity)
-        mask = self._buffers.get("weight_mask")
+        mask = self.mask
         if mask is not None:
             values = values._replace(weight=values.weight * mask)
         if self._candidates is not None:
@@ -179,7 +186,30 @@ class SynapseParameters(nn.Module):
 
     def is_plain(self) -> bool:
         """Whether the values follow from `slots` alone: no hooks, masks or candidates."""
-        return self._candidates is None and is_plain(self)
+        return self._candidates is None and self.mask is None and is_plain(self)
+
+    @property
+    def mask(self) -> Tensor | None:
+        """Which synapses are open, shape (synapse,); None while all are."""
+        return self._buffers.get(MASK)
+
+    def open_slots(self) -> Tensor:
+        """Return the slots that hold an open synapse, shape (open synapse,)."""
+        if self.mask is None:
+            return torch.arange(len(self), device=self.source.device)
+        return self.mask.nonzero().squeeze(-1)
+
+    @property
+    def open_count(self) -> int:
+        """Number of open synapses."""
+        return len(self) if self.mask is None or self.mask.is_meta else int(self.mask.sum())
+
+    @torch.no_grad()
+    def hold_mask(self, mask: Tensor) -> None:
+        """Leave the synapses open where `mask`, shape (synapse,), is true, and close the others."""
+        if self.mask is None:
+            self.register_buffer(MASK, torch.ones_like(self.source, dtype=torch.bool))
+        self._buffers[MASK].copy_(mask)  # type: ignore[union-attr]
 
     @contextmanager
     def with_candidates(self, candidates: SynapseValues) -> Iterator[None]:
@@ -201,26 +231,29 @@ class SynapseParameters(nn.Module):
         return torch.where(sign == 0, self.polarity, sign)
 
     def synapses(self) -> Synapses:
-        """Return the connections as they are now, sorted by target."""
+        """Return the open connections as they are now, sorted by target."""
         if self.source.is_meta:
             raise InputError(
                 "the layer is on the meta device and holds no connections; load a state with "
                 "assign=True, or call to_empty(...) and reset_parameters()"
             )
-        return Synapses(
-            self.source.cpu().numpy(),
-            self.target.cpu().numpy(),
-            self.current_polarity().cpu().numpy(),
-        )
+        columns = [self.source, self.target, self.current_polarity()]
+        if self.mask is not None:
+            columns = [column[self.open_slots()] for column in columns]
+        return Synapses(*(column.cpu().numpy() for column in columns))
 
     def sorted_slots(self) -> NDArray[np.int64]:
-        """Return the slot of each synapse in the order of `synapses`, shape (synapse,)."""
+        """Return the slot of each synapse in the order of `synapses`, shape (open synapse,)."""
+        slots = self.open_slots()
         columns = (self.current_polarity(), self.source, self.target)
-        return np.lexsort([column.cpu().numpy() for column in columns])
+        order = np.lexsort([column[slots].cpu().numpy() for column in columns])
+        return slots.cpu().numpy()[order]
 
     @torch.no_grad()
     def rewire(self, slots: Tensor, fresh: SynapseValues) -> None:
-        """Let `slots` hold the synapses `fresh`; their sources stay as they are."""
+        """Let `slots` hold the synapses `fresh`, open; their sources stay as they are."""
+        if self.mask is not None:
+            self.mask[slots] = True
         self.target[slots] = fresh.target
         self.polarity[slots] = fresh.erev.sign().to(self.polarity.dtype)
         self.weight[slots] = self._initial.positivity.inverse(fresh.weight)
@@ -241,7 +274,18 @@ class SynapseParameters(nn.Module):
             saved = state_dict.get(prefix + name)
             if isinstance(saved, Tensor):
                 state_dict[prefix + name] = saved.to(dtype)
+        self._meet_mask(state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def _meet_mask(self, state_dict: dict[str, Any], prefix: str) -> None:
+        """Make mask and state agree: one may be pruned and the other not."""
+        if prefix + "weight" not in state_dict:
+            return  # a state of torch.nn.utils.prune, which brings its mask by itself, or none
+        saved = state_dict.get(prefix + MASK)
+        if saved is None and self.mask is not None:
+            state_dict[prefix + MASK] = torch.ones_like(self.mask)
+        elif saved is not None and self.mask is None:
+            self.register_buffer(MASK, torch.ones_like(self.source, dtype=torch.bool))
 
     def check_state(
         self, state_dict: Mapping[str, Any], prefix: str, sources: int, targets: int
@@ -262,6 +306,12 @@ class SynapseParameters(nn.Module):
             raise InputError(
                 f"the saved state holds {len(saved['source'])} synapses at {prefix!r}, this layer "
                 f"has {len(self)}; build the layer from the wiring the state was saved with"
+            )
+        mask = state_dict.get(prefix + MASK)
+        if mask is not None and mask.shape != saved["source"].shape:
+            raise InputError(
+                f"{prefix}{MASK} has shape {tuple(mask.shape)}, expected one entry for each of "
+                f"the {len(self)} synapses; the saved state is damaged"
             )
         for name, low, high in (("source", 0, sources - 1), ("target", 0, targets - 1)):
             _check_range(f"{prefix}{name}", saved[name], low, high)

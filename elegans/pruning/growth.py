@@ -19,9 +19,8 @@ from torch import Tensor
 from elegans.errors import PruningError
 from elegans.initial import INITIAL_RANGES
 from elegans.pruning.legal import Legality, Slot
+from elegans.pruning.slopes import Closure, differentiable
 from elegans.synapses import SynapseParameters, SynapseValues
-
-Closure = Callable[[], Tensor]
 
 
 class Fresh(NamedTuple):
@@ -136,20 +135,10 @@ def _slopes(
             slots, fresh = [slot.index for slot, _ in rows[kind]], [f for _, f in rows[kind]]
             values = fresh_values(synapses, slots, fresh, weights[kind])
             stack.enter_context(synapses.with_candidates(values))
-        loss = closure()
-        if not isinstance(loss, Tensor) or loss.numel() != 1 or not loss.requires_grad:
-            raise PruningError(
-                "the closure must return the loss as a differentiable scalar tensor, got "
-                f"{loss!r}; do not call backward() in it"
-            )
-        if not bool(torch.isfinite(loss)):
-            raise PruningError(
-                f"the closure returned a loss of {loss.item()}; nothing was rewired: lower the "
-                "learning rate or clip the gradients"
-            )
+        loss = differentiable(closure())
         try:
             gradients = torch.autograd.grad(
-                loss.sum(), list(weights.values()), allow_unused=True, materialize_grads=True
+                loss, list(weights.values()), allow_unused=True, materialize_grads=True
             )
         except RuntimeError as error:
             raise PruningError(

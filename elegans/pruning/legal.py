@@ -24,12 +24,18 @@ class Slot:
 
 
 class Connections:
-    """Sources and targets of one set of synapses, in the order of the slots."""
+    """Sources and targets of one set of synapses, in the order of the slots, and which are open."""
 
     def __init__(
-        self, kind: str, wiring: Wiring, source: NDArray[np.int64], target: NDArray[np.int64]
+        self,
+        kind: str,
+        wiring: Wiring,
+        source: NDArray[np.int64],
+        target: NDArray[np.int64],
+        is_open: NDArray[np.bool_],
     ) -> None:
         self.source = source
+        self.is_open = is_open
         self.target = target.copy()  # changes while the wiring is edited
         self.source_layer = (
             np.full(len(source), SENSORY) if kind == SENSORY else wiring.layer_of[source]
@@ -72,12 +78,15 @@ class Legality:
         self._inputs: Counter[int] = Counter()
         self._inputs_from: Counter[tuple[str, int]] = Counter()
         for kind, connections in sets.items():
-            others = connections.target
-            if kind != SENSORY:
-                others = others[connections.source != others]
-            self._inputs.update(others.tolist())
+            target, is_open = connections.target, connections.is_open
+            counted = is_open if kind == SENSORY else is_open & (connections.source != target)
+            self._inputs.update(target[counted].tolist())
             self._inputs_from.update(
-                zip(connections.source_layer.tolist(), connections.target.tolist(), strict=True)
+                zip(
+                    connections.source_layer[is_open].tolist(),
+                    target[is_open].tolist(),
+                    strict=True,
+                )
             )
         # How often a source reaches each target (more than once if parallel), for the sources
         # of weak synapses: the others need not be looked at, however many there are.
@@ -86,7 +95,7 @@ class Legality:
         slots = list(weak)
         for kind, connections in sets.items():
             asked = connections.source[[slot.index for slot in slots if slot.kind == kind]]
-            rows = np.isin(connections.source, asked)
+            rows = np.isin(connections.source, asked) & connections.is_open
             pairs = zip(
                 connections.source[rows].tolist(), connections.target[rows].tolist(), strict=True
             )

@@ -29,7 +29,7 @@ class Moments:
     Parameters
     ----------
     optimizer
-        The optimiser.
+        The optimiser; None if there is none, where gradients alone are reset.
     names
         Names of its per-weight state tensors; known for SGD, Adam, AdamW and RMSprop.
 
@@ -39,8 +39,10 @@ class Moments:
         The optimiser is of an unknown kind and no names are given.
     """
 
-    def __init__(self, optimizer: Optimizer, names: Sequence[str] | None = None) -> None:
-        if names is None:
+    def __init__(self, optimizer: Optimizer | None, names: Sequence[str] | None = None) -> None:
+        self._names: tuple[str, ...] = ()
+        self._all_must_exist = False
+        if names is None and optimizer is not None:
             known = [kind for kind in MOMENTS if isinstance(optimizer, kind)]
             if not known:
                 raise PruningError(
@@ -50,10 +52,10 @@ class Moments:
                     "weight, or moments=() if it remembers nothing. An optimiser that keeps "
                     "curvature of the whole model, such as LBFGS, cannot forget single weights"
                 )
-            self._names, self._all_must_exist = MOMENTS[known[0]], False
+            self._names = MOMENTS[known[0]]
         elif isinstance(names, str):
             raise PruningError(f"moments must be a sequence of names, got the text {names!r}")
-        else:
+        elif names is not None:
             self._names, self._all_must_exist = tuple(names), True
         self._optimizer = optimizer
 
@@ -62,6 +64,8 @@ class Moments:
 
         The optimiser must hold it, and remember it under the names that were given.
         """
+        if self._optimizer is None:
+            return
         held = {id(p) for group in self._optimizer.param_groups for p in group["params"]}
         for name, parameter in parameters:
             if not parameter.requires_grad:
@@ -81,8 +85,8 @@ class Moments:
 
     @torch.no_grad()
     def reset(self, parameter: Tensor, slots: Tensor) -> None:
-        """Zero moments and gradient of the elements `slots` of `parameter`."""
-        state = self._optimizer.state.get(parameter, {})
+        """Zero moments and gradient of the elements `slots` (or mask) of `parameter`."""
+        state = {} if self._optimizer is None else self._optimizer.state.get(parameter, {})
         for name in self._names:
             moment = state.get(name)
             if moment is not None:  # AMSGrad, momentum and centring are optional

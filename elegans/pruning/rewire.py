@@ -13,7 +13,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from elegans.errors import PruningError
-from elegans.pruning.growth import GROWTHS, Choose, Closure, Fresh, Round
+from elegans.pruning.growth import GROWTHS, Choose, Fresh, Round
 from elegans.pruning.ledger import (
     LAST_INPUT,
     NO_FREE_TARGET,
@@ -26,7 +26,8 @@ from elegans.pruning.ledger import (
 from elegans.pruning.legal import Legality, Slot, has_room
 from elegans.pruning.moments import Moments
 from elegans.pruning.settings import RewireSettings
-from elegans.pruning.site import Site, sites_of
+from elegans.pruning.site import Site, is_open, sites_of
+from elegans.pruning.slopes import Closure
 from elegans.pruning.thresholds import Threshold, as_threshold
 
 Guard = Callable[[Proposal], object]
@@ -261,7 +262,7 @@ class PruneRewire:
         self, site: Site, weight: dict[str, NDArray[np.float64]], closure: Closure | None
     ) -> tuple[list[Slot], Legality, Choose]:
         """Return the weak slots of a cell, what is legal, and the growth rule's chooser."""
-        weak = self._weak(weight)
+        weak = self._weak(site, weight)
         settings = self.settings
         legality = Legality(
             site.cell.wiring, site.connections(), weak, self_synapses=settings.self_synapses
@@ -342,10 +343,14 @@ class PruneRewire:
             self._last[place] = edit.outcome
         self.ledger.append(edit)
 
-    def _weak(self, weights: dict[str, NDArray[np.float64]]) -> list[Slot]:
-        """Return the weak slots, weakest first; all sets of a cell are judged together."""
+    def _weak(self, site: Site, weights: dict[str, NDArray[np.float64]]) -> list[Slot]:
+        """Return the weak slots, weakest first; all sets of a cell are judged together.
+
+        Closed synapses are not there: they count in no median and no fraction.
+        """
         pooled = np.concatenate(list(weights.values()))
-        weak = np.flatnonzero(self.settings.threshold.weak(pooled, self.steps + 1))
+        there = np.flatnonzero(np.concatenate([is_open(site.sets[kind]) for kind in weights]))
+        weak = there[self.settings.threshold.weak(pooled[there], self.steps + 1)]
         order = weak[np.argsort(pooled[weak], kind="stable")]
         kinds = list(weights)
         starts = np.cumsum([0, *(len(weights[kind]) for kind in kinds)])

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any
 
 import numpy as np
 
 from elegans.errors import PruningError
 from elegans.pruning.growth import GROWTHS
+from elegans.pruning.schedules import check_step
 from elegans.pruning.thresholds import Absolute, Threshold
 
 
@@ -29,9 +30,9 @@ class RewireSettings:
 
     def __post_init__(self) -> None:
         for name in ("every", "candidates"):
-            _check_count(name, getattr(self, name))
+            check_step(name, getattr(self, name))
         if self.until is not None:
-            _check_count("until", self.until)
+            check_step("until", self.until)
             if self.until < self.every:
                 raise PruningError(
                     f"until={self.until} ends before the first edit at step every={self.every}; "
@@ -80,8 +81,3 @@ class RewireSettings:
 
 def _is_number(value: Any) -> bool:
     return not isinstance(value, bool) and isinstance(value, Real)
-
-
-def _check_count(name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < 1:
-        raise PruningError(f"{name} must be an integer of at least 1, got {value!r}")

@@ -72,7 +72,13 @@ class Site:
         """Return sources and targets of all sets of the cell, those left alone included."""
         wiring = self.cell.wiring
         return {
-            kind: Connections(kind, wiring, _numpy(synapses.source), _numpy(synapses.target))
+            kind: Connections(
+                kind,
+                wiring,
+                _numpy(synapses.source),
+                _numpy(synapses.target),
+                is_open(synapses),
+            )
             for kind, synapses in self.cell.synapse_sets().items()
         }
 
@@ -120,6 +126,12 @@ def sites_of(model: nn.Module) -> list[Site]:
                     "that permanent first"
                 )
     return sites
+
+
+def is_open(synapses: SynapseParameters) -> NDArray[np.bool_]:
+    """Return which slots hold an open synapse, shape (synapse,)."""
+    mask = synapses.mask
+    return np.ones(len(synapses), dtype=bool) if mask is None else _numpy(mask)
 
 
 def _numpy(tensor: Tensor) -> NDArray[Any]:

@@ -1,0 +1,489 @@
+"""The operator: cuts weights of any model while it learns, and lets as many grow if asked."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from elegans.errors import PruningError
+from elegans.pruning.budgets import BUDGETS, spread
+from elegans.pruning.criteria import (
+    ByCallable,
+    Criterion,
+    LargestFirst,
+    Magnitude,
+    Random,
+    Scene,
+)
+from elegans.pruning.growth import GROWTHS
+from elegans.pruning.moments import Moments
+from elegans.pruning.parts import Part, SynapsePart, parts_of
+from elegans.pruning.regrowth import exchange
+from elegans.pruning.saliency import GradientWeight, Movement, Snip
+from elegans.pruning.schedules import OneShot, Schedule, Sparsity, check_sparsity, check_step
+from elegans.pruning.scopes import Scope, as_scope, select
+from elegans.pruning.slopes import Closure
+from elegans.pruning.synaptic_flow import SynapticFlow
+from elegans.pruning.thresholds import CosineFraction
+
+CRITERIA: dict[str, Callable[[], Criterion]] = {
+    "magnitude": Magnitude,
+    "l1": lambda: Magnitude("l1"),
+    "l2": lambda: Magnitude("l2"),
+    "linf": lambda: Magnitude("linf"),
+    "largest_first": LargestFirst,
+    "random": Random,
+    "gradient_weight": GradientWeight,
+    "movement": Movement,
+    "snip": Snip,
+    "synaptic_flow": SynapticFlow,
+}
+"""Criteria by name."""
+
+
+class Pruner:
+    r"""Cuts weights of a model by a criterion, in a scope, on a schedule.
+
+    Works on liquid layers, whose synapses are slots, and on any ``torch.nn.Module``, whose weights
+    are masked; on an ensemble it prunes every member by itself. The mask M only loses entries,
+    w <- M * w: a pruned weight never revives by itself, since it is zero, has no gradient, and the
+    optimiser's memory of it is zeroed. Biases are not pruned.
+
+    In a module, ``<weight>_mask`` is a buffer beside the weight. In a liquid layer, a cut synapse
+    has conductance zero and leaves ``model.wiring``; slots stay. `elegans.pruning.compact` turns
+    either into a smaller model.
+
+    Parameters
+    ----------
+    model
+        Any module.
+    optimizer
+        Holds the model's parameters: SGD, Adam, AdamW or RMSprop. May be left out when a trained
+        model is pruned.
+    schedule
+        How much is missing when: a `Schedule`, or a sparsity to be reached by `prune` at once.
+        None if only `prune` is to be used.
+    criterion
+        Which go first: a name in `CRITERIA`, a `Criterion`, or a function from a `Part` to
+        scores in the shape of its weight, the lowest of which go first.
+    scope
+        What competes with what: ``"layer"``, ``"block"``, ``"global"``, ``"unit"`` (neurons with
+        all their incoming weights, layer by layer), ``"global_unit"``, or a `Scope`.
+    budget
+        How the share is spread over layers where each loses its own: ``"uniform"`` or
+        ``"erdos_renyi"``.
+    growth
+        None, ``"random"`` (SET) or ``"gradient"`` (RigL): how as many weights grow as `exchange`
+        cuts.
+    exchange
+        The share of the remaining weights that is exchanged: a `CosineFraction`.
+    every
+        Weights are exchanged once in so many steps.
+    include, exclude
+        Names of weights or modules, with wildcards, that are pruned, or are not.
+    allow_empty
+        Whether a layer may lose all its weights.
+    moments
+        Names of the per-weight state tensors of an optimiser of another kind.
+    seed
+        Seed of all random choices.
+
+    Raises
+    ------
+    PruningError
+        An argument is not valid, nothing can be pruned, or the optimiser does not hold the
+        parameters.
+
+    References
+    ----------
+    Evci, Gale, Menick, Castro, Elsen, "Rigging the lottery: making all tickets winners", ICML
+    2020; Mocanu et al., Nature Communications 9:2383 (2018).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from elegans.pruning import Cubic
+    >>> model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Tanh(), torch.nn.Linear(8, 2))
+    >>> optimizer = torch.optim.Adam(model.parameters())
+    >>> pruner = Pruner(model, optimizer, Cubic(0.75, begin=10, end=50, every=10))
+    >>> for _ in range(60):
+    ...     optimizer.zero_grad()
+    ...     model(torch.randn(16, 4)).square().mean().backward()
+    ...     optimizer.step()
+    ...     cut = pruner.step()
+    >>> pruner.sparsities()
+    {'0.weight': 0.75, '2.weight': 0.75}
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer | None = None,
+        schedule: Schedule | Sparsity | None = None,
+        criterion: str | Criterion | Callable[[Part], Tensor] = "magnitude",
+        scope: str | Scope = "layer",
+        *,
+        budget: str = "uniform",
+        growth: str | None = None,
+        exchange: CosineFraction | None = None,
+        every: int = 100,
+        include: Sequence[str] | None = None,
+        exclude: Sequence[str] = (),
+        allow_empty: bool = False,
+        moments: Sequence[str] | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.model = model
+        self.schedule = _as_schedule(schedule)
+        self.criterion = _as_criterion(criterion)
+        self.scope = as_scope(scope)
+        self.budget = budget
+        self.growth, self.exchange, self.every = growth, exchange, every
+        self.allow_empty = allow_empty
+        self._check_arguments()
+        self._generator = torch.Generator().manual_seed(_checked_seed(seed))
+        self._moments = Moments(optimizer, moments)
+        self.parts = parts_of(model, include, exclude)
+        for part in self.parts:
+            self._moments.check(part.named_parameters())
+        self.steps = 0
+        self.cut = 0
+        """Weights cut so far, those exchanged included."""
+        self._ever: list[Tensor | None] = [None for _ in self.parts]
+        self._noted = False  # whether the present masks are in `_ever`
+        if self.criterion.watches and optimizer is not None:
+            optimizer.register_step_pre_hook(self._watch)
+
+    # --- what there is -------------------------------------------------------------------
+
+    @property
+    def sparsity(self) -> float:
+        """The share of missing weights in all parts; their mean over members of an ensemble."""
+        missing = sum(int((~part.mask).sum()) for part in self.parts)
+        return missing / sum(part.mask.numel() for part in self.parts)
+
+    def sparsities(self) -> dict[str, float]:
+        """Return the share of missing weights of each part."""
+        return {part.name: float((~part.mask).double().mean()) for part in self.parts}
+
+    def masks(self) -> dict[str, Tensor]:
+        """Return which weights are there, bool, in the shape of each weight."""
+        return {part.name: part.mask.clone() for part in self.parts}
+
+    def ever_active(self) -> dict[str, Tensor]:
+        """Return which weights took part in at least one optimiser step, as `step` counted them.
+
+        By name, a mask in the shape of the weight. Of a set of synapses, one entry for each pair
+        of neurons that could be connected, in no particular order.
+        """
+        active = {}
+        for part, ever in zip(self.parts, self._ever, strict=True):
+            if isinstance(part, SynapsePart):
+                pairs = 0 if ever is None else len(ever)
+                active[part.name] = torch.arange(part.possible) < pairs
+            else:
+                active[part.name] = torch.zeros_like(part.mask) if ever is None else ever.clone()
+        return active
+
+    def exploration_rate(self) -> float:
+        """Return the share of all possible weights that took part in at least one step.
+
+        References
+        ----------
+        Liu, Yin, Mocanu, Pechenizkiy, "Do we actually need dense over-parameterization?
+        In-time over-parameterization in sparse training", ICML 2021, definition 1.
+        """
+        active = self.ever_active().values()
+        return sum(int(ever.sum()) for ever in active) / sum(ever.numel() for ever in active)
+
+    # --- what it does --------------------------------------------------------------------
+
+    def step(self, closure: Closure | None = None) -> int:
+        """Count one optimiser step, and cut and grow when it is time.
+
+        Parameters
+        ----------
+        closure
+            Returns the loss of the current batch, differentiable; for criteria and growth that
+            look at gradients. Called only when something is due.
+
+        Returns
+        -------
+        int
+            The number of weights that were cut now.
+
+        Raises
+        ------
+        PruningError
+            As `prune`; then no weight is changed.
+        """
+        step, before = self.steps + 1, self.cut
+        if not self._noted:
+            pairs = zip(self.parts, self._ever, strict=True)
+            self._ever, self._noted = [part.joined(ever) for part, ever in pairs], True
+        if self.schedule is not None and self.schedule.is_due(step):
+            self.prune(self.schedule.sparsity(step), closure)
+            self.schedule.advance()
+        if self.exchange is not None and self.growth is not None and step % self.every == 0:
+            share = self.exchange.fraction(step)
+            if share > 0:
+                self._check_parts()
+                scores = self._scores(closure)
+                self.cut += exchange(
+                    self.parts,
+                    scores,
+                    share,
+                    self.growth,
+                    closure,
+                    self._generator,
+                    self._moments,
+                )
+                self._noted = False
+        self.steps = step
+        return self.cut - before
+
+    def observe(self, loss: float | Tensor) -> None:
+        """Tell the schedule a validation loss; `Sequential` waits for convergence."""
+        if self.schedule is not None:
+            self.schedule.observe(float(torch.as_tensor(loss).double().mean()))
+
+    def prune(
+        self, sparsity: Sparsity, closure: Closure | None = None, *, rounds: int = 1
+    ) -> dict[str, float]:
+        r"""Cut weights until the share `sparsity` is missing; what is missing stays so.
+
+        Parameters
+        ----------
+        sparsity
+            In [0, 1), or one for each member of an ensemble.
+        closure
+            Returns the loss, differentiable, for criteria that look at gradients.
+        rounds
+            The cut is made in so many rounds with new scores in each, the density falling
+            exponentially: after round r of R, :math:`(1 - s)^{r / R}` is left.
+
+        Returns
+        -------
+        dict
+            The share of missing weights of each part.
+
+        Raises
+        ------
+        PruningError
+            The sparsity is not valid, a layer would lose all its weights, a score is not finite,
+            or the model has changed since the mask was made. No weight is changed then.
+        """
+        check_sparsity("sparsity", sparsity)
+        check_step("rounds", rounds)
+        self._check_parts()
+        wanted = self._of_members(sparsity)
+        before = [part.mask.clone() for part in self.parts]
+        values = [part.parameter.detach().clone() for part in self.parts] if rounds > 1 else []
+        try:
+            for k in range(1, rounds + 1):
+                self._cut_to(1 - (1 - wanted) ** (k / rounds), closure)
+        except PruningError:
+            for part, mask, value in zip(self.parts, before, values, strict=False):
+                part.hold(mask, Moments(None))
+                with torch.no_grad():
+                    part.parameter.copy_(value)
+            raise
+        return self.sparsities()
+
+    def close(self, masks: Mapping[str, Tensor]) -> dict[str, float]:
+        """Keep only the weights of `masks`, for rules that decide by themselves how many go.
+
+        Parameters
+        ----------
+        masks
+            By the name of the weight: true where it stays. Weights of other names stay as they
+            are, and what is missing stays so.
+        """
+        names = [part.name for part in self.parts]
+        unknown = sorted(set(masks) - set(names))
+        if unknown:
+            raise PruningError(f"no weight is called {unknown[0]!r}, expected some of {names}")
+        self._check_parts()
+        after = []
+        for part in self.parts:
+            mask = torch.as_tensor(masks.get(part.name, part.mask), device=part.mask.device)
+            if mask.shape != part.mask.shape or mask.dtype != torch.bool:
+                raise PruningError(
+                    f"the mask of {part.name} has shape {tuple(mask.shape)} of {mask.dtype}, "
+                    f"expected {tuple(part.mask.shape)} of torch.bool"
+                )
+            after.append(mask & part.mask)
+        self._hold(after)
+        return self.sparsities()
+
+    @torch.no_grad()
+    def apply(self) -> None:
+        """Cut again whatever the masks say is cut, after weights were written from outside."""
+        for part in self.parts:
+            part.hold(part.mask.clone(), self._moments)
+            if not isinstance(part, SynapsePart):
+                part.parameter.masked_fill_(~part.mask, 0.0)
+
+    # --- state ---------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return step, masks, schedule, criterion and random state."""
+        return {
+            "steps": self.steps,
+            "cut": self.cut,
+            "masks": self.masks(),
+            "ever": {part.name: ever for part, ever in zip(self.parts, self._ever, strict=True)},
+            "schedule": {} if self.schedule is None else self.schedule.state_dict(),
+            "criterion": self.criterion.state_dict(),
+            "random": self._generator.get_state(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from `state_dict`; model and optimiser are restored by their own.
+
+        Raises
+        ------
+        PruningError
+            It is no such state, or of another model; nothing is changed then.
+        """
+        try:
+            steps, cut, masks, ever = (
+                int(state["steps"]),
+                int(state["cut"]),
+                dict(state["masks"]),
+                dict(state["ever"]),
+            )
+            schedule, criterion = dict(state["schedule"]), dict(state["criterion"])
+            generator = torch.Generator()
+            generator.set_state(state["random"])
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise PruningError(
+                f"not a state of Pruner ({error!r}); pass what state_dict() returned"
+            ) from error
+        shapes = {name: tuple(mask.shape) for name, mask in masks.items()}
+        mine = {part.name: tuple(part.mask.shape) for part in self.parts}
+        if shapes != mine or set(ever) != set(mine):
+            raise PruningError(
+                f"the state is of weights {shapes}, this pruner has {mine}; make it with the "
+                "model, include and exclude that it was saved with"
+            )
+        if self.schedule is not None:
+            self.schedule.load_state_dict(schedule)
+        self.criterion.load_state_dict(criterion)
+        self.steps, self.cut, self._generator = steps, cut, generator
+        self._ever = [ever[part.name] for part in self.parts]
+        self._noted = False
+        for part in self.parts:
+            # What the optimiser remembers is restored by itself.
+            part.hold(masks[part.name].to(part.mask), Moments(None))
+
+    # --- one cut -------------------------------------------------------------------------
+
+    def _cut_to(self, wanted: Tensor, closure: Closure | None) -> None:
+        """Cut until the shares `wanted`, (member,), are missing."""
+        shares = spread(self.parts, wanted, self.budget)
+        after = select(self.parts, self._scores(closure), shares, self.scope, self.criterion.norm)
+        self._hold(after)
+
+    def _hold(self, after: Sequence[Tensor]) -> None:
+        """Let `after` be the masks, if no part loses everything."""
+        if not self.allow_empty:
+            for part, mask in zip(self.parts, after, strict=True):
+                empty = ~part.flat(mask).any(dim=1)
+                if bool(empty.any()):
+                    member = f" of member {int(empty.nonzero()[0])}" if len(empty) > 1 else ""
+                    raise PruningError(
+                        f"{part.name}{member} would lose all its weights; nothing was pruned: "
+                        "lower the sparsity, prune by layer, exclude it, or pass allow_empty=True"
+                    )
+        self._noted = False
+        for part, mask in zip(self.parts, after, strict=True):
+            self.cut += int((part.mask & ~mask).sum())
+            part.hold(mask, self._moments)
+
+    def _scores(self, closure: Closure | None) -> list[Tensor]:
+        scene = Scene(self.model, self.parts, closure, self._generator, self.scope.units)
+        scores = self.criterion.scores(scene)
+        for part, score in zip(self.parts, scores, strict=True):
+            if bool(torch.isnan(score[part.mask]).any()):
+                raise PruningError(
+                    f"the criterion gave a score that is not a number for {part.name}; nothing "
+                    "was pruned"
+                )
+        return scores
+
+    def _check_parts(self) -> None:
+        for part in self.parts:
+            part.check()
+            part.check_finite()
+            self._moments.check(part.named_parameters())
+
+    def _of_members(self, sparsity: Sparsity) -> Tensor:
+        """Return a sparsity for each member, (member,)."""
+        members = self.parts[0].members
+        values = torch.as_tensor(np.asarray(sparsity, dtype=np.float64))
+        if values.dim() == 1 and len(values) != members:
+            raise PruningError(
+                f"got {len(values)} sparsities, expected one number or one for each of the "
+                f"{members} members"
+            )
+        return values.expand(members).to(self.parts[0].mask.device)
+
+    def _watch(self, optimizer: Optimizer, *_: Any) -> None:
+        self.criterion.watch(self.parts, getattr(optimizer, "grad_scale", None))
+
+    def _check_arguments(self) -> None:
+        if self.budget not in BUDGETS:
+            raise PruningError(f"unknown budget {self.budget!r}, expected one of {BUDGETS}")
+        if self.budget != "uniform" and self.scope.pool != "layer":
+            raise PruningError(
+                f"got budget={self.budget!r} with weights that compete across layers, expected "
+                "scope='layer' or 'unit', where each layer has a budget of its own"
+            )
+        if (self.growth is None) != (self.exchange is None):
+            raise PruningError(
+                f"got growth={self.growth!r} and exchange={self.exchange!r}, expected both or "
+                "neither: what grows takes the place of what is exchanged"
+            )
+        if self.growth is not None and self.growth not in GROWTHS:
+            raise PruningError(
+                f"unknown growth {self.growth!r}, expected None or one of {tuple(GROWTHS)}"
+            )
+        if self.exchange is not None and not isinstance(self.exchange, CosineFraction):
+            raise PruningError(
+                f"exchange must be a CosineFraction, got {self.exchange!r}; for a threshold on "
+                "conductances see PruneRewire"
+            )
+        check_step("every", self.every)
+
+
+def _as_schedule(schedule: Any) -> Schedule | None:
+    if schedule is None or isinstance(schedule, Schedule):
+        return copy.deepcopy(schedule)
+    check_sparsity("schedule", schedule)
+    return OneShot(schedule)
+
+
+def _as_criterion(criterion: Any) -> Criterion:
+    if isinstance(criterion, Criterion):
+        return criterion
+    if isinstance(criterion, str) and criterion in CRITERIA:
+        return CRITERIA[criterion]()
+    if callable(criterion):
+        return ByCallable(criterion)
+    raise PruningError(
+        f"unknown criterion {criterion!r}, expected one of {tuple(CRITERIA)}, a Criterion or a "
+        "function of a part"
+    )
+
+
+def _checked_seed(seed: Any) -> int:
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise PruningError(f"seed must be an integer of at least 0, got {seed!r}")
+    return int(seed)

@@ -1,0 +1,278 @@
+"""What every pruning rule must do, over all criteria, scopes, schedules, growths and models."""
+
+from __future__ import annotations
+
+import copy
+from collections import defaultdict
+
+import numpy as np
+import pytest
+import torch
+from pruning_models import MODELS, Loss
+from torch import nn
+
+from elegans.pruning import (
+    CRITERIA,
+    SCOPES,
+    AtFractions,
+    Cosine,
+    CosineFraction,
+    Cubic,
+    OneShot,
+    Pruner,
+    Schedule,
+    Sequential,
+    SynapticFlow,
+)
+from elegans.pruning.parts import Part, SynapsePart
+from elegans.synapses import VALUES
+
+SCHEDULES: dict[str, Schedule] = {
+    "one_shot": OneShot(0.5, at=4),
+    "at_fractions": AtFractions((0.2, 0.5), (0.3, 0.6), steps=12),
+    "cubic": Cubic(0.5, begin=2, end=9, every=3),
+    "cosine": Cosine(0.5, begin=2, end=9, every=3),
+    "sequential": Sequential((0.3, 0.5), patience=1),
+}
+OPTIMIZERS = {
+    "adam": lambda p: torch.optim.Adam(p, 1e-2, weight_decay=1e-3),
+    "adamw": lambda p: torch.optim.AdamW(p, 1e-2),
+    "sgd": lambda p: torch.optim.SGD(p, 1e-2, momentum=0.9, nesterov=True, weight_decay=1e-3),
+    "rmsprop": lambda p: torch.optim.RMSprop(p, 1e-2, momentum=0.5, centered=True),
+}
+
+
+EXAMPLES = {"convolution": (1, 1, 5, 5), "memory": (1, 6, 3), "signed": (1, 6, 5)}
+"""Shapes of inputs of the models that synaptic flow cannot guess."""
+
+
+def criterion_of(kind: str, name: str) -> str | SynapticFlow:
+    if name == "synaptic_flow" and kind in EXAMPLES:
+        return SynapticFlow(torch.ones(EXAMPLES[kind]))
+    return name
+
+
+def train(
+    model: nn.Module, loss: Loss, optimizer: torch.optim.Optimizer, pruner: Pruner, steps: int
+) -> None:
+    for _ in range(steps):
+        optimizer.zero_grad()
+        value = loss()
+        value.backward()
+        optimizer.step()
+        if hasattr(model, "apply_weight_constraints"):
+            model.apply_weight_constraints()
+        pruner.observe(1.0)  # no progress: a schedule that waits for convergence goes on
+        pruner.step(loss)
+
+
+def free_values(part: Part) -> list[torch.Tensor]:
+    """Return the parameters of a part, each in the shape of its weight."""
+    return [parameter for _, parameter in part.named_parameters()]
+
+
+def assert_closed(part: Part, optimizer: torch.optim.Optimizer) -> None:
+    """What is cut is zero, has no gradient, and is not remembered.
+
+    The parameter under a closed conductance is not zero, so weight decay goes on to move it.
+    """
+    decays = any(group["weight_decay"] for group in optimizer.param_groups)
+    gone = ~part.mask
+    assert part.weights()[gone].eq(0).all()
+    for parameter in free_values(part):
+        if parameter.grad is not None:
+            assert parameter.grad[gone].eq(0).all()
+        if decays and isinstance(part, SynapsePart):
+            continue
+        for value in optimizer.state.get(parameter, {}).values():
+            if value.shape == parameter.shape:
+                assert value[gone].eq(0).all()
+
+
+@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("criterion", CRITERIA)
+@pytest.mark.parametrize("scope", SCOPES)
+def test_a_cut_reaches_its_sparsity_and_touches_nothing_else(
+    kind: str, criterion: str, scope: str
+) -> None:
+    model, loss = MODELS[kind]()
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    pruner = Pruner(
+        model, optimizer, None, criterion_of(kind, criterion), scope, allow_empty=True, seed=3
+    )
+    train(model, loss, optimizer, pruner, 3)
+    before = {name: value.detach().clone() for name, value in model.named_parameters()}
+    pruner.prune(0.5, loss)
+
+    pools: dict[str, list[Part]] = defaultdict(list)
+    for part in pruner.parts:
+        name = {"layer": part.name, "block": part.owner, "global": ""}[SCOPES[scope].pool]
+        pools[name].append(part)
+    for parts in pools.values():
+        missing = sum(int((~part.mask).sum()) for part in parts)
+        total = sum(part.size for part in parts)
+        largest = 1.0
+        if SCOPES[scope].units:
+            largest = max(int(torch.bincount(part.unit_of()).max()) for part in parts)
+        blocks = sum(len(torch.unique(part.block_of())) for part in parts)
+        slack = 0.5 * largest * (blocks if SCOPES[scope].pool == "block" else 1)
+        assert abs(missing - 0.5 * total) <= slack
+    for part in pruner.parts:
+        assert_closed(part, optimizer)
+        name = part.name
+        value = dict(model.named_parameters())[name]
+        if isinstance(part, SynapsePart):  # the conductance closes, its parameter may stay
+            assert torch.equal(value, before[name])
+        else:
+            assert torch.equal(value, torch.where(part.mask, before[name], 0.0))
+    pruned = {part.name for part in pruner.parts}
+    for name, value in model.named_parameters():
+        assert name in pruned or torch.equal(value, before[name])
+
+
+@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("growth", [None, "random", "gradient"])
+def test_masks_only_lose_weights_while_training(
+    kind: str, schedule: str, growth: str | None
+) -> None:
+    model, loss = MODELS[kind]()
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    exchange = None if growth is None else CosineFraction(0.3, steps=10)
+    pruner = Pruner(
+        model, optimizer, SCHEDULES[schedule], growth=growth, exchange=exchange, every=4
+    )
+    sparsity, masks = 0.0, pruner.masks()
+    for _ in range(12):
+        train(model, loss, optimizer, pruner, 1)
+        after = pruner.masks()
+        assert pruner.sparsity >= sparsity
+        if growth is None:
+            assert all(not bool((after[name] & ~masks[name]).any()) for name in masks)
+        sparsity, masks = pruner.sparsity, after
+        for part in pruner.parts:
+            assert_closed(part, optimizer)
+    assert sparsity == pytest.approx(0.5, abs=0.05)
+    assert 0.5 < pruner.exploration_rate() <= 1.0 or kind == "liquid"
+
+
+@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_pruned_weight_never_revives(kind: str, name: str) -> None:
+    model, loss = MODELS[kind]()
+    optimizer = OPTIMIZERS[name](model.parameters())
+    pruner = Pruner(model, optimizer)
+    train(model, loss, optimizer, pruner, 3)
+    pruner.prune(0.6)
+    masks = pruner.masks()
+    changed = [part.weights().clone() for part in pruner.parts]
+    train(model, loss, optimizer, pruner, 5)
+    for part, before in zip(pruner.parts, changed, strict=True):
+        assert torch.equal(part.mask, masks[part.name])
+        assert_closed(part, optimizer)
+        assert not torch.equal(part.weights(), before)  # the others go on learning
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_a_training_goes_on_bit_for_bit_from_a_saved_state(kind: str) -> None:
+    def built() -> tuple[nn.Module, Loss, torch.optim.Optimizer, Pruner]:
+        model, loss = MODELS[kind]()
+        optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+        pruner = Pruner(
+            model,
+            optimizer,
+            Cubic(0.6, begin=2, end=12, every=3),
+            "movement",
+            growth="random",
+            exchange=CosineFraction(0.3, steps=20),
+            every=4,
+        )
+        return model, loss, optimizer, pruner
+
+    whole, loss, optimizer, pruner = built()
+    train(whole, loss, optimizer, pruner, 7)
+    saved = copy.deepcopy([part.state_dict() for part in (whole, optimizer, pruner)])
+    train(whole, loss, optimizer, pruner, 7)
+
+    again, loss_again, optimizer_again, pruner_again = built()
+    again.load_state_dict(saved[0])
+    optimizer_again.load_state_dict(saved[1])
+    pruner_again.load_state_dict(saved[2])
+    train(again, loss_again, optimizer_again, pruner_again, 7)
+    for (name, one), other in zip(whole.named_parameters(), again.parameters(), strict=True):
+        assert torch.equal(one, other), name
+    masks = pruner_again.masks()
+    assert all(torch.equal(mask, masks[name]) for name, mask in pruner.masks().items())
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_gradients_that_accumulate_stay_closed(kind: str) -> None:
+    model, loss = MODELS[kind]()
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    pruner = Pruner(model, optimizer)
+    pruner.prune(0.5)
+    once = []
+    loss().backward()
+    once = [parameter.grad.clone() for parameter in model.parameters()]
+    loss().backward()
+    for parameter, single in zip(model.parameters(), once, strict=True):
+        torch.testing.assert_close(parameter.grad, 2 * single)
+    for part in pruner.parts:
+        assert_closed(part, optimizer)
+
+
+def test_mixed_precision_and_a_gradient_scaler() -> None:
+    model, loss = MODELS["perceptron"]()
+    optimizer = torch.optim.SGD(model.parameters(), 1e-2, momentum=0.9)
+    pruner = Pruner(model, optimizer, Cubic(0.5, begin=2, end=8, every=2), "movement")
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    for _ in range(10):
+        optimizer.zero_grad()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            value = loss()
+        scaler.scale(value).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        pruner.step()
+    assert pruner.sparsity == pytest.approx(0.5, abs=0.02)
+    for part in pruner.parts:
+        assert_closed(part, optimizer)
+
+
+def test_parameter_groups() -> None:
+    model, loss = MODELS["perceptron"]()
+    groups = [
+        {"params": [model[0].weight], "lr": 1e-2},
+        {"params": [p for p in model.parameters() if p is not model[0].weight], "lr": 1e-3},
+    ]
+    optimizer = torch.optim.Adam(groups)
+    pruner = Pruner(model, optimizer, OneShot(0.5, at=2))
+    train(model, loss, optimizer, pruner, 5)
+    assert pruner.sparsity == pytest.approx(0.5, abs=0.01)
+    for part in pruner.parts:
+        assert_closed(part, optimizer)
+
+
+def test_the_state_of_a_pruned_circuit_brings_its_mask() -> None:
+    model, _ = MODELS["liquid"]()
+    Pruner(model).prune(0.5)
+    fresh, _ = MODELS["liquid"]()
+    x = torch.randn(2, 5, 5)
+    assert not torch.equal(fresh(x)[0], model(x)[0])
+    fresh.load_state_dict(model.state_dict())
+    assert torch.equal(fresh(x)[0], model(x)[0])
+    assert fresh.wiring == model.wiring
+    dense, _ = MODELS["liquid"]()
+    fresh.load_state_dict(dense.state_dict())  # and a state without mask opens all synapses
+    torch.testing.assert_close(fresh(x)[0], dense(x)[0])
+    assert fresh.wiring == dense.wiring
+
+
+def test_synapses_are_named_as_they_are() -> None:
+    model, _ = MODELS["liquid"]()
+    pruner = Pruner(model)
+    names = [name for part in pruner.parts for name, _ in part.named_parameters()]
+    assert names == [f"cell.{kind}.{v}" for kind in ("recurrent", "sensory") for v in VALUES]
+    held = dict(model.named_parameters())
+    assert all(held[name] is p for part in pruner.parts for name, p in part.named_parameters())
+    assert np.isclose(pruner.sparsity, 0.0)
