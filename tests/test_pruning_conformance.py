@@ -24,7 +24,8 @@ from elegans.pruning import (
     Sequential,
     SynapticFlow,
 )
-from elegans.pruning.parts import Part, SynapsePart
+from elegans.pruning.part import Part
+from elegans.pruning.synapse_part import SynapsePart
 from elegans.synapses import VALUES
 
 SCHEDULES: dict[str, Schedule] = {

@@ -26,7 +26,7 @@ from elegans.pruning import (
     parts_of,
 )
 from elegans.pruning.budgets import spread
-from elegans.pruning.parts import SynapsePart
+from elegans.pruning.synapse_part import SynapsePart
 from elegans.wiring import NCP
 
 

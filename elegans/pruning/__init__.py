@@ -7,8 +7,10 @@ many and when.
 
 from elegans.pruning.criteria import ByCallable, Criterion, LargestFirst, Magnitude, Random, Scene
 from elegans.pruning.ledger import Edit, Judgement, Proposal
-from elegans.pruning.parts import Part, parts_of
-from elegans.pruning.pruner import CRITERIA, Pruner
+from elegans.pruning.part import Part
+from elegans.pruning.parts import parts_of
+from elegans.pruning.pruner import Pruner
+from elegans.pruning.pruner_settings import CRITERIA
 from elegans.pruning.rewire import PruneRewire
 from elegans.pruning.saliency import GradientWeight, Movement, Snip
 from elegans.pruning.schedules import (

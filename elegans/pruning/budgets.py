@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from elegans.errors import PruningError
-from elegans.pruning.parts import Part
+from elegans.pruning.part import Part
 
 BUDGETS = ("uniform", "erdos_renyi")
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from elegans.errors import PruningError
-from elegans.pruning.parts import Part
+from elegans.pruning.part import Part
 from elegans.pruning.slopes import Closure
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,39 +11,19 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from elegans.errors import PruningError
-from elegans.pruning.budgets import BUDGETS, spread
-from elegans.pruning.criteria import (
-    ByCallable,
-    Criterion,
-    LargestFirst,
-    Magnitude,
-    Random,
-    Scene,
-)
-from elegans.pruning.growth import GROWTHS
+from elegans.pruning.budgets import spread
+from elegans.pruning.criteria import Criterion, Scene
 from elegans.pruning.moments import Moments
-from elegans.pruning.parts import Part, SynapsePart, parts_of
-from elegans.pruning.regrowth import exchange
-from elegans.pruning.saliency import GradientWeight, Movement, Snip
-from elegans.pruning.schedules import OneShot, Schedule, Sparsity, check_sparsity, check_step
+from elegans.pruning.part import Part
+from elegans.pruning.parts import parts_of
+from elegans.pruning.pruner_settings import PrunerSettings, as_criterion, as_schedule
+from elegans.pruning.regrowth import exchange as exchange_weights
+from elegans.pruning.rewire_settings import checked_seed
+from elegans.pruning.schedules import Schedule, Sparsity, check_sparsity, check_step
 from elegans.pruning.scopes import Scope, as_scope, select
 from elegans.pruning.slopes import Closure
-from elegans.pruning.synaptic_flow import SynapticFlow
+from elegans.pruning.synapse_part import SynapsePart
 from elegans.pruning.thresholds import CosineFraction
-
-CRITERIA: dict[str, Callable[[], Criterion]] = {
-    "magnitude": Magnitude,
-    "l1": lambda: Magnitude("l1"),
-    "l2": lambda: Magnitude("l2"),
-    "linf": lambda: Magnitude("linf"),
-    "largest_first": LargestFirst,
-    "random": Random,
-    "gradient_weight": GradientWeight,
-    "movement": Movement,
-    "snip": Snip,
-    "synaptic_flow": SynapticFlow,
-}
-"""Criteria by name."""
 
 
 class Pruner:
@@ -140,14 +119,12 @@ class Pruner:
         seed: int = 0,
     ) -> None:
         self.model = model
-        self.schedule = _as_schedule(schedule)
-        self.criterion = _as_criterion(criterion)
-        self.scope = as_scope(scope)
-        self.budget = budget
-        self.growth, self.exchange, self.every = growth, exchange, every
-        self.allow_empty = allow_empty
-        self._check_arguments()
-        self._generator = torch.Generator().manual_seed(_checked_seed(seed))
+        self.schedule = as_schedule(schedule)
+        self.criterion = as_criterion(criterion)
+        self.settings = PrunerSettings(
+            as_scope(scope), budget, growth, exchange, every, allow_empty, checked_seed(seed)
+        )
+        self._generator = torch.Generator().manual_seed(self.settings.seed)
         self._moments = Moments(optimizer, moments)
         self.parts = parts_of(model, include, exclude)
         for part in self.parts:
@@ -230,21 +207,19 @@ class Pruner:
         if self.schedule is not None and self.schedule.is_due(step):
             self.prune(self.schedule.sparsity(step), closure)
             self.schedule.advance()
-        if self.exchange is not None and self.growth is not None and step % self.every == 0:
-            share = self.exchange.fraction(step)
-            if share > 0:
-                self._check_parts()
-                scores = self._scores(closure)
-                self.cut += exchange(
-                    self.parts,
-                    scores,
-                    share,
-                    self.growth,
-                    closure,
-                    self._generator,
-                    self._moments,
-                )
-                self._noted = False
+        share = self.settings.exchanged(step)
+        if share > 0:
+            self._check_parts()
+            self.cut += exchange_weights(
+                self.parts,
+                self._scores(closure),
+                share,
+                str(self.settings.growth),
+                closure,
+                self._generator,
+                self._moments,
+            )
+            self._noted = False
         self.steps = step
         return self.cut - before
 
@@ -387,13 +362,15 @@ class Pruner:
 
     def _cut_to(self, wanted: Tensor, closure: Closure | None) -> None:
         """Cut until the shares `wanted`, (member,), are missing."""
-        shares = spread(self.parts, wanted, self.budget)
-        after = select(self.parts, self._scores(closure), shares, self.scope, self.criterion.norm)
+        shares = spread(self.parts, wanted, self.settings.budget)
+        after = select(
+            self.parts, self._scores(closure), shares, self.settings.scope, self.criterion.norm
+        )
         self._hold(after)
 
     def _hold(self, after: Sequence[Tensor]) -> None:
         """Let `after` be the masks, if no part loses everything."""
-        if not self.allow_empty:
+        if not self.settings.allow_empty:
             for part, mask in zip(self.parts, after, strict=True):
                 empty = ~part.flat(mask).any(dim=1)
                 if bool(empty.any()):
@@ -408,7 +385,7 @@ class Pruner:
             part.hold(mask, self._moments)
 
     def _scores(self, closure: Closure | None) -> list[Tensor]:
-        scene = Scene(self.model, self.parts, closure, self._generator, self.scope.units)
+        scene = Scene(self.model, self.parts, closure, self._generator, self.settings.scope.units)
         scores = self.criterion.scores(scene)
         for part, score in zip(self.parts, scores, strict=True):
             if bool(torch.isnan(score[part.mask]).any()):
@@ -437,53 +414,3 @@ class Pruner:
 
     def _watch(self, optimizer: Optimizer, *_: Any) -> None:
         self.criterion.watch(self.parts, getattr(optimizer, "grad_scale", None))
-
-    def _check_arguments(self) -> None:
-        if self.budget not in BUDGETS:
-            raise PruningError(f"unknown budget {self.budget!r}, expected one of {BUDGETS}")
-        if self.budget != "uniform" and self.scope.pool != "layer":
-            raise PruningError(
-                f"got budget={self.budget!r} with weights that compete across layers, expected "
-                "scope='layer' or 'unit', where each layer has a budget of its own"
-            )
-        if (self.growth is None) != (self.exchange is None):
-            raise PruningError(
-                f"got growth={self.growth!r} and exchange={self.exchange!r}, expected both or "
-                "neither: what grows takes the place of what is exchanged"
-            )
-        if self.growth is not None and self.growth not in GROWTHS:
-            raise PruningError(
-                f"unknown growth {self.growth!r}, expected None or one of {tuple(GROWTHS)}"
-            )
-        if self.exchange is not None and not isinstance(self.exchange, CosineFraction):
-            raise PruningError(
-                f"exchange must be a CosineFraction, got {self.exchange!r}; for a threshold on "
-                "conductances see PruneRewire"
-            )
-        check_step("every", self.every)
-
-
-def _as_schedule(schedule: Any) -> Schedule | None:
-    if schedule is None or isinstance(schedule, Schedule):
-        return copy.deepcopy(schedule)
-    check_sparsity("schedule", schedule)
-    return OneShot(schedule)
-
-
-def _as_criterion(criterion: Any) -> Criterion:
-    if isinstance(criterion, Criterion):
-        return criterion
-    if isinstance(criterion, str) and criterion in CRITERIA:
-        return CRITERIA[criterion]()
-    if callable(criterion):
-        return ByCallable(criterion)
-    raise PruningError(
-        f"unknown criterion {criterion!r}, expected one of {tuple(CRITERIA)}, a Criterion or a "
-        "function of a part"
-    )
-
-
-def _checked_seed(seed: Any) -> int:
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-        raise PruningError(f"seed must be an integer of at least 0, got {seed!r}")
-    return int(seed)

@@ -18,9 +18,10 @@ from elegans.errors import PruningError
 from elegans.pruning.growth import GROWTHS, Fresh, Round
 from elegans.pruning.legal import Legality, Slot
 from elegans.pruning.moments import Moments
-from elegans.pruning.parts import Part, SynapsePart
+from elegans.pruning.part import Part
 from elegans.pruning.site import Site
 from elegans.pruning.slopes import Closure, slopes_of
+from elegans.pruning.synapse_part import SynapsePart
 
 FRESH_CONDUCTANCE = 0.05
 """Conductance of a synapse that grows, as in prune-and-rewire."""

@@ -25,7 +25,7 @@ from elegans.pruning.ledger import (
 )
 from elegans.pruning.legal import Legality, Slot, has_room
 from elegans.pruning.moments import Moments
-from elegans.pruning.settings import RewireSettings
+from elegans.pruning.rewire_settings import RewireSettings, checked_seed
 from elegans.pruning.site import Site, is_open, sites_of
 from elegans.pruning.slopes import Closure
 from elegans.pruning.thresholds import Threshold, as_threshold
@@ -142,7 +142,7 @@ class PruneRewire:
             self_synapses,
         )
         self._guards = list(guards)
-        self._rng = np.random.default_rng(_checked_seed(seed))
+        self._rng = np.random.default_rng(checked_seed(seed))
         self._sites = sites_of(model)
         self._moments = Moments(optimizer, moments)
         self._check_sites()
@@ -374,9 +374,3 @@ class PruneRewire:
             if answer is not None and not bool(answer):
                 return REFUSED, notes
         return REWIRED, notes
-
-
-def _checked_seed(seed: int) -> int:
-    if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or seed < 0:
-        raise PruningError(f"seed must be an integer of at least 0, got {seed!r}")
-    return int(seed)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from elegans.errors import PruningError
 from elegans.pruning.criteria import Criterion, Scene
-from elegans.pruning.parts import Part
+from elegans.pruning.part import Part
 from elegans.pruning.slopes import slopes_of
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from elegans.errors import PruningError
-from elegans.pruning.parts import Part
+from elegans.pruning.part import Part
 
 NORMS = ("sum", "mean", "l1", "l2", "linf")
 """How the scores of a neuron's weights become one."""

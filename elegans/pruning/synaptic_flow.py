@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from elegans.cell import Cell
 from elegans.errors import PruningError
 from elegans.pruning.criteria import Criterion, Scene
-from elegans.pruning.parts import Part, SynapsePart
+from elegans.pruning.part import Part
+from elegans.pruning.synapse_part import SynapsePart
 from elegans.wiring.wiring import SENSORY
 
 

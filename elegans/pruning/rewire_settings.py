@@ -81,3 +81,10 @@ class RewireSettings:
 
 def _is_number(value: Any) -> bool:
     return not isinstance(value, bool) and isinstance(value, Real)
+
+
+def checked_seed(seed: Any) -> int:
+    """Return the seed; raise `PruningError` unless it is an integer of at least 0."""
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise PruningError(f"seed must be an integer of at least 0, got {seed!r}")
+    return int(seed)

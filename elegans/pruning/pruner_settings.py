@@ -1,0 +1,97 @@
+"""The settings of a pruner, validated in one place, and the criteria by name."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from elegans.errors import PruningError
+from elegans.pruning.budgets import BUDGETS
+from elegans.pruning.criteria import ByCallable, Criterion, LargestFirst, Magnitude, Random
+from elegans.pruning.growth import GROWTHS
+from elegans.pruning.saliency import GradientWeight, Movement, Snip
+from elegans.pruning.schedules import OneShot, Schedule, check_sparsity, check_step
+from elegans.pruning.scopes import Scope
+from elegans.pruning.synaptic_flow import SynapticFlow
+from elegans.pruning.thresholds import CosineFraction
+
+CRITERIA: dict[str, Callable[[], Criterion]] = {
+    "magnitude": Magnitude,
+    "l1": lambda: Magnitude("l1"),
+    "l2": lambda: Magnitude("l2"),
+    "linf": lambda: Magnitude("linf"),
+    "largest_first": LargestFirst,
+    "random": Random,
+    "gradient_weight": GradientWeight,
+    "movement": Movement,
+    "snip": Snip,
+    "synaptic_flow": SynapticFlow,
+}
+"""Criteria by name."""
+
+
+@dataclass(frozen=True)
+class PrunerSettings:
+    """What `elegans.pruning.Pruner` was asked to do; see there."""
+
+    scope: Scope
+    budget: str
+    growth: str | None
+    exchange: CosineFraction | None
+    every: int
+    allow_empty: bool
+    seed: int
+
+    def __post_init__(self) -> None:
+        if self.budget not in BUDGETS:
+            raise PruningError(f"unknown budget {self.budget!r}, expected one of {BUDGETS}")
+        if self.budget != "uniform" and self.scope.pool != "layer":
+            raise PruningError(
+                f"got budget={self.budget!r} with weights that compete across layers, expected "
+                "scope='layer' or 'unit', where each layer has a budget of its own"
+            )
+        if (self.growth is None) != (self.exchange is None):
+            raise PruningError(
+                f"got growth={self.growth!r} and exchange={self.exchange!r}, expected both or "
+                "neither: what grows takes the place of what is exchanged"
+            )
+        if self.growth is not None and self.growth not in GROWTHS:
+            raise PruningError(
+                f"unknown growth {self.growth!r}, expected None or one of {tuple(GROWTHS)}"
+            )
+        if self.exchange is not None and not isinstance(self.exchange, CosineFraction):
+            raise PruningError(
+                f"exchange must be a CosineFraction, got {self.exchange!r}; for a threshold on "
+                "conductances see PruneRewire"
+            )
+        check_step("every", self.every)
+
+    def exchanged(self, step: int) -> float:
+        """Return the share of the remaining weights that is exchanged after optimiser `step`."""
+        if self.exchange is None or step % self.every:
+            return 0.0
+        return self.exchange.fraction(step)
+
+
+def as_schedule(schedule: Any) -> Schedule | None:
+    """Return a copy of the schedule, or the one that a sparsity stands for."""
+    if schedule is None or isinstance(schedule, Schedule):
+        return copy.deepcopy(schedule)
+    check_sparsity("schedule", schedule)
+    return OneShot(schedule)
+
+
+def as_criterion(criterion: Any) -> Criterion:
+    """Return the criterion that a name or a function stands for."""
+    if isinstance(criterion, Criterion):
+        return criterion
+    if isinstance(criterion, str) and criterion in CRITERIA:
+        return CRITERIA[criterion]()
+    if callable(criterion):
+        return ByCallable(criterion)
+    raise PruningError(
+        f"unknown criterion {criterion!r}, expected one of {tuple(CRITERIA)}, a Criterion or a "
+        "function of a part"
+    )

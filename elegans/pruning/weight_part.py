@@ -1,0 +1,131 @@
+"""Weight tensors of modules, as parts that can be pruned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from elegans.connection_slots import ConnectionSlots
+from elegans.errors import PruningError
+from elegans.pruning.moments import Moments
+from elegans.pruning.part import Part
+
+MASK_SUFFIX = "_mask"
+
+
+class WeightPart(Part):
+    """A weight tensor of a module; a cut weight is zero and has no gradient.
+
+    The mask is the buffer ``<weight>_mask`` beside the parameter; it does not enter the
+    ``state_dict`` of the model, whose zeros say the same.
+    """
+
+    def __init__(self, name: str, module: nn.Module, attribute: str, *, members: int = 0) -> None:
+        self.name, self.owner = name, name.rpartition(".")[0]
+        self._module, self._attribute = module, attribute
+        self._stacked = members > 0
+        self.members = max(1, members)
+        self._parameter: nn.Parameter = getattr(module, attribute)
+        if self._buffer is None:
+            mask = torch.ones_like(self._parameter, dtype=torch.bool)
+            module.register_buffer(attribute + MASK_SUFFIX, mask, persistent=False)
+        if self._parameter.requires_grad:
+            self._parameter.register_post_accumulate_grad_hook(self._close_gradient)
+
+    @property
+    def _buffer(self) -> Tensor | None:
+        return self._module._buffers.get(self._attribute + MASK_SUFFIX)
+
+    @property
+    def mask(self) -> Tensor:
+        """Which weights are there, bool, in the shape of the weight."""
+        mask = self._buffer
+        if mask is None:
+            raise PruningError(
+                f"the mask of {self.name} is gone: {type(self._module).__name__} has no buffer "
+                f"{self._attribute + MASK_SUFFIX!r} any more; make a new pruner"
+            )
+        return mask
+
+    @property
+    def parameter(self) -> Tensor:
+        """The weight tensor."""
+        return self._parameter
+
+    def weights(self) -> Tensor:
+        """Return the weights, detached."""
+        return self._parameter.detach()
+
+    def slopes(self, gradient: Tensor) -> Tensor:
+        """Return the gradient itself."""
+        return gradient
+
+    @property
+    def dimensions(self) -> tuple[int, ...]:
+        """The shape of the tensor, of one member; sources and targets of a list of synapses."""
+        if isinstance(self._module, ConnectionSlots):
+            ends = self._module.source, self._module.target
+            return tuple(len(torch.unique(end)) for end in ends)
+        return tuple(self._parameter.shape[1:] if self._stacked else self._parameter.shape)
+
+    def unit_of(self) -> Tensor:
+        """Return the row of each weight; in a gated recurrent layer the neuron that it gates."""
+        shape = self._parameter.shape[1:] if self._stacked else self._parameter.shape
+        if isinstance(self._module, ConnectionSlots):
+            return self._module.target.long().expand(shape).reshape(-1)
+        rows = torch.arange(shape[0], device=self._parameter.device)
+        if isinstance(self._module, nn.RNNBase | nn.RNNCellBase) and "_hr" not in self._attribute:
+            rows = rows % self._module.hidden_size
+        return rows.repeat_interleave(int(np.prod(shape[1:], dtype=np.int64)))
+
+    def block_of(self) -> Tensor:
+        """Return zeros: a tensor is one block; those of a module are pooled."""
+        return torch.zeros(self.size, dtype=torch.long, device=self._parameter.device)
+
+    @torch.no_grad()
+    def hold(self, mask: Tensor, moments: Moments) -> None:
+        """Set the weights outside `mask`, and what is remembered of them, to zero."""
+        changed = self.mask ^ mask
+        self.mask.copy_(mask)
+        self._parameter.masked_fill_(~mask, 0.0)
+        moments.reset(self._parameter, changed)
+
+    @property
+    def possible(self) -> int:
+        """Number of entries."""
+        return self._parameter.numel()
+
+    def joined(self, ever: Tensor | None) -> Tensor:
+        """Return which entries were ever there, in the shape of the weight."""
+        return self.mask.clone() if ever is None else ever | self.mask
+
+    def check(self) -> None:
+        """Raise `PruningError` if the tensor was replaced, or a cut weight is not zero."""
+        if getattr(self._module, self._attribute, None) is not self._parameter:
+            raise PruningError(
+                f"{self.name} is another parameter than the one that the mask was made for; make a "
+                "new pruner, and a new optimiser, after replacing parameters"
+            )
+        if self.mask.shape != self._parameter.shape:
+            raise PruningError(
+                f"{self.name} has shape {tuple(self._parameter.shape)}, its mask "
+                f"{tuple(self.mask.shape)}; make a new pruner after changing the model"
+            )
+        revived = int(((self._parameter.detach() != 0) & ~self.mask).sum())
+        if revived:
+            raise PruningError(
+                f"{revived} weights of {self.name} have changed since the mask was made: they are "
+                "cut, expected to be zero; call pruner.apply() to cut them again, or make a new "
+                "pruner for a model that was loaded anew"
+            )
+
+    def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
+        """Iterate over the one parameter."""
+        yield self.name, self._parameter
+
+    def _close_gradient(self, parameter: Tensor) -> None:
+        if parameter.grad is not None and self._buffer is not None:
+            parameter.grad.mul_(self.mask)
