@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from elegans.proofs.regulariser import ContractionPenalty as ContractionPenalty
     from elegans.proofs.regulariser import contraction_rates as contraction_rates
     from elegans.proofs.safe_rewiring import CertificateGuard as CertificateGuard
+    from elegans.proofs.sensitivity import CertificateSensitivity as CertificateSensitivity
     from elegans.proofs.sparse_jacobian import SparseJacobian as SparseJacobian
     from elegans.proofs.sparse_jacobian import sparse_flow_jacobian as sparse_flow_jacobian
     from elegans.proofs.sparse_jacobian import sparse_step_jacobian as sparse_step_jacobian
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 _HOME = {
     "Certificate": "elegans.proofs.certificate",
     "CertificateGuard": "elegans.proofs.safe_rewiring",
+    "CertificateSensitivity": "elegans.proofs.sensitivity",
     "ContractionCondition": "elegans.proofs.condition",
     "ContractionPenalty": "elegans.proofs.regulariser",
     "Network": "elegans.proofs.network",
@@ -81,6 +83,7 @@ _HOME = {
 __all__ = [
     "Certificate",
     "CertificateGuard",
+    "CertificateSensitivity",
     "ContractionCondition",
     "ContractionPenalty",
     "Network",

@@ -254,6 +254,8 @@ class Sequential(Schedule):
         Observations without improvement that mean convergence.
     improvement
         The share of the best loss that counts as improvement.
+    longest
+        Observations after which training on a level ends in any case; no limit by default.
 
     Examples
     --------
@@ -267,12 +269,16 @@ class Sequential(Schedule):
     levels: Sequence[float]
     patience: int = 5
     improvement: float = 1e-3
+    longest: int | None = None
     _reached: int = field(default=0, init=False)
     _best: float = field(default=math.inf, init=False)
     _waited: int = field(default=0, init=False)
+    _observed: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
         check_step("patience", self.patience)
+        if self.longest is not None:
+            check_step("longest", self.longest)
         if not self.levels:
             raise PruningError("levels must hold at least one sparsity, got none")
         for level in self.levels:
@@ -284,8 +290,9 @@ class Sequential(Schedule):
 
     @property
     def converged(self) -> bool:
-        """Whether training has converged on the present level."""
-        return self._waited >= self.patience
+        """Whether training has converged on the present level, or took long enough."""
+        exhausted = self.longest is not None and self._observed >= self.longest
+        return exhausted or self._waited >= self.patience
 
     @property
     def finished(self) -> bool:
@@ -298,6 +305,7 @@ class Sequential(Schedule):
             raise PruningError(
                 f"the validation loss is {loss}, expected a finite number; lower the learning rate"
             )
+        self._observed += 1
         if loss < self._best * (1 - self.improvement):
             self._best, self._waited = loss, 0
         else:
@@ -314,16 +322,21 @@ class Sequential(Schedule):
     def advance(self) -> None:
         """Begin to wait for convergence on the level that was just cut."""
         self._reached += 1
-        self._best, self._waited = math.inf, 0
+        self._best, self._waited, self._observed = math.inf, 0, 0
 
     def state_dict(self) -> dict[str, Any]:
-        """Return level, best loss and observations waited."""
-        best = None if math.isinf(self._best) else self._best
-        return {"reached": self._reached, "best": best, "waited": self._waited}
+        """Return level, best loss, and observations waited and made."""
+        return {
+            "reached": self._reached,
+            "best": None if math.isinf(self._best) else self._best,
+            "waited": self._waited,
+            "observed": self._observed,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from `state_dict`."""
         self._reached, self._waited = int(state["reached"]), int(state["waited"])
+        self._observed = int(state["observed"])
         self._best = math.inf if state["best"] is None else float(state["best"])
 
 
