@@ -20,6 +20,17 @@ class Positivity(ABC):
     def inverse(self, value: Tensor) -> Tensor:
         """Return a parameter whose value is `value` > 0."""
 
+    def slope_of(self, parameter: Tensor, gradient: Tensor) -> Tensor:
+        """Return the gradient with respect to the value from that of the parameter.
+
+        Zero where the value does not follow the parameter.
+        """
+        with torch.enable_grad():
+            free = parameter.detach().requires_grad_()
+            (rate,) = torch.autograd.grad(self(free).sum(), free)
+        smallest = torch.finfo(rate.dtype).tiny
+        return torch.where(rate > 0, gradient / rate.clamp(min=smallest), 0.0)
+
 
 class Softplus(Positivity):
     """value = log(1 + exp(parameter)); positive by construction, so `floor` has no effect."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 import elegans
+from elegans.ensemble import Ensemble
 from elegans.wiring import AutoNCP
 
 Loss = Callable[[], Tensor]
@@ -58,10 +59,29 @@ def signed() -> tuple[nn.Module, Loss]:
     return model, lambda: (model(x)[0] - y).square().mean()
 
 
+def ensemble() -> tuple[nn.Module, Loss]:
+    def network(seed: int) -> nn.Module:
+        return nn.Sequential(nn.Linear(6, 12), nn.ReLU(), nn.Linear(12, 4))
+
+    torch.manual_seed(0)
+    model = Ensemble.of(network, range(3))
+    x, y = torch.randn(16, 6), torch.randn(16, 4)
+    return model, lambda: model.losses(x, y).sum()
+
+
+def liquid_ensemble() -> tuple[nn.Module, Loss]:
+    torch.manual_seed(0)
+    model = Ensemble.of(lambda seed: elegans.LTC(5, AutoNCP(20, 3, seed=1)), range(3))
+    x, y = torch.randn(4, 6, 5), torch.randn(4, 6, 3)
+    return model, lambda: model.losses(x, y).sum()
+
+
 MODELS = {
     "perceptron": perceptron,
     "convolution": convolution,
     "memory": memory,
     "liquid": liquid,
     "signed": signed,
+    "ensemble": ensemble,
+    "liquid_ensemble": liquid_ensemble,
 }

@@ -11,6 +11,7 @@ import torch
 from pruning_models import MODELS, Loss
 from torch import nn
 
+from elegans.errors import PruningError
 from elegans.pruning import (
     CRITERIA,
     SCOPES,
@@ -26,7 +27,11 @@ from elegans.pruning import (
 )
 from elegans.pruning.part import Part
 from elegans.pruning.synapse_part import SynapsePart
+from elegans.pruning.weight_part import StackedSynapsePart
 from elegans.synapses import VALUES
+
+Closing = SynapsePart | StackedSynapsePart
+"""Parts whose weights are closed by a mask and keep the parameter under the conductance."""
 
 SCHEDULES: dict[str, Schedule] = {
     "one_shot": OneShot(0.5, at=4),
@@ -43,7 +48,13 @@ OPTIMIZERS = {
 }
 
 
-EXAMPLES = {"convolution": (1, 1, 5, 5), "memory": (1, 6, 3), "signed": (1, 6, 5)}
+EXAMPLES = {
+    "convolution": (1, 1, 5, 5),
+    "memory": (1, 6, 3),
+    "signed": (1, 6, 5),
+    "ensemble": (1, 6),
+    "liquid_ensemble": (1, 6, 5),
+}
 """Shapes of inputs of the models that synaptic flow cannot guess."""
 
 
@@ -83,7 +94,7 @@ def assert_closed(part: Part, optimizer: torch.optim.Optimizer) -> None:
     for parameter in free_values(part):
         if parameter.grad is not None:
             assert parameter.grad[gone].eq(0).all()
-        if decays and isinstance(part, SynapsePart):
+        if decays and isinstance(part, Closing):
             continue
         for value in optimizer.state.get(parameter, {}).values():
             if value.shape == parameter.shape:
@@ -102,6 +113,12 @@ def test_a_cut_reaches_its_sparsity_and_touches_nothing_else(
         model, optimizer, None, criterion_of(kind, criterion), scope, allow_empty=True, seed=3
     )
     train(model, loss, optimizer, pruner, 3)
+    if kind == "liquid_ensemble" and (
+        scope in ("block", "unit", "global_unit") or criterion == "synaptic_flow"
+    ):
+        with pytest.raises(PruningError, match="one member at a time"):
+            pruner.prune(0.5, loss)
+        return
     before = {name: value.detach().clone() for name, value in model.named_parameters()}
     pruner.prune(0.5, loss)
 
@@ -111,18 +128,21 @@ def test_a_cut_reaches_its_sparsity_and_touches_nothing_else(
         pools[name].append(part)
     for parts in pools.values():
         missing = sum(int((~part.mask).sum()) for part in parts)
-        total = sum(part.size for part in parts)
+        total = sum(part.mask.numel() for part in parts)
+        members = parts[0].members
         largest = 1.0
         if SCOPES[scope].units:
             largest = max(int(torch.bincount(part.unit_of()).max()) for part in parts)
-        blocks = sum(len(torch.unique(part.block_of())) for part in parts)
-        slack = 0.5 * largest * (blocks if SCOPES[scope].pool == "block" else 1)
-        assert abs(missing - 0.5 * total) <= slack
+        blocks = 1
+        if SCOPES[scope].pool == "block":
+            blocks = sum(len(torch.unique(part.block_of())) for part in parts)
+        slack = 0.5 * largest * blocks
+        assert abs(missing - 0.5 * total) <= slack * members
     for part in pruner.parts:
         assert_closed(part, optimizer)
         name = part.name
         value = dict(model.named_parameters())[name]
-        if isinstance(part, SynapsePart):  # the conductance closes, its parameter may stay
+        if isinstance(part, Closing):  # the conductance closes, its parameter may stay
             assert torch.equal(value, before[name])
         else:
             assert torch.equal(value, torch.where(part.mask, before[name], 0.0))
@@ -140,6 +160,10 @@ def test_masks_only_lose_weights_while_training(
     model, loss = MODELS[kind]()
     optimizer = torch.optim.Adam(model.parameters(), 1e-2)
     exchange = None if growth is None else CosineFraction(0.3, steps=10)
+    if kind == "liquid_ensemble" and growth is not None:
+        with pytest.raises(PruningError, match="let one member at a time grow"):
+            Pruner(model, optimizer, growth=growth, exchange=exchange)
+        return
     pruner = Pruner(
         model, optimizer, SCHEDULES[schedule], growth=growth, exchange=exchange, every=4
     )
@@ -179,13 +203,14 @@ def test_a_training_goes_on_bit_for_bit_from_a_saved_state(kind: str) -> None:
     def built() -> tuple[nn.Module, Loss, torch.optim.Optimizer, Pruner]:
         model, loss = MODELS[kind]()
         optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+        grows = kind != "liquid_ensemble"
         pruner = Pruner(
             model,
             optimizer,
             Cubic(0.6, begin=2, end=12, every=3),
             "movement",
-            growth="random",
-            exchange=CosineFraction(0.3, steps=20),
+            growth="random" if grows else None,
+            exchange=CosineFraction(0.3, steps=20) if grows else None,
             every=4,
         )
         return model, loss, optimizer, pruner
@@ -277,3 +302,22 @@ def test_synapses_are_named_as_they_are() -> None:
     held = dict(model.named_parameters())
     assert all(held[name] is p for part in pruner.parts for name, p in part.named_parameters())
     assert np.isclose(pruner.sparsity, 0.0)
+
+
+def test_members_of_an_ensemble_have_their_own_sparsity_and_order() -> None:
+    model, _ = MODELS["ensemble"]()
+    alone = list(model)
+    Pruner(model).prune((0.0, 0.5, 0.8))
+    for member, sparsity, pruned in zip(alone, (0.0, 0.5, 0.8), model, strict=True):
+        Pruner(member).prune(sparsity)
+        for one, other in zip(member.parameters(), pruned.parameters(), strict=True):
+            assert torch.equal(one, other)
+    circuits, _ = MODELS["liquid_ensemble"]()
+    alone = list(circuits)
+    Pruner(circuits).prune((0.0, 0.5, 0.8))
+    x = torch.randn(2, 4, 5)
+    for member, sparsity, pruned in zip(alone, (0.0, 0.5, 0.8), circuits(x)[0], strict=True):
+        Pruner(member).prune(sparsity)
+        torch.testing.assert_close(member(x)[0], pruned)
+    with pytest.raises(PruningError, match="got 2 sparsities, expected one number or one for each"):
+        Pruner(circuits).prune((0.1, 0.2))

@@ -15,7 +15,8 @@ from elegans.connection_slots import ConnectionSlots
 from elegans.errors import PruningError
 from elegans.pruning.part import Part
 from elegans.pruning.synapse_part import SynapsePart
-from elegans.pruning.weight_part import WeightPart
+from elegans.pruning.weight_part import StackedSynapsePart, WeightPart
+from elegans.synapses import SynapseParameters
 
 
 def parts_of(
@@ -76,17 +77,11 @@ def _find(model: nn.Module) -> Iterator[tuple[str, Callable[[], Part]]]:
         stacked = getattr(module, "prunable_weights", None)
         if callable(stacked):  # an ensemble
             told.update(map(id, module.modules()))
+            names = {id(held): name for name, held in module.named_parameters()}
             for name, parameter in stacked().items():
                 told.add(id(parameter))
-                yield (
-                    _join(path, name),
-                    partial(
-                        WeightPart,
-                        _join(path, name),
-                        *_holder(module, parameter),
-                        members=len(parameter),
-                    ),
-                )
+                where = _join(path, names[id(parameter)])
+                yield where, partial(_stacked, module, name, where, parameter)
             continue
         if isinstance(module, Cell):
             for kind, synapses in module.synapse_sets().items():
@@ -110,6 +105,17 @@ def _find(model: nn.Module) -> Iterator[tuple[str, Callable[[], Part]]]:
                 if computed
                 else partial(WeightPart, name, module, attribute),
             )
+
+
+def _stacked(ensemble: Any, name: str, where: str, parameter: nn.Parameter) -> Part:
+    """Return the part of a weight of all members, called `name` in one of them."""
+    holder, attribute = _holder(ensemble, parameter)
+    alike = ensemble.template.get_submodule(name.rpartition(".")[0])
+    if isinstance(alike, SynapseParameters):
+        return StackedSynapsePart(
+            where, holder, attribute, members=len(ensemble), positivity=alike.positivity()
+        )
+    return WeightPart(where, holder, attribute, members=len(ensemble))
 
 
 def _holder(module: nn.Module, parameter: nn.Parameter) -> tuple[nn.Module, str]:

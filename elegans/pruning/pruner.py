@@ -24,6 +24,7 @@ from elegans.pruning.scopes import Scope, as_scope, select
 from elegans.pruning.slopes import Closure
 from elegans.pruning.synapse_part import SynapsePart
 from elegans.pruning.thresholds import CosineFraction
+from elegans.pruning.weight_part import StackedSynapsePart
 
 
 class Pruner:
@@ -129,6 +130,11 @@ class Pruner:
         self.parts = parts_of(model, include, exclude)
         for part in self.parts:
             self._moments.check(part.named_parameters())
+            if growth is not None and isinstance(part, StackedSynapsePart):
+                raise PruningError(
+                    f"synapses of {part.name} would have to grow in several circuits at once; "
+                    "let one member at a time grow, or prune the ensemble without growth"
+                )
         self.steps = 0
         self.cut = 0
         """Weights cut so far, those exchanged included."""

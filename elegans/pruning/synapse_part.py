@@ -48,11 +48,7 @@ class SynapsePart(Part):
 
     def slopes(self, gradient: Tensor) -> Tensor:
         """Return the gradient with respect to the conductance, shape (synapse,)."""
-        with torch.enable_grad():
-            parameter = self.synapses.weight.detach().requires_grad_()
-            conductance = self.synapses.positivity()(parameter)
-            (rate,) = torch.autograd.grad(conductance.sum(), parameter)
-        return torch.where(rate > 0, gradient / rate.clamp(min=torch.finfo(rate.dtype).tiny), 0.0)
+        return self.synapses.positivity().slope_of(self.synapses.weight, gradient)
 
     @property
     def dimensions(self) -> tuple[int, ...]:

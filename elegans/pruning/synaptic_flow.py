@@ -13,6 +13,7 @@ from elegans.errors import PruningError
 from elegans.pruning.criteria import Criterion, Scene
 from elegans.pruning.part import Part
 from elegans.pruning.synapse_part import SynapsePart
+from elegans.pruning.weight_part import StackedSynapsePart
 from elegans.wiring.wiring import SENSORY
 
 
@@ -59,6 +60,12 @@ class SynapticFlow(Criterion):
     def _of_modules(self, scene: Scene, parts: list[Part]) -> list[Tensor]:
         if not parts:
             return []
+        for part in parts:
+            if isinstance(part, StackedSynapsePart):
+                raise PruningError(
+                    f"{part.name} holds the circuits of several members, in each of which the flow "
+                    "takes other ways; prune one member at a time by synaptic flow"
+                )
         inputs = self._inputs if self._inputs is not None else _infer(scene.model)
         like = parts[0].parameter
         ones = torch.ones_like(inputs, dtype=like.dtype, device=like.device)

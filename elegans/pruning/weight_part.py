@@ -9,9 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from elegans.connection_slots import ConnectionSlots
+from elegans.constraints import Positivity
 from elegans.errors import PruningError
 from elegans.pruning.moments import Moments
 from elegans.pruning.part import Part
+from elegans.synapses import VALUES
 
 MASK_SUFFIX = "_mask"
 
@@ -129,3 +131,65 @@ class WeightPart(Part):
     def _close_gradient(self, parameter: Tensor) -> None:
         if parameter.grad is not None and self._buffer is not None:
             parameter.grad.mul_(self.mask)
+
+
+class StackedSynapsePart(WeightPart):
+    """The synapses of all members of a liquid ensemble; a closed one has conductance zero.
+
+    The parameter under a closed conductance stays as it is, as in a circuit alone.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        module: nn.Module,
+        attribute: str,
+        *,
+        members: int,
+        positivity: Positivity,
+    ) -> None:
+        super().__init__(name, module, attribute, members=members)
+        self._positivity = positivity
+
+    def weights(self) -> Tensor:
+        """Return the conductances, zero where closed, shape (member, synapse)."""
+        return self._positivity(self._parameter.detach()) * self.mask
+
+    def slopes(self, gradient: Tensor) -> Tensor:
+        """Return the gradient with respect to the conductances, shape (member, synapse)."""
+        return self._positivity.slope_of(self._parameter, gradient)
+
+    def unit_of(self) -> Tensor:
+        """Refuse: a slot leads to another neuron in every member."""
+        raise self._differ("neurons")
+
+    def block_of(self) -> Tensor:
+        """Refuse: a slot belongs to another block in every member."""
+        raise self._differ("blocks")
+
+    def _differ(self, what: str) -> PruningError:
+        return PruningError(
+            f"the {what} of {self.name} differ between the members of the ensemble, whose wirings "
+            "may differ; prune by 'layer' or 'global', or one member at a time"
+        )
+
+    @torch.no_grad()
+    def hold(self, mask: Tensor, moments: Moments) -> None:
+        """Leave the synapses of `mask` open; forget what is remembered of those that changed."""
+        changed = self.mask ^ mask
+        self.mask.copy_(mask)
+        for _, parameter in self.named_parameters():
+            moments.reset(parameter, changed)
+
+    def check(self) -> None:
+        """Raise `PruningError` if the parameters were replaced."""
+        if getattr(self._module, self._attribute, None) is not self._parameter:
+            raise PruningError(
+                f"{self.name} is another parameter than the one that the mask was made for; make a "
+                "new pruner"
+            )
+
+    def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
+        """Iterate over the four stacked parameters of the synapses."""
+        for value in VALUES:
+            yield f"{self.owner}.{value}", getattr(self._module, value)
