@@ -56,6 +56,7 @@ _HOME = {
 }
 _SUBPACKAGES = (
     "data",
+    "ensemble",
     "proofs",
     "pruning",
     "reporting",

@@ -91,7 +91,8 @@ def save(model: SequenceLayer, folder: str | os.PathLike[str], *, overwrite: boo
     if computed:
         raise RunError(
             f"got a layer with {computed[0]!r}, expected the parameters of a plain one; make "
-            "parametrizations and masks permanent first (torch.nn.utils.prune.remove)"
+            "parametrizations and masks permanent first (torch.nn.utils.prune.remove), or a "
+            "pruned circuit smaller (elegans.pruning.compact)"
         )
     make_folder(folder)
     config = {

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 DOCS = Path(__file__).parent.parent / "docs"
-RUN = ["pruning.md"]
+RUN = ["compact.md", "pruning.md"]
 
 
 @pytest.mark.parametrize("name", RUN)

@@ -321,3 +321,39 @@ def test_members_of_an_ensemble_have_their_own_sparsity_and_order() -> None:
         torch.testing.assert_close(member(x)[0], pruned)
     with pytest.raises(PruningError, match="got 2 sparsities, expected one number or one for each"):
         Pruner(circuits).prune((0.1, 0.2))
+
+
+@pytest.mark.parametrize("kind", ["perceptron", "liquid"])
+@pytest.mark.parametrize("criterion", CRITERIA)
+@pytest.mark.parametrize("scope", SCOPES)
+def test_every_combination(kind: str, criterion: str, scope: str) -> None:
+    schedules = {
+        "one_shot": OneShot(0.4, at=2),
+        "at_fractions": AtFractions((0.2, 0.4), (0.4, 0.8), steps=5),
+        "cubic": Cubic(0.4, begin=1, end=5, every=2),
+        "cosine": Cosine(0.4, begin=1, end=5, every=2),
+        "sequential": Sequential((0.2, 0.4), patience=1),
+    }
+    for name, schedule in schedules.items():
+        for growth in (None, "random", "gradient"):
+            model, loss = MODELS[kind]()
+            optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+            exchange = None if growth is None else CosineFraction(0.4, steps=8)
+            pruner = Pruner(
+                model,
+                optimizer,
+                schedule,
+                criterion,
+                scope,
+                growth=growth,
+                exchange=exchange,
+                every=2,
+                allow_empty=True,
+            )
+            train(model, loss, optimizer, pruner, 6)
+            units = SCOPES[scope].units
+            assert pruner.sparsity == pytest.approx(0.4, abs=0.15 if units else 0.05), name
+            assert pruner.cut >= pruner.sparsity * sum(p.mask.numel() for p in pruner.parts) - 1e-6
+            assert torch.isfinite(loss())
+            for part in pruner.parts:
+                assert_closed(part, optimizer)

@@ -347,3 +347,9 @@ def test_a_dense_circuit_can_be_pruned_and_proven() -> None:
     Pruner(model).prune(0.6)
     network = elegans.proofs.Network.of(model)
     assert int((network.recurrent.weight > 0).sum()) == model.synapse_count
+
+
+def test_biases_are_left_alone_whatever_their_shape() -> None:
+    names = [part.name for part in Pruner(elegans.CfC(3, FullyConnected(6, 2))).parts]
+    assert names
+    assert not any(name.endswith("bias") for name in names)

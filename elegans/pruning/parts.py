@@ -25,7 +25,7 @@ def parts_of(
     """Return the parts of `model` that can be pruned.
 
     These are the synapses of liquid circuits, the weights of signed synapses, and all other
-    trainable parameters with at least two axes: biases stay.
+    trainable parameters with at least two axes. Biases stay.
 
     Parameters
     ----------
@@ -94,7 +94,8 @@ def _find(model: nn.Module) -> Iterator[tuple[str, Callable[[], Part]]]:
                     yield name, partial(_refuse, name) if computed else make
         least = 1 if isinstance(module, ConnectionSlots) else 2
         for attribute, parameter in module.named_parameters(recurse=False):
-            if id(parameter) in told or not parameter.requires_grad or parameter.dim() < least:
+            told_or_frozen = id(parameter) in told or not parameter.requires_grad
+            if told_or_frozen or parameter.dim() < least or attribute.endswith("bias"):
                 continue
             told.add(id(parameter))
             name = _join(path, attribute)

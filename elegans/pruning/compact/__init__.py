@@ -1,0 +1,11 @@
+"""What pruning has left, as a smaller model: gone are dead neurons and closed synapses.
+
+`compact` makes it and says what it did; `SparseLinear` is the layer for what stays sparse.
+"""
+
+from elegans.pruning.compact.compacting import Compacted, compact
+from elegans.pruning.compact.gain import Gain
+from elegans.pruning.compact.record import LayerRecord
+from elegans.pruning.compact.sparse_linear import SparseLinear
+
+__all__ = ["Compacted", "Gain", "LayerRecord", "SparseLinear", "compact"]

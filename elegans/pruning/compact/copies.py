@@ -1,0 +1,47 @@
+"""Copies of models in which some modules are others, and of masked models as such."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from elegans.pruning.compact.held_weights import held_weights
+from elegans.synapses import MASK, SynapseParameters
+
+
+def copy_with(model: nn.Module, new: Mapping[nn.Module, nn.Module]) -> nn.Module:
+    """Return a deep copy of `model` in which the modules `new` stand in the place of others.
+
+    A module that is used in several places is replaced in all of them. Tensors that masks have
+    computed, which carry a graph, are copied without it.
+    """
+    memo: dict[int, Any] = {
+        id(value): value.detach().clone()
+        for module in model.modules()
+        for value in vars(module).values()
+        if isinstance(value, Tensor) and not value.is_leaf
+    }
+    memo |= {id(old): other for old, other in new.items()}
+    copied: nn.Module = copy.deepcopy(model, memo)
+    return copied
+
+
+def dense_copy(model: nn.Module) -> nn.Module:
+    """Return a copy in which no liquid synapse is closed; weights that are zero stay so."""
+    dense = copy_with(model, {})
+    for module in dense.modules():
+        if isinstance(module, SynapseParameters) and "weight" in module._parameters:
+            module._buffers.pop(MASK, None)
+    return dense
+
+
+def masked_copy(model: nn.Module, masks: Mapping[str, Tensor]) -> nn.Module:
+    """Return a copy in which the masks, by the names of `held_weights`, have been applied."""
+    masked = copy_with(model, {})
+    held = held_weights(masked)
+    for name, mask in masks.items():
+        held[name].hold(mask)
+    return masked

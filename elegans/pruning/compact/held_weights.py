@@ -1,0 +1,91 @@
+"""The weights of a model that pruning may cut, by the names that a pruner gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from elegans.connection_slots import ConnectionSlots
+from elegans.pruning.compact.sparse_linear import SparseLinear
+from elegans.synapses import VALUES, SynapseParameters
+
+
+class Held(NamedTuple):
+    """A weight, where it is held."""
+
+    owner: nn.Module
+    attribute: str
+    each: int
+    """How many parameters an entry stands for: four for a liquid synapse."""
+
+    def weight(self) -> Tensor:
+        """Return the weight as it acts, under a mask of ``torch.nn.utils.prune``, too."""
+        weight: Tensor = getattr(self.owner, self.attribute)
+        return weight.detach()
+
+    def mask(self) -> Tensor:
+        """Return which entries are there: by the mask, or else those that are not zero."""
+        held = self.owner._buffers.get(f"{self.attribute}_mask")
+        if held is not None:
+            return held.bool()
+        if self.each > 1 or isinstance(self.owner, SparseLinear):  # no zeros stand for absence
+            return torch.ones_like(self.weight(), dtype=torch.bool)
+        return self.weight() != 0
+
+    @torch.no_grad()
+    def hold(self, mask: Tensor) -> None:
+        """Cut the entries outside `mask`."""
+        if isinstance(self.owner, SynapseParameters) and "weight" in self.owner._parameters:
+            self.owner.hold_mask(mask)
+            return
+        buffer = self.owner._buffers.get(f"{self.attribute}_mask")
+        if buffer is not None:
+            buffer.copy_(mask)
+        # Under torch.nn.utils.prune the buffer does it, and the next call shows it.
+        self.weight().mul_(mask)
+
+
+def held_weights(model: nn.Module) -> dict[str, Held]:
+    """Return the weights by dotted name: matrices and kernels, values along synapses.
+
+    Examples
+    --------
+    >>> list(held_weights(nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))))
+    ['0.weight', '2.weight']
+    """
+    return dict(_find(model))
+
+
+def _find(model: nn.Module) -> Iterator[tuple[str, Held]]:
+    told: set[int] = set()
+    for path, module in model.named_modules():
+        if id(module) in told:
+            continue
+        prefix = f"{path}." if path else ""
+        stacked = getattr(module, "prunable_weights", None)
+        if callable(stacked):  # an ensemble
+            told.update(map(id, module.modules()))
+            cut = set(map(id, stacked().values()))
+            for part_path, part in module.named_modules(prefix=path):
+                for name, parameter in part._parameters.items():
+                    if parameter is not None and id(parameter) in cut:
+                        where = f"{part_path}." if part_path else ""
+                        yield where + name, Held(part, name, _each(part))
+        elif isinstance(module, SynapseParameters):
+            yield f"{prefix}weight", Held(module, "weight", _each(module))
+        elif isinstance(module, SparseLinear):
+            yield f"{prefix}values", Held(module, "values", 1)
+        else:
+            least = 1 if isinstance(module, ConnectionSlots) else 2
+            for name, parameter in module._parameters.items():
+                if parameter is not None and parameter.dim() >= least:
+                    attribute = name.removesuffix("_orig")  # under torch.nn.utils.prune
+                    yield prefix + attribute, Held(module, attribute, 1)
+
+
+def _each(module: nn.Module) -> int:
+    """Return how many parameters go with a weight: a liquid synapse is held as four."""
+    return len(VALUES) if all(hasattr(module, name) for name in VALUES) else 1

@@ -1,0 +1,120 @@
+"""A liquid cell without its closed synapses, and without neurons that nobody hears."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from elegans.errors import PruningError
+from elegans.ltc_cell import LTCCell
+from elegans.plain import is_plain
+from elegans.pruning.compact.chain import is_masked_only
+from elegans.pruning.compact.circuit_draft import Draft
+from elegans.pruning.compact.circuit_paths import depends_on_inputs, heard
+from elegans.pruning.compact.record import SMALLER, UNCHANGED, LayerRecord
+from elegans.solvers import TorchDiffEq
+from elegans.synapses import VALUES
+from elegans.wiring import Synapses, Wiring
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is done about neurons; see `elegans.pruning.compact.compact`."""
+
+    units: bool = True
+    at_rest: bool = False
+    """Whether neurons without inputs are removed as if they were at rest."""
+    allow_empty: bool = False
+
+
+def obstacle(cell: nn.Module) -> str | None:
+    """Return why a cell is left as it is, or None."""
+    if type(cell) is not LTCCell:
+        return f"{type(cell).__name__} has no smaller form here"
+    plain = is_plain(cell) and is_plain(cell.input_mapping) and is_plain(cell.output_mapping)
+    if not plain or not all(map(is_masked_only, cell.synapse_sets().values())):
+        return "it has hooks or parametrizations"
+    for synapses in cell.synapse_sets().values():
+        computed = [name for name in VALUES[1:] if name not in synapses._parameters]
+        if computed:
+            return f"its {computed[0]} has a mask of its own"
+    return None
+
+
+@torch.no_grad()
+def compact_cell(
+    name: str, cell: LTCCell, *, settings: Settings, has_memory: bool
+) -> tuple[LTCCell | None, LayerRecord]:
+    """Return the smaller cell, None if there is nothing to leave out, and the record of it.
+
+    Raises
+    ------
+    PruningError
+        Without the closed synapses no input reaches a motor neuron, and that is not allowed.
+    """
+    wiring = cell.wiring
+    if not has_memory and not settings.allow_empty:
+        _check_paths(name, cell, wiring)
+    draft = Draft(cell, wiring)
+    before, total = draft.synapse_count, sum(map(len, cell.synapse_sets().values()))
+    no_inputs = np.flatnonzero(wiring.in_degree() == 0).tolist()
+    unheard: list[int] = []
+    constants: dict[int, float] = {}
+    notes = []
+    if settings.units and has_memory:
+        notes.append("no neuron is removed: the memory reads all of them")
+    elif settings.units:
+        unheard = np.flatnonzero(~heard(wiring)).tolist()
+        draft.remove(unheard)
+        if settings.at_rest:
+            constants = draft.settle()
+            no_inputs = sorted({*no_inputs, *constants})
+    if constants:
+        notes.append("neurons without inputs are taken to be at rest from the beginning")
+    if set(no_inputs) - set(constants) - set(unheard):
+        notes.append("neurons without inputs that stay: they relax to their leak potential")
+    removed = not bool(draft.keeps.all())
+    if removed and isinstance(cell.solver, TorchDiffEq):
+        notes.append("an adaptive solver may choose other steps for fewer neurons")
+    after = draft.synapse_count
+    record = LayerRecord(
+        name,
+        "LTC",
+        SMALLER if removed or after < total else UNCHANGED,
+        (wiring.units, total),
+        (int(draft.keeps.sum()), after),
+        before,
+        after,
+        without_inputs=tuple(wiring.names[k] for k in no_inputs),
+        without_outputs=tuple(wiring.names[k] for k in unheard),
+        kept=tuple(draft.kept()) if removed else None,
+        constants={wiring.names[k]: value for k, value in constants.items()},
+        notes=tuple(notes),
+    )
+    masked = any(synapses.mask is not None for synapses in cell.synapse_sets().values())
+    return (draft.build() if removed or masked else None), record
+
+
+def _check_paths(name: str, cell: LTCCell, wiring: Wiring) -> None:
+    """Raise `PruningError` if pruning has cut the outputs from the inputs."""
+    recurrent, sensory = (
+        Synapses(*(_numpy(getattr(synapses, end)) for end in ("source", "target", "polarity")))
+        for synapses in (cell.recurrent, cell.sensory)
+    )
+    if not depends_on_inputs(wiring) and depends_on_inputs(
+        wiring.with_synapses(recurrent, sensory)
+    ):
+        raise PruningError(
+            f"{name or 'the layer'}: no open synapse leads from an input to a motor neuron any "
+            "more, expected an output that depends on the input; prune less, or pass "
+            "allow_empty=True"
+        )
+
+
+def _numpy(tensor: Tensor) -> NDArray[Any]:
+    return tensor.cpu().numpy()
