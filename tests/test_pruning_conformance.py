@@ -312,6 +312,7 @@ def test_members_of_an_ensemble_have_their_own_sparsity_and_order() -> None:
         Pruner(member).prune(sparsity)
         for one, other in zip(member.parameters(), pruned.parameters(), strict=True):
             assert torch.equal(one, other)
+    assert [part.name for part in Pruner(model, exclude=["0"]).parts] == ["stacked.2.weight"]
     circuits, _ = MODELS["liquid_ensemble"]()
     alone = list(circuits)
     Pruner(circuits).prune((0.0, 0.5, 0.8))

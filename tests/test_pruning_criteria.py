@@ -274,3 +274,12 @@ def test_other_errors_of_criteria() -> None:
     with pytest.raises(PruningError, match="does not depend on any weight"):
         Pruner(layer, criterion="snip").prune(0.5, lambda: layer.bias.sum())
     assert Movement().state_dict() == {}
+
+
+def test_random_is_random_even_with_the_seed_of_the_weights() -> None:
+    torch.manual_seed(5)
+    layer = nn.Linear(200, 200)
+    Pruner(layer, criterion="random", seed=5).prune(0.5)
+    kept = layer.weight.detach()[layer.weight_mask]
+    bound = 200**-0.5  # weights are uniform in this range, with deviation bound / sqrt(3)
+    assert abs(float(kept.mean())) < 5 * bound / (3 * len(kept)) ** 0.5

@@ -18,6 +18,8 @@ from elegans.pruning.synapse_part import SynapsePart
 from elegans.pruning.weight_part import StackedSynapsePart, WeightPart
 from elegans.synapses import SynapseParameters
 
+_STACKED = "stacked"  # where an ensemble holds the weights of its members
+
 
 def parts_of(
     model: nn.Module, include: Sequence[str] | None = None, exclude: Sequence[str] = ()
@@ -140,6 +142,10 @@ def _join(path: str, name: str) -> str:
 
 
 def _fits(name: str, pattern: Any) -> bool:
-    """Whether `pattern` is the name of a weight or of a module that holds it."""
-    ends = [name, *(name[:k] for k, letter in enumerate(name) if letter == ".")]
+    """Whether `pattern` is the name of a weight or of a module that holds it.
+
+    In an ensemble, what fits a weight of a member fits it in all of them.
+    """
+    names = {name, name.replace(f"{_STACKED}.", "", 1)}
+    ends = names | {one[:k] for one in names for k, letter in enumerate(one) if letter == "."}
     return any(fnmatchcase(end, str(pattern)) for end in ends)

@@ -125,7 +125,7 @@ class Pruner:
         self.settings = PrunerSettings(
             as_scope(scope), budget, growth, exchange, every, allow_empty, checked_seed(seed)
         )
-        self._generator = torch.Generator().manual_seed(self.settings.seed)
+        self._generator = own_generator(self.settings.seed)
         self._moments = Moments(optimizer, moments)
         self.parts = parts_of(model, include, exclude)
         for part in self.parts:
@@ -420,3 +420,13 @@ class Pruner:
 
     def _watch(self, optimizer: Optimizer, *_: Any) -> None:
         self.criterion.watch(self.parts, getattr(optimizer, "grad_scale", None))
+
+
+def own_generator(seed: int) -> torch.Generator:
+    """Return a generator whose numbers are not those that the model was drawn from.
+
+    With the same seed for both, PyTorch's generator would repeat the very numbers that became the
+    initial weights, and "at random" would mean "the smallest first".
+    """
+    mixed = np.random.SeedSequence((seed, 0x7072756E65)).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(mixed >> np.uint64(1)))

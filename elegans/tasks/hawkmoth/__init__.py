@@ -1,29 +1,40 @@
 """A hawkmoth in its plane: simulator, data and network of a sparse controller for its flight.
 
 `dynamics` holds the equations of motion in NumPy; `simulate` integrates a million trajectories in
-about a minute; `sample` draws the data that the network of `hawkmoth_network` learns from.
+about a minute; `sample` draws the data that the network of `hawkmoth_network` learns from; `fly`
+closes the loop with a pilot: the `Teacher`, or a circuit of `flight_circuit`.
 """
 
 from elegans.tasks.hawkmoth.body import Moth
 from elegans.tasks.hawkmoth.dynamics import acceleration, derivative, energy
+from elegans.tasks.hawkmoth.flight import Flights, fly, lessons
+from elegans.tasks.hawkmoth.gusts import Gusts, Sensors
 from elegans.tasks.hawkmoth.network import column_errors, hawkmoth_network, mean_squared_error
 from elegans.tasks.hawkmoth.scaling import MinMax
 from elegans.tasks.hawkmoth.simulation import simulate
+from elegans.tasks.hawkmoth.teacher import Hover, Teacher
 from elegans.tasks.hawkmoth.trajectories import INPUTS, OUTPUTS, Ranges, Trajectories, sample
 from elegans.tasks.hawkmoth.trajectory_file import load_trajectories, save_trajectories
 
 __all__ = [
     "INPUTS",
     "OUTPUTS",
+    "Flights",
+    "Gusts",
+    "Hover",
     "MinMax",
     "Moth",
     "Ranges",
+    "Sensors",
+    "Teacher",
     "Trajectories",
     "acceleration",
     "column_errors",
     "derivative",
     "energy",
+    "fly",
     "hawkmoth_network",
+    "lessons",
     "load_trajectories",
     "mean_squared_error",
     "sample",

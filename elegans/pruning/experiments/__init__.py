@@ -1,0 +1,53 @@
+"""Experiments of pruning, measured over several seeds, with the published figures beside.
+
+`sparsity_curve` prunes copies of trained models further and further; `dynamic_trials` compares
+pruning during training with pruning afterwards.
+"""
+
+from elegans.pruning.experiments.curves import SparsityCurve, curve_table, sparsity_curve
+from elegans.pruning.experiments.drawing import draw_curves, draw_trials
+from elegans.pruning.experiments.dynamic import DynamicResult, DynamicSettings, dynamic_trials
+from elegans.pruning.experiments.fitting import (
+    fit_classifier,
+    fit_ensemble,
+    logits_of,
+    loss_of,
+    percent_correct,
+    seeded,
+)
+from elegans.pruning.experiments.published import (
+    DYNAMIC_REPEATED,
+    DYNAMIC_SINGLE_RUN,
+    DYNAMIC_TOLERANCE,
+    SPARSITIES,
+    UNIT_PRUNING,
+    WEIGHT_PRUNING,
+    PublishedCurve,
+)
+from elegans.pruning.experiments.spread import PairedDifference, Spread
+
+__all__ = [
+    "DYNAMIC_REPEATED",
+    "DYNAMIC_SINGLE_RUN",
+    "DYNAMIC_TOLERANCE",
+    "SPARSITIES",
+    "UNIT_PRUNING",
+    "WEIGHT_PRUNING",
+    "DynamicResult",
+    "DynamicSettings",
+    "PairedDifference",
+    "PublishedCurve",
+    "SparsityCurve",
+    "Spread",
+    "curve_table",
+    "draw_curves",
+    "draw_trials",
+    "dynamic_trials",
+    "fit_classifier",
+    "fit_ensemble",
+    "logits_of",
+    "loss_of",
+    "percent_correct",
+    "seeded",
+    "sparsity_curve",
+]
