@@ -56,7 +56,9 @@ def main(arguments: argparse.Namespace) -> SequentialPruning:
 
     networks = Ensemble.of(
         lambda seed: hawkmoth.hawkmoth_network(
-            torch.Generator().manual_seed(seed), deviation=arguments.deviation
+            torch.Generator().manual_seed(seed),
+            widths=(len(hawkmoth.INPUTS), *arguments.hidden, len(hawkmoth.OUTPUTS)),
+            deviation=arguments.deviation,
         ),
         range(arguments.seed, arguments.seed + arguments.networks),
     )
@@ -127,6 +129,7 @@ if __name__ == "__main__":
     parser.add_argument("--data", type=Path, help="npz file to keep the trajectories in")
     parser.add_argument("--dense-steps", type=int, help="before the first level")
     parser.add_argument("--networks", type=int, help="trained at once")
+    parser.add_argument("--hidden", type=int, nargs="+", default=(400, 400, 400, 16))
     parser.add_argument("--validations", type=int, help="on each level")
     parser.add_argument("--evaluate-every", type=int, help="steps between two validations")
     parser.add_argument("--batch", type=int, default=128)

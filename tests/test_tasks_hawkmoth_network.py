@@ -140,3 +140,10 @@ def test_the_network_learns_the_data():
     constant = float(((valid[1] - outputs.numpy().mean(0)) ** 2).mean())
     assert after < 0.6 * constant
     assert after < before
+
+
+def test_smaller_networks_and_widths_that_make_no_sense() -> None:
+    small = hawkmoth_network(torch.Generator().manual_seed(0), widths=(10, 20, 7))
+    assert [tuple(p.shape) for p in small.parameters()] == [(20, 10), (20,), (7, 20), (7,)]
+    with pytest.raises(InputError, match=r"got widths = \(10, 0, 7\)"):
+        hawkmoth_network(widths=(10, 0, 7))

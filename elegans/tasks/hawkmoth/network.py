@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -22,6 +22,7 @@ DEVIATION = 0.2
 def hawkmoth_network(
     generator: torch.Generator | None = None,
     *,
+    widths: Sequence[int] = WIDTHS,
     deviation: float | None = DEVIATION,
     dtype: torch.dtype = torch.float32,
 ) -> nn.Sequential:
@@ -31,6 +32,9 @@ def hawkmoth_network(
     ----------
     generator
         Draws the weights; PyTorch's default generator by default.
+    widths
+        Numbers of inputs, of the units of each layer, and of outputs; the published ones by
+        default.
     deviation
         Standard deviation of the normal initial weights, above 0. With the published 0.2 the last
         hidden units begin saturated; with None, weights are uniform as Glorot and Bengio recommend
@@ -41,7 +45,7 @@ def hawkmoth_network(
     Raises
     ------
     InputError
-        When the deviation is not above 0.
+        When the deviation is not above 0, or a width is below 1.
 
     Examples
     --------
@@ -62,8 +66,13 @@ def hawkmoth_network(
             f"got deviation = {deviation}, expected a finite number above 0, or None for uniform "
             f"weights; the default is {DEVIATION}"
         )
+    if len(widths) < 2 or min(widths) < 1:
+        raise InputError(
+            f"got widths = {tuple(widths)}, expected at least two numbers, each at least 1; the "
+            f"published ones are {WIDTHS}"
+        )
     layers: list[nn.Module] = []
-    for sources, units in pairwise(WIDTHS):
+    for sources, units in pairwise(widths):
         # On the meta device nothing is drawn from PyTorch's default generator.
         layer = nn.Linear(sources, units, device="meta", dtype=dtype).to_empty(device="cpu")
         with torch.no_grad():
