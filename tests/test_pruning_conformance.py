@@ -11,6 +11,8 @@ import torch
 from pruning_models import MODELS, Loss
 from torch import nn
 
+import elegans
+from elegans.ensemble import Ensemble
 from elegans.errors import PruningError
 from elegans.pruning import (
     CRITERIA,
@@ -29,6 +31,7 @@ from elegans.pruning.part import Part
 from elegans.pruning.synapse_part import SynapsePart
 from elegans.pruning.weight_part import StackedSynapsePart
 from elegans.synapses import VALUES
+from elegans.wiring import AutoNCP
 
 Closing = SynapsePart | StackedSynapsePart
 """Parts whose weights are closed by a mask and keep the parameter under the conductance."""
@@ -358,3 +361,10 @@ def test_every_combination(kind: str, criterion: str, scope: str) -> None:
             assert torch.isfinite(loss())
             for part in pruner.parts:
                 assert_closed(part, optimizer)
+
+
+def test_neurons_of_an_ensemble_of_signed_circuits_are_not_cut_as_a_whole() -> None:
+    model = Ensemble.of(lambda seed: elegans.CTRNN(3, AutoNCP(12, 2)), range(2))
+    Pruner(model, budget="erdos_renyi").prune(0.5)
+    with pytest.raises(PruningError, match=r"neurons of .* differ between the members"):
+        Pruner(model, scope="unit").prune(0.7)

@@ -15,7 +15,7 @@ from elegans.connection_slots import ConnectionSlots
 from elegans.errors import PruningError
 from elegans.pruning.part import Part
 from elegans.pruning.synapse_part import SynapsePart
-from elegans.pruning.weight_part import StackedSynapsePart, WeightPart
+from elegans.pruning.weight_part import StackedSlotsPart, StackedSynapsePart, WeightPart
 from elegans.synapses import SynapseParameters
 
 _STACKED = "stacked"  # where an ensemble holds the weights of its members
@@ -118,7 +118,8 @@ def _stacked(ensemble: Any, name: str, where: str, parameter: nn.Parameter) -> P
         return StackedSynapsePart(
             where, holder, attribute, members=len(ensemble), positivity=alike.positivity()
         )
-    return WeightPart(where, holder, attribute, members=len(ensemble))
+    kind = StackedSlotsPart if isinstance(alike, ConnectionSlots) else WeightPart
+    return kind(where, holder, attribute, members=len(ensemble))
 
 
 def _holder(module: nn.Module, parameter: nn.Parameter) -> tuple[nn.Module, str]:

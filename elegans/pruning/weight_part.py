@@ -133,7 +133,30 @@ class WeightPart(Part):
             parameter.grad.mul_(self.mask)
 
 
-class StackedSynapsePart(WeightPart):
+class StackedSlotsPart(WeightPart):
+    """Weights along lists of synapses, of all members of an ensemble.
+
+    A slot leads to another neuron in every member, so that neurons cannot be cut as a whole.
+    """
+
+    @property
+    def dimensions(self) -> tuple[int, ...]:
+        """Number of sources and of targets that the synapses of the first member have."""
+        ends = (self._module.get_buffer(name)[0] for name in ("source", "target"))
+        return tuple(len(torch.unique(end)) for end in ends)
+
+    def unit_of(self) -> Tensor:
+        """Refuse: a slot leads to another neuron in every member."""
+        raise self._differ("neurons")
+
+    def _differ(self, what: str) -> PruningError:
+        return PruningError(
+            f"the {what} of {self.name} differ between the members of the ensemble, whose wirings "
+            "may differ; prune by 'layer' or 'global', or one member at a time"
+        )
+
+
+class StackedSynapsePart(StackedSlotsPart):
     """The synapses of all members of a liquid ensemble; a closed one has conductance zero.
 
     The parameter under a closed conductance stays as it is, as in a circuit alone.
@@ -159,19 +182,9 @@ class StackedSynapsePart(WeightPart):
         """Return the gradient with respect to the conductances, shape (member, synapse)."""
         return self._positivity.slope_of(self._parameter, gradient)
 
-    def unit_of(self) -> Tensor:
-        """Refuse: a slot leads to another neuron in every member."""
-        raise self._differ("neurons")
-
     def block_of(self) -> Tensor:
         """Refuse: a slot belongs to another block in every member."""
         raise self._differ("blocks")
-
-    def _differ(self, what: str) -> PruningError:
-        return PruningError(
-            f"the {what} of {self.name} differ between the members of the ensemble, whose wirings "
-            "may differ; prune by 'layer' or 'global', or one member at a time"
-        )
 
     @torch.no_grad()
     def hold(self, mask: Tensor, moments: Moments) -> None:

@@ -1,0 +1,123 @@
+"""Chains of dense layers and element-wise functions: all members in one batched product each."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+
+from elegans.ensemble.computation import Computation, Given
+from elegans.ensemble.dense import DenseLayer, dense
+from elegans.ensemble.stacking import Stack
+from elegans.errors import InputError
+from elegans.plain import is_plain
+
+ELEMENTWISE = (
+    nn.CELU, nn.Dropout, nn.ELU, nn.GELU, nn.Hardshrink, nn.Hardsigmoid, nn.Hardswish, nn.Hardtanh,
+    nn.Identity, nn.LeakyReLU, nn.LogSigmoid, nn.Mish, nn.ReLU, nn.ReLU6, nn.SELU, nn.Sigmoid,
+    nn.SiLU, nn.Softplus, nn.Softshrink, nn.Softsign, nn.Tanh, nn.Tanhshrink, nn.Threshold,
+)  # fmt: skip
+"""Modules without parameters that look at one number at a time."""
+
+KERNEL_OF: dict[type[nn.Module], str] = {nn.Tanh: "tanh", nn.Sigmoid: "sigmoid", nn.ReLU: "relu"}
+"""Functions that the kernels know."""
+
+
+class Link(NamedTuple):
+    """A module of a chain and its dotted name."""
+
+    path: str
+    module: nn.Module
+
+
+def chain_of(module: nn.Module, path: str = "") -> list[Link] | None:
+    """Return the links of a chain in the order of the call, or None if `module` is none.
+
+    A chain is an ``nn.Sequential``, nested or not, of ``nn.Linear``, element-wise functions, and
+    ``nn.Flatten`` in front.
+    """
+    if not is_plain(module):
+        return None
+    if type(module) is nn.Sequential:
+        links: list[Link] = []
+        for name, child in module.named_children():
+            found = chain_of(child, f"{path}.{name}" if path else name)
+            if found is None or (links and any(type(link.module) is nn.Flatten for link in found)):
+                return None
+            links += found
+        return links
+    flat = type(module) is nn.Flatten and module.start_dim == 1 and module.end_dim == -1
+    return [Link(path, module)] if flat or type(module) in (nn.Linear, *ELEMENTWISE) else None
+
+
+class Chain(Computation):
+    """A chain with at least one dense layer.
+
+    By kernels where they are faster, or else by `torch.baddbmm`.
+    """
+
+    def __init__(self, template: nn.Module, links: list[Link]) -> None:
+        super().__init__(template)
+        self._links = links
+
+    @classmethod
+    def fits(cls, template: nn.Module) -> Chain | None:
+        """Return the computation of `template` if it is a chain."""
+        links = chain_of(template)
+        if links is None or not any(type(link.module) is nn.Linear for link in links):
+            return None
+        return cls(template, links)
+
+    def run(self, root: Stack, members: int, given: Given) -> Any:
+        """Return what every member returns; see `Computation.run`."""
+        inputs, own, options = given
+        if len(inputs) != 1 or options or not isinstance(inputs[0], Tensor):
+            raise InputError(
+                "a chain of layers takes one tensor, got "
+                f"{[type(each).__name__ for each in inputs]} and {sorted(options)}"
+            )
+        h, has_members = inputs[0], own[0]
+        pending: list[DenseLayer] = []
+        for path, module in self._links:
+            if isinstance(module, nn.Linear):
+                node = root.get_submodule(path)
+                weight, bias = node.get_parameter("weight"), node._parameters.get("bias")
+                pending.append(DenseLayer(weight, bias, "identity"))
+                continue
+            if _does_nothing(module):
+                continue
+            kind = KERNEL_OF.get(type(module))
+            if kind is not None and pending and pending[-1].kind == "identity":
+                pending[-1] = pending[-1]._replace(kind=kind)
+                continue
+            h, has_members, pending = *_flushed(h, has_members, pending), []
+            if isinstance(module, nn.Flatten):
+                h = h.flatten(2 if has_members else 1)
+                continue
+            if isinstance(module, nn.Dropout) and not has_members:
+                h, has_members = h.expand(members, *h.shape), True  # each forgets something else
+            h = module(h)
+        h, has_members = _flushed(h, has_members, pending)
+        return h
+
+
+def _does_nothing(module: nn.Module) -> bool:
+    idle = isinstance(module, nn.Dropout) and (module.p == 0 or not module.training)
+    return idle or isinstance(module, nn.Identity)
+
+
+def _flushed(h: Tensor, has_members: bool, layers: list[DenseLayer]) -> tuple[Tensor, bool]:
+    if not layers:
+        return h, has_members
+    features = layers[0].weight.shape[2]
+    if h.shape[-1:] != (features,) or h.dim() < 1 + has_members:
+        leading = "(member, ..., " if has_members else "(..., "
+        raise InputError(
+            f"a layer of the members takes {leading}{features}), got shape {tuple(h.shape)}"
+        )
+    batch = h.shape[1:-1] if has_members else h.shape[:-1]
+    flat = h.reshape(len(h), -1, features) if has_members else h.reshape(-1, features)
+    if not flat.numel():  # reshape cannot guess what is empty
+        flat = h.reshape(*h.shape[:has_members], batch.numel(), features)
+    result = dense(flat, layers)
+    return result.reshape(len(result), *batch, result.shape[-1]), True

@@ -1,0 +1,232 @@
+"""Chains of dense layers, many members at once, forward and backward, in numba.
+
+A thread takes one member after the other through all layers, so that what a member needs stays in
+the near cache. The batch is the vector axis: activations of a member are (feature, sample), a
+weight is one number for a whole vector. Samples are padded to whole vectors; their gradients are 0.
+
+Arguments common to both kernels: `x` (member or 1, input, sample); `sizes` (layer + 1,), the number
+of features before and after each layer; `places` (layer, 2), the addresses of the weights (member,
+output, input) and of the biases (member, output), 0 for none; `kinds` (layer,), the index of the
+activation after each layer in `ACTIVATIONS`; `kept` (member, rows, sample), the activations of all
+layers below each other. `lanes` is a tuple as long as a vector is wide.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numba import extending, njit, prange, types
+from numba.np.numpy_support import carray
+
+from elegans.solvers.fused.cpu.compiling import INLINE, OPTIONS, kernel, source_stamp
+from elegans.solvers.fused.cpu.sigmoid import exponential, sigmoid
+from elegans.solvers.fused.cpu.vectors import (
+    item,
+    load,
+    polynomial,
+    splat,
+    store,
+    where_less,
+)
+
+Array = Any
+
+ACTIVATIONS = ("identity", "tanh", "sigmoid", "relu")
+"""What may follow a layer; kernels know the index."""
+
+IDENTITY, TANH, SIGMOID, RELU = range(len(ACTIVATIONS))
+
+_intrinsic: Any = extending.intrinsic
+_overload: Any = extending.overload
+
+
+def remembered(compiled: Any, *files: str) -> Any:
+    """Let the kernel on disk be outdated by edits of `files`, too."""
+    kept: Any = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
+    if hasattr(kept, "_source_stamp"):
+        found = [Path(name).stat() for name in files]
+        own = tuple((each.st_mtime, each.st_size) for each in found)
+        kept._source_stamp = (*source_stamp(), *own)
+    return compiled
+
+
+@_intrinsic
+def pointer(typing: Any, address: Any, like: Any) -> Any:
+    """Return `address`, an integer, as a pointer to numbers of the type of the array `like`."""
+    kind: Any = types.CPointer
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        place = context.get_value_type(signature.return_type)
+        return builder.inttoptr(arguments[0], place)
+
+    return kind(like.dtype)(types.intp, like), codegen
+
+
+def tanh(x: Any) -> Any:
+    """Return tanh(x) within 3e-7 relative (5e-15 in float64)."""
+    raise TypeError("tanh() is for compiled code")
+
+
+_NEAR = 0.39
+"""Below this square, 1 - 2 / (e^2x + 1) cancels, and a polynomial takes over."""
+
+
+def _tanh_ratio(y: Any) -> Any:
+    """Return tanh(s) / s at y = s^2."""
+    s = np.sqrt(np.maximum(y, 1e-30))
+    return np.tanh(s) / s
+
+
+@_overload(tanh, strict=False, jit_options=INLINE)
+def _tanh(x: Any) -> Any:
+    kind = {types.float32: np.float32, types.float64: np.float64}[x.kind]
+    degree = 5 if kind is np.float32 else 13
+    points = np.polynomial.Chebyshev.interpolate(_tanh_ratio, degree, [0, _NEAR])
+    series = polynomial([float(c) for c in points.convert(kind=np.polynomial.Polynomial).coef])
+    near, one, two = kind(_NEAR), kind(1), kind(2)
+
+    def implementation(x):  # type: ignore[no-untyped-def]
+        y = x * x
+        return where_less(y, near, x * series(y), one - two / (exponential(x + x) + one))
+
+    return implementation
+
+
+@njit(**INLINE)
+def _activated(value: Any, kind: int, zero: Any, lanes: Any) -> Any:
+    if kind == TANH:
+        return tanh(value)
+    if kind == SIGMOID:
+        return sigmoid(value)
+    if kind == RELU:
+        return where_less(value, zero, splat(zero, lanes), value)
+    return value
+
+
+@njit(**INLINE)
+def four(
+    weights: Array,
+    first: int,
+    apart: int,
+    step: int,
+    count: int,
+    rows: Array,
+    begin: int,
+    pitch: int,
+    sums: Any,
+    lanes: Any,
+) -> Any:
+    """Add to four `sums` the vectors of `rows` at begin + k pitch, weighted.
+
+    The weights of the first sum are at first + k step, those of the next ones `apart`.
+    """
+    a, b, c, d = sums
+    for k in range(count):
+        value, place = load(rows, begin + k * pitch, lanes), first + k * step
+        a += item(weights, place) * value
+        b += item(weights, place + apart) * value
+        c += item(weights, place + 2 * apart) * value
+        d += item(weights, place + 3 * apart) * value
+    return a, b, c, d
+
+
+@njit(**INLINE)
+def one(
+    weights: Array,
+    first: int,
+    step: int,
+    count: int,
+    rows: Array,
+    begin: int,
+    pitch: int,
+    sums: Any,
+    lanes: Any,
+) -> Any:
+    """Do the same for one sum."""
+    for k in range(count):
+        sums += item(weights, first + k * step) * load(rows, begin + k * pitch, lanes)
+    return sums
+
+
+@njit(**OPTIONS)
+def _layer(
+    weights: Array,
+    first: int,
+    biases: Array,
+    first_bias: int,
+    has_bias: bool,
+    inputs: int,
+    outputs: int,
+    rows: Array,
+    begin: int,
+    into: Array,
+    place: int,
+    pitch: int,
+    kind: int,
+    lanes: Any,
+) -> None:
+    """Fill the rows of `into` at `place` with one layer's activations (output, sample)."""
+    zero = rows.dtype.type(0)
+    for c in range(pitch):
+        for o in range(0, outputs - 3, 4):
+            nothing = splat(zero, lanes)
+            sums = nothing, nothing, nothing, nothing
+            if has_bias:
+                b = first_bias + o
+                sums = (
+                    splat(item(biases, b), lanes),
+                    splat(item(biases, b + 1), lanes),
+                    splat(item(biases, b + 2), lanes),
+                    splat(item(biases, b + 3), lanes),
+                )
+            p, q, r, s = four(
+                weights, first + o * inputs, inputs, 1, inputs, rows, begin + c, pitch, sums, lanes
+            )
+            row = place + o * pitch + c
+            store(into, row, _activated(p, kind, zero, lanes))
+            store(into, row + pitch, _activated(q, kind, zero, lanes))
+            store(into, row + 2 * pitch, _activated(r, kind, zero, lanes))
+            store(into, row + 3 * pitch, _activated(s, kind, zero, lanes))
+        for o in range(outputs - outputs % 4, outputs):
+            p = splat(item(biases, first_bias + o) if has_bias else zero, lanes)
+            p = one(weights, first + o * inputs, 1, inputs, rows, begin + c, pitch, p, lanes)
+            store(into, place + o * pitch + c, _activated(p, kind, zero, lanes))
+
+
+@kernel(parallel=True)
+def forward(
+    x: Array,
+    places: Array,
+    sizes: Array,
+    kinds: Array,
+    lanes: Any,
+    kept: Array,
+    output: Array,
+) -> None:
+    """Fill kept (member, rows, sample) and output (member, batch, output)."""
+    members, batch, outputs = output.shape
+    width = len(lanes)
+    pitch = kept.shape[2] // width
+    for m in prange(members):
+        rows = x
+        begin = (m if x.shape[0] > 1 else 0) * sizes[0] * pitch
+        place = m * kept.shape[1] * pitch
+        for n in range(len(kinds)):
+            inputs, after = sizes[n], sizes[n + 1]
+            weights = carray(pointer(places[n, 0], x), members * after * inputs)
+            biases = carray(pointer(places[n, 1], x), members * after)
+            _layer(
+                weights, m * after * inputs, biases, m * after, places[n, 1] != 0, inputs, after,
+                rows, begin, kept, place, pitch, kinds[n], lanes,
+            )  # fmt: skip
+            rows, begin = kept, place
+            place += after * pitch
+        last = kept.shape[1] - outputs
+        for b in range(batch):
+            for o in range(outputs):
+                output[m, b, o] = kept[m, last + o, b]
+
+
+remembered(forward, __file__)

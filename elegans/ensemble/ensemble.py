@@ -1,0 +1,317 @@
+"""Many networks of one architecture as one module."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Self
+
+import torch
+import torch.nn.functional as F  # noqa: N812  # the name every torch reader knows
+from torch import Tensor, nn
+
+from elegans.connection_slots import ConnectionSlots
+from elegans.constraints import SMALLEST_CAPACITANCE
+from elegans.ensemble.chain import Chain
+from elegans.ensemble.computation import Computation, General, Given
+from elegans.ensemble.liquid import Liquid
+from elegans.ensemble.stacking import (
+    check_members,
+    close_gradients,
+    counts_of,
+    stacked,
+    template_of,
+    unstacked,
+)
+from elegans.errors import InputError
+from elegans.ltc import LTC
+from elegans.synapses import SynapseParameters
+
+Loss = Callable[[Any, Any], Tensor]
+"""Takes the output of one member and its target; returns a number."""
+
+
+class Ensemble(nn.Module):
+    """Many networks of one architecture, computed and trained together.
+
+    The parameters of all members are stacked, member axis first, in `stacked`, a tree of modules
+    with the names of a member's: ``ensemble.stacked.get_parameter("0.weight")`` has the shape
+    (member, output, input). Any optimiser of PyTorch that works number by number (SGD, RMSprop,
+    Adam and their kin) does to every member what it would do to it alone, given the sum of the
+    members' losses.
+
+    Chains of ``nn.Linear`` and element-wise functions, and `elegans.LTC`, have ways of their own
+    that are many times faster than one member after the other; any other module goes through
+    `torch.func.vmap`.
+
+    Parameters
+    ----------
+    members
+        Modules of one architecture; copied. Their wirings, and which weights are masked, may
+        differ. Liquid circuits with fewer synapses than others are filled up with closed ones.
+    general
+        Whether to take the general way even where there is a faster one.
+
+    Raises
+    ------
+    InputError
+        There are no members, they differ in anything but values, or use a parameter twice.
+
+    Examples
+    --------
+    >>> def network(seed):
+    ...     return nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 2))
+    >>> ensemble = Ensemble.of(network, seeds=range(100))
+    >>> x, y = torch.randn(16, 3), torch.randn(16, 2)
+    >>> ensemble(x).shape
+    torch.Size([100, 16, 2])
+    >>> optimizer = torch.optim.Adam(ensemble.parameters(), lr=1e-2)
+    >>> losses = ensemble.losses(x, y)  # mean squared errors, shape (member,)
+    >>> losses.sum().backward()
+    >>> optimizer.step()
+    >>> ensemble.member(7)(x).shape
+    torch.Size([16, 2])
+    """
+
+    def __init__(self, members: Iterable[nn.Module], *, general: bool = False) -> None:
+        super().__init__()
+        given = list(members)
+        check_members(given)
+        self.size = len(given)
+        self.stacked = stacked(given)
+        self._counts = counts_of(given)
+        self._blueprints = [m.cell._blueprint for m in given if isinstance(m, LTC)]
+        self._computation = _computation_of(template_of(given[0]), general)
+        close_gradients(self.stacked)
+        self.training = given[0].training
+
+    @classmethod
+    def of(
+        cls, factory: Callable[[int], nn.Module], seeds: Iterable[int], *, general: bool = False
+    ) -> Self:
+        """Return the ensemble of ``factory(seed)`` for all seeds.
+
+        PyTorch's random numbers begin at the seed for each member, and go on afterwards as if
+        nothing had happened.
+        """
+        members = []
+        with torch.random.fork_rng(range(torch.cuda.device_count())):
+            for seed in seeds:
+                torch.manual_seed(seed)
+                members.append(factory(seed))
+        return cls(members, general=general)
+
+    # --- what it does --------------------------------------------------------------------
+
+    def forward(self, *inputs: Any, own_data: bool | Sequence[bool] = False, **options: Any) -> Any:
+        """Call all members.
+
+        Parameters
+        ----------
+        *inputs
+            What a member takes. Liquid layers: input, hx, timespans; hx, if given, always has a
+            member axis first: (member, batch, neuron).
+        own_data
+            False: every member is given the same `inputs`. True: they have a leading member axis.
+            Or one of these for each input.
+        **options
+            Keyword arguments of a member, the same for all.
+
+        Returns
+        -------
+        Any
+            What a member returns, every tensor with a leading member axis: (member, batch, ...).
+
+        Raises
+        ------
+        InputError
+            An input has no member axis, or one of another length, or does not fit the members.
+        """
+        own = self._own(inputs, own_data)
+        for k, (given, mine) in enumerate(zip(inputs, own, strict=True)):
+            if mine and (not isinstance(given, Tensor) or given.shape[:1] != (self.size,)):
+                got = tuple(given.shape) if isinstance(given, Tensor) else type(given).__name__
+                raise InputError(
+                    f"input {k} shall hold data of its own for each of the {self.size} members, "
+                    f"got {got}, expected a tensor ({self.size}, batch, ...); pass own_data=False "
+                    "for data that all members share"
+                )
+        return self._computation.run(self.stacked, self.size, Given(inputs, own, options))
+
+    def _own(self, inputs: tuple[Any, ...], own_data: bool | Sequence[bool]) -> tuple[bool, ...]:
+        if isinstance(own_data, bool):
+            return tuple(own_data and isinstance(given, Tensor) for given in inputs)
+        own = tuple(bool(mine) for mine in own_data)
+        if len(own) != len(inputs):
+            raise InputError(
+                f"own_data says something of {len(own)} inputs, got {len(inputs)}; pass one bool, "
+                "or one for each input"
+            )
+        return own
+
+    def losses(
+        self, x: Any, target: Any, loss: Loss = F.mse_loss, *, own_data: bool = False
+    ) -> Tensor:
+        """Return the loss of each member, shape (member,).
+
+        The gradient of their sum holds that of each member.
+
+        Parameters
+        ----------
+        x
+            Inputs; of a member that returns a tuple, the first counts as its output.
+        target
+            What `loss` takes besides an output.
+        loss
+            Of one member.
+        own_data
+            Whether `x` and `target` have a leading member axis.
+        """
+        output = self(x, own_data=own_data)
+        return member_losses(
+            output[0] if isinstance(output, tuple) else output, target, loss, own_data=own_data
+        )
+
+    @torch.no_grad()
+    def clip_grad_norm_(self, max_norm: float, norm_type: float = 2.0) -> Tensor:
+        """Scale the gradients of each member whose norm is larger than `max_norm` down to it.
+
+        `torch.nn.utils.clip_grad_norm_` would take all members for one network.
+
+        Returns
+        -------
+        Tensor
+            The norms as they were, shape (member,).
+        """
+        gradients = [p.grad for p in self.parameters() if p.grad is not None]
+        if not gradients:
+            return torch.zeros(self.size)
+        norms = torch.stack(
+            [torch.linalg.vector_norm(g.flatten(1), norm_type, 1) for g in gradients]
+        )
+        total: Tensor = torch.linalg.vector_norm(norms, norm_type, 0)  # (member,)
+        factor = (max_norm / (total + 1e-6)).clamp(max=1.0)  # as PyTorch has it
+        for gradient in gradients:
+            gradient.mul_(factor.reshape(-1, *[1] * (gradient.dim() - 1)))
+        return total
+
+    @torch.no_grad()
+    def apply_weight_constraints(self) -> None:
+        """Bring clipped conductances and capacitances of liquid members back into their range."""
+        template = self._computation.template
+        for path, module in template.named_modules():
+            if isinstance(module, LTC) and not module.cell.implicit_param_constraints:
+                cell = self.stacked.get_submodule(f"{path}.cell" if path else "cell")
+                for name in ("recurrent.weight", "sensory.weight", "gleak"):
+                    cell.get_parameter(name).clamp_(min=0.0)
+                cell.get_parameter("cm").clamp_(min=SMALLEST_CAPACITANCE)
+
+    # --- what it holds -------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __iter__(self) -> Iterator[nn.Module]:
+        return (self.member(k) for k in range(self.size))
+
+    def member(self, k: int) -> nn.Module:
+        """Return member `k` as a module of its own, with copies of its tensors.
+
+        Raises
+        ------
+        InputError
+            There is no such member.
+        """
+        if not -self.size <= k < self.size:
+            raise InputError(f"there is no member {k}, expected {-self.size} to {self.size - 1}")
+        k %= self.size
+        member = unstacked(self._computation.template, self.stacked, k, self._counts)
+        if isinstance(member, LTC):
+            member.cell._blueprint = self._blueprints[k]
+        return member
+
+    def prunable_weights(self) -> dict[str, nn.Parameter]:
+        """Return the stacked weights that pruning may cut, by their dotted name in a member.
+
+        Each has a leading member axis; its mask, if there is one, is the buffer ``<name>_mask`` of
+        the same shape on the same module of `stacked`. Biases and frozen weights are left out.
+        """
+        found = {}
+        for path, module in self._computation.template.named_modules():
+            listed = isinstance(module, SynapseParameters | ConnectionSlots)
+            node = self.stacked.get_submodule(path)
+            for name, parameter in node.named_parameters(recurse=False):
+                cut = parameter.dim() > 2 or (listed and name == "weight")
+                if (
+                    cut
+                    and not name.endswith("bias")
+                    and parameter.requires_grad
+                    and parameter.numel()
+                ):
+                    found[f"{path}.{name}" if path else name] = parameter
+        return found
+
+    @property
+    def template(self) -> nn.Module:
+        """A module of the members' architecture, without values."""
+        return self._computation.template
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the training mode of all members."""
+        super().train(mode)
+        self._computation.template.train(mode)
+        return self
+
+    def extra_repr(self) -> str:
+        """Return size and way of computing for ``print(ensemble)``."""
+        way = type(self._computation).__name__.lower()
+        return f"{self.size} x {type(self._computation.template).__name__}, {way}"
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        close_gradients(self.stacked)  # copies of parameters come without hooks
+
+
+def _computation_of(template: nn.Module, general: bool) -> Computation:
+    if not general:
+        for way in (Liquid, Chain):
+            found = way.fits(template)
+            if found is not None:
+                return found
+    return General(template)
+
+
+def member_losses(
+    output: Tensor, target: Any, loss: Loss = F.mse_loss, *, own_data: bool = False
+) -> Tensor:
+    """Return ``loss(output of a member, target)`` for every member, shape (member,).
+
+    Parameters
+    ----------
+    output
+        (member, batch, ...).
+    target
+        What `loss` takes besides an output.
+    loss
+        Of one member; returns a number.
+    own_data
+        Whether `target` has a leading member axis.
+
+    Raises
+    ------
+    InputError
+        `loss` returns more than a number.
+
+    Examples
+    --------
+    >>> outputs = torch.tensor([[[1.0], [2.0]], [[0.0], [0.0]]])  # (member 2, batch 2, output 1)
+    >>> member_losses(outputs, torch.zeros(2, 1))
+    tensor([2.5000, 0.0000])
+    """
+    each = torch.func.vmap(loss, in_dims=(0, 0 if own_data else None), randomness="different")
+    losses: Tensor = each(output, target)
+    if losses.dim() != 1:
+        raise InputError(
+            f"the loss of a member has shape {tuple(losses.shape[1:])}, expected a number; reduce "
+            "it over the batch, as reduction='mean' does"
+        )
+    return losses

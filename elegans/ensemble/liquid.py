@@ -1,0 +1,322 @@
+"""Liquid layers of many members as one circuit, run by the kernels in one call.
+
+Neurons and synapses of all members lie side by side; no synapse leads from one member to another.
+A circuit's first neurons are its outputs, so the motor neurons of all members come first.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from elegans.cell import Cell
+from elegans.checks import as_computed
+from elegans.constraints import POSITIVITY, SMALLEST_CAPACITANCE
+from elegans.dynamics import Sensed, effective, sense
+from elegans.ensemble.computation import Computation, Given
+from elegans.ensemble.stacking import MASK_SUFFIX, Stack
+from elegans.errors import InputError
+from elegans.execution import choose_fused
+from elegans.fused import run_fused
+from elegans.layer import SequenceLayer
+from elegans.ltc import LTC
+from elegans.ltc_cell import LTCCell
+from elegans.mapping import mapped
+from elegans.plain import is_plain
+from elegans.solvers.circuit import Circuit, Slots
+from elegans.synapses import values_of
+from elegans.wiring import Synapses, Wiring
+
+MASK = "weight" + MASK_SUFFIX
+
+
+class JointCell(Cell):
+    """The circuits of all members side by side; its tensors are those of a stack.
+
+    Inputs, outputs and neurons of the members follow each other: axes (..., member x input) and
+    (..., member x output), neurons as `join` puts them.
+
+    Parameters
+    ----------
+    template
+        The cell of a member, without values.
+    members
+        How many there are.
+    stack
+        The stacked tensors of the cells.
+    """
+
+    def __init__(self, template: LTCCell, members: int, stack: Stack) -> None:
+        super().__init__()
+        self._held = template, stack  # no submodules: one has no values, and the other is its own
+        self._members = members
+        self._ends: dict[str, tuple[Any, Tensor, Tensor]] = {}
+
+    @property
+    def template(self) -> LTCCell:
+        """The cell of a member, without values."""
+        return self._held[0]
+
+    @property
+    def _stack(self) -> Stack:
+        return self._held[1]
+
+    @property
+    def wiring(self) -> Wiring:
+        """All circuits as one; the names of neurons and inputs say whose they are."""
+        layers = {
+            "motor": self.motor_size,
+            "others": self.state_size - self.motor_size,
+        }
+        sets = []
+        for kind in ("recurrent", "sensory"):
+            source, target = self._joint_ends(kind)
+            node = getattr(self._stack, kind)
+            open_ = node._buffers.get(MASK)
+            chosen = slice(None) if open_ is None else open_.reshape(-1)
+            columns = source, target, node.polarity.reshape(-1)
+            sets.append(Synapses(*(column[chosen].cpu().numpy() for column in columns)))
+        own = self.template._blueprint
+        members = range(self._members)
+        motor = self.template.motor_size
+        names = [f"{n} of member {m}" for m in members for n in own.names[:motor]]
+        names += [f"{n} of member {m}" for m in members for n in own.names[motor:]]
+        inputs = [f"input_{i} of member {m}" for m in members for i in range(own.input_size)]
+        return Wiring(
+            self.sensory_size,
+            {name: size for name, size in layers.items() if size},
+            *sets,
+            names=names,
+            sensory_names=inputs,
+        )
+
+    @property
+    def state_size(self) -> int:
+        """Number of neurons of all members."""
+        return self._members * self.template.state_size
+
+    @property
+    def sensory_size(self) -> int:
+        """Number of inputs of all members."""
+        return self._members * self.template.sensory_size
+
+    @property
+    def motor_size(self) -> int:
+        """Number of outputs of all members."""
+        return self._members * self.template.motor_size
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision that the members compute in."""
+        return self._stack.get_parameter("vleak").dtype
+
+    def join(self, values: Tensor) -> Tensor:
+        """Bring (member, ..., neuron) to (..., neuron of all), motor neurons first."""
+        motor = self.template.motor_size
+        parts = (values[..., :motor], values[..., motor:])
+        return torch.cat([part.movedim(0, -2).flatten(-2) for part in parts], -1)
+
+    def part(self, values: Tensor) -> Tensor:
+        """Bring (..., neuron of all) back to (member, ..., neuron)."""
+        motors = self.motor_size
+        parts = (values[..., :motors], values[..., motors:])
+        return torch.cat(
+            [
+                part.reshape(
+                    *part.shape[:-1], self._members, part.shape[-1] // self._members
+                ).movedim(-2, 0)
+                for part in parts
+            ],
+            -1,
+        )
+
+    def _joint_ends(self, kind: str) -> tuple[Tensor, Tensor]:
+        """Return source and target among all members' neurons, made anew after an edit."""
+        node = getattr(self._stack, kind)
+        source: Tensor = node.source
+        target: Tensor = node.target
+        edits = None
+        if not source.is_inference() and not target.is_inference():
+            edits = id(source), source._version, id(target), target._version, source.device
+        known = self._ends.get(kind)
+        if known is not None and edits is not None and known[0] == edits:
+            return known[1:]
+        member = torch.arange(self._members, device=source.device).unsqueeze(1)
+        if kind == "sensory":
+            source = (source + member * self.template.sensory_size).int().reshape(-1)
+        else:
+            source = self._numbers(source, member)
+        target = self._numbers(target, member)
+        self._ends[kind] = edits, source, target
+        return source, target
+
+    def _numbers(self, neuron: Tensor, member: Tensor) -> Tensor:
+        motor, units = self.template.motor_size, self.template.state_size
+        others = self.motor_size + member * (units - motor) + neuron - motor
+        return torch.where(neuron < motor, member * motor + neuron, others).int().flatten()
+
+    def _slots(self, kind: str) -> Slots:
+        node = getattr(self._stack, kind)
+        fixed = getattr(self.template, kind).fixed_polarity
+        return Slots(
+            *self._joint_ends(kind),
+            node.polarity.reshape(-1) if fixed else None,
+            *(getattr(node, name).reshape(-1) for name in ("weight", "sigma", "mu", "erev")),
+        )
+
+    def circuit(self, inputs: Tensor) -> tuple[Tensor, Circuit]:
+        """Return inputs and parameters as kernels take them; see `LTCCell.circuit`."""
+        stack = self._stack
+        circuit = Circuit(
+            self._flat("input_mapping", "weight"),
+            self._flat("input_mapping", "bias"),
+            self._flat("output_mapping", "weight"),
+            self._flat("output_mapping", "bias"),
+            self._slots("recurrent"),
+            self._slots("sensory"),
+            self.join(stack.get_parameter("gleak")),
+            self.join(stack.get_parameter("vleak")),
+            self.join(stack.get_parameter("cm")),
+            self.motor_size,
+            "softplus" if self.template.implicit_param_constraints else "clip",
+            SMALLEST_CAPACITANCE,
+            self.template.epsilon,
+        )
+        masks = {kind: getattr(stack, kind)._buffers.get(MASK) for kind in ("recurrent", "sensory")}
+        if all(mask is None for mask in masks.values()):
+            return inputs, circuit
+        sets: dict[str, Any] = {}
+        for kind, mask in masks.items():
+            values = values_of(getattr(circuit, kind), POSITIVITY[circuit.positivity])
+            if mask is not None:
+                values = values._replace(weight=values.weight * mask.reshape(-1))
+            sets[kind] = values.slots()
+        return mapped(inputs, circuit.scale, circuit.shift), effective(circuit)._replace(**sets)
+
+    def _flat(self, module: str, name: str) -> Tensor | None:
+        """Return scales or shifts of all members side by side, or None where there are none."""
+        held = self._stack.get_submodule(module)._parameters.get(name)
+        return None if held is None else held.reshape(-1)
+
+    def sense(self, inputs: Tensor) -> Sensed:
+        """Return effective parameters and sensory sums for inputs (batch, time, input)."""
+        return sense(*self.circuit(inputs))
+
+    def step(self, sensed: Sensed, time: int, state: Tensor, elapsed: Tensor) -> Tensor:
+        """Return the state (batch, neuron) after step `time`, lasting `elapsed` (batch, 1)."""
+        cell = self.template
+        return cell.solver.advance(sensed.at(time), state, elapsed, cell.ode_unfolds)
+
+    def run(self, inputs: Tensor, state: Tensor, elapsed: Tensor) -> tuple[Tensor, Tensor]:
+        """Return outputs (batch, time, output) and states (batch, time, neuron); see `Cell.run`."""
+        inputs, circuit = self.circuit(inputs)
+        solver = self.template.solver
+        if not choose_fused(solver, inputs, state, elapsed, *circuit.parameters):
+            states = self.unroll(sense(inputs, circuit), state, elapsed)
+            return self.read(states), states
+        output, states = run_fused(
+            inputs, state, elapsed, circuit, solver, self.template.ode_unfolds
+        )
+        return (self.read(states) if circuit.positivity == "identity" else output), states
+
+    def read(self, state: Tensor) -> Tensor:
+        """Return the mapped potentials of all motor neurons, shape (..., output)."""
+        return mapped(
+            state[..., : self.motor_size],
+            self._flat("output_mapping", "weight"),
+            self._flat("output_mapping", "bias"),
+        )
+
+
+class Liquid(Computation):
+    """Liquid layers without memory cells, by a solver that has a kernel."""
+
+    template: LTC
+
+    def __init__(self, template: LTC) -> None:
+        super().__init__(template)
+        self._layer: SequenceLayer | None = None
+        self._root: Stack | None = None
+
+    @classmethod
+    def fits(cls, template: nn.Module) -> Liquid | None:
+        """Return the computation of `template` if it is such a layer."""
+        if type(template) is not LTC or type(template.cell) is not LTCCell:
+            return None
+        plain = all(is_plain(module) for module in template.modules())
+        if not plain or template.memory is not None or template.cell.solver.kernel is None:
+            return None
+        return cls(template)
+
+    def run(self, root: Stack, members: int, given: Given) -> Any:
+        """Return what every member returns; see `Computation.run`.
+
+        The second input, the state, has a member axis always; elapsed times and lengths are the
+        same for all members.
+        """
+        template = self.template
+        layer, cell = self._joint(root, members)
+        names = ("input", "hx", "timespans")
+        if not given.inputs or len(given.inputs) > len(names):
+            raise InputError(
+                f"a liquid ensemble takes {', '.join(names)}, got {len(given.inputs)} arguments"
+            )
+        named = dict(zip(names, given.inputs, strict=False))
+        own = dict(zip(names, given.own, strict=False))
+        options = {**named, **given.options}
+        x = self._side_by_side(options.pop("input"), own["input"], members, cell)
+        if own.get("timespans"):
+            raise InputError(
+                "timespans have a member axis; the members of a liquid ensemble run as one circuit "
+                "and share them: pass (batch, time), or build the ensemble with general=True"
+            )
+        state = options.pop("hx", None)
+        if state is not None:
+            state = cell.join(self._state(state, members, cell))
+        output, *states = layer(x, state, options.pop("timespans", None), **options)
+        output = output.reshape(*output.shape[:-1], members, template.motor_size).movedim(-2, 0)
+        return output, *(cell.part(each) for each in states)
+
+    def _joint(self, root: Stack, members: int) -> tuple[SequenceLayer, JointCell]:
+        template = self.template
+        if self._layer is None or self._root is not root:
+            stack = root.get_submodule("cell")
+            assert isinstance(stack, Stack)
+            self._root = root
+            self._layer = SequenceLayer(
+                JointCell(template.cell, members, stack),
+                return_sequences=template.return_sequences,
+                batch_first=template.batch_first,
+            )
+        joint = self._layer.cell
+        assert isinstance(joint, JointCell)
+        return self._layer, joint
+
+    def _side_by_side(self, given: Any, own: bool, members: int, cell: JointCell) -> Tensor:
+        """Return inputs (..., member x input)."""
+        template = self.template
+        x = as_computed("input", given, cell.dtype)
+        size = template.input_size
+        if x.dim() not in (2 + own, 3 + own) or x.shape[-1] != size:
+            layout = "(batch, time, input)" if template.batch_first else "(time, batch, input)"
+            member = "(member, ...) before " if own else ""
+            raise InputError(
+                f"input has shape {tuple(x.shape)}, expected {member}{layout} or (time, input) "
+                f"with {size} inputs"
+            )
+        if own:
+            return x.movedim(0, -2).flatten(-2)
+        return x.unsqueeze(-2).expand(*x.shape[:-1], members, size).flatten(-2)
+
+    def _state(self, given: Any, members: int, cell: JointCell) -> Tensor:
+        template = self.template
+        state = as_computed("hx", given, cell.dtype)
+        units = template.state_size
+        if state.dim() not in (2, 3) or state.shape[0] != members or state.shape[-1] != units:
+            raise InputError(
+                f"hx has shape {tuple(state.shape)}, expected ({members}, batch, {units}): a state "
+                "for each member, as a call returns it"
+            )
+        return state
