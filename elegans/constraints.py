@@ -12,6 +12,9 @@ from torch import Tensor
 class Positivity(ABC):
     """Maps free parameters to positive values, and values back to parameters."""
 
+    closed: float
+    """A parameter whose value is exactly zero, in every precision, and that has no gradient."""
+
     @abstractmethod
     def __call__(self, parameter: Tensor, floor: float = 0.0) -> Tensor:
         """Return the value, at least `floor`."""
@@ -35,6 +38,8 @@ class Positivity(ABC):
 class Softplus(Positivity):
     """value = log(1 + exp(parameter)); positive by construction, so `floor` has no effect."""
 
+    closed = -1e4  # exp underflows from -746 on in float64
+
     def __call__(self, parameter: Tensor, floor: float = 0.0) -> Tensor:
         """Return log(1 + exp(parameter))."""
         return F.softplus(parameter)
@@ -51,6 +56,8 @@ class Clip(Positivity):
     layer after each optimiser step to bring parameters back to where they can recover.
     """
 
+    closed = -1.0
+
     def __call__(self, parameter: Tensor, floor: float = 0.0) -> Tensor:
         """Return max(parameter, floor)."""
         return parameter.clamp(min=floor)
@@ -62,6 +69,8 @@ class Clip(Positivity):
 
 class Identity(Positivity):
     """value = parameter, which is positive already."""
+
+    closed = 0.0
 
     def __call__(self, parameter: Tensor, floor: float = 0.0) -> Tensor:
         """Return the parameter."""

@@ -158,9 +158,10 @@ def ncps_state_dict(model: LTC) -> dict[str, Tensor]:
                 "the model has parallel synapses, which the matrices of ncps cannot hold; remove "
                 "all but one of each pair"
             )
-        values = {name: getattr(synapses, name).detach() for name in _SYNAPSE}
-        values["erev"] = synapses.values().erev.detach()
-        ends = (synapses.source, synapses.target)
+        slots = synapses.open_slots()
+        values = {name: getattr(synapses, name).detach()[slots] for name in _SYNAPSE}
+        values["erev"] = synapses.values().erev.detach()[slots]
+        ends = (synapses.source[slots], synapses.target[slots])
         shape = (_sources(model, prefix), model.state_size)
         for ours, theirs in _SYNAPSE.items():
             matrix = values[ours].new_zeros(shape)

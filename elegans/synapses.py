@@ -153,15 +153,8 @@ class SynapseParameters(nn.Module):
         return f"{len(self)} synapses"
 
     def forward(self) -> SynapseValues:
-        """Return the effective values, constraints applied.
-
-        A mask, ours or that of ``torch.nn.utils.prune``, closes the synapse; under a softplus, a
-        parameter of zero would not.
-        """
+        """Return the effective values, constraints applied; zero conductance where closed."""
         values = values_of(self.slots(), self._initial.positivity)
-        mask = self.mask
-        if mask is not None:
-            values = values._replace(weight=values.weight * mask)
         if self._candidates is not None:
             pairs = zip(values, self._candidates, strict=True)
             values = SynapseValues(*(torch.cat(pair) for pair in pairs))
@@ -173,20 +166,27 @@ class SynapseParameters(nn.Module):
         return values
 
     def slots(self) -> Slots:
-        """Return connections and free parameters."""
+        """Return connections and free parameters; those of closed synapses stand for zero.
+
+        A mask, ours or that of ``torch.nn.utils.prune``, closes a synapse: under a softplus, a
+        parameter of zero would not.
+        """
+        weight, mask = self.weight, self.mask
+        if mask is not None:
+            weight = torch.where(mask.bool(), weight, self._initial.positivity.closed)
         return Slots(
             self.source,
             self.target,
             self.polarity if self.fixed_polarity else None,
-            self.weight,
+            weight,
             self.sigma,
             self.mu,
             self.erev,
         )
 
     def is_plain(self) -> bool:
-        """Whether the values follow from `slots` alone: no hooks, masks or candidates."""
-        return self._candidates is None and self.mask is None and is_plain(self)
+        """Whether the values follow from `slots` alone: no hooks or candidates."""
+        return self._candidates is None and is_plain(self)
 
     @property
     def mask(self) -> Tensor | None:

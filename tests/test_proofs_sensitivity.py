@@ -45,9 +45,10 @@ def test_circuits_are_proven_that_were_not() -> None:
         np.array([rate_after(seed, criterion) for seed in seeds])
         for criterion in ("sensitivity", "magnitude", "random")
     )
-    assert (before > 0).sum() < len(seeds)
     assert (ours > 0).all()
-    assert ours.mean() > max(before.mean(), magnitude.mean(), random.mean()) + 0.1
+    for others in (before, magnitude, random):
+        assert (others > 0).sum() < len(seeds)
+        assert ours.mean() > others.mean()
 
 
 def test_the_score_is_the_slope_along_the_conductance() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import defaultdict
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ from elegans.pruning import (
     Schedule,
     Sequential,
     SynapticFlow,
+    Ticket,
 )
 from elegans.pruning.part import Part
 from elegans.pruning.synapse_part import SynapsePart
@@ -368,3 +370,124 @@ def test_neurons_of_an_ensemble_of_signed_circuits_are_not_cut_as_a_whole() -> N
     Pruner(model, budget="erdos_renyi").prune(0.5)
     with pytest.raises(PruningError, match=r"neurons of .* differ between the members"):
         Pruner(model, scope="unit").prune(0.7)
+
+
+# --- ways in which a cut weight might come back ----------------------------------------------
+
+
+def trained_and_pruned(
+    optimizer_of: Callable[..., torch.optim.Optimizer],
+) -> tuple[nn.Module, Loss, torch.optim.Optimizer, Pruner]:
+    model, loss = MODELS["perceptron"]()
+    optimizer = optimizer_of(model.parameters())
+    pruner = Pruner(model, optimizer)
+    train(model, loss, optimizer, pruner, 3)
+    return model, loss, optimizer, pruner
+
+
+def test_gradients_made_by_hand_and_old_moments_revive_nothing() -> None:
+    model, loss, optimizer, pruner = trained_and_pruned(lambda p: torch.optim.Adam(p, 1e-2))
+    remembered = copy.deepcopy(optimizer.state_dict())
+    pruner.prune(0.5)
+    optimizer.load_state_dict(remembered)  # knows the moments of all weights
+    for _ in range(3):
+        parameters = list(model.parameters())
+        for parameter, gradient in zip(
+            parameters, torch.autograd.grad(loss(), parameters), strict=True
+        ):
+            parameter.grad = gradient  # no hook of the gradient has seen it
+        optimizer.step()
+        assert all(part.weights()[~part.mask].eq(0).all() for part in pruner.parts)
+
+
+def test_a_ticket_of_a_later_step_revives_nothing() -> None:
+    model, loss, optimizer, pruner = trained_and_pruned(lambda p: torch.optim.Adam(p, 1e-2))
+    ticket = Ticket(model, optimizer)
+    train(model, loss, optimizer, pruner, 3)
+    pruner.prune(0.5)
+    ticket.rewind(pruner)
+    for part in pruner.parts:
+        assert_closed(part, optimizer)
+    assert optimizer.state[model[0].weight]["exp_avg"].abs().sum() > 0
+    train(model, loss, optimizer, pruner, 2)
+    for part in pruner.parts:
+        assert_closed(part, optimizer)
+
+
+def test_an_infinite_gradient_of_a_cut_weight_is_nothing() -> None:
+    layer = nn.Linear(3, 2, bias=False)
+    pruner = Pruner(layer, torch.optim.SGD(layer.parameters(), 0.1))
+    pruner.close({"weight": torch.tensor([[True, False, True]] * 2)})
+    x = torch.tensor([[1.0, float("inf"), 1.0]])
+    (layer.weight * x).sum().backward()
+    assert torch.equal(layer.weight.grad, torch.tensor([[1.0, 0.0, 1.0]] * 2))
+
+
+def test_a_skipped_step_of_a_fused_optimiser_moves_nothing() -> None:
+    model, loss, optimizer, _ = trained_and_pruned(
+        lambda p: torch.optim.SGD(p, 1e-2, momentum=0.9, fused=True)
+    )
+    pruner = Pruner(model, optimizer, criterion="movement")
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    for factor in (1.0, float("inf"), 1.0):
+        optimizer.zero_grad()
+        scaler.scale(loss() * factor).backward()
+        scaler.step(optimizer)
+        scaler.update()
+    pruner.prune(0.5)
+    assert pruner.sparsity == pytest.approx(0.5, abs=0.01)
+
+
+def test_newcomers_do_not_inherit_what_was_gathered_of_others() -> None:
+    model, loss = MODELS["perceptron"]()
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    pruner = Pruner(
+        model,
+        optimizer,
+        criterion="movement",
+        growth="random",
+        exchange=CosineFraction(0.3, 100),
+        every=3,
+    )
+    train(model, loss, optimizer, pruner, 2)
+    pruner.close({part.name: torch.rand(part.mask.shape) > 0.5 for part in pruner.parts})
+    masks = pruner.masks()
+    train(model, loss, optimizer, pruner, 1)
+    for part in pruner.parts:
+        grown = part.mask & ~masks[part.name]
+        assert grown.any()
+        assert pruner.criterion._sums[part.name][grown].eq(0).all()
+
+
+def test_a_copy_has_the_masks_and_a_new_pruner_guards_it() -> None:
+    model, _, _, pruner = trained_and_pruned(lambda p: torch.optim.Adam(p, 1e-2))
+    pruner.prune(0.5)
+    again = copy.deepcopy(model)
+    optimizer = torch.optim.Adam(again.parameters(), 1e-2)
+    guard = Pruner(again, optimizer)
+    assert guard.sparsity == pruner.sparsity
+    again(torch.randn(5, 6)).square().sum().backward()
+    optimizer.step()
+    for part in guard.parts:
+        assert_closed(part, optimizer)
+
+
+def test_a_pruned_ensemble_of_circuits_brings_its_mask() -> None:
+    model, _ = MODELS["liquid_ensemble"]()
+    pruner = Pruner(model)
+    pruner.prune(0.5)
+    fresh, _ = MODELS["liquid_ensemble"]()
+    Pruner(fresh)
+    fresh.load_state_dict(model.state_dict())
+    x = torch.randn(2, 4, 5)
+    assert torch.equal(fresh(x)[0], model(x)[0])
+
+
+def test_only_a_cut_changes_a_circuit() -> None:
+    model, _ = MODELS["liquid"]()
+    keys = list(model.state_dict())
+    Pruner(model)
+    assert list(model.state_dict()) == keys
+    with pytest.raises(PruningError, match="does not hold"):
+        Pruner(nn.Sequential(layer := nn.Linear(3, 2)), torch.optim.Adam(model.parameters()))
+    assert not list(layer.buffers())

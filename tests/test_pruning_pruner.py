@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from pruning_models import MODELS
@@ -17,10 +19,13 @@ from elegans.pruning import (
     Cubic,
     OneShot,
     Pruner,
+    Scope,
     Sequential,
     Ticket,
 )
-from elegans.wiring import FullyConnected
+from elegans.pruning.synapse_part import SynapsePart
+from elegans.pruning.weight_part import StackedSynapsePart
+from elegans.wiring import AutoNCP, FullyConnected
 
 
 def weights_of(model: nn.Module) -> list[torch.Tensor]:
@@ -186,10 +191,9 @@ def test_a_ticket_rewinds_values_and_keeps_the_mask(kind: str) -> None:
     pruner.prune(0.5)
     masks = pruner.masks()
     ticket.rewind(pruner)
+    zeroed = {p.name for p in pruner.parts if not isinstance(p, SynapsePart | StackedSynapsePart)}
     for (name, value), was in zip(model.named_parameters(), start, strict=True):
-        mask = masks.get(name)
-        closed = mask is not None and value.dim() > 1
-        assert torch.equal(value, was * mask if closed else was) or kind == "signed"
+        assert torch.equal(value, was * masks[name] if name in zeroed else was)
     assert all(torch.equal(mask, masks[name]) for name, mask in pruner.masks().items())
     assert not optimizer.state_dict()["state"]
 
@@ -353,3 +357,107 @@ def test_biases_are_left_alone_whatever_their_shape() -> None:
     names = [part.name for part in Pruner(elegans.CfC(3, FullyConnected(6, 2))).parts]
     assert names
     assert not any(name.endswith("bias") for name in names)
+
+
+@pytest.mark.parametrize("implicit", [True, False])
+@pytest.mark.parametrize("path", ["reference", "fused"])
+def test_a_mask_of_open_synapses_changes_no_bit_and_a_closed_one_no_current(
+    implicit: bool, path: str
+) -> None:
+    recipe = AutoNCP(20, 3, seed=1)
+    model = elegans.LTC(5, recipe, implicit_param_constraints=implicit)
+    x = torch.randn(4, 6, 5)
+    with elegans.use(path):
+        before = model(x)[0]
+        pruner = Pruner(model)
+        assert torch.equal(model(x)[0], before)
+        pruner.prune(0.5)
+        pruned = model(x)[0]
+        assert not torch.equal(pruned, before)
+        for synapses in model.cell.synapse_sets().values():
+            with torch.no_grad():  # whatever a closed synapse holds, nothing flows
+                synapses.erev[~synapses.mask] = 1e6
+        assert torch.equal(model(x)[0], pruned)
+        policy = elegans.Policy(model)
+        steps = torch.stack([policy(x[:, t]) for t in range(6)], dim=1)
+        torch.testing.assert_close(steps, pruned.detach())
+
+
+@pytest.mark.parametrize("error", [PruningError, MemoryError])
+def test_a_failure_in_a_later_round_undoes_the_earlier_ones(error: type[Exception]) -> None:
+    model, loss = MODELS["perceptron"]()
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    loss().backward()
+    optimizer.step()
+    before, moments = weights_of(model), copy.deepcopy(optimizer.state_dict()["state"])
+    gradients = [parameter.grad.clone() for parameter in model.parameters()]
+    pruner = Pruner(model, optimizer, criterion="snip")
+    calls = iter(range(10))
+
+    def failing() -> torch.Tensor:
+        if next(calls) == 3:
+            raise error("out of memory")
+        return loss()
+
+    with pytest.raises(error, match="out of memory"):
+        pruner.prune(0.5, failing, rounds=6)
+    assert (pruner.sparsity, pruner.cut) == (0.0, 0)
+    assert all(map(torch.equal, before, weights_of(model)))
+    assert all(map(torch.equal, gradients, [p.grad for p in model.parameters()]))
+    after = optimizer.state_dict()["state"]
+    for key, state in moments.items():
+        assert all(torch.equal(value, after[key][name]) for name, value in state.items())
+
+
+def test_a_failure_of_the_exchange_undoes_the_cut() -> None:
+    model = nn.Linear(4, 4)
+    before = weights_of(model)
+    exchange = CosineFraction(0.5, 10)
+    pruner = Pruner(model, None, OneShot(0.5), growth="gradient", exchange=exchange, every=1)
+    with pytest.raises(PruningError, match="needs the loss"):
+        pruner.step()
+    assert (pruner.sparsity, pruner.steps) == (0.0, 0)
+    assert all(map(torch.equal, before, weights_of(model)))
+
+
+def test_sequential_converges_on_negative_losses() -> None:
+    schedule = Sequential((0.5,), patience=2)
+    for loss in (-1.0, -2.0, -2.0, -1.9995):
+        schedule.observe(loss)
+    assert schedule.converged
+
+
+def test_states_of_other_settings_are_refused_and_change_nothing() -> None:
+    pruner = Pruner(nn.Linear(4, 4), schedule=Sequential((0.5,), patience=1))
+    other = Pruner(nn.Linear(4, 4), scope="unit")
+    with pytest.raises(PruningError, match="not a state of Pruner"):
+        pruner.load_state_dict(other.state_dict())
+    state = pruner.state_dict() | {"settings": {"scope": "another"}}
+    state["schedule"] = state["schedule"] | {"reached": 1}
+    with pytest.raises(PruningError, match="saved with the settings"):
+        pruner.load_state_dict(state)
+    assert pruner.schedule.state_dict()["reached"] == 0
+
+
+def test_what_else_is_refused() -> None:
+    with pytest.raises(PruningError, match="unknown pool 'blok'"):
+        Scope("blok", units=False)
+    with pytest.raises(PruningError, match="sequences of names, got '0'"):
+        Pruner(nn.Sequential(nn.Linear(3, 2)), include="0")
+    with pytest.raises(PruningError, match=r"unknown criterion CrossEntropyLoss"):
+        Pruner(nn.Linear(3, 2), criterion=nn.CrossEntropyLoss())
+    with pytest.raises(PruningError, match="transposed convolution"):
+        Pruner(nn.ConvTranspose2d(3, 5, 2), scope="unit").prune(0.5)
+    layer = nn.Linear(3, 2)
+    layer.register_buffer("weight_mask", torch.ones(2, 3))
+    with pytest.raises(PruningError, match="which is no mask of weight"):
+        Pruner(layer)
+
+
+def test_running_statistics_are_rewound_with_the_ticket() -> None:
+    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
+    ticket = Ticket(model)
+    model(torch.randn(8, 3))
+    assert model[1].running_mean.abs().sum() > 0
+    ticket.rewind()
+    assert model[1].running_mean.eq(0).all()

@@ -111,7 +111,11 @@ def _not_counted(model: nn.Module, times: Mapping[str, int]) -> tuple[str, ...]:
             if not isinstance(module, LTCCell | CTRNNCell):
                 found.append(name)
         else:
-            weights = [w for w, p in module._parameters.items() if p is not None and p.dim() > 1]
+            weights = [
+                w
+                for w, p in module._parameters.items()
+                if p is not None and p.dim() > 1 and not w.endswith("bias")
+            ]
             prefix = f"{name}." if name else ""
             # Under a mask of torch.nn.utils.prune the parameter has another name.
             seen = [prefix + weight.removesuffix("_orig") in times for weight in weights]

@@ -67,6 +67,9 @@ class Criterion(ABC):
         """Whether `watch` does something."""
         return type(self).watch is not Criterion.watch
 
+    def forget(self, part: Part, changed: Tensor) -> None:  # noqa: B027
+        """Forget what was gathered of the weights `changed`, which others have replaced."""
+
     def state_dict(self) -> dict[str, Any]:
         """Return what the criterion has gathered."""
         return {}
@@ -138,11 +141,10 @@ class ByCallable(Criterion):
         scores = []
         for part in scene.parts:
             score = self.function(part)
-            if not isinstance(score, Tensor) or score.shape != part.mask.shape:
-                got = tuple(score.shape) if isinstance(score, Tensor) else type(score).__name__
+            if not isinstance(score, Tensor):
                 raise PruningError(
-                    f"the criterion returned {got} for {part.name}, expected a tensor of shape "
-                    f"{tuple(part.mask.shape)}, one score a weight"
+                    f"the criterion returned {type(score).__name__} for {part.name}, expected a "
+                    f"tensor of shape {tuple(part.mask.shape)}, one score a weight"
                 )
             scores.append(score.detach().to(part.mask.device))
         return scores

@@ -10,7 +10,18 @@ from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
-from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
+from torch.optim import (
+    SGD,
+    Adadelta,
+    Adagrad,
+    Adam,
+    Adamax,
+    AdamW,
+    NAdam,
+    Optimizer,
+    RAdam,
+    RMSprop,
+)
 
 from elegans.errors import PruningError
 
@@ -19,6 +30,11 @@ MOMENTS: dict[type[Optimizer], tuple[str, ...]] = {
     Adam: ("exp_avg", "exp_avg_sq", "max_exp_avg_sq"),
     AdamW: ("exp_avg", "exp_avg_sq", "max_exp_avg_sq"),
     RMSprop: ("square_avg", "momentum_buffer", "grad_avg"),
+    NAdam: ("exp_avg", "exp_avg_sq"),
+    RAdam: ("exp_avg", "exp_avg_sq"),
+    Adamax: ("exp_avg", "exp_inf"),
+    Adagrad: ("sum",),
+    Adadelta: ("square_avg", "acc_delta"),
 }
 """Names of the tensors in ``optimizer.state[parameter]`` that hold one value a weight."""
 
@@ -73,7 +89,7 @@ class Moments:
             if id(parameter) not in held:
                 raise PruningError(
                     f"the optimiser does not hold {name}; make it from model.parameters() of the "
-                    "model that is rewired, after moving the model to its device or loading it"
+                    "model itself, after moving the model to its device or loading it"
                 )
             state = self._optimizer.state.get(parameter, {})
             missing = [moment for moment in self._names if moment not in state]
@@ -82,6 +98,12 @@ class Moments:
                     f"moments names {missing}, but the optimiser remembers {sorted(state)} of "
                     f"{name}; pass those of them that hold one value a weight"
                 )
+
+    def tensors(self, parameter: Tensor) -> list[Tensor]:
+        """Return the parameter, its gradient and its moments, as far as there are any."""
+        state = {} if self._optimizer is None else self._optimizer.state.get(parameter, {})
+        held = [parameter, parameter.grad, *(state.get(name) for name in self._names)]
+        return [tensor for tensor in held if isinstance(tensor, Tensor)]
 
     @torch.no_grad()
     def reset(self, parameter: Tensor, slots: Tensor) -> None:

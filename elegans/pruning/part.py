@@ -70,6 +70,10 @@ class Part(ABC):
     def possible(self) -> int:
         """Number of weights that could be there: of all members, or pairs in all blocks."""
 
+    def explored(self, ever: Tensor | None) -> int:
+        """Return how many weights `joined` has noted."""
+        return 0 if ever is None else int(ever.sum())
+
     @abstractmethod
     def joined(self, ever: Tensor | None) -> Tensor:
         """Return which weights were ever there: those of `ever` and the present ones.
@@ -77,9 +81,19 @@ class Part(ABC):
         A mask in the shape of the weight, or the pairs (source, target) of synapses as numbers.
         """
 
+    def attach(self) -> None:  # noqa: B027  # not every part needs to
+        """Prepare the model for being pruned; nothing of it changes before."""
+
+    @abstractmethod
+    def check_same(self) -> None:
+        """Raise `PruningError` if the parameter is another one than the mask was made for."""
+
     @abstractmethod
     def check(self) -> None:
         """Raise `PruningError` if the weights are not those that the mask was made for."""
+
+    def close_again(self) -> None:  # noqa: B027  # not every part needs to
+        """Set what is cut to zero, whatever an optimiser step made of it."""
 
     @abstractmethod
     def named_parameters(self) -> Iterator[tuple[str, Tensor]]:

@@ -42,6 +42,9 @@ def parts_of(
     PruningError
         Nothing is left, a name fits nothing, or a weight is computed from other parameters.
     """
+    for given in (include, exclude):
+        if isinstance(given, str):
+            raise PruningError(f"include and exclude are sequences of names, got {given!r}")
     found = list(_find(model))
     names = [name for name, _ in found]
     for pattern in (*(include or ()), *exclude):

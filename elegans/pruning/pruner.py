@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -47,7 +49,7 @@ class Pruner:
         Holds the model's parameters: SGD, Adam, AdamW or RMSprop. May be left out when a trained
         model is pruned.
     schedule
-        How much is missing when: a `Schedule`, or a sparsity to be reached by `prune` at once.
+        How much is missing when: a `Schedule`, or a sparsity to be reached by the first `step`.
         None if only `prune` is to be used.
     criterion
         Which go first: a name in `CRITERIA`, a `Criterion`, or a function from a `Part` to
@@ -140,8 +142,12 @@ class Pruner:
         """Weights cut so far, those exchanged included."""
         self._ever: list[Tensor | None] = [None for _ in self.parts]
         self._noted = False  # whether the present masks are in `_ever`
-        if self.criterion.watches and optimizer is not None:
-            optimizer.register_step_pre_hook(self._watch)
+        for part in self.parts:
+            part.attach()
+        if optimizer is not None:
+            optimizer.register_step_post_hook(self._close_again)
+            if self.criterion.watches:
+                optimizer.register_step_pre_hook(self._watch)
 
     # --- what there is -------------------------------------------------------------------
 
@@ -182,8 +188,9 @@ class Pruner:
         Liu, Yin, Mocanu, Pechenizkiy, "Do we actually need dense over-parameterization?
         In-time over-parameterization in sparse training", ICML 2021, definition 1.
         """
-        active = self.ever_active().values()
-        return sum(int(ever.sum()) for ever in active) / sum(ever.numel() for ever in active)
+        pairs = zip(self.parts, self._ever, strict=True)
+        explored = sum(part.explored(ever) for part, ever in pairs)
+        return explored / sum(part.possible for part in self.parts)
 
     # --- what it does --------------------------------------------------------------------
 
@@ -207,25 +214,31 @@ class Pruner:
             As `prune`; then no weight is changed.
         """
         step, before = self.steps + 1, self.cut
+        for part in self.parts:
+            part.check_same()
         if not self._noted:
             pairs = zip(self.parts, self._ever, strict=True)
             self._ever, self._noted = [part.joined(ever) for part, ever in pairs], True
-        if self.schedule is not None and self.schedule.is_due(step):
-            self.prune(self.schedule.sparsity(step), closure)
-            self.schedule.advance()
         share = self.settings.exchanged(step)
-        if share > 0:
-            self._check_parts()
-            self.cut += exchange_weights(
-                self.parts,
-                self._scores(closure),
-                share,
-                str(self.settings.growth),
-                closure,
-                self._generator,
-                self._moments,
-            )
-            self._noted = False
+        cuts = self.schedule is not None and self.schedule.is_due(step)
+        with self._undone_on_error(cuts and share > 0):
+            if cuts and self.schedule is not None:
+                self.prune(self.schedule.sparsity(step), closure)
+            if share > 0:
+                self._check_parts()
+                self.cut += exchange_weights(
+                    self.parts,
+                    self._scores(closure),
+                    share,
+                    str(self.settings.growth),
+                    closure,
+                    self._generator,
+                    self._moments,
+                    self.criterion.forget,
+                )
+                self._noted = False
+        if cuts and self.schedule is not None:
+            self.schedule.advance()
         self.steps = step
         return self.cut - before
 
@@ -264,17 +277,9 @@ class Pruner:
         check_step("rounds", rounds)
         self._check_parts()
         wanted = self._of_members(sparsity)
-        before = [part.mask.clone() for part in self.parts]
-        values = [part.parameter.detach().clone() for part in self.parts] if rounds > 1 else []
-        try:
+        with self._undone_on_error(rounds > 1):
             for k in range(1, rounds + 1):
                 self._cut_to(1 - (1 - wanted) ** (k / rounds), closure)
-        except PruningError:
-            for part, mask, value in zip(self.parts, before, values, strict=False):
-                part.hold(mask, Moments(None))
-                with torch.no_grad():
-                    part.parameter.copy_(value)
-            raise
         return self.sparsities()
 
     def close(self, masks: Mapping[str, Tensor]) -> dict[str, float]:
@@ -308,8 +313,8 @@ class Pruner:
         """Cut again whatever the masks say is cut, after weights were written from outside."""
         for part in self.parts:
             part.hold(part.mask.clone(), self._moments)
-            if not isinstance(part, SynapsePart):
-                part.parameter.masked_fill_(~part.mask, 0.0)
+            for _, parameter in part.named_parameters():
+                self._moments.reset(parameter, ~part.mask)
 
     # --- state ---------------------------------------------------------------------------
 
@@ -323,6 +328,7 @@ class Pruner:
             "schedule": {} if self.schedule is None else self.schedule.state_dict(),
             "criterion": self.criterion.state_dict(),
             "random": self._generator.get_state(),
+            "settings": self.settings.to_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -340,10 +346,13 @@ class Pruner:
                 dict(state["masks"]),
                 dict(state["ever"]),
             )
-            schedule, criterion = dict(state["schedule"]), dict(state["criterion"])
             generator = torch.Generator()
-            generator.set_state(state["random"])
-        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+            generator.set_state(torch.as_tensor(state["random"]).cpu())
+            schedule, criterion = copy.deepcopy((self.schedule, self.criterion))
+            if schedule is not None:
+                schedule.load_state_dict(dict(state["schedule"]))
+            criterion.load_state_dict(dict(state["criterion"]))
+        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
             raise PruningError(
                 f"not a state of Pruner ({error!r}); pass what state_dict() returned"
             ) from error
@@ -354,15 +363,44 @@ class Pruner:
                 f"the state is of weights {shapes}, this pruner has {mine}; make it with the "
                 "model, include and exclude that it was saved with"
             )
-        if self.schedule is not None:
-            self.schedule.load_state_dict(schedule)
-        self.criterion.load_state_dict(criterion)
+        if self.settings.to_dict() != state.get("settings"):
+            raise PruningError(
+                f"the state was saved with the settings {state.get('settings')}, this pruner has "
+                f"{self.settings.to_dict()}; make it with those it was saved with"
+            )
+        self.schedule, self.criterion = schedule, criterion
         self.steps, self.cut, self._generator = steps, cut, generator
         self._ever = [ever[part.name] for part in self.parts]
         self._noted = False
         for part in self.parts:
             # What the optimiser remembers is restored by itself.
             part.hold(masks[part.name].to(part.mask), Moments(None))
+
+    @contextmanager
+    def _undone_on_error(self, several: bool) -> Iterator[None]:
+        """Undo all if one of `several` changes fails; a single one fails before it begins."""
+        if not several:
+            yield
+            return
+        kept = self.cut, self._noted, self._generator.get_state()
+        masks = [part.mask.clone() for part in self.parts]
+        held = [
+            (tensor, tensor.detach().clone())
+            for part in self.parts
+            for _, parameter in part.named_parameters()
+            for tensor in self._moments.tensors(parameter)
+        ]
+        try:
+            yield
+        except BaseException:
+            self.cut, self._noted = kept[:2]
+            self._generator.set_state(kept[2])
+            for part, mask in zip(self.parts, masks, strict=True):
+                part.hold(mask, Moments(None))
+            with torch.no_grad():
+                for tensor, value in held:
+                    tensor.copy_(value)
+            raise
 
     # --- one cut -------------------------------------------------------------------------
 
@@ -378,7 +416,7 @@ class Pruner:
         """Let `after` be the masks, if no part loses everything."""
         if not self.settings.allow_empty:
             for part, mask in zip(self.parts, after, strict=True):
-                empty = ~part.flat(mask).any(dim=1)
+                empty = ~part.flat(mask).any(dim=1) & part.flat(part.mask).any(dim=1)
                 if bool(empty.any()):
                     member = f" of member {int(empty.nonzero()[0])}" if len(empty) > 1 else ""
                     raise PruningError(
@@ -394,6 +432,11 @@ class Pruner:
         scene = Scene(self.model, self.parts, closure, self._generator, self.settings.scope.units)
         scores = self.criterion.scores(scene)
         for part, score in zip(self.parts, scores, strict=True):
+            if score.shape != part.mask.shape:
+                raise PruningError(
+                    f"the criterion returned {tuple(score.shape)} for {part.name}, expected a "
+                    f"tensor of shape {tuple(part.mask.shape)}, one score a weight"
+                )
             if bool(torch.isnan(score[part.mask]).any()):
                 raise PruningError(
                     f"the criterion gave a score that is not a number for {part.name}; nothing "
@@ -418,7 +461,14 @@ class Pruner:
             )
         return values.expand(members).to(self.parts[0].mask.device)
 
+    def _close_again(self, *_: Any) -> None:
+        for part in self.parts:
+            part.close_again()
+
     def _watch(self, optimizer: Optimizer, *_: Any) -> None:
+        overflowed = getattr(optimizer, "found_inf", None)
+        if overflowed is not None and bool(overflowed):
+            return  # a gradient scaler lets a fused optimiser skip this step by itself
         self.criterion.watch(self.parts, getattr(optimizer, "grad_scale", None))
 
 

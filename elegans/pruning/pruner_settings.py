@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from torch import nn
+
 from elegans.errors import PruningError
 from elegans.pruning.budgets import BUDGETS
 from elegans.pruning.criteria import ByCallable, Criterion, LargestFirst, Magnitude, Random
@@ -68,6 +70,10 @@ class PrunerSettings:
             )
         check_step("every", self.every)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, to be compared when training is resumed."""
+        return vars(self) | {"scope": vars(self.scope), "exchange": repr(self.exchange)}
+
     def exchanged(self, step: int) -> float:
         """Return the share of the remaining weights that is exchanged after optimiser `step`."""
         if self.exchange is None or step % self.every:
@@ -89,7 +95,7 @@ def as_criterion(criterion: Any) -> Criterion:
         return criterion
     if isinstance(criterion, str) and criterion in CRITERIA:
         return CRITERIA[criterion]()
-    if callable(criterion):
+    if callable(criterion) and not isinstance(criterion, nn.Module):
         return ByCallable(criterion)
     raise PruningError(
         f"unknown criterion {criterion!r}, expected one of {tuple(CRITERIA)}, a Criterion or a "

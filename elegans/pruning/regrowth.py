@@ -8,7 +8,7 @@ another neuron of the same layer, by the rules of prune-and-rewire.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -35,6 +35,7 @@ def exchange(
     closure: Closure | None,
     generator: torch.Generator,
     moments: Moments,
+    forget: Callable[[Part, Tensor], None],
 ) -> int:
     """Cut the `share` of the remaining weights with the lowest scores, and grow as many.
 
@@ -73,9 +74,15 @@ def exchange(
     count = 0
     for part, mask in zip(chosen, masks, strict=True):
         count += int((part.mask & ~mask).sum())
+        forget(part, part.mask ^ mask)
         part.hold(mask, moments)
-    for site, pending in plans:
+    for (site, pending), group in zip(plans, circuits.values(), strict=True):
         count += len(pending)
+        for part in (parts[k] for k in group):
+            moved = torch.zeros_like(part.mask)
+            kind = next(kind for kind, s in site.sets.items() if s.weight is part.parameter)
+            moved[[slot.index for slot in pending if slot.kind == kind]] = True
+            forget(part, moved)
         site.apply(pending, FRESH_CONDUCTANCE, moments)
     return count
 

@@ -110,7 +110,12 @@ class Movement(Criterion):
                 f"movement has seen no optimiser step with a gradient of {missing[0]}; train for "
                 "some steps first, with the optimiser that the pruner was made with"
             )
-        return [self._sums[part.name] for part in scene.parts]
+        return [self._sums[part.name].to(part.mask.device) for part in scene.parts]
+
+    def forget(self, part: Part, changed: Tensor) -> None:
+        """Begin again at zero for the weights `changed`."""
+        if part.name in self._sums:
+            self._sums[part.name] = self._sums[part.name].masked_fill(changed, 0.0)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the sums."""

@@ -306,7 +306,8 @@ class Sequential(Schedule):
                 f"the validation loss is {loss}, expected a finite number; lower the learning rate"
             )
         self._observed += 1
-        if loss < self._best * (1 - self.improvement):
+        gained = self._best - loss
+        if math.isinf(gained) or gained > self.improvement * abs(self._best):
             self._best, self._waited = loss, 0
         else:
             self._waited += 1

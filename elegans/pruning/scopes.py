@@ -27,11 +27,17 @@ class Scope:
         ``"layer"``: each part loses the same share. ``"block"``: the synapses between two layers
         of a circuit, or the tensors of one module, compete. ``"global"``: all weights compete.
     units
-        Whether all incoming weights of a neuron are cut together.
+        Whether all incoming weights of a neuron, those of one part, are cut together.
     """
 
     pool: str
     units: bool
+
+    def __post_init__(self) -> None:
+        if self.pool not in ("layer", "block", "global"):
+            raise PruningError(
+                f"unknown pool {self.pool!r}, expected one of ('layer', 'block', 'global')"
+            )
 
 
 SCOPES = {

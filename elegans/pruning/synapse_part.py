@@ -26,16 +26,12 @@ class SynapsePart(Part):
         self.name = f"{name}.weight" if name else "weight"
         self.cell, self.kind = cell, kind
         self.synapses: SynapseParameters = cell.synapse_sets()[kind]
-        if self.synapses.mask is None:
-            self.synapses.hold_mask(torch.ones_like(self.synapses.source, dtype=torch.bool))
 
     @property
     def mask(self) -> Tensor:
         """Which synapses are open, shape (synapse,)."""
         mask = self.synapses.mask
-        if mask is None:
-            raise PruningError(f"the mask of {self.name} is gone; make a new pruner")
-        return mask
+        return torch.ones_like(self.synapses.source, dtype=torch.bool) if mask is None else mask
 
     @property
     def parameter(self) -> Tensor:
@@ -75,7 +71,8 @@ class SynapsePart(Part):
     def hold(self, mask: Tensor, moments: Moments) -> None:
         """Leave the synapses of `mask` open; forget what is remembered of those that changed."""
         changed = self.mask ^ mask
-        self.synapses.hold_mask(mask)
+        if self.synapses.mask is not None or not bool(mask.all()):
+            self.synapses.hold_mask(mask)
         for _, parameter in self.named_parameters():
             moments.reset(parameter, changed)
 
@@ -95,7 +92,15 @@ class SynapsePart(Part):
         union: Tensor = torch.unique(pairs if ever is None else torch.cat([ever.to(pairs), pairs]))
         return union
 
+    def explored(self, ever: Tensor | None) -> int:
+        """Return how many pairs of neurons were ever connected."""
+        return 0 if ever is None else len(ever)
+
     def check(self) -> None:
+        """Raise `PruningError` if the circuit holds other synapses now."""
+        self.check_same()
+
+    def check_same(self) -> None:
         """Raise `PruningError` if the circuit holds other synapses now."""
         if self.cell.synapse_sets().get(self.kind) is not self.synapses:
             raise PruningError(

@@ -50,6 +50,11 @@ class Ticket:
         self._parameters = {
             name: parameter.detach().clone() for name, parameter in model.named_parameters()
         }
+        self._buffers = {  # running statistics; masks and connections are not floating
+            name: buffer.detach().clone()
+            for name, buffer in model.named_buffers()
+            if buffer.is_floating_point()
+        }
         self._state: dict[str, Any] | None = None
         if optimizer is not None:
             self._state = copy.deepcopy(optimizer.state_dict())
@@ -83,6 +88,9 @@ class Ticket:
         for name, parameter in now.items():
             parameter.copy_(self._parameters[name])
             parameter.grad = None
+        for name, buffer in self._model.named_buffers():
+            if name in self._buffers and buffer.shape == self._buffers[name].shape:
+                buffer.copy_(self._buffers[name])
         if self._optimizer is not None and self._state is not None:
             self._optimizer.load_state_dict(copy.deepcopy(self._state))
         if pruner is not None:

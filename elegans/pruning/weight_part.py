@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvTransposeNd
 
 from elegans.connection_slots import ConnectionSlots
 from elegans.constraints import Positivity
@@ -16,6 +17,7 @@ from elegans.pruning.part import Part
 from elegans.synapses import VALUES
 
 MASK_SUFFIX = "_mask"
+_GUARDED = "_elegans_gradient_guarded"
 
 
 class WeightPart(Part):
@@ -31,11 +33,27 @@ class WeightPart(Part):
         self._stacked = members > 0
         self.members = max(1, members)
         self._parameter: nn.Parameter = getattr(module, attribute)
+        held = self._buffer
+        if held is not None and (held.dtype != torch.bool or held.shape != self._parameter.shape):
+            raise PruningError(
+                f"{type(module).__name__} has a buffer {attribute + MASK_SUFFIX!r} of shape "
+                f"{tuple(held.shape)} of {held.dtype}, which is no mask of {name}; rename it, or "
+                "exclude the weight"
+            )
+
+    persistent = False
+    """Whether the mask enters the ``state_dict`` of the model."""
+
+    def attach(self) -> None:
+        """Put the mask beside the weight, and a guard on its gradient."""
         if self._buffer is None:
             mask = torch.ones_like(self._parameter, dtype=torch.bool)
-            module.register_buffer(attribute + MASK_SUFFIX, mask, persistent=False)
-        if self._parameter.requires_grad:
-            self._parameter.register_post_accumulate_grad_hook(self._close_gradient)
+            name = self._attribute + MASK_SUFFIX
+            self._module.register_buffer(name, mask, persistent=self.persistent)
+        if self._parameter.requires_grad and not hasattr(self._parameter, _GUARDED):
+            guard = self._close_gradient
+            self._parameter.register_post_accumulate_grad_hook(guard)  # type: ignore[no-untyped-call]
+            setattr(self._parameter, _GUARDED, True)  # copies have neither guard nor mark
 
     @property
     def _buffer(self) -> Tensor | None:
@@ -45,12 +63,7 @@ class WeightPart(Part):
     def mask(self) -> Tensor:
         """Which weights are there, bool, in the shape of the weight."""
         mask = self._buffer
-        if mask is None:
-            raise PruningError(
-                f"the mask of {self.name} is gone: {type(self._module).__name__} has no buffer "
-                f"{self._attribute + MASK_SUFFIX!r} any more; make a new pruner"
-            )
-        return mask
+        return torch.ones_like(self._parameter, dtype=torch.bool) if mask is None else mask
 
     @property
     def parameter(self) -> Tensor:
@@ -75,6 +88,11 @@ class WeightPart(Part):
 
     def unit_of(self) -> Tensor:
         """Return the row of each weight; in a gated recurrent layer the neuron that it gates."""
+        if isinstance(self._module, _ConvTransposeNd):
+            raise PruningError(
+                f"{self.name} is of a transposed convolution, whose rows are inputs; exclude it, "
+                "or prune its weights one by one"
+            )
         shape = self._parameter.shape[1:] if self._stacked else self._parameter.shape
         if isinstance(self._module, ConnectionSlots):
             return self._module.target.long().expand(shape).reshape(-1)
@@ -91,6 +109,7 @@ class WeightPart(Part):
     def hold(self, mask: Tensor, moments: Moments) -> None:
         """Set the weights outside `mask`, and what is remembered of them, to zero."""
         changed = self.mask ^ mask
+        self.attach()
         self.mask.copy_(mask)
         self._parameter.masked_fill_(~mask, 0.0)
         moments.reset(self._parameter, changed)
@@ -102,15 +121,24 @@ class WeightPart(Part):
 
     def joined(self, ever: Tensor | None) -> Tensor:
         """Return which entries were ever there, in the shape of the weight."""
-        return self.mask.clone() if ever is None else ever | self.mask
+        return self.mask.clone() if ever is None else ever.to(self.mask.device) | self.mask
 
-    def check(self) -> None:
-        """Raise `PruningError` if the tensor was replaced, or a cut weight is not zero."""
-        if getattr(self._module, self._attribute, None) is not self._parameter:
+    @torch.no_grad()
+    def close_again(self) -> None:
+        """Set the weights outside the mask to zero."""
+        self._parameter.masked_fill_(~self.mask, 0.0)
+
+    def check_same(self) -> None:
+        """Raise `PruningError` if the tensor was replaced."""
+        if self._module._parameters.get(self._attribute) is not self._parameter:
             raise PruningError(
                 f"{self.name} is another parameter than the one that the mask was made for; make a "
                 "new pruner, and a new optimiser, after replacing parameters"
             )
+
+    def check(self) -> None:
+        """Raise `PruningError` if the tensor was replaced, or a cut weight is not zero."""
+        self.check_same()
         if self.mask.shape != self._parameter.shape:
             raise PruningError(
                 f"{self.name} has shape {tuple(self._parameter.shape)}, its mask "
@@ -130,7 +158,7 @@ class WeightPart(Part):
 
     def _close_gradient(self, parameter: Tensor) -> None:
         if parameter.grad is not None and self._buffer is not None:
-            parameter.grad.mul_(self.mask)
+            parameter.grad.masked_fill_(~self.mask, 0.0)  # a product would keep infinities
 
 
 class StackedSlotsPart(WeightPart):
@@ -159,8 +187,11 @@ class StackedSlotsPart(WeightPart):
 class StackedSynapsePart(StackedSlotsPart):
     """The synapses of all members of a liquid ensemble; a closed one has conductance zero.
 
-    The parameter under a closed conductance stays as it is, as in a circuit alone.
+    The parameter under a closed conductance stays as it is, as in a circuit alone, and the mask
+    enters the state of the ensemble.
     """
+
+    persistent = True
 
     def __init__(
         self,
@@ -190,17 +221,17 @@ class StackedSynapsePart(StackedSlotsPart):
     def hold(self, mask: Tensor, moments: Moments) -> None:
         """Leave the synapses of `mask` open; forget what is remembered of those that changed."""
         changed = self.mask ^ mask
+        self.attach()
         self.mask.copy_(mask)
         for _, parameter in self.named_parameters():
             moments.reset(parameter, changed)
 
     def check(self) -> None:
         """Raise `PruningError` if the parameters were replaced."""
-        if getattr(self._module, self._attribute, None) is not self._parameter:
-            raise PruningError(
-                f"{self.name} is another parameter than the one that the mask was made for; make a "
-                "new pruner"
-            )
+        self.check_same()
+
+    def close_again(self) -> None:
+        """Leave the parameters: the mask closes the conductance."""
 
     def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
         """Iterate over the four stacked parameters of the synapses."""

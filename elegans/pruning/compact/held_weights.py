@@ -81,7 +81,8 @@ def _find(model: nn.Module) -> Iterator[tuple[str, Held]]:
         else:
             least = 1 if isinstance(module, ConnectionSlots) else 2
             for name, parameter in module._parameters.items():
-                if parameter is not None and parameter.dim() >= least:
+                is_bias = name.endswith("bias")  # with two axes in closed-form circuits
+                if parameter is not None and parameter.dim() >= least and not is_bias:
                     attribute = name.removesuffix("_orig")  # under torch.nn.utils.prune
                     yield prefix + attribute, Held(module, attribute, 1)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -143,7 +144,7 @@ def prune_sequentially(
     validate
         Returns the validation loss, over all validation data: one number, or one a network.
     levels
-        The shares of missing weights, rising, each in (0, 1).
+        The shares of missing weights, rising, each in [0, 1).
     loss
         From model, inputs and targets to the loss that is minimised.
     dense_steps
@@ -161,7 +162,7 @@ def prune_sequentially(
     criterion, scope, exclude
         See `Pruner`.
     watch
-        Called with each stage when it is over.
+        Called with each stage when it is over; what it keeps is not lost if a later one fails.
     progress
         Whether to show a progress bar, where the output is a terminal.
 
@@ -184,37 +185,39 @@ def prune_sequentially(
     reached, in_stage, step = 0.0, 0, 0
     device = next(model.parameters()).device.type
     bar = tqdm(total=len(levels) + 1, disable=None if progress else True, unit="level")
-    with bar:
-        while len(stages) <= len(levels):
-            if cooling < 1 and longest is not None:
-                length = longest * evaluate_every + (0 if stages else dense_steps)
-                place = min(1.0, in_stage / length)
-                share = cooling + (1 - cooling) * (1 + np.cos(np.pi * place)) / 2
-                for group, rate in zip(optimizer.param_groups, rates, strict=True):
-                    group["lr"] = rate * float(share)
-            inputs, targets = batches(step)
-            optimizer.zero_grad()
-            with torch.autocast(device, dtype=autocast, enabled=autocast is not None):
-                value = loss(model, inputs, targets)
-            value.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            step, in_stage = step + 1, in_stage + 1
-            if step % evaluate_every == 0 and step > dense_steps:
-                with torch.no_grad():
-                    losses = torch.as_tensor(validate(model), dtype=torch.float64).reshape(-1)
-                pruner.observe(losses)
-                bar.set_postfix(sparsity=reached, loss=f"{float(losses.mean()):.3g}")
-                if waiting.converged:
-                    stages.append(Stage(reached, in_stage, tuple(losses.tolist())))
-                    bar.update()
-                    if watch is not None:
-                        watch(stages[-1])
-                    if len(stages) > len(levels):
-                        break
-                    in_stage, reached = 0, levels[len(stages) - 1]
-            pruner.step()
-    for group, rate in zip(optimizer.param_groups, rates, strict=True):
-        group["lr"] = rate
+    try:
+        with bar:
+            while len(stages) <= len(levels):
+                if cooling < 1 and longest is not None:
+                    length = longest * evaluate_every + (0 if stages else dense_steps)
+                    place = min(1.0, in_stage / length)
+                    share = cooling + (1 - cooling) * (1 + np.cos(np.pi * place)) / 2
+                    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                        group["lr"] = rate * float(share)
+                inputs, targets = batches(step)
+                optimizer.zero_grad()
+                with torch.autocast(device, dtype=autocast, enabled=autocast is not None):
+                    value = loss(model, inputs, targets)
+                value.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+                step, in_stage = step + 1, in_stage + 1
+                if step % evaluate_every == 0 and step > dense_steps:
+                    with torch.no_grad():
+                        losses = torch.as_tensor(validate(model), dtype=torch.float64).reshape(-1)
+                    pruner.observe(losses)
+                    bar.set_postfix(sparsity=reached, loss=f"{float(losses.mean()):.3g}")
+                    if waiting.converged:
+                        stages.append(Stage(reached, in_stage, tuple(losses.tolist())))
+                        bar.update()
+                        if watch is not None:
+                            watch(stages[-1])
+                        if len(stages) > len(levels):
+                            break
+                        in_stage, reached = 0, levels[len(stages) - 1]
+                pruner.step(partial(loss, model, inputs, targets))
+    finally:
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
     return SequentialPruning(tuple(stages))
 
 

@@ -37,7 +37,7 @@ def sigmoid(x: Any) -> Any:
 
 
 def softplus(x: Any) -> Any:
-    """Return log(1 + e^x); x itself from 20 on, as `torch.nn.functional.softplus`."""
+    """Return log(1 + e^x); x itself from 20 on, as PyTorch has it, and 0 below -87 (-708)."""
     raise TypeError("softplus() is for compiled code")
 
 
@@ -95,11 +95,15 @@ def _softplus(x: Any) -> Any:
     kind = _KINDS[x.kind]
     series = polynomial(_interpolated(_atanh_ratio, 5 if kind is np.float32 else 14, 0, 1 / 9))
     zero, two, most, far = kind(0), kind(2), kind(np.inf), kind(20)
+    least = kind(-_LARGEST[x.kind])
 
     def implementation(x):  # type: ignore[no-untyped-def]
         u = exponential(where_less(x, zero, x, -x))
         s = u / (u + two)  # log(1 + u) = 2 atanh(u / (2 + u))
-        return where_less(x, far, clamp(x, zero, most) + two * s * series(s * s), x)
+        positive = clamp(x, zero, most)
+        value = where_less(x, far, positive + two * s * series(s * s), x)
+        # Exactly zero, as a closed synapse must be: denormal numbers would be slow, too.
+        return where_less(x, least, positive, value)
 
     return implementation
 
