@@ -47,7 +47,7 @@ class Moments:
     optimizer
         The optimiser; None if there is none, where gradients alone are reset.
     names
-        Names of its per-weight state tensors; known for SGD, Adam, AdamW and RMSprop.
+        Names of its per-weight state tensors; those of `MOMENTS` are known.
 
     Raises
     ------
