@@ -53,17 +53,18 @@ def dense(x: Tensor, layers: Sequence[DenseLayer]) -> Tensor:
 
 
 def plain(x: Tensor, layers: Sequence[DenseLayer]) -> Tensor:
-    """Compute `dense` in plain PyTorch: the definition."""
+    """Compute `dense` in plain PyTorch: the definition.
+
+    Features come before samples inside, so that the gradients of the weights come out in the
+    layout of the weights.
+    """
     members = len(layers[0].weight)
-    h = x if x.dim() == 3 else x.expand(members, *x.shape)
+    h = (x if x.dim() == 3 else x.expand(members, *x.shape)).transpose(1, 2)
     for weight, bias, kind in layers:
-        if bias is None:
-            h = torch.bmm(h, weight.transpose(1, 2))
-        else:
-            h = torch.baddbmm(bias.unsqueeze(1), h, weight.transpose(1, 2))
+        h = torch.bmm(weight, h) if bias is None else torch.baddbmm(bias.unsqueeze(2), weight, h)
         if kind != "identity":
             h = getattr(torch, kind)(h)
-    return h
+    return h.transpose(1, 2)
 
 
 def obstacle(x: Tensor, layers: Sequence[DenseLayer], tensors: Sequence[Tensor]) -> str | None:
