@@ -5,7 +5,8 @@ name the controls that bring the moth from one state into another, and prunes th
 98 % with retraining in between. Several networks are trained at once, as one ensemble. Published:
 error 1.57e-4 dense, 1.67e-4 at 93 %, 6e-3 at 95 %; of 400 networks the median optimum is 93 %.
 
-The full protocol takes an hour on two cores; --quick a few seconds.
+The full protocol takes an hour on two cores; --quick a few seconds. One process a core is fastest:
+run it with other --seed and --out in each, then --join the json files that they wrote.
 """
 
 import argparse
@@ -48,6 +49,43 @@ def scaled(data: hawkmoth.Trajectories) -> tuple[torch.Tensor, ...]:
     )
 
 
+def describe(stage: Stage) -> None:
+    losses = np.array(stage.losses)
+    published = ERRORS.get(stage.sparsity)
+    print(
+        f"{100 * stage.sparsity:5.1f} %   {stage.steps:7d} steps   error "
+        f"{np.median(losses):.2e} ({losses.min():.2e} to {losses.max():.2e})"
+        + (f"   published {published:.2e}" if published else ""),
+        flush=True,
+    )
+
+
+def show(result: SequentialPruning, out: Path) -> None:
+    """Print where the optima are, and draw errors and optima."""
+    optima = result.optima(LIMIT)
+    print(
+        f"optimum (last level with an error of at most {LIMIT:g}): median "
+        f"{100 * np.nanmedian(optima) if np.isfinite(optima).any() else np.nan:.1f} %, published "
+        f"{100 * MEDIAN_OPTIMUM:.0f} %; {int(np.isnan(optima).sum())} of {len(optima)} networks "
+        "exceed it when dense"
+    )
+    figure = draw_sequential(
+        result, limit=LIMIT, published=ERRORS, title="Sequential pruning of hawkmoth networks"
+    )
+    figure.savefig(out, dpi=150)
+
+
+def join(arguments: argparse.Namespace) -> SequentialPruning:
+    """Show the networks of several runs as one."""
+    records = [json.loads(file.read_text()) for file in arguments.join]
+    result = SequentialPruning.joined([SequentialPruning.from_dict(record) for record in records])
+    for stage in result.stages:
+        describe(stage)
+    show(result, arguments.out)
+    arguments.out.with_suffix(".json").write_text(json.dumps(result.to_dict()))
+    return result
+
+
 def main(arguments: argparse.Namespace) -> SequentialPruning:
     began = time.monotonic()
     data = trajectories(arguments.trajectories, arguments.data)
@@ -75,15 +113,13 @@ def main(arguments: argparse.Namespace) -> SequentialPruning:
             squares += (model(given) - wanted).double().square().sum(dim=(1, 2))
         return squares / y_validation.numel()
 
+    record = arguments.out.with_suffix(".json")
+    stages: list[Stage] = []
+
     def watch(stage: Stage) -> None:
-        losses = np.array(stage.losses)
-        published = ERRORS.get(stage.sparsity)
-        print(
-            f"{100 * stage.sparsity:5.1f} %   {stage.steps:7d} steps   error "
-            f"{np.median(losses):.2e} ({losses.min():.2e} to {losses.max():.2e})"
-            + (f"   published {published:.2e}" if published else ""),
-            flush=True,
-        )
+        stages.append(stage)
+        record.write_text(json.dumps(SequentialPruning(tuple(stages)).to_dict()))
+        describe(stage)
 
     result = prune_sequentially(
         networks,
@@ -99,19 +135,8 @@ def main(arguments: argparse.Namespace) -> SequentialPruning:
         autocast=torch.bfloat16 if arguments.bfloat16 else None,
         watch=watch,
     )
-    optima = result.optima(LIMIT)
-    print(
-        f"optimum (last level with an error of at most {LIMIT:g}): median "
-        f"{100 * np.nanmedian(optima) if np.isfinite(optima).any() else np.nan:.1f} %, published "
-        f"{100 * MEDIAN_OPTIMUM:.0f} %; {int(np.isnan(optima).sum())} of {len(optima)} networks "
-        "exceed it when dense"
-    )
-    figure = draw_sequential(
-        result, limit=LIMIT, published=ERRORS, title="Sequential pruning of hawkmoth networks"
-    )
-    figure.savefig(arguments.out, dpi=150)
-    arguments.out.with_suffix(".json").write_text(json.dumps(result.to_dict()))
-    print(f"wrote {arguments.out} in {time.monotonic() - began:.0f} s")
+    show(result, arguments.out)
+    print(f"wrote {arguments.out} and {record} in {time.monotonic() - began:.0f} s")
 
     mean_square = float(y_validation.var(dim=0, correction=0).mean())  # of predicting the mean
     assert result.losses[0].max() < 0.9 * mean_square, "the dense networks have learned nothing"
@@ -137,7 +162,8 @@ if __name__ == "__main__":
     parser.add_argument("--cooling", type=float, default=0.02, help="share of the rate at the end")
     parser.add_argument("--deviation", type=float, help="of the initial weights; Glorot if absent")
     parser.add_argument("--bfloat16", action="store_true", help="for the products in training")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="of the first network")
+    parser.add_argument("--join", type=Path, nargs="+", help="show these records as one instead")
     arguments = parser.parse_args()
     defaults = {
         "trajectories": (20_000, 10_000_000),
@@ -149,4 +175,4 @@ if __name__ == "__main__":
     for name, (quick, full) in defaults.items():
         if getattr(arguments, name) is None:
             setattr(arguments, name, quick if arguments.quick else full)
-    main(arguments)
+    join(arguments) if arguments.join else main(arguments)

@@ -84,6 +84,19 @@ def test_optima_end_at_the_first_level_beyond_the_limit() -> None:
     assert sum(bar.get_height() for bar in figure.axes[1].patches) == 2
 
 
+def test_runs_of_one_protocol_are_joined() -> None:
+    one = SequentialPruning((Stage(0.0, 9, (1.0, 2.0)), Stage(0.5, 4, (3.0, 4.0))))
+    two = SequentialPruning((Stage(0.0, 9, (5.0,)), Stage(0.5, 4, (6.0,))))
+    joined = SequentialPruning.joined([one, two])
+    assert joined.losses.tolist() == [[1.0, 2.0, 5.0], [3.0, 4.0, 6.0]]
+    assert [stage.steps for stage in joined.stages] == [9, 4]
+    other = SequentialPruning((Stage(0.0, 9, (5.0,)), Stage(0.6, 4, (6.0,))))
+    with pytest.raises(PruningError, match="got 2 results of 2 different courses"):
+        SequentialPruning.joined([one, other])
+    with pytest.raises(PruningError, match="got 0 results"):
+        SequentialPruning.joined([])
+
+
 def test_what_is_refused() -> None:
     model = network()
     optimizer = torch.optim.Adam(model.parameters())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -82,6 +83,23 @@ class SequentialPruning:
         good = np.logical_and.accumulate(self.losses <= limit, axis=0)  # (level, network)
         last = good.sum(axis=0) - 1
         return np.where(last >= 0, self.sparsities[np.maximum(last, 0)], np.nan)
+
+    @classmethod
+    def joined(cls, results: Sequence[SequentialPruning]) -> SequentialPruning:
+        """Return one result of the networks of several, which took the same levels and steps."""
+        results = tuple(results)
+        courses = {tuple((s.sparsity, s.steps) for s in result.stages) for result in results}
+        if len(courses) != 1:
+            raise PruningError(
+                f"got {len(results)} results of {len(courses)} different courses of levels and "
+                "steps, expected one course; join only runs of the same protocol"
+            )
+        return cls(
+            tuple(
+                level[0]._replace(losses=tuple(chain.from_iterable(s.losses for s in level)))
+                for level in zip(*(result.stages for result in results), strict=True)
+            )
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON."""
