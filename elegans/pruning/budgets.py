@@ -13,6 +13,12 @@ from elegans.pruning.part import Part
 BUDGETS = ("uniform", "erdos_renyi")
 
 
+def check_budget(budget: str) -> None:
+    """Raise `PruningError` unless there is such a budget."""
+    if budget not in BUDGETS:
+        raise PruningError(f"unknown budget {budget!r}, expected one of {BUDGETS}")
+
+
 def spread(parts: Sequence[Part], sparsity: Tensor, budget: str) -> list[Tensor]:
     r"""Return the share of missing weights of each part, (member,), for `sparsity` (member,).
 
@@ -29,8 +35,7 @@ def spread(parts: Sequence[Part], sparsity: Tensor, budget: str) -> list[Tensor]
     connectivity", Nature Communications 9:2383 (2018); for kernels, Evci et al., "Rigging the
     lottery", ICML 2020, section 3 (1).
     """
-    if budget not in BUDGETS:
-        raise PruningError(f"unknown budget {budget!r}, expected one of {BUDGETS}")
+    check_budget(budget)
     if budget == "uniform":
         return [sparsity for _ in parts]
     size = torch.tensor([part.size for part in parts], dtype=torch.float64)

@@ -46,8 +46,8 @@ class Pruner:
     model
         Any module.
     optimizer
-        Holds the model's parameters: SGD, Adam, AdamW or RMSprop. May be left out when a trained
-        model is pruned.
+        Holds the model's parameters: one of PyTorch's that keep their memory weight by weight, or
+        see `moments`. May be left out when a trained model is pruned.
     schedule
         How much is missing when: a `Schedule`, or a sparsity to be reached by the first `step`.
         None if only `prune` is to be used.

@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from elegans.errors import PruningError
-from elegans.pruning.budgets import BUDGETS
+from elegans.pruning.budgets import check_budget
 from elegans.pruning.criteria import ByCallable, Criterion, LargestFirst, Magnitude, Random
 from elegans.pruning.growth import GROWTHS
 from elegans.pruning.saliency import GradientWeight, Movement, Snip
@@ -47,8 +47,7 @@ class PrunerSettings:
     seed: int
 
     def __post_init__(self) -> None:
-        if self.budget not in BUDGETS:
-            raise PruningError(f"unknown budget {self.budget!r}, expected one of {BUDGETS}")
+        check_budget(self.budget)
         if self.budget != "uniform" and self.scope.pool != "layer":
             raise PruningError(
                 f"got budget={self.budget!r} with weights that compete across layers, expected "

@@ -54,7 +54,8 @@ class PruneRewire:
         A layer such as `elegans.LTC`, or a module that holds some. The topology is live:
         ``model.wiring``, counts and drawings follow.
     optimizer
-        Holds the model's parameters: SGD, Adam, AdamW or RMSprop, in any parameter groups.
+        Holds the model's parameters, in any groups: one of PyTorch's that keep their memory weight
+        by weight, or see `moments`.
     threshold
         A conductance (a number), `Absolute`, `Relative` to the median conductance, or a
         `CosineFraction` of all synapses.

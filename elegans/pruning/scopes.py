@@ -53,7 +53,7 @@ class _Piece(NamedTuple):
     """The weights of a part that take part in a pool."""
 
     part: int
-    positions: Tensor  # (weight,)
+    positions: Tensor | slice  # (weight,), or all of them
 
 
 def select(
@@ -86,32 +86,34 @@ def select(
     kept = [part.flat(part.mask).clone() for part in parts]
     flat = [part.flat(score).double() for part, score in zip(parts, scores, strict=True)]
     for pool in _pools(parts, scope):
-        atoms = [_atoms(parts[k], flat[k], kept[k], where, scope, norm) for k, where in pool]
-        target = torch.stack([len(where) * sparsities[k].to(flat[k]) for k, where in pool]).sum(
-            dim=0
-        )  # (member,) weights that shall be missing
-        closed = torch.stack([(~kept[k][:, where]).sum(dim=1) for k, where in pool]).sum(
-            dim=0
-        )  # (member,) weights that are missing
-        cut = _lowest(
-            torch.cat([atom.score for atom in atoms], dim=1),
-            torch.cat([atom.size for atom in atoms], dim=1),
-            closed,
-            target,
+        alive = [kept[k][:, where] for k, where in pool]
+        pooled = [flat[k][:, where] for k, where in pool]
+        # (member,) weights that shall be missing, more than are missing
+        excess = sum(
+            (
+                there.shape[1] * sparsities[k].to(flat[k]) - (~there).sum(dim=1)
+                for (k, _), there in zip(pool, alive, strict=True)
+            ),
+            start=torch.zeros((), dtype=torch.float64),
         )
-        sizes = [atom.score.shape[1] for atom in atoms]
-        for (k, where), gone, atom in zip(pool, torch.split(cut, sizes, dim=1), atoms, strict=True):
-            kept[k][:, where] &= ~gone[:, atom.of]  # (member, weight)
+        if scope.units:
+            gone = _lowest_neurons(
+                [_neurons(parts[k], where) for k, where in pool], pooled, alive, excess, norm
+            )
+        else:
+            gone = _lowest_weights(pooled, alive, excess)
+        for (k, where), there, cut in zip(pool, alive, gone, strict=True):
+            kept[k][:, where] = there & ~cut
     return [mask.reshape(part.mask.shape) for part, mask in zip(parts, kept, strict=True)]
 
 
 def _pools(parts: Sequence[Part], scope: Scope) -> list[list[_Piece]]:
     """Return the pools of `scope`."""
-    every = [torch.arange(part.size, device=part.mask.device) for part in parts]
+    every = [_Piece(k, slice(None)) for k in range(len(parts))]
     if scope.pool == "layer":
-        return [[_Piece(k, where)] for k, where in enumerate(every)]
+        return [[piece] for piece in every]
     if scope.pool == "global":
-        return [[_Piece(k, where) for k, where in enumerate(every)]]
+        return [every]
     pools: dict[tuple[str, int], list[_Piece]] = defaultdict(list)
     for k, part in enumerate(parts):
         blocks = part.block_of()
@@ -121,48 +123,61 @@ def _pools(parts: Sequence[Part], scope: Scope) -> list[list[_Piece]]:
     return list(pools.values())
 
 
-class _Atoms(NamedTuple):
-    """What is cut as a whole."""
-
-    score: Tensor  # (member, atom)
-    size: Tensor  # (member, atom), weights that are still there
-    of: Tensor  # (weight,), the atom of each weight
-
-
-def _atoms(
-    part: Part, score: Tensor, kept: Tensor, where: Tensor, scope: Scope, norm: str
-) -> _Atoms:
-    score, alive = score[:, where], kept[:, where]
-    if not scope.units:
-        size = alive.double()
-        return _Atoms(score, size, torch.arange(len(where), device=where.device))
-    _, of = torch.unique(part.unit_of()[where], return_inverse=True)
-    count = int(of.max()) + 1 if len(of) else 0
-    size = score.new_zeros(len(score), count).index_add(1, of, alive.double())
-    score = torch.where(alive, score, 0.0)
-    if norm == "linf":
-        total = score.new_zeros(len(score), count).scatter_reduce(
-            1, of.expand_as(score), score.abs(), "amax"
-        )
-    elif norm in ("sum", "mean"):
-        total = score.new_zeros(len(score), count).index_add(1, of, score)
-        if norm == "mean":
-            total = total / size.clamp(min=1)
-    else:
-        power = 1 if norm == "l1" else 2
-        total = score.new_zeros(len(score), count).index_add(1, of, score.abs() ** power)
-    return _Atoms(total, size, of)
+def _lowest_weights(
+    scores: Sequence[Tensor], alive: Sequence[Tensor], excess: Tensor
+) -> list[Tensor]:
+    """Return which weights to cut: the lowest of a pool, as many as are nearest to `excess`."""
+    there = torch.cat(list(alive), dim=1)
+    lowest = torch.finfo(torch.float64).min
+    score = torch.cat(list(scores), dim=1).clamp_(min=lowest).masked_fill_(~there, -torch.inf)
+    order = score.argsort(dim=1, stable=True)  # what is gone comes first
+    gone = (~there).sum(dim=1, keepdim=True)
+    wanted = (excess + 0.5).floor().clamp(min=0).unsqueeze(1)
+    place = torch.arange(there.shape[1], device=there.device)
+    chosen = (place >= gone) & (place < gone + wanted)
+    cut = torch.zeros_like(there).scatter_(1, order, chosen)
+    return list(torch.split(cut, [each.shape[1] for each in scores], dim=1))
 
 
-def _lowest(score: Tensor, size: Tensor, closed: Tensor, target: Tensor) -> Tensor:
-    """Return the atoms to cut, (member, atom), so that `closed` comes nearest to `target`."""
+def _neurons(part: Part, where: Tensor | slice) -> Tensor:
+    """Return the neuron of each weight of a pool, (weight,), counted from 0."""
+    of: Tensor = torch.unique(part.unit_of()[where], return_inverse=True)[1]
+    return of
+
+
+def _lowest_neurons(
+    neurons: Sequence[Tensor],
+    scores: Sequence[Tensor],
+    alive: Sequence[Tensor],
+    excess: Tensor,
+    norm: str,
+) -> list[Tensor]:
+    """Return which weights go with their neurons, so that as many as are nearest to `excess`."""
+    joined, sizes = [], []
+    for of, score, there in zip(neurons, scores, alive, strict=True):
+        count = int(of.max()) + 1 if len(of) else 0
+        sizes.append(score.new_zeros(len(score), count).index_add_(1, of, there.double()))
+        joined.append(_of_neurons(of, torch.where(there, score, 0.0), sizes[-1], norm))
+    score, size = torch.cat(joined, dim=1), torch.cat(sizes, dim=1)
     score = torch.where(size > 0, score, -torch.inf)  # what is gone comes first
     order = score.argsort(dim=1, stable=True)
-    sizes = size.gather(1, order)
-    # An atom goes if half of it still fits: the count is rounded to the nearest.
-    half_gone = closed.unsqueeze(1) + sizes.cumsum(dim=1) - sizes / 2
-    cut = (half_gone <= target.unsqueeze(1)) & (sizes > 0)
-    return torch.zeros_like(cut).scatter(1, order, cut)
+    size = size.gather(1, order)
+    # A neuron goes if half of it still fits: the count is rounded to the nearest.
+    cut = (size.cumsum(dim=1) - size / 2 <= excess.unsqueeze(1)) & (size > 0)
+    cut = torch.zeros_like(cut).scatter_(1, order, cut)
+    parts = torch.split(cut, [each.shape[1] for each in joined], dim=1)
+    return [gone[:, of] for gone, of in zip(parts, neurons, strict=True)]
+
+
+def _of_neurons(of: Tensor, score: Tensor, size: Tensor, norm: str) -> Tensor:
+    """Return the score of each neuron, (member, neuron)."""
+    total = torch.zeros_like(size)
+    if norm == "linf":
+        return total.scatter_reduce_(1, of.expand_as(score), score.abs(), "amax")
+    if norm in ("sum", "mean"):
+        total.index_add_(1, of, score)
+        return total / size.clamp(min=1) if norm == "mean" else total
+    return total.index_add_(1, of, score.abs() ** (1 if norm == "l1" else 2))
 
 
 def as_scope(scope: str | Scope) -> Scope:
