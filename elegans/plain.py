@@ -1,4 +1,4 @@
-"""Whether a module is just what its class says."""
+"""Whether a module is just what its class says, and which classes say very little."""
 
 from __future__ import annotations
 
@@ -8,6 +8,32 @@ from torch import nn
 from torch.nn.modules import module as _module
 
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
+ELEMENTWISE = (
+    nn.CELU,
+    nn.ELU,
+    nn.GELU,
+    nn.Hardshrink,
+    nn.Hardsigmoid,
+    nn.Hardswish,
+    nn.Hardtanh,
+    nn.Identity,
+    nn.LeakyReLU,
+    nn.LogSigmoid,
+    nn.Mish,
+    nn.ReLU,
+    nn.ReLU6,
+    nn.SELU,
+    nn.Sigmoid,
+    nn.SiLU,
+    nn.Softplus,
+    nn.Softshrink,
+    nn.Softsign,
+    nn.Tanh,
+    nn.Tanhshrink,
+    nn.Threshold,
+)
+"""Modules that map each element by itself, without parameters or chance."""
 
 
 def is_plain(module: nn.Module) -> bool:

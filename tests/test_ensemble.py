@@ -212,6 +212,36 @@ def test_clipping_is_by_member():
     assert norms[0] < 0.05 < norms[3]
 
 
+class Scaled(nn.Module):
+    """A line with a factor, which has no axes."""
+
+    def __init__(self):
+        super().__init__()
+        self.line, self.factor = nn.Linear(3, 2), nn.Parameter(torch.tensor(2.0))
+
+    def forward(self, x):
+        return self.factor * self.line(x)
+
+
+def test_gradients_of_single_numbers_are_clipped():
+    ensemble = Ensemble(Scaled() for _ in range(3))
+    ensemble.losses(torch.ones(4, 3), torch.full((4, 2), 50.0)).sum().backward()
+    assert (ensemble.clip_grad_norm_(0.5) > 0.5).all()
+    for k in range(3):
+        parts = [p.grad[k].reshape(-1) for p in ensemble.parameters()]
+        torch.testing.assert_close(torch.cat(parts).norm(), torch.tensor(0.5))
+
+
+def test_masked_weights_have_no_gradient_where_the_loss_overflows():
+    ensemble = Ensemble(masked(seed) for seed in (1, 2))
+    losses = ensemble.losses(torch.full((4, 3), 1e30), torch.full((4, 2), torch.inf))
+    losses.sum().backward()
+    gradient = ensemble.stacked.get_parameter("0.weight").grad
+    mask = ensemble.stacked.get_buffer("0.weight_mask")
+    assert not torch.isfinite(gradient[mask]).all()
+    assert (gradient[~mask] == 0).all()
+
+
 def test_rates_are_by_member():
     rates = [1.0, 0.1, 0.0, 2.0]
     ensemble = ensemble_of().double()

@@ -17,9 +17,9 @@ from torch.nn.utils import prune
 
 import elegans
 from elegans.errors import InputError, PruningError
+from elegans.plain import ELEMENTWISE
 from elegans.pruning import Pruner
 from elegans.pruning.compact import Compacted, SparseLinear, compact, linear_chain
-from elegans.pruning.compact.chain import ELEMENTWISE
 from elegans.pruning.compact.dead_units import fold
 from elegans.pruning.compact.rule import sparse_pays
 

@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn.utils import prune
 
 import elegans
+from elegans.ensemble import Ensemble
 from elegans.errors import PruningError
 from elegans.pruning import (
     AtFractions,
@@ -437,6 +438,35 @@ def test_states_of_other_settings_are_refused_and_change_nothing() -> None:
     with pytest.raises(PruningError, match="saved with the settings"):
         pruner.load_state_dict(state)
     assert pruner.schedule.state_dict()["reached"] == 0
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"schedule": Cubic(0.5, end=9)}, {"schedule": Cubic(0.5, end=10)}),
+        ({"schedule": Cubic(0.5, end=9)}, {"schedule": Cosine(0.5, end=9)}),
+        ({"schedule": 0.5}, {}),
+        ({"criterion": "magnitude"}, {"criterion": "random"}),
+    ],
+)
+def test_states_of_other_rules_are_refused(one, other) -> None:
+    state = Pruner(nn.Linear(4, 4), **one).state_dict()
+    with pytest.raises(PruningError, match="saved with the settings"):
+        Pruner(nn.Linear(4, 4), **other).load_state_dict(state)
+    again = Pruner(nn.Linear(4, 4), **one)
+    again.load_state_dict(state)
+    assert again.state_dict()["settings"] == state["settings"]
+
+
+def test_synaptic_flow_knows_the_inputs_of_an_ensemble() -> None:
+    members = [nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 2)) for _ in range(3)]
+    pruner = Pruner(Ensemble(members), criterion="synaptic_flow", scope="global")
+    pruner.prune(0.5, rounds=5)
+    for k, member in enumerate(members):
+        alone = Pruner(member, criterion="synaptic_flow", scope="global")
+        alone.prune(0.5, rounds=5)
+        for name, mask in alone.masks().items():
+            assert torch.equal(pruner.masks()[f"stacked.{name}"][k], mask)
 
 
 def test_what_else_is_refused() -> None:

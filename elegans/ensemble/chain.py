@@ -10,14 +10,7 @@ from elegans.ensemble.computation import Computation, Given
 from elegans.ensemble.dense import DenseLayer, dense
 from elegans.ensemble.stacking import Stack
 from elegans.errors import InputError
-from elegans.plain import is_plain
-
-ELEMENTWISE = (
-    nn.CELU, nn.Dropout, nn.ELU, nn.GELU, nn.Hardshrink, nn.Hardsigmoid, nn.Hardswish, nn.Hardtanh,
-    nn.Identity, nn.LeakyReLU, nn.LogSigmoid, nn.Mish, nn.ReLU, nn.ReLU6, nn.SELU, nn.Sigmoid,
-    nn.SiLU, nn.Softplus, nn.Softshrink, nn.Softsign, nn.Tanh, nn.Tanhshrink, nn.Threshold,
-)  # fmt: skip
-"""Modules without parameters that look at one number at a time."""
+from elegans.plain import ELEMENTWISE, is_plain
 
 KERNEL_OF: dict[type[nn.Module], str] = {nn.Tanh: "tanh", nn.Sigmoid: "sigmoid", nn.ReLU: "relu"}
 """Functions that the kernels know."""
@@ -47,7 +40,8 @@ def chain_of(module: nn.Module, path: str = "") -> list[Link] | None:
             links += found
         return links
     flat = type(module) is nn.Flatten and module.start_dim == 1 and module.end_dim == -1
-    return [Link(path, module)] if flat or type(module) in (nn.Linear, *ELEMENTWISE) else None
+    fits = flat or type(module) in (nn.Linear, nn.Dropout, *ELEMENTWISE)
+    return [Link(path, module)] if fits else None
 
 
 class Chain(Computation):

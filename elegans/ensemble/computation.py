@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from elegans.ensemble.stacking import MASK_SUFFIX, Stack
+from elegans.ensemble.stacking import Stack
 from elegans.errors import InputError
+from elegans.masks import MASK_SUFFIX
 
 
 class Given(NamedTuple):

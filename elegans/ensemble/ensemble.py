@@ -177,6 +177,13 @@ class Ensemble(nn.Module):
 
         `torch.nn.utils.clip_grad_norm_` would take all members for one network.
 
+        Parameters
+        ----------
+        max_norm
+            The largest norm that a member's gradient may have.
+        norm_type
+            The p of the p-norm over all gradients of a member; infinity takes the largest.
+
         Returns
         -------
         Tensor
@@ -186,7 +193,7 @@ class Ensemble(nn.Module):
         if not gradients:
             return torch.zeros(self.size)
         norms = torch.stack(
-            [torch.linalg.vector_norm(g.flatten(1), norm_type, 1) for g in gradients]
+            [torch.linalg.vector_norm(g.reshape(len(g), -1), norm_type, 1) for g in gradients]
         )
         total: Tensor = torch.linalg.vector_norm(norms, norm_type, 0)  # (member,)
         factor = (max_norm / (total + 1e-6)).clamp(max=1.0)  # as PyTorch has it

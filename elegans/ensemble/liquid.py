@@ -16,7 +16,7 @@ from elegans.checks import as_computed
 from elegans.constraints import POSITIVITY, SMALLEST_CAPACITANCE
 from elegans.dynamics import Sensed, effective, sense
 from elegans.ensemble.computation import Computation, Given
-from elegans.ensemble.stacking import MASK_SUFFIX, Stack
+from elegans.ensemble.stacking import Stack
 from elegans.errors import InputError
 from elegans.execution import choose_fused
 from elegans.fused import run_fused
@@ -24,6 +24,7 @@ from elegans.layer import SequenceLayer
 from elegans.ltc import LTC
 from elegans.ltc_cell import LTCCell
 from elegans.mapping import mapped
+from elegans.masks import MASK_SUFFIX
 from elegans.plain import is_plain
 from elegans.solvers.circuit import Circuit, Slots
 from elegans.synapses import values_of

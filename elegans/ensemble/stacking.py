@@ -11,10 +11,8 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from elegans.errors import InputError
+from elegans.masks import MASK_SUFFIX, zero_outside
 from elegans.synapses import SynapseParameters
-
-MASK_SUFFIX = "_mask"
-"""The buffer ``<weight>_mask`` says which weights are there; not every member need have it."""
 
 _COMPARED = (bool, int, float, complex, str, type(None), torch.dtype, tuple, list)
 """Settings of a module that are compared; others need not know when they are equal."""
@@ -268,4 +266,4 @@ class _Closed:
     def __call__(self, parameter: Tensor) -> None:
         mask = self._node._buffers.get(self._name + MASK_SUFFIX)
         if parameter.grad is not None and mask is not None:
-            parameter.grad.mul_(mask)
+            zero_outside(parameter.grad, mask)

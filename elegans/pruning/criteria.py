@@ -87,6 +87,19 @@ class Magnitude(Criterion):
         ``"l1"``, ``"l2"`` or ``"linf"``: where neurons are cut as a whole, the norm of a neuron's
         incoming weights is its score.
 
+    Raises
+    ------
+    PruningError
+        There is no such norm.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from elegans.pruning import Pruner
+    >>> pruner = Pruner(nn.Linear(8, 4), criterion=Magnitude("l1"), scope="unit")
+    >>> pruner.prune(0.5)  # two neurons of four
+    {'weight': 0.5}
+
     References
     ----------
     Han, Pool, Tran, Dally, "Learning both weights and connections", NeurIPS 2015.

@@ -105,4 +105,6 @@ class Edit:
             }
             return cls(**(record | {"notes": notes}))
         except (AttributeError, TypeError, ValueError) as error:
-            raise PruningError(f"not a record of an edit: {record!r} ({error})") from error
+            raise PruningError(
+                f"not a record of an edit: {record!r} ({error}); pass what to_dict() returned"
+            ) from error

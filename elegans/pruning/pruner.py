@@ -21,7 +21,7 @@ from elegans.pruning.parts import parts_of
 from elegans.pruning.pruner_settings import PrunerSettings, as_criterion, as_schedule
 from elegans.pruning.regrowth import exchange as exchange_weights
 from elegans.pruning.rewire_settings import checked_seed
-from elegans.pruning.schedules import Schedule, Sparsity, check_sparsity, check_step
+from elegans.pruning.schedules import Schedule, Sparsity, check_sparsity, check_step, described
 from elegans.pruning.scopes import Scope, as_scope, select
 from elegans.pruning.slopes import Closure
 from elegans.pruning.synapse_part import SynapsePart
@@ -33,9 +33,9 @@ class Pruner:
     r"""Cuts weights of a model by a criterion, in a scope, on a schedule.
 
     Works on liquid layers, whose synapses are slots, and on any ``torch.nn.Module``, whose weights
-    are masked; on an ensemble it prunes every member by itself. The mask M only loses entries,
-    w <- M * w: a pruned weight never revives by itself, since it is zero, has no gradient, and the
-    optimiser's memory of it is zeroed. Biases are not pruned.
+    are masked; on an ensemble it prunes every member by itself. Without growth, the mask M only
+    loses entries, w <- M * w: a pruned weight never revives by itself, since it is zero, has no
+    gradient, and the optimiser's memory of it is zeroed. Biases are not pruned.
 
     In a module, ``<weight>_mask`` is a buffer beside the weight. In a liquid layer, a cut synapse
     has conductance zero and leaves ``model.wiring``; slots stay. `elegans.pruning.compact` turns
@@ -49,8 +49,9 @@ class Pruner:
         Holds the model's parameters: one of PyTorch's that keep their memory weight by weight, or
         see `moments`. May be left out when a trained model is pruned.
     schedule
-        How much is missing when: a `Schedule`, or a sparsity to be reached by the first `step`.
-        None if only `prune` is to be used.
+        How much is missing when: a `Schedule`, or a sparsity to be reached by the first `step`. It
+        is copied; how far it has come is seen in `pruner.schedule`. None if only `prune` is to
+        be used.
     criterion
         Which go first: a name in `CRITERIA`, a `Criterion`, or a function from a `Part` to
         scores in the shape of its weight, the lowest of which go first.
@@ -270,7 +271,7 @@ class Pruner:
         Raises
         ------
         PruningError
-            The sparsity is not valid, a layer would lose all its weights, a score is not finite,
+            The sparsity is not valid, a layer would lose all its weights, a score is not a number,
             or the model has changed since the mask was made. No weight is changed then.
         """
         check_sparsity("sparsity", sparsity)
@@ -290,6 +291,21 @@ class Pruner:
         masks
             By the name of the weight: true where it stays. Weights of other names stay as they
             are, and what is missing stays so.
+
+        Raises
+        ------
+        PruningError
+            No weight is called so, a mask has another shape or is not bool, a layer would lose
+            all its weights, or the model has changed. No weight is changed then.
+
+        Examples
+        --------
+        >>> import torch
+        >>> pruner = Pruner(torch.nn.Linear(4, 3))
+        >>> mask = torch.ones(3, 4, dtype=torch.bool)
+        >>> mask[:, 0] = False
+        >>> pruner.close({"weight": mask})
+        {'weight': 0.25}
         """
         names = [part.name for part in self.parts]
         unknown = sorted(set(masks) - set(names))
@@ -328,7 +344,7 @@ class Pruner:
             "schedule": {} if self.schedule is None else self.schedule.state_dict(),
             "criterion": self.criterion.state_dict(),
             "random": self._generator.get_state(),
-            "settings": self.settings.to_dict(),
+            "settings": self._described(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -337,7 +353,8 @@ class Pruner:
         Raises
         ------
         PruningError
-            It is no such state, or of another model; nothing is changed then.
+            It is no such state, or of another model, or of a pruner with other settings, another
+            criterion or another schedule; nothing is changed then.
         """
         try:
             steps, cut, masks, ever = (
@@ -363,10 +380,10 @@ class Pruner:
                 f"the state is of weights {shapes}, this pruner has {mine}; make it with the "
                 "model, include and exclude that it was saved with"
             )
-        if self.settings.to_dict() != state.get("settings"):
+        if self._described() != state.get("settings"):
             raise PruningError(
                 f"the state was saved with the settings {state.get('settings')}, this pruner has "
-                f"{self.settings.to_dict()}; make it with those it was saved with"
+                f"{self._described()}; make it with those it was saved with"
             )
         self.schedule, self.criterion = schedule, criterion
         self.steps, self.cut, self._generator = steps, cut, generator
@@ -375,6 +392,13 @@ class Pruner:
         for part in self.parts:
             # What the optimiser remembers is restored by itself.
             part.hold(masks[part.name].to(part.mask), Moments(None))
+
+    def _described(self) -> dict[str, Any]:
+        """Return plain values that say what this pruner does."""
+        return self.settings.to_dict() | {
+            "criterion": type(self.criterion).__name__,
+            "schedule": described(self.schedule),
+        }
 
     @contextmanager
     def _undone_on_error(self, several: bool) -> Iterator[None]:
@@ -439,8 +463,9 @@ class Pruner:
                 )
             if bool(torch.isnan(score[part.mask]).any()):
                 raise PruningError(
-                    f"the criterion gave a score that is not a number for {part.name}; nothing "
-                    "was pruned"
+                    f"the criterion gave a score that is not a number for {part.name}, expected "
+                    "one to order every weight by; nothing was pruned: check the loss, the data "
+                    "and the criterion"
                 )
         return scores
 

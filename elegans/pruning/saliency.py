@@ -44,6 +44,22 @@ class Snip(Criterion):
     with the sum over all parts. The order is that of `GradientWeight`; SNIP is its use once,
     before training, with `closure` on one batch and the scope ``"global"``.
 
+    Raises
+    ------
+    PruningError
+        From `Pruner.prune` and `Pruner.step`: there is no closure, or its loss does not depend on
+        any weight.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from elegans.pruning import Pruner
+    >>> model, x = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 2)), torch.randn(16, 4)
+    >>> pruner = Pruner(model, criterion="snip", scope="global")
+    >>> sparsities = pruner.prune(0.5, lambda: model(x).square().mean())
+    >>> pruner.sparsity
+    0.5
+
     References
     ----------
     Lee, Ajanthan, Torr, "SNIP: single-shot network pruning based on connection sensitivity",
@@ -80,6 +96,26 @@ class Movement(Criterion):
 
     over the optimiser steps so far. Needs a pruner with an optimiser, whose steps it watches;
     gradients scaled for mixed precision are unscaled.
+
+    Raises
+    ------
+    PruningError
+        From `Pruner.prune` and `Pruner.step`: no step of the pruner's optimiser was seen.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from elegans.pruning import Cubic, Pruner
+    >>> model = nn.Linear(4, 2)
+    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    >>> pruner = Pruner(model, optimizer, Cubic(0.5, end=10, begin=5), "movement")
+    >>> for _ in range(10):
+    ...     optimizer.zero_grad()
+    ...     model(torch.randn(16, 4)).square().mean().backward()
+    ...     optimizer.step()
+    ...     cut = pruner.step()
+    >>> pruner.sparsity
+    0.5
 
     References
     ----------

@@ -46,6 +46,15 @@ class Schedule(ABC):
         """Go on from `state_dict`."""
 
 
+def described(schedule: Schedule | None) -> dict[str, str] | None:
+    """Return kind and arguments of a schedule as plain values; not how far it has come."""
+    if schedule is None:
+        return None
+    held = getattr(schedule, "__dataclass_fields__", {})  # one's own need not be a dataclass
+    arguments = {name: repr(getattr(schedule, name)) for name in held if held[name].init}
+    return {"kind": type(schedule).__name__} | arguments
+
+
 @dataclass(frozen=True)
 class OneShot(Schedule):
     """Everything at once.

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from elegans.cell import Cell
+from elegans.ensemble.ensemble import Ensemble
 from elegans.errors import PruningError
 from elegans.pruning.criteria import Criterion, Scene
 from elegans.pruning.part import Part
@@ -35,6 +36,21 @@ class SynapticFlow(Criterion):
     inputs
         One example of the model's input, of which only the shape counts. May be left out for
         liquid layers, and for models whose first weight is that of a ``torch.nn.Linear``.
+
+    Raises
+    ------
+    PruningError
+        From `Pruner.prune` and `Pruner.step`: the shape of the input cannot be guessed, the flow is
+        not finite, or the model is an ensemble of liquid layers.
+
+    Examples
+    --------
+    >>> from elegans.pruning import Pruner
+    >>> model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 2))
+    >>> pruner = Pruner(model, criterion=SynapticFlow(), scope="global")
+    >>> sparsities = pruner.prune(0.75, rounds=20)
+    >>> pruner.sparsity
+    0.75
 
     References
     ----------
@@ -107,7 +123,8 @@ def magnitudes(model: nn.Module) -> Iterator[None]:
 
 
 def _infer(model: nn.Module) -> Tensor:
-    for module in model.modules():
+    one = model.template if isinstance(model, Ensemble) else model
+    for module in one.modules():
         if isinstance(module, nn.Linear):
             return torch.ones(1, module.in_features)
         if next(module.parameters(recurse=False), None) is not None:

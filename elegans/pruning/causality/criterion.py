@@ -52,11 +52,6 @@ class CausalityReport:
     iterates: int
     """How much of the log was looked at."""
 
-    @property
-    def pruned_share(self) -> float:
-        """Share of the weights that may go."""
-        return self.pruned / self.weights if self.weights else 0.0
-
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON."""
         return asdict(self)
@@ -109,8 +104,6 @@ class LyapunovGranger:
     >>> criterion.prunable("weight").all().item()
     True
     """
-
-    norm = "sum"
 
     def __init__(
         self,

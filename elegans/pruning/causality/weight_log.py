@@ -184,7 +184,8 @@ class WeightLog:
         """
         if not self._parts:
             raise PruningError(
-                "this log was made of given series or risks; nothing can be recorded in it"
+                "this log was made of given series or risks, and nothing can be recorded in it; "
+                "make a log of the model, WeightLog(model, ...)"
             )
         if self.steps % self.every:
             self.steps += 1

@@ -23,7 +23,7 @@ class LayerRecord:
     name: str
     """Dotted name of the layer in the model."""
     kind: str
-    """The class of the layer before."""
+    """The class of the layer before; ``LTC`` also for an `elegans.LTCCell` by itself."""
     outcome: str
     """``unchanged``, ``smaller``, ``sparse``, ``smaller, sparse``, or ``left alone``."""
     shape: tuple[int, ...] = ()

@@ -1,7 +1,7 @@
 """Experiments of pruning, measured over several seeds, with the published figures beside.
 
-`sparsity_curve` prunes copies of trained models further and further; `dynamic_trials` compares
-pruning during training with pruning afterwards.
+`sparsity_curve` prunes copies of trained models further and further; `prune_sequentially` retrains
+between the levels; `dynamic_trials` compares pruning during training with pruning afterwards.
 """
 
 from elegans.pruning.experiments.curves import SparsityCurve, curve_table, sparsity_curve
@@ -24,6 +24,13 @@ from elegans.pruning.experiments.published import (
     WEIGHT_PRUNING,
     PublishedCurve,
 )
+from elegans.pruning.experiments.sequential import (
+    SequentialPruning,
+    Stage,
+    prune_sequentially,
+    squared_error,
+)
+from elegans.pruning.experiments.sequential_drawing import draw_sequential
 from elegans.pruning.experiments.spread import PairedDifference, Spread
 
 __all__ = [
@@ -37,10 +44,13 @@ __all__ = [
     "DynamicSettings",
     "PairedDifference",
     "PublishedCurve",
+    "SequentialPruning",
     "SparsityCurve",
     "Spread",
+    "Stage",
     "curve_table",
     "draw_curves",
+    "draw_sequential",
     "draw_trials",
     "dynamic_trials",
     "fit_classifier",
@@ -48,6 +58,8 @@ __all__ = [
     "logits_of",
     "loss_of",
     "percent_correct",
+    "prune_sequentially",
     "seeded",
     "sparsity_curve",
+    "squared_error",
 ]

@@ -303,8 +303,7 @@ def curve_table(
 
 
 def _own_seed(seed: int, model: int) -> int:
-    # A pruner that is seeded as the model was draws the numbers that its weights were made of,
-    # and "at random" would cut the most negative weights.
+    # Each model of a curve meets random choices of its own.
     return int(np.random.SeedSequence([seed, model, 0x5EED]).generate_state(1)[0])
 
 

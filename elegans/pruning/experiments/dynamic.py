@@ -290,14 +290,11 @@ def _four_trials(
     start: nn.Module, fit: Callable[..., object], settings: DynamicSettings
 ) -> Iterator[tuple[nn.Module, list[float]]]:
     """Iterate over the networks after each trial, with the share that is missing in each member."""
-    # An ensemble holds the weights of its members under this name.
-    prefix = "stacked." if isinstance(start, Ensemble) else ""
-    exclude = [prefix + name for name in settings.exclude]
 
     def pruner_of(
         model: nn.Module, optimizer: Adam | None = None, schedule: Schedule | None = None
     ) -> Pruner:
-        return Pruner(model, optimizer, schedule, scope=settings.scope, exclude=exclude)
+        return Pruner(model, optimizer, schedule, scope=settings.scope, exclude=settings.exclude)
 
     def copied() -> tuple[nn.Module, Adam]:
         model = copy.deepcopy(start)

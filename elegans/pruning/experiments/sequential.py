@@ -116,7 +116,9 @@ class SequentialPruning:
                 )
             )
         except (KeyError, TypeError, ValueError) as error:
-            raise PruningError(f"not a record of sequential pruning ({error!r})") from error
+            raise PruningError(
+                f"not a record of sequential pruning ({error!r}); pass what to_dict() returned"
+            ) from error
 
 
 def squared_error(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
