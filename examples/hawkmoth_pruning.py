@@ -2,11 +2,12 @@
 
 Simulates short flights of a hawkmoth under random controls, trains networks of 330,512 weights to
 name the controls that bring the moth from one state into another, and prunes them to 15, 25, ...
-98 % with retraining in between. Several networks are trained at once, as one ensemble. Published:
-error 1.57e-4 dense, 1.67e-4 at 93 %, 6e-3 at 95 %; of 400 networks the median optimum is 93 %.
+98 % with retraining in between. Published: error 1.57e-4 dense, 1.67e-4 at 93 %, 6e-3 at 95 %; of
+400 networks the median optimum is 93 %.
 
-The full protocol takes an hour on two cores; --quick a few seconds. One process a core is fastest:
-run it with other --seed and --out in each, then --join the json files that they wrote.
+The full protocol, of one network, takes an hour; --quick a few seconds. With --networks N, N of
+them are trained at once, as one ensemble. One process a core is fastest: run it with other --seed
+and --out in each, then --join the json files that they wrote.
 """
 
 import argparse

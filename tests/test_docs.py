@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 DOCS = Path(__file__).parent.parent / "docs"
-RUN = ["causality.md", "compact.md", "hawkmoth.md", "pruning.md"]
+RUN = ["causality.md", "compact.md", "ensembles.md", "hawkmoth.md", "pruning.md"]
 
 
 @pytest.mark.parametrize("name", RUN)
