@@ -1,8 +1,8 @@
 """A hawkmoth in its plane: simulator, data and network of a sparse controller for its flight.
 
 `dynamics` holds the equations of motion in NumPy; `simulate` integrates a million trajectories in
-about a minute; `sample` draws the data that the network of `hawkmoth_network` learns from; `fly`
-closes the loop with a pilot: the `Teacher`, or a circuit of `flight_circuit`.
+half a minute on two cores; `sample` draws the data that the network of `hawkmoth_network` learns
+from; `fly` closes the loop with a pilot: the `Teacher`, or a circuit of `flight_circuit`.
 """
 
 from elegans.tasks.hawkmoth.body import Moth
