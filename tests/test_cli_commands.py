@@ -2,12 +2,12 @@
 
 import json
 import re
-import signal
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from interrupting import interrupt
 
 import elegans
 from elegans.cli import main
@@ -88,7 +88,7 @@ def test_interrupt_and_resume_end_alike(data, tmp_path, capsys, monkeypatch):
 
     def stop(step):
         if step == 7:
-            signal.raise_signal(signal.SIGINT)
+            interrupt()
 
     fit = command.fit
     with monkeypatch.context() as patch:

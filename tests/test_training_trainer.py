@@ -3,13 +3,13 @@
 import json
 import os
 import signal
-import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from interrupting import interrupt
 
 from elegans import LTC
 from elegans.data import Sequence, cut_windows
@@ -64,7 +64,7 @@ def begin(path, model=None, config=CONFIG):
 def stop_at(step):
     def watch(done):
         if done == step:
-            signal.raise_signal(signal.SIGINT)
+            interrupt()
 
     return watch
 
@@ -162,9 +162,8 @@ def test_second_interrupt_stops_at_once_and_keeps_the_checkpoint(tmp_path):
 
     def watch(done):
         if done == 9:
-            signal.raise_signal(signal.SIGINT)
-            time.sleep(0.01)  # two at once may arrive as one
-            signal.raise_signal(signal.SIGINT)
+            interrupt()
+            interrupt()
 
     with pytest.raises(KeyboardInterrupt) as stop:
         fit(circuit(), TRAIN, VALIDATION, CONFIG, run=run, progress=False, watch=watch)
