@@ -157,6 +157,15 @@ def test_a_crash_before_the_first_checkpoint_begins_again(tmp_path):
     assert [line["step"] for line in run.metrics()] == [0, 5, 10, 15, 20, 24]
 
 
+@pytest.fixture
+def foreground():
+    """Have Python's own handler of Ctrl-C: a shell lets what it starts behind ignore the signal."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("foreground")
 def test_second_interrupt_stops_at_once_and_keeps_the_checkpoint(tmp_path):
     run = begin(tmp_path)
 
