@@ -116,7 +116,7 @@ def _not_ready(device: str) -> str | None:
         return _no_compiler()
     if device == "cuda":
         return _no_triton()
-    return _forked()
+    return forked()
 
 
 @cache
@@ -134,7 +134,8 @@ def _no_triton() -> str | None:
     return None
 
 
-def _forked() -> str | None:
+def forked() -> str | None:
+    """Return why this process must not run kernels on the CPU, or None."""
     if importlib.import_module("elegans.solvers.fused").is_usable_here():
         return None
     return "this process was forked from one that ran kernels (start processes with 'spawn')"

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from elegans.checks import is_transformed
 from elegans.errors import InputError
-from elegans.execution import FUSED_TYPES, chosen_path
+from elegans.execution import FUSED_TYPES, chosen_path, forked
 
 FEWEST_SAMPLES = 8
 """Of fewer samples a vector register would be mostly empty."""
@@ -91,12 +91,7 @@ def obstacle(x: Tensor, layers: Sequence[DenseLayer], tensors: Sequence[Tensor])
 
 
 def _not_ready() -> str | None:
-    if (
-        _no_compiler() is None
-        and not importlib.import_module("elegans.solvers.fused").is_usable_here()
-    ):
-        return "this process was forked from one that ran kernels (start processes with 'spawn')"
-    return _no_compiler()
+    return _no_compiler() or forked()
 
 
 @cache

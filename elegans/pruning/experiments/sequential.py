@@ -46,14 +46,13 @@ class SequentialPruning:
 
     Examples
     --------
-    >>> result = SequentialPruning(
-    ...     (Stage(0.0, 500, (1e-4, 2e-4)), Stage(0.5, 100, (1e-4, 9e-4)), Stage(0.9, 80, (9e-4, 0.1)))
-    ... )
+    >>> dense, half = Stage(0.0, 500, (1e-4, 2e-4)), Stage(0.5, 100, (1e-4, 9e-4))
+    >>> result = SequentialPruning((dense, half, Stage(0.9, 80, (9e-4, 0.1))))
     >>> result.optima(limit=1e-3).tolist()
     [0.9, 0.5]
     >>> result.losses.shape
     (3, 2)
-    """  # noqa: E501
+    """
 
     stages: tuple[Stage, ...]
 
