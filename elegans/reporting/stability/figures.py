@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import NDArray
 
 from elegans.errors import WiringError
-from elegans.proofs.network import Array
+from elegans.proofs.certificates.network import Array
 from elegans.pruning.ledger import REWIRED
 from elegans.reporting.figures import INK, MUTED, STYLE, new_figure
 from elegans.reporting.stability.content import SEARCHED, Content, EditLine
@@ -24,7 +24,7 @@ from elegans.reporting.stability.rates import rates_of
 from elegans.reporting.stability.traces import rows_shown, short, time_title
 from elegans.reporting.stability.wording import number, plural
 from elegans.wiring import draw
-from elegans.wiring.drawing import SYNAPSE_COLORS
+from elegans.wiring.drawing.circuit import SYNAPSE_COLORS
 
 _WIDTH = 7.2  # inches
 _ROW = 0.21

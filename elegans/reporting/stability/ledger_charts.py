@@ -12,7 +12,7 @@ from elegans.reporting.stability.content import Content, EditLine
 from elegans.reporting.stability.history import SLACKS
 from elegans.reporting.stability.palette import PROVED, WEAK, layout
 from elegans.reporting.stability.traces import MOST_ROWS, Chart, literal, names_axis, short
-from elegans.wiring.drawing import SYNAPSE_COLORS
+from elegans.wiring.drawing.circuit import SYNAPSE_COLORS
 
 
 def draw_ledger(content: Content) -> Chart | None:

@@ -7,6 +7,7 @@ from importlib.resources import files
 from typing import Any
 
 from elegans.errors import InputError
+from elegans.extras import require_extra
 from elegans.reporting.stability.charts import draw_charts
 from elegans.reporting.stability.content import Content
 from elegans.reporting.stability.facts import facts
@@ -14,8 +15,7 @@ from elegans.reporting.stability.graph import draw_graph
 from elegans.reporting.stability.traces import Chart
 from elegans.reporting.stability.verdicts import summary, verdicts, warnings
 from elegans.reporting.stability.wording import number
-from elegans.tasks.extras import require_extra
-from elegans.wiring.drawing import SYNAPSE_COLORS
+from elegans.wiring.drawing.circuit import SYNAPSE_COLORS
 
 EXTRA = "report"
 SHOWN_EDITS = 500

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from elegans.proofs.network import Array
+from elegans.proofs.certificates.network import Array
 from elegans.reporting.stability.content import Content
 
 MOST_ROWS = 40
