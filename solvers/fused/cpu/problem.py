@@ -230,8 +230,8 @@ class Problem:
         limit = MOST_BYTES_OF_PARTS // max(1, 4 * sum(counts) * self.kind.itemsize)
         parts = 1 if self.few else max(1, min(self.blocks, limit))
         room = 4 * sum(counts) * len(lanes_backward.SUMS) * self.kind.itemsize
-        wide = not self.few and room <= MOST_BYTES_OF_SUMS
-        each = 4 * len(lanes_backward.SUMS) if wide else 4
+        lanewise = not self.few and room <= MOST_BYTES_OF_SUMS
+        each = 4 * len(lanes_backward.SUMS) if lanewise else 4
         found = [
             _WORKSPACE.take((parts, *shape), self.kind)
             for shape in (self.mapping.shape, *((each * n,) for n in counts), self.neuron.shape)
@@ -257,6 +257,7 @@ class Problem:
             *(kept or path),
             kept is not None,
             wants_h,
+            *(() if self.few else (lanewise,)),
             *whole,
             *arrays,
         )
