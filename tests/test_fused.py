@@ -459,6 +459,41 @@ def test_kept_kernels_depend_on_every_file_they_are_made_of(tmp_path, monkeypatc
     assert compiling.source_stamp() != before
 
 
+SLOW_START = """
+import sys, time
+import numpy as np
+from elegans.solvers.fused.cpu import parameters, running
+
+load = parameters.keep_sign._cache.load_overload
+
+def slowly(*arguments):
+    time.sleep(1.1)
+    return load(*arguments)
+
+parameters.keep_sign._cache.load_overload = slowly
+for kind in (np.float32, np.float64):  # two kernels to compile, or to load
+    found = np.zeros(1, np.bool_)
+    running.run(parameters.keep_sign, np.ones(3, kind), np.ones(3, np.int8), found)
+    assert found
+hits = len(parameters.keep_sign.stats.cache_hits)
+assert hits == int(sys.argv[1]), hits
+"""
+
+
+def test_only_compiling_is_announced_and_that_once(tmp_path):
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    for hits, times in ((0, 1), (2, 0)):
+        done = subprocess.run(
+            [sys.executable, "-c", SLOW_START, str(hits)],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stderr.count("compiling kernels, once") == times
+
+
 def test_kernels_leave_the_number_of_threads_alone():
     code = """
 import torch
