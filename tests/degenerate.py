@@ -9,9 +9,6 @@ from elegans.wiring import Synapses, Wiring
 SETS = ("none", "one", "one target", "scattered", "all pairs")
 """Sets of synapses, by their emptiest and their fullest."""
 
-MANY = 530
-"""Synapses into one target: more than a tile of the kernels holds."""
-
 
 def covering_array(**factors):
     """Return cases, dicts of a value for each factor, in which every two values meet.
@@ -58,10 +55,10 @@ def name_of(case):
     return ",".join(str(value).removeprefix("torch.") for value in case.values())
 
 
-def circuit(recurrent, sensory, neurons, inputs, outputs, slots="sorted"):
+def circuit(recurrent, sensory, neurons, inputs, outputs="one", slots="sorted", many=70):
     """Return a wiring with two of SETS; `outputs` is ``"one"`` or ``"all"``.
 
-    Slots are sorted by target, or else ``"mixed"``.
+    Slots are sorted by target, or else ``"mixed"``; `many` of them may have one target.
     """
     motor = 1 if outputs == "one" else neurons
     layers = {"motor": motor, "inter": neurons - motor}
@@ -69,8 +66,8 @@ def circuit(recurrent, sensory, neurons, inputs, outputs, slots="sorted"):
     return Wiring(
         inputs,
         {name: size for name, size in layers.items() if size},
-        _synapses(recurrent, neurons, neurons, slots, rng),
-        _synapses(sensory, inputs, neurons, slots, rng),
+        _synapses(recurrent, neurons, neurons, slots, many, rng),
+        _synapses(sensory, inputs, neurons, slots, many, rng),
     )
 
 
@@ -84,13 +81,13 @@ def _pair(a, b):
     return (a, b) if a < b else (b, a)
 
 
-def _synapses(kind, sources, targets, slots, rng):
+def _synapses(kind, sources, targets, slots, many, rng):
     if kind == "none":
         target = np.empty(0, int)
     elif kind == "one":
         target = np.array([targets // 2])
     elif kind == "one target":
-        target = np.full(MANY, targets // 2)
+        target = np.full(many, targets // 2)
     elif kind == "scattered":  # of three targets, one has none
         target = np.repeat(np.arange(targets), np.arange(targets) % 3)
     else:

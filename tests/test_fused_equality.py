@@ -9,6 +9,7 @@ import elegans
 from elegans.pruning import Relative
 from elegans.wiring import AutoNCP
 
+rows = pytest.importorskip("elegans.solvers.fused.cpu.rows")
 problem = pytest.importorskip("elegans.solvers.fused.cpu.problem")
 
 INPUTS = 3
@@ -66,9 +67,9 @@ def test_equal_in_every_case(case, threads, monkeypatch):
         if case[factor] == value:
             monkeypatch.setattr(problem, name, 0)
     batch, time, inputs, dtype = (case[name] for name in ("batch", "time", "inputs", "dtype"))
-    wiring = circuit(
-        *(case[n] for n in ("recurrent", "sensory", "neurons", "inputs", "outputs", "slots"))
-    )
+    traits = ("recurrent", "sensory", "neurons", "inputs", "outputs", "slots")
+    many = rows.TILE + 18
+    wiring = circuit(*(case[name] for name in traits), many)
     model = elegans.LTC(
         inputs,
         wiring,
