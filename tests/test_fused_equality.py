@@ -33,6 +33,7 @@ FACTORS = {
     "positivity": ("softplus", "clip"),
     "loss": (("output",), ("states",), ("output", "states", "final")),
     "threads": (1, 2),
+    "call": ("eager", "traced"),
     "share": ("blocks", "targets"),
     "keep": ("steps", "nothing"),
     "sums": ("lanes", "synapses"),
@@ -66,6 +67,8 @@ def test_equal_in_every_case(case, threads, monkeypatch):
     ):
         if case[factor] == value:
             monkeypatch.setattr(problem, name, 0)
+    if case["call"] == "traced":  # the registered operator, as in a graph
+        monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
     batch, time, inputs, dtype = (case[name] for name in ("batch", "time", "inputs", "dtype"))
     traits = ("recurrent", "sensory", "neurons", "inputs", "outputs", "slots")
     many = rows.TILE + 18

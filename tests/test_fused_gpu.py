@@ -252,19 +252,32 @@ from elegans.solvers.fused.gpu.kernels import forward_kernel
 from elegans.solvers.fused.gpu.kernels_backward import backward_kernel
 from elegans.solvers.fused.gpu.tiles import Tiles
 
-SETTINGS = {"EXPONENTIAL": False, "LANES": 128, "BLOCK": 4}
 WHOLE = ("batch", "time", "inputs", "neurons", "unfolds", "words", "gradient_words")
+TILES = ("recurrent", "sensory", "recurrent_by_source", "sensory_by_source")
 
-def kind(name):
-    if name in ("recurrent", "sensory", "recurrent_by_source", "sensory_by_source"):
-        return Tiles(*["*i32"] * 4, *["i32"] * 4)
-    return "constexpr" if name in SETTINGS else "i32" if name in WHOLE else "*fp32"
+for exponential, block, ones in (
+    (False, 4, ()),
+    (True, 1, ("inputs", "neurons", "unfolds")),  # a launch compiles 1 as a constant
+):
+    settings = {"EXPONENTIAL": exponential, "LANES": 128, "BLOCK": block, **dict.fromkeys(ones, 1)}
+    count = "constexpr" if ones else "i32"
 
-for kernel in (forward_kernel, backward_kernel):
-    source = ASTSource(kernel, {name: kind(name) for name in kernel.arg_names}, SETTINGS)
-    options = {"num_warps": 4, "num_stages": 1, "enable_fp_fusion": True}
-    compiled = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=options)
-    assert compiled.asm["cubin"] and "bar.sync" in compiled.asm["ptx"]
+    def kind(name):
+        if name in TILES:
+            return Tiles(*["*i32"] * 4, "i32", "i32", count, count)
+        return "constexpr" if name in settings else "i32" if name in WHOLE else "*fp32"
+
+    for kernel in (forward_kernel, backward_kernel):
+        names = kernel.arg_names
+        constants = {(names.index(name),): value for name, value in settings.items()}
+        if ones:
+            fields = [Tiles._fields.index(field) for field in ("tiles", "parts")]
+            at = [names.index(name) for name in TILES if name in names]
+            constants |= {(place, field): 1 for place in at for field in fields}
+        source = ASTSource(kernel, {name: kind(name) for name in names}, constants)
+        options = {"num_warps": 4, "num_stages": 1, "enable_fp_fusion": True}
+        compiled = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=options)
+        assert compiled.asm["cubin"] and "bar.sync" in compiled.asm["ptx"]
 """
 
 
