@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from degenerate import SETS, circuit, covering_array, name_of, pairs_left_out
 
 import elegans
 from elegans.ensemble import Ensemble
@@ -15,61 +16,107 @@ from elegans.wiring import AutoNCP
 # Kernels and reference agree to 1e-10 in float64 (the bound of docs/kernels.md).
 CLOSE = {"atol": 1e-10, "rtol": 1e-10}
 
+FACTORS = {
+    "batch": (1, 2, 3, 16, 17, 33),
+    "recurrent": SETS,
+    "sensory": SETS,
+    "others": ("none", "scattered", "all pairs"),
+    "members": (1, 3),
+    "neurons": (1, 2, 5),
+    "inputs": (1, 3),
+    "outputs": ("one", "all"),
+    "slots": ("sorted", "mixed"),
+    "own": (False, True),
+    "lengths": ("full", "ragged"),
+    "elapsed": ("ones", "some 0", "all 0"),
+    "solver": ("semi_implicit", "exponential"),
+    "dtype": (torch.float32, torch.float64),
+    "mapping": ("affine", "linear", None),
+    "polarity": ("fixed", "free"),
+    "positivity": ("softplus", "clip"),
+    "returns": ("all", "last"),
+    "path": ("fused", "reference"),
+}
+CASES = covering_array(**FACTORS)
+
 
 def layer(seed, **options):
     return elegans.LTC(3, AutoNCP(10, 3, seed=seed), dtype=torch.float64, **options)
 
 
-def compare(ensemble, members, *inputs, own=False, path="auto", **options):
-    """Check outputs, states and all gradients against the members one by one."""
+def compare(ensemble, members, *inputs, own=False, path="auto", alone="auto", **options):
+    """Check outputs, states and all gradients against the members one by one, on path `alone`."""
+    leaves = [given.clone().requires_grad_() for given in inputs]
     with elegans.backend(path):
-        x = inputs[0].clone().requires_grad_()
-        results = ensemble(x, *inputs[1:], own_data=(own, *[False] * len(inputs[1:])), **options)
+        results = ensemble(*leaves, own_data=(own, *[False] * len(inputs[1:])), **options)
         ensemble.zero_grad()
         sum(result.square().sum() for result in results).backward()
+    gradients = [leaf.grad for leaf in leaves]
+    for leaf in leaves:
+        leaf.grad = None
+    with elegans.backend(alone):
         for k, member in enumerate(members):
-            given = [x[k] if own else x, *inputs[1:]]
-            if len(given) > 1 and given[1] is not None:
-                given[1] = given[1][k]
+            x, *others = leaves
+            given = [x[k] if own else x, *(hx[k] for hx in others[:1]), *others[1:]]
             expected = member(*given, **options)
             for mine, other in zip(results, expected, strict=True):
-                torch.testing.assert_close(mine[k], other, **CLOSE)
+                assert_close(mine[k], other)
             member.zero_grad()
             sum(result.square().sum() for result in expected).backward()
             for name, parameter in member.named_parameters():
                 found = ensemble.stacked.get_parameter(name).grad[k]
-                torch.testing.assert_close(found[: len(parameter)], parameter.grad, **CLOSE)
+                assert_close(found[: len(parameter)], parameter.grad)
                 assert not found[len(parameter) :].any()
+    for leaf, gradient in zip(leaves, gradients, strict=True):
+        assert_close(gradient, leaf.grad)
 
 
-@pytest.mark.parametrize("path", ["fused", "reference"])
-@pytest.mark.parametrize("own", [False, True])
-def test_equal_to_one_by_one(path, own):
+def assert_close(found, expected):
+    bounds = CLOSE
+    if found.dtype == torch.float32 and found.numel():
+        bounds = {"atol": 1e-5 * max(1.0, expected.detach().abs().max().item()), "rtol": 0}
+    torch.testing.assert_close(found, expected, **bounds)
+
+
+def test_every_two_traits_meet():
+    assert not pairs_left_out(CASES, FACTORS)
+
+
+@pytest.mark.parametrize("case", CASES, ids=name_of)
+def test_equal_to_one_by_one(case):
     """Wirings differ, and so do the numbers of synapses."""
-    members = [layer(seed) for seed in range(4)]
-    assert len({m.synapse_count for m in members}) > 1
+    batch, inputs, neurons, count = (case[n] for n in ("batch", "inputs", "neurons", "members"))
+    shape = neurons, inputs, case["outputs"], case["slots"]
+    wirings = [circuit(case["recurrent"], case["sensory"], *shape)]
+    wirings += [circuit(case["others"], case["others"], *shape)] * (count - 1)
+    members = [
+        elegans.LTC(
+            inputs,
+            wiring,
+            case["returns"] == "all",
+            input_mapping=case["mapping"],
+            output_mapping=case["mapping"],
+            implicit_param_constraints=case["positivity"] == "softplus",
+            fixed_polarity=case["polarity"] == "fixed",
+            solver=case["solver"],
+            ode_unfolds=2,
+            epsilon=0.1,
+            dtype=case["dtype"],
+        )
+        for wiring in wirings
+    ]
     ensemble = Ensemble(members)
     assert isinstance(ensemble._computation, Liquid)
-    x = torch.randn(*([4] if own else []), 5, 6, 3, dtype=torch.float64)
-    compare(ensemble, members, x, own=own, path=path)
-    hx = torch.randn(4, 5, 10, dtype=torch.float64)
-    timespans = torch.rand(5, 6, dtype=torch.float64)
-    compare(ensemble, members, x, hx, timespans, own=own, path=path, return_states=True)
-    compare(ensemble, members, x, own=own, path=path, lengths=torch.tensor([6, 0, 3, 1, 5]))
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"implicit_param_constraints": False, "fixed_polarity": False},
-        {"input_mapping": None, "output_mapping": "linear", "epsilon": 0.1},
-        {"solver": "exponential", "ode_unfolds": 2},
-        {"return_sequences": False},
-    ],
-)
-def test_options(options):
-    members = [layer(seed, **options) for seed in range(3)]
-    compare(Ensemble(members), members, torch.randn(5, 4, 3, dtype=torch.float64))
+    own, options = case["own"], {"return_states": True}
+    x = torch.randn(*([count] if own else []), batch, 3, inputs, dtype=case["dtype"])
+    given = [x]
+    if case["elapsed"] != "ones":
+        open_ = (torch.arange(3 * batch) % 3 > 0) & (case["elapsed"] == "some 0")
+        timespans = 2 * torch.rand(batch, 3, dtype=case["dtype"]) * open_.view(batch, 3)
+        given += [torch.randn(count, batch, neurons, dtype=case["dtype"]), timespans]
+    if case["lengths"] == "ragged":
+        options["lengths"] = torch.arange(batch) % 4
+    compare(ensemble, members, *given, own=own, path=case["path"], alone="reference", **options)
 
 
 def test_layouts():

@@ -1,4 +1,4 @@
-"""The fused path equals the reference path: values, every gradient, every edge."""
+"""The fused path: derivatives, reproducibility, choosing, arithmetic, graphs."""
 
 import os
 import subprocess
@@ -8,152 +8,24 @@ import threading
 import numpy as np
 import pytest
 import torch
+from equal_paths import both_paths
 
 import elegans
 from elegans.errors import InputError, SolveError
 from elegans.layers import execution
 from elegans.pruning import Relative
-from elegans.wiring import AutoNCP, FullyConnected, Random, Synapses, Wiring
+from elegans.wiring import AutoNCP, Synapses, Wiring
 
 operator = pytest.importorskip("elegans.solvers.fused.operator")
 problem = pytest.importorskip("elegans.solvers.fused.cpu.problem")
 
 INPUTS = 3
-TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
 ODD = Wiring(  # self-synapse, parallel synapses, rows without recurrent or sensory synapses
     INPUTS,
     {"motor": 2, "inter": 4},
     Synapses([2, 2, 3, 4, 4, 0, 5], [0, 0, 1, 3, 4, 1, 5], [1, -1, 1, -1, 1, 1, -1]),
     Synapses([0, 1, 2, 2], [2, 3, 4, 4], [1, -1, 1, -1]),
 )
-BARE = Wiring(INPUTS, {"motor": 2}, Synapses.empty(), Synapses.empty())
-WIRINGS = {
-    "AutoNCP": AutoNCP(19, 4),
-    "FullyConnected": FullyConnected(6),
-    "Random": Random(12, 3, 0.7),
-    "odd": ODD,
-    "bare": BARE,
-}
-
-
-def both_paths(model, x, **options):
-    """Return outputs, states and gradients on the reference and on the fused path."""
-    results = []
-    for path in ("reference", "fused"):
-        leaves = {"x": x.detach().clone().requires_grad_()}
-        for name in ("hx", "timespans"):
-            if name in options:
-                leaves[name] = options[name].detach().clone().requires_grad_()
-        arguments = {name: leaf for name, leaf in leaves.items() if name != "x"}
-        model.zero_grad()
-        with elegans.backend(path):
-            output, final, states = model(leaves["x"], **(options | arguments), return_states=True)
-        generator = torch.Generator().manual_seed(3)
-        (states * torch.randn(states.shape, generator=generator, dtype=x.dtype)).sum().backward()
-        found = {"output": output, "final": final, "states": states}
-        found |= {f"d/d{name}": leaf.grad for name, leaf in leaves.items()}
-        found |= {f"d/d{name}": p.grad for name, p in model.named_parameters()}
-        results.append(found)
-    return results
-
-
-def assert_equal_paths(model, x, **options):
-    reference, fused = both_paths(model, x, **options)
-    for name, expected in reference.items():
-        if expected is None:
-            assert fused[name] is None or not fused[name].any(), name
-            continue
-        scale = max(1.0, expected.detach().abs().max().item()) if expected.numel() else 1.0
-        gap = (fused[name] - expected).abs().max().item() if expected.numel() else 0.0
-        assert fused[name].shape == expected.shape, name
-        assert gap <= TOLERANCE[x.dtype] * scale, name
-
-
-@pytest.mark.parametrize("dtype", TOLERANCE)
-@pytest.mark.parametrize("solver", ["semi_implicit", "exponential"])
-@pytest.mark.parametrize("wiring", WIRINGS)
-def test_equal_on_every_wiring(wiring, solver, dtype):
-    model = elegans.LTC(INPUTS, WIRINGS[wiring], solver=solver, dtype=dtype)
-    timespans = 2 * torch.rand(5, 7, dtype=dtype)
-    hx = torch.randn(5, model.state_size, dtype=dtype)
-    assert_equal_paths(model, torch.randn(5, 7, INPUTS, dtype=dtype), timespans=timespans, hx=hx)
-
-
-@pytest.mark.parametrize("dtype", TOLERANCE)
-@pytest.mark.parametrize("batch", [1, 3, 16, 17, 33, 70])
-def test_equal_at_every_batch_size(batch, dtype):
-    model = elegans.LTC(INPUTS, AutoNCP(19, 4), dtype=dtype)
-    assert_equal_paths(model, torch.randn(batch, 4, INPUTS, dtype=dtype))
-
-
-@pytest.mark.parametrize("solver", ["semi_implicit", "exponential"])
-def test_equal_at_tiny_zero_and_huge_elapsed_times(solver):
-    model = elegans.LTC(INPUTS, AutoNCP(9, 2), solver=solver, dtype=torch.float64)
-    spans = [0.0, 1e-12, 1e-6, 1e-3, 0.1, 1.0, 10.0, 1e4]
-    timespans = torch.tensor([spans, spans[::-1]], dtype=torch.float64)
-    assert_equal_paths(model, torch.randn(2, 8, INPUTS, dtype=torch.float64), timespans=timespans)
-
-
-@pytest.mark.parametrize("solver", ["semi_implicit", "exponential"])
-def test_equal_on_padded_sequences(solver):
-    model = elegans.LTC(INPUTS, AutoNCP(9, 2), solver=solver)
-    lengths = torch.tensor([0, 1, 4, 6, 6])
-    assert_equal_paths(model, torch.randn(5, 6, INPUTS), lengths=lengths)
-
-
-def test_equal_without_constraints_and_with_free_polarity():
-    options = {"implicit_param_constraints": False, "fixed_polarity": False}
-    model = elegans.LTC(INPUTS, AutoNCP(9, 2), ode_unfolds=1, epsilon=0.1, **options)
-    assert_equal_paths(model, torch.randn(4, 5, INPUTS))
-
-
-@pytest.mark.parametrize("solver", ["semi_implicit", "exponential"])
-def test_equal_where_states_are_not_kept(solver, monkeypatch):
-    monkeypatch.setattr(problem, "MOST_BYTES_TO_KEEP", 0)
-    model = elegans.LTC(INPUTS, AutoNCP(19, 4), solver=solver)
-    timespans = torch.rand(17, 6)
-    assert_equal_paths(model, torch.randn(17, 6, INPUTS), timespans=timespans)
-
-
-@pytest.mark.parametrize("batch", [1, 5, 40])
-@pytest.mark.parametrize("solver", ["semi_implicit", "exponential"])
-def test_equal_where_threads_share_a_block(solver, batch, monkeypatch):
-    monkeypatch.setattr(problem, "LARGE", 0)
-    model = elegans.LTC(INPUTS, Random(60, 3, 0.7), solver=solver)
-    timespans = torch.rand(batch, 6)
-    assert_equal_paths(model, torch.randn(batch, 6, INPUTS), timespans=timespans)
-
-
-def test_equal_after_rewiring():
-    model = elegans.LTC(INPUTS, AutoNCP(19, 4))
-    optimizer = torch.optim.Adam(model.parameters())
-    rewirer = elegans.PruneRewire(model, optimizer, Relative(1.0), every=1)
-    for _ in range(5):
-        rewirer.step()
-    target = model.cell.recurrent.target
-    assert (target[1:] < target[:-1]).any()  # slots are no longer sorted
-    assert_equal_paths(model, torch.randn(4, 5, INPUTS))
-
-
-def test_gradients_of_candidates_are_equal():
-    grown = {}
-    for path in ("reference", "fused"):
-        torch.manual_seed(0)
-        model = elegans.LTC(INPUTS, AutoNCP(19, 4), dtype=torch.float64)
-        optimizer = torch.optim.Adam(model.parameters())
-        rewirer = elegans.PruneRewire(model, optimizer, Relative(1.0), 1, growth="gradient")
-        x = torch.randn(8, 5, INPUTS, dtype=torch.float64)
-        with elegans.backend(path):
-            rewirer.step(lambda model=model, x=x: model(x)[0].square().mean())
-        grown[path] = rewirer.ledger
-    assert len(grown["fused"]) > 20
-    assert grown["fused"] == grown["reference"]
-
-
-def test_long_values_saturate_without_harm():
-    model = elegans.LTC(INPUTS, AutoNCP(9, 2))
-    assert_equal_paths(model, 1e4 * torch.randn(3, 4, INPUTS))
-
 
 # --- derivatives -------------------------------------------------------------------------
 
@@ -457,6 +329,41 @@ def test_kept_kernels_depend_on_every_file_they_are_made_of(tmp_path, monkeypatc
     before = compiling.source_stamp()
     os.utime(tmp_path / "sigmoid.py", (1, 1))
     assert compiling.source_stamp() != before
+
+
+SLOW_START = """
+import sys, time
+import numpy as np
+from elegans.solvers.fused.cpu import parameters, running
+
+load = parameters.keep_sign._cache.load_overload
+
+def slowly(*arguments):
+    time.sleep(1.1)
+    return load(*arguments)
+
+parameters.keep_sign._cache.load_overload = slowly
+for kind in (np.float32, np.float64):  # two kernels to compile, or to load
+    found = np.zeros(1, np.bool_)
+    running.run(parameters.keep_sign, np.ones(3, kind), np.ones(3, np.int8), found)
+    assert found
+hits = len(parameters.keep_sign.stats.cache_hits)
+assert hits == int(sys.argv[1]), hits
+"""
+
+
+def test_only_compiling_is_announced_and_that_once(tmp_path):
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    for hits, times in ((0, 1), (2, 0)):
+        done = subprocess.run(
+            [sys.executable, "-c", SLOW_START, str(hits)],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stderr.count("compiling kernels, once") == times
 
 
 def test_kernels_leave_the_number_of_threads_alone():

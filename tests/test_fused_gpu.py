@@ -8,12 +8,13 @@ import sys
 import numpy as np
 import pytest
 import torch
+from degenerate import SETS, circuit, covering_array, name_of, pairs_left_out
 
 import elegans
 from elegans.ltc.dynamics import LiquidDynamics
 from elegans.solvers import get_solver
 from elegans.synapses.liquid import SynapseValues
-from elegans.wiring import AutoNCP, FullyConnected, Random, Synapses, Wiring
+from elegans.wiring import AutoNCP, Synapses, Wiring
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 pytest.importorskip("triton", reason="needs triton")  # conftest.py has turned its interpreter on
@@ -22,30 +23,36 @@ gpu_tiles = pytest.importorskip("elegans.solvers.fused.gpu.tiles")
 
 NAMES = ("x", "initial", "elapsed", "value", "sensory_value", "neuron")
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
-UNFOLDS = 2
 SOLVERS = ("semi_implicit", "exponential")
 INPUTS = 3
-WIRINGS = {
-    "AutoNCP": AutoNCP(19, 4),
-    "FullyConnected": FullyConnected(6),
-    "Random": Random(12, 3, 0.7),
-    "odd": Wiring(  # self-synapse, parallel synapses, rows without any
-        INPUTS,
-        {"motor": 2, "inter": 4},
-        Synapses([2, 2, 3, 4, 4, 0, 5], [0, 0, 1, 3, 4, 1, 5], [1, -1, 1, -1, 1, 1, -1]),
-        Synapses([0, 1, 2, 2], [2, 3, 4, 4], [1, -1, 1, -1]),
-    ),
-    "sensory only": Wiring(INPUTS, {"motor": 2}, Synapses.empty(), Synapses([1], [0], [1])),
-    "bare": Wiring(INPUTS, {"motor": 2}, Synapses.empty(), Synapses.empty()),
+ODD = Wiring(  # self-synapse, parallel synapses, rows without any
+    INPUTS,
+    {"motor": 2, "inter": 4},
+    Synapses([2, 2, 3, 4, 4, 0, 5], [0, 0, 1, 3, 4, 1, 5], [1, -1, 1, -1, 1, 1, -1]),
+    Synapses([0, 1, 2, 2], [2, 3, 4, 4], [1, -1, 1, -1]),
+)
+FACTORS = {
+    "batch": (1, 2, 16, 17, 33),
+    "recurrent": SETS,
+    "sensory": SETS,
+    "neurons": (1, 2, 17),
+    "inputs": (1, INPUTS),
+    "time": (1, 2),
+    "elapsed": ("some 0", "all 0"),
+    "unfolds": (1, 2),
+    "solver": ("semi_implicit", "exponential"),
+    "dtype": (torch.float32, torch.float64),
+    "programs": ("one block", "several blocks", "several tiles"),
 }
+CASES = covering_array(**FACTORS)
 
 
 class Case:
     """A circuit with random values, in float64, and sequences to run it on."""
 
-    def __init__(self, wiring, batch, time=2, *, seed=0):
-        generator = torch.Generator().manual_seed(seed)
-        wiring = wiring if isinstance(wiring, Wiring) else wiring.build(INPUTS)
+    def __init__(self, wiring, batch, time=2, unfolds=2):
+        generator = torch.Generator().manual_seed(0)
+        self.unfolds = unfolds
 
         def draw(*shape, low=0.0, high=1.0):
             uniform = torch.rand(shape, generator=generator, dtype=torch.float64)
@@ -70,7 +77,7 @@ class Case:
         neurons = wiring.units
         self.ends = *order(wiring.recurrent), *order(wiring.sensory)
         self.tensors = (
-            draw(batch, time, INPUTS, low=-1),
+            draw(batch, time, wiring.input_size, low=-1),
             draw(batch, neurons, low=-1),
             draw(batch, time) * (draw(batch, time) > 0.3),
             values(wiring.recurrent),
@@ -84,7 +91,7 @@ class Case:
         x, initial, elapsed, value, sensory_value, neuron = tensors
         ends = [t.to(DEVICE) for t in self.ends]
         arguments = x, initial, elapsed, *ends[:2], value, *ends[2:], sensory_value, neuron
-        options = {"unfolds": UNFOLDS, "exponential": solver == "exponential"}
+        options = {"unfolds": self.unfolds, "exponential": solver == "exponential"}
         states = gpu.forward(*arguments, **options)
         weights = self.weights().to(DEVICE, dtype)
         gradients = gpu.backward(weights, *arguments, states, **options)
@@ -102,7 +109,7 @@ class Case:
         for t in range(x.shape[1]):
             sensed = sensory.add_to(*(row.expand_as(h) for row in leak), x[:, t])
             dynamics = LiquidDynamics(capacitance, *sensed, recurrent)
-            h = get_solver(solver).advance(dynamics, h, elapsed[:, t : t + 1], UNFOLDS)
+            h = get_solver(solver).advance(dynamics, h, elapsed[:, t : t + 1], self.unfolds)
             states.append(h)
         states = torch.stack(states, dim=1)
         gradients = torch.autograd.grad((states * self.weights()).sum(), leaves)
@@ -126,35 +133,29 @@ def assert_equal(found, expected, dtype):
             assert gap <= TOLERANCE[dtype] * scale, (name, gap, scale)
 
 
-@pytest.mark.parametrize("dtype", TOLERANCE)
-@pytest.mark.parametrize("solver", SOLVERS)
-@pytest.mark.parametrize("wiring", WIRINGS)
-def test_equal_on_every_wiring(wiring, solver, dtype):
-    case = Case(WIRINGS[wiring], batch=3)
-    assert_equal(case.run(solver, dtype), case.expected(solver), dtype)
+def test_every_two_traits_meet():
+    assert not pairs_left_out(CASES, FACTORS)
 
 
-@pytest.mark.parametrize("batch", [1, 16, 17, 33])
-def test_equal_at_every_batch_size(batch, monkeypatch):
-    monkeypatch.setattr(gpu, "_processors", lambda device: 2)
-    case = Case(WIRINGS["AutoNCP"], batch)
-    assert_equal(
-        case.run("semi_implicit", torch.float32), case.expected("semi_implicit"), torch.float32
-    )
-
-
-@pytest.mark.parametrize("solver", SOLVERS)
-def test_equal_where_programs_take_several_blocks_and_tiles(solver, monkeypatch):
-    monkeypatch.setattr(gpu, "shape", lambda *a: gpu.Shape(block=4, lanes=16, warps=1))
-    monkeypatch.setattr(gpu, "MOST_GRADIENT_BYTES", 1)
-    monkeypatch.setattr(gpu, "MOST_SCRATCH_BYTES", 1)
-    case = Case(WIRINGS["AutoNCP"], batch=9)
-    assert_equal(case.run(solver, torch.float64), case.expected(solver), torch.float64)
+@pytest.mark.parametrize("case", CASES, ids=name_of)
+def test_equal_in_every_case(case, monkeypatch):
+    if case["programs"] != "one block":
+        monkeypatch.setattr(gpu, "_processors", lambda device: 2)
+    if case["programs"] == "several tiles":
+        monkeypatch.setattr(gpu, "shape", lambda *a: gpu.Shape(block=16, lanes=16, warps=1))
+        monkeypatch.setattr(gpu, "MOST_GRADIENT_BYTES", 1)
+        monkeypatch.setattr(gpu, "MOST_SCRATCH_BYTES", 1)
+    wiring = circuit(*(case[n] for n in ("recurrent", "sensory", "neurons", "inputs")))
+    values = Case(wiring, case["batch"], case["time"], case["unfolds"])
+    if case["elapsed"] == "all 0":
+        values.tensors[2].zero_()
+    solver, dtype = case["solver"], case["dtype"]
+    assert_equal(values.run(solver, dtype), values.expected(solver), dtype)
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_no_time_leaves_the_state_bit_by_bit(solver):
-    case = Case(WIRINGS["odd"], batch=2)
+    case = Case(ODD, batch=2)
     case.tensors[1][0, 0] = -0.0
     case.tensors[2].zero_()
     states = case.run(solver, torch.float32)["states"]
@@ -164,7 +165,7 @@ def test_no_time_leaves_the_state_bit_by_bit(solver):
 
 
 def test_a_state_that_is_not_a_number_reaches_only_its_targets():
-    case = Case(WIRINGS["odd"], batch=2, time=1)
+    case = Case(ODD, batch=2, time=1)
     case.tensors[1][1, 3] = math.nan  # drives nothing but neuron 1
     case.tensors[2].fill_(0.5)
     found, expected = case.run("semi_implicit", torch.float32), case.expected("semi_implicit")
@@ -175,7 +176,7 @@ def test_a_state_that_is_not_a_number_reaches_only_its_targets():
 
 @pytest.mark.parametrize(("batch", "time"), [(0, 2), (2, 0)])
 def test_nothing_to_run(batch, time):
-    case = Case(WIRINGS["odd"], batch, time)
+    case = Case(ODD, batch, time)
     for name, found in case.run("semi_implicit", torch.float32).items():
         assert not found.any(), name
 
@@ -183,9 +184,10 @@ def test_nothing_to_run(batch, time):
 # --- layout ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("wiring", WIRINGS)
-def test_every_synapse_is_dealt_out_once(wiring):
-    _, start, *_ = ends = Case(WIRINGS[wiring], 1).ends
+@pytest.mark.parametrize("recurrent", SETS)
+@pytest.mark.parametrize("neurons", [1, 17])
+def test_every_synapse_is_dealt_out_once(recurrent, neurons):
+    _, start, *_ = ends = Case(circuit(recurrent, "none", neurons, INPUTS), 1).ends
     source, target = ends[0].numpy(), targets(start).numpy()
     rows, width = len(start) - 1, 16
     dealt = gpu_tiles.deal(source, target, rows, rows, width)
@@ -215,7 +217,7 @@ def test_a_layout_is_remembered_until_an_edit():
     def layout():
         return gpu_tiles.Layout.of(*ends, inputs=INPUTS, width=16)
 
-    ends = [end.clone() for end in Case(WIRINGS["AutoNCP"], 1).ends]
+    ends = [end.clone() for end in Case(ODD, 1).ends]
     first = layout()
     assert layout() is first
     ends[0].add_(0)
@@ -250,19 +252,32 @@ from elegans.solvers.fused.gpu.kernels import forward_kernel
 from elegans.solvers.fused.gpu.kernels_backward import backward_kernel
 from elegans.solvers.fused.gpu.tiles import Tiles
 
-SETTINGS = {"EXPONENTIAL": False, "LANES": 128, "BLOCK": 4}
 WHOLE = ("batch", "time", "inputs", "neurons", "unfolds", "words", "gradient_words")
+TILES = ("recurrent", "sensory", "recurrent_by_source", "sensory_by_source")
 
-def kind(name):
-    if name in ("recurrent", "sensory", "recurrent_by_source", "sensory_by_source"):
-        return Tiles(*["*i32"] * 4, *["i32"] * 4)
-    return "constexpr" if name in SETTINGS else "i32" if name in WHOLE else "*fp32"
+for exponential, block, ones in (
+    (False, 4, ()),
+    (True, 1, ("inputs", "neurons", "unfolds")),  # a launch compiles 1 as a constant
+):
+    settings = {"EXPONENTIAL": exponential, "LANES": 128, "BLOCK": block, **dict.fromkeys(ones, 1)}
+    count = "constexpr" if ones else "i32"
 
-for kernel in (forward_kernel, backward_kernel):
-    source = ASTSource(kernel, {name: kind(name) for name in kernel.arg_names}, SETTINGS)
-    options = {"num_warps": 4, "num_stages": 1, "enable_fp_fusion": True}
-    compiled = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=options)
-    assert compiled.asm["cubin"] and "bar.sync" in compiled.asm["ptx"]
+    def kind(name):
+        if name in TILES:
+            return Tiles(*["*i32"] * 4, "i32", "i32", count, count)
+        return "constexpr" if name in settings else "i32" if name in WHOLE else "*fp32"
+
+    for kernel in (forward_kernel, backward_kernel):
+        names = kernel.arg_names
+        constants = {(names.index(name),): value for name, value in settings.items()}
+        if ones:
+            fields = [Tiles._fields.index(field) for field in ("tiles", "parts")]
+            at = [names.index(name) for name in TILES if name in names]
+            constants |= {(place, field): 1 for place in at for field in fields}
+        source = ASTSource(kernel, {name: kind(name) for name in names}, constants)
+        options = {"num_warps": 4, "num_stages": 1, "enable_fp_fusion": True}
+        compiled = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=options)
+        assert compiled.asm["cubin"] and "bar.sync" in compiled.asm["ptx"]
 """
 
 

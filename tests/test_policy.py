@@ -4,6 +4,7 @@ import copy
 import pickle
 import threading
 
+import degenerate
 import numpy as np
 import pytest
 import torch
@@ -47,18 +48,53 @@ def has_kernel(policy):
     return policy._kernel is not None
 
 
-@pytest.mark.parametrize("dtype", TOLERANCE)
-@pytest.mark.parametrize("batch", [(), (1,), (5,), (70,)])
-@pytest.mark.parametrize("solver", ["semi_implicit", "exponential", "rk4"])
-def test_steps_equal_the_sequence(dtype, batch, solver):
-    model = circuit(dtype=dtype, solver=solver)
-    x = observations(*batch, dtype=dtype)
+FACTORS = {
+    "batch": ((), (1,), (2,), (15,), (16,), (17,), (31,), (32,), (33,)),
+    "recurrent": degenerate.SETS,
+    "sensory": degenerate.SETS,
+    "neurons": (1, 2, 17),
+    "inputs": (1, INPUTS),
+    "outputs": ("one", "all"),
+    "slots": ("sorted", "mixed"),
+    "elapsed": ("some 0", "all 0"),
+    "unfolds": (1, 3),
+    "solver": ("semi_implicit", "exponential", "rk4"),
+    "dtype": tuple(TOLERANCE),
+    "mapping": ("affine", "linear", None),
+    "polarity": ("fixed", "free"),
+    "positivity": ("softplus", "clip"),
+}
+CASES = degenerate.covering_array(**FACTORS)
+
+
+def test_every_two_traits_meet():
+    assert not degenerate.pairs_left_out(CASES, FACTORS)
+
+
+@pytest.mark.parametrize("case", CASES, ids=degenerate.name_of)
+def test_steps_equal_the_sequence(case):
+    batch, inputs, dtype = (case[name] for name in ("batch", "inputs", "dtype"))
+    traits = ("recurrent", "sensory", "neurons", "inputs", "outputs", "slots")
+    model = LTC(
+        inputs,
+        degenerate.circuit(*(case[name] for name in traits)),
+        solver=case["solver"],
+        ode_unfolds=case["unfolds"],
+        input_mapping=case["mapping"],
+        output_mapping=case["mapping"],
+        fixed_polarity=case["polarity"] == "fixed",
+        implicit_param_constraints=case["positivity"] == "softplus",
+        dtype=dtype,
+    )
+    x = torch.randn(*batch, 3, inputs, dtype=dtype)
+    elapsed = torch.tensor([0.7, 0, 2.5]) * (case["elapsed"] == "some 0")
     policy = Policy(model)
-    actions = drive(policy, x)
-    expected, state = run(model, x)
+    actions = drive(policy, x, elapsed.tolist())
+    with elegans.backend("reference"):
+        expected, state = run(model, x, timespans=elapsed.expand(*batch, 3).to(dtype))
     torch.testing.assert_close(actions, expected, rtol=0, atol=TOLERANCE[dtype])
     torch.testing.assert_close(policy.state, state, rtol=0, atol=TOLERANCE[dtype])
-    assert has_kernel(policy) == (solver != "rk4" and batch != (70,))
+    assert has_kernel(policy) == (case["solver"] != "rk4" and batch != (33,))
     assert not actions.requires_grad
     assert actions.dtype == dtype
 
@@ -69,8 +105,6 @@ def test_steps_equal_the_sequence(dtype, batch, solver):
         {"mixed_memory": True},
         {"return_sequences": False},
         {"batch_first": False},
-        {"input_mapping": "linear", "output_mapping": None},
-        {"fixed_polarity": False, "ode_unfolds": 1, "implicit_param_constraints": False},
     ],
 )
 @pytest.mark.parametrize("batch", [(), (4,)])

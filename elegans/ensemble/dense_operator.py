@@ -61,7 +61,6 @@ class _Problem:
         output = np.empty((self.members, self.batch, self.sizes[-1]), self.kind)
         run(
             forward,
-            (self.kind, self.width),
             self.x, self.places, self.sizes, self.kinds, self.lanes, kept, output,
         )  # fmt: skip
         return torch.from_numpy(output), kept
@@ -72,7 +71,6 @@ class _Problem:
         to_x = np.empty(shape, self.kind)
         run(
             backward,
-            (self.kind, self.width),
             self.x, self.places, self.sizes, self.kinds, self.lanes, self.narrow, kept,
             gradient.contiguous().numpy(), _places(found), to_x,
         )  # fmt: skip

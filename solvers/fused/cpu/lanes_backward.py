@@ -245,6 +245,7 @@ def backward(
     auxes: Array,
     kept: bool,
     wants_h: bool,
+    lanewise: bool,
     x_gradient: Array,
     initial_gradient: Array,
     elapsed_gradient: Array,
@@ -257,10 +258,11 @@ def backward(
 
     Either may be of length 0: there is none. The last four come in parts, (part, 2, input +
     output), (part, 4 synapses), (part, 4 synapses) and (part, 3, neuron), to be summed by the
-    caller; blocks are dealt out to parts. With SUMS times the room for synapses, sums over samples
-    are put off to the end, which is faster while it fits into the cache. Where `path` and `auxes`
-    were not `kept`, the steps of one element of the sequence are taken again from the state before
-    it, into the arrays given, (part, unfolds + 1, neuron, lane) and (part, unfolds, neuron, lane).
+    caller; blocks are dealt out to parts. If `lanewise`, those of synapses have SUMS times the
+    room, and sums over samples are put off to the end, which is faster while it fits into the
+    cache. Where `path` and `auxes` were not `kept`, the steps of one element of the sequence are
+    taken again from the state before it, into the arrays given, (part, unfolds + 1, neuron, lane)
+    and (part, unfolds, neuron, lane).
     """
     batch, time, inputs = x.shape
     neurons = initial.shape[1]
@@ -277,7 +279,6 @@ def backward(
         gradient = np.empty((2, neurons, width), x.dtype)
         from_neurons = np.zeros((3, neurons, width), x.dtype)
         from_mapping = np.zeros((2, mapping.shape[1], width), x.dtype)
-        lanewise = value_gradients.shape[1] > 4 * len(synapses[0])
         value_gradients[part] = zero
         sensory_gradients[part] = zero
         first_value, first_sensory = part * len(synapses[0]), part * len(sensory[0])

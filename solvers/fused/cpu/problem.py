@@ -84,7 +84,6 @@ class Problem:
         self.neuron = np.empty((3, neurons), self.kind)
         run(
             parameters.values,
-            self.kind,
             self.raw[0], self.polarities[0], self.orders[0], into[0],
             self.raw[1], self.polarities[1], self.orders[1], into[1],
             self.neuron_raw, settings.positivity, settings.floor, settings.epsilon, self.neuron,
@@ -108,7 +107,7 @@ class Problem:
         """Whether reversal potentials are their parameters; asked where it saves memory."""
         found = np.zeros(1, np.bool_)
         if len(erev) >= LARGE:
-            run(parameters.keep_sign, self.kind, erev, _signs(polarity), found)
+            run(parameters.keep_sign, erev, _signs(polarity), found)
         return bool(found[0])
 
     def path_shapes(self, steps: int, places: int) -> list[tuple[int, ...]]:
@@ -128,7 +127,7 @@ class Problem:
         if self.is_large():
             kernel = large.forward_rows if self.few else large.forward_lanes
             given.append(self._bounds())
-        run(kernel, (self.kind, self.width), *given, output, states, path, auxes)
+        run(kernel, *given, output, states, path, auxes)
 
     def is_large(self) -> bool:
         """Whether threads are to share one block of samples."""
@@ -230,8 +229,8 @@ class Problem:
         limit = MOST_BYTES_OF_PARTS // max(1, 4 * sum(counts) * self.kind.itemsize)
         parts = 1 if self.few else max(1, min(self.blocks, limit))
         room = 4 * sum(counts) * len(lanes_backward.SUMS) * self.kind.itemsize
-        wide = not self.few and room <= MOST_BYTES_OF_SUMS
-        each = 4 * len(lanes_backward.SUMS) if wide else 4
+        lanewise = not self.few and room <= MOST_BYTES_OF_SUMS
+        each = 4 * len(lanes_backward.SUMS) if lanewise else 4
         found = [
             _WORKSPACE.take((parts, *shape), self.kind)
             for shape in (self.mapping.shape, *((each * n,) for n in counts), self.neuron.shape)
@@ -249,7 +248,6 @@ class Problem:
         kernel = rows_backward.backward if self.few else lanes_backward.backward
         run(
             kernel,
-            (self.kind, self.width),
             from_output,
             from_states,
             *self._given(),
@@ -257,6 +255,7 @@ class Problem:
             *(kept or path),
             kept is not None,
             wants_h,
+            *(() if self.few else (lanewise,)),
             *whole,
             *arrays,
         )
@@ -269,7 +268,6 @@ class Problem:
             ]  # fmt: skip
         run(
             parameters.gradients,
-            self.kind,
             *synapses, found[3], self.neuron_raw, not self.few, self.settings.positivity,
             self.settings.floor, into[2],
         )  # fmt: skip

@@ -1,12 +1,9 @@
-"""Calling compiled kernels: threads, forks, buffers, and a word when the first call takes long."""
+"""Calls of compiled kernels: threads, forks, buffers."""
 
 from __future__ import annotations
 
 import os
-import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numba
@@ -28,23 +25,8 @@ def is_usable_here() -> bool:
     return _home in (None, os.getpid())
 
 
-_started: set[Any] = set()
-
-
-def run(kernel: Any, variant: Any, *arguments: Any) -> None:
-    """Call a kernel; parallel ones on as many threads as PyTorch uses.
-
-    `variant` stands for the types of the arguments: each is compiled, or loaded, once.
-    """
-    if (kernel, variant) in _started:
-        _call(kernel, arguments)
-        return
-    with _announced():
-        _call(kernel, arguments)
-    _started.add((kernel, variant))
-
-
-def _call(kernel: Any, arguments: Any) -> None:
+def run(kernel: Any, *arguments: Any) -> None:
+    """Call a kernel; parallel ones on as many threads as PyTorch uses."""
     global _home
     if not kernel.targetoptions.get("parallel"):
         kernel(*arguments)
@@ -57,28 +39,6 @@ def _call(kernel: Any, arguments: Any) -> None:
         _home = os.getpid()
         numba.set_num_threads(min(wanted, int(vars(numba.config)["NUMBA_NUM_THREADS"])))
         kernel(*arguments)
-
-
-_said = threading.Event()
-
-
-def _say() -> None:
-    if not _said.is_set():
-        _said.set()
-        text = "elegans: compiling kernels, once; the next start will find them on disk ...\n"
-        sys.stderr.write(text)
-
-
-@contextmanager
-def _announced() -> Iterator[None]:
-    """Say what takes so long when a kernel has to be compiled first."""
-    timer = threading.Timer(1.0, _say)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
 
 
 class Workspace:

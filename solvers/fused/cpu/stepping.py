@@ -158,7 +158,7 @@ class Stepper:
         """
         self._observation[:] = observation
         action = np.empty(self._actions, self._kind)
-        run(step, self._kind, action, elapsed, *self._arguments)
+        run(step, action, elapsed, *self._arguments)
         return None if self._refused[0] else action
 
 
