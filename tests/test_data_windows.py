@@ -220,7 +220,7 @@ def test_json_round_trip_is_exact(pairs):
 
 def test_scales_of_earlier_runs_are_read():
     earlier = Scale.from_json('{"mean": [1.0, 2.0], "scale": [4.0, 8.0]}')
-    assert earlier.apply([[5.0, 2.0]]).tolist() == [[1.0, 0.0]]
+    assert earlier.apply(np.array([[5.0, 2.0]])).tolist() == [[1.0, 0.0]]
 
 
 def test_a_range_is_reached_exactly():

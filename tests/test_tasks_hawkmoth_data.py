@@ -169,7 +169,7 @@ def test_constant_columns_are_refused_by_name():
     with pytest.raises(DataError, match=r"got arrays of shapes \[\(0, 2\)\], expected at least"):
         Scale.min_max([np.empty((0, 2))], ("a", "b"))
     with pytest.raises(DataError, match=r"got values of shape \(3,\), expected .* to \(a, b\);"):
-        Scale([0, 0], [1, 1], names=("a", "b")).apply([1, 2, 3])
+        Scale([0, 0], [1, 1], names=("a", "b")).apply(np.ones(3))
 
 
 def test_rows_that_do_not_fit_are_refused(data):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
+import numpy as np
 import torch
 
 from elegans.cli.commands import Demo
@@ -102,7 +103,7 @@ def run(command: Demo) -> None:
 
 def input_range(scales: Scales) -> tuple[list[float], list[float]]:
     """Return the inputs of the circuit at the positions and angles at which an episode ends."""
-    lowest, highest = scales.inputs.apply([[-1.0, -1.0], [1.0, 1.0]]).tolist()
+    lowest, highest = scales.inputs.apply(np.array([[-1.0, -1.0], [1.0, 1.0]])).tolist()
     return lowest, highest
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any, overload
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from torch import Tensor
 
 from elegans.data.sequences import Array, Sequence
 from elegans.errors import DataError, RunError
+
+Values = TypeVar("Values", Tensor, NDArray[Any])
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,13 +163,7 @@ class Scale:
         """Return the number of columns."""
         return len(self.origin)
 
-    @overload
-    def apply(self, values: Tensor) -> Tensor: ...
-
-    @overload
-    def apply(self, values: ArrayLike) -> NDArray[Any]: ...
-
-    def apply(self, values: Tensor | ArrayLike) -> Tensor | NDArray[Any]:
+    def apply(self, values: Values) -> Values:
         """Return (values - origin) / unit + offset for values of shape (..., column).
 
         Arrays give arrays, tensors give tensors on their device and with gradients; floating
@@ -178,42 +174,23 @@ class Scale:
         DataError
             When the values have other columns.
         """
-        if isinstance(values, Tensor):
-            origin, unit = self._tensors(values)
-            return ((values - origin) / unit + self.offset).to(_floating(values))
-        array = self._checked(np.asarray(values))
-        scaled: NDArray[Any] = array - self.origin
-        scaled /= self.unit  # in place: data sets may fill half of the memory
+        wide, origin, unit, narrowed = self._like(values)
+        scaled = wide - origin
+        scaled /= unit  # in place: data sets may fill half of the memory
         scaled += self.offset
-        return scaled.astype(_floating(array), copy=False)
+        return narrowed(scaled)
 
-    @overload
-    def invert(self, values: Tensor) -> Tensor: ...
-
-    @overload
-    def invert(self, values: ArrayLike) -> NDArray[Any]: ...
-
-    def invert(self, values: Tensor | ArrayLike) -> Tensor | NDArray[Any]:
+    def invert(self, values: Values) -> Values:
         """Return (values - offset) * unit + origin for values of shape (..., column).
 
         This undoes `apply`; types and errors are as there.
         """
-        if isinstance(values, Tensor):
-            origin, unit = self._tensors(values)
-            return ((values - self.offset) * unit + origin).to(_floating(values))
-        array = self._checked(np.asarray(values))
-        return ((array - self.offset) * self.unit + self.origin).astype(_floating(array))
+        wide, origin, unit, narrowed = self._like(values)
+        return narrowed((wide - self.offset) * unit + origin)
 
     def to_json(self) -> str:
         """Return a JSON object from which `from_json` restores the same numbers, bit by bit."""
-        return json.dumps(
-            {
-                "origin": self.origin.tolist(),
-                "unit": self.unit.tolist(),
-                "offset": self.offset,
-                "names": self.names,
-            }
-        )
+        return json.dumps(vars(self), default=np.ndarray.tolist)
 
     @classmethod
     def from_json(cls, text: str) -> Scale:
@@ -235,22 +212,22 @@ class Scale:
                 f"'names' ({error}); write it with to_json"
             ) from error
 
-    def _checked(self, values: Any) -> Any:
+    def _like(self, values: Values) -> tuple[Values, Any, Any, Callable[[Values], Values]]:
+        """Return values, origin and unit to compute with, and the cast to the type of `values`."""
         if values.ndim < 1 or values.shape[-1] != len(self):
             named = f" ({', '.join(self.names)})" if self.names else ""
             raise DataError(
                 f"got values of shape {tuple(values.shape)}, expected (..., {len(self)}), the "
                 f"columns that the scale was fitted to{named}; choose the same columns"
             )
-        return values
-
-    def _tensors(self, values: Tensor) -> tuple[Tensor, Tensor]:
-        # Not every device has float64, and half precision could not hold the mean of a raw column.
-        wide = torch.promote_types(_floating(self._checked(values)), torch.float32)
-        return (
-            torch.tensor(self.origin, dtype=wide, device=values.device),
-            torch.tensor(self.unit, dtype=wide, device=values.device),
-        )
+        if isinstance(values, Tensor):
+            kept = values.dtype if values.is_floating_point() else torch.float64
+            # Not every device has float64, and half precision could not hold the mean of a column.
+            wide = values.to(torch.promote_types(kept, torch.float32))
+            origin, unit = (wide.new_tensor(each) for each in (self.origin, self.unit))
+            return wide, origin, unit, lambda scaled: scaled.to(kept)
+        floating = _floating(values)
+        return values, self.origin, self.unit, lambda scaled: scaled.astype(floating, copy=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -354,19 +331,9 @@ class Scales:
             ) from error
 
 
-@overload
-def _floating(values: Tensor) -> torch.dtype: ...
-
-
-@overload
-def _floating(values: NDArray[Any]) -> np.dtype[Any]: ...
-
-
-def _floating(values: Tensor | NDArray[Any]) -> torch.dtype | np.dtype[Any]:
-    """Return the type of `values` if it is floating, else float64."""
-    if isinstance(values, Tensor):
-        return values.dtype if values.is_floating_point() else torch.float64
-    return values.dtype if values.dtype.kind == "f" else np.dtype(np.float64)
+def _floating(array: NDArray[Any]) -> np.dtype[Any]:
+    """Return the type of `array` if it is floating, else float64."""
+    return array.dtype if array.dtype.kind == "f" else np.dtype(np.float64)
 
 
 def _rows(
