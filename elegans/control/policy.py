@@ -26,7 +26,7 @@ class Controller(Protocol):
     def reset(self, batch: int) -> None:
         """Forget everything and prepare for `batch` new episodes."""
 
-    def __call__(self, observations: NDArray[np.float64]) -> Any:
+    def __call__(self, observations: NDArray[np.float64], /) -> Any:
         """Return an array of commands for the observations (batch, input) of one step.
 
         Rows of finished episodes repeat their last observation; their commands are ignored.

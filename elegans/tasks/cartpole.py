@@ -313,7 +313,7 @@ def _lockstep(environments: list[Any], keys: list[_Key], act: _Act) -> list[tupl
     running = list(range(len(environments)))
     step = 0
     while running:
-        actions = act(step, states.copy())
+        actions = act(step, states)
         going = []
         for episode in running:
             visited[episode].append(states[episode].copy())
