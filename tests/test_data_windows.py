@@ -135,6 +135,16 @@ def test_a_single_sequence_is_split_in_time():
     assert split.validation[0].name == "s[14:17]"
 
 
+def test_parts_of_whole_numbers_leave_the_rest_out():
+    split = split_sequences([numbered(2, str(i)) for i in range(9)], 0, (4, 2, 1))
+    assert [len(part) for part in split] == [4, 2, 1]
+    assert len({one.name for part in split for one in part}) == 7
+    single = split_sequences([numbered(9)], 0, (4, 2, 1))
+    assert [part[0].name for part in single] == ["s[0:4]", "s[4:6]", "s[6:7]"]
+    with pytest.raises(DataError, match=r"got parts of \[8, 1, 1\] rows, .* sum of at most 9"):
+        split_sequences([numbered(2)] * 9, 0, (8, 1, 1))
+
+
 def test_faults_of_splits():
     two = [numbered(9), numbered(9)]
     with pytest.raises(DataError, match=r"got 2 sequences, expected one .* or at least three"):
