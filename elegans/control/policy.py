@@ -100,8 +100,8 @@ class Policy:
         Parameters
         ----------
         observation
-            Shape (input,), or (batch, input) for a batch of environments; the first call after
-            `reset` decides. An array of real numbers of any type, which is rounded to the
+            Shape (input,), or (batch, input) for a batch of environments, as `reset` or the first
+            call after it decides. An array of real numbers of any type, which is rounded to the
             precision of the model, or a tensor of the model's type and device.
         elapsed
             Time since the previous step, >= 0, for the whole batch; by default what counts as 1
