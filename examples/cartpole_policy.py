@@ -8,16 +8,9 @@ the longer version with pictures. Needs Gymnasium: pip install 'elegans[control]
 import torch
 
 import elegans
-from elegans.data import cut_windows
+from elegans.data import Scales, averaged_targets, cut_windows
 from elegans.tasks import cartpole
-from elegans.training import (
-    CircuitPolicy,
-    RewireConfig,
-    Scales,
-    TrainingConfig,
-    averaged_targets,
-    fit,
-)
+from elegans.training import RewireConfig, TrainingConfig, fit
 from elegans.wiring import AutoNCP
 
 # After 800 steps some seeds still let a pole fall now and then; this one does not, even with
@@ -50,7 +43,7 @@ def main() -> None:
     print(f"{model.wiring}\n{result.steps} steps in {result.seconds:.0f} s, {rewired} rewirings")
     print(f"validation error {result.best_loss:.3f} of variance 1")
 
-    driven = cartpole.drive(CircuitPolicy(model, scales.inputs), episodes=20, seed=SEED)
+    driven = cartpole.drive(elegans.Policy(model, scales), episodes=20, seed=SEED)
     print(f"mean return {driven.mean_return:.1f} of {cartpole.MAX_STEPS} over 20 fresh episodes")
 
     assert rewired >= 10

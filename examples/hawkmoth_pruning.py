@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from elegans.data import Scale
 from elegans.ensemble import Ensemble
 from elegans.replications import hawkmoth
 from elegans.replications.experiments.sequential import SequentialPruning, Stage, prune_sequentially
@@ -40,11 +41,11 @@ def scaled(data: hawkmoth.Trajectories) -> tuple[torch.Tensor, ...]:
     validation = min(100_000, len(data) // 10) / len(data)
     parts = data.split((1 - 2 * validation, validation, validation))
     scales = [
-        hawkmoth.MinMax.fit(getattr(parts.train, side), names)
+        Scale.min_max([getattr(parts.train, side)], names)
         for side, names in (("inputs", hawkmoth.INPUTS), ("outputs", hawkmoth.OUTPUTS))
     ]
     return tuple(
-        torch.from_numpy(scale.apply(getattr(part, side)).astype(np.float32))
+        torch.from_numpy(scale.apply(getattr(part, side)).astype(np.float32, copy=False))
         for part in (parts.train, parts.validation)
         for scale, side in zip(scales, ("inputs", "outputs"), strict=True)
     )

@@ -72,7 +72,7 @@ def test_train_evaluate_draw(data, tmp_path, capsys):
     said = capsys.readouterr().out
     assert "5 sequences, 200 steps" in said
     error = float(said.split("mean squared error ")[1].split(",")[0])
-    deviation = RunFolder.open(run).standardiser["targets"]["scale"][0]
+    deviation = RunFolder.open(run).scales.targets.unit[0]
     assert 0 < error < 10 * deviation**2  # in the units of the file, not of the circuit
 
     assert main(["draw", str(run), "--out", str(tmp_path / "picture.svg")]) == 0

@@ -9,9 +9,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from elegans.data import Scale
 from elegans.errors import DataError, MissingExtraError
 from elegans.replications import sets
-from elegans.replications.sets import ClassificationSet, banknote_like, penguins, standardise_sets
+from elegans.replications.sets import ClassificationSet, banknote_like, penguins
 from elegans.replications.sets.penguin_set import read_penguins
 
 
@@ -148,8 +149,11 @@ def test_parts_are_standardised_by_the_first_alone():
         test.features, (raw[1].features - mean) / deviation, rtol=1e-5, atol=1e-6
     )
     assert abs(test.features.mean()) > 0.01  # fitted to both, or to itself, it would be less
-    with pytest.raises(DataError, match="the columns that the standardiser was fitted to"):
-        standardise_sets(train, make(feature_names=("x", "y", "z"), features=np.zeros((12, 3))))
+    np.testing.assert_array_equal(
+        raw[1].scaled(Scale.standard([raw[0].features])).features, test.features
+    )
+    with pytest.raises(DataError, match="the columns that the scale was fitted to"):
+        raw[0].scaled(Scale.standard([np.arange(6.0).reshape(2, 3)]))
 
 
 def test_sets_of_scikit_learn():

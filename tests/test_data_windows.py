@@ -1,4 +1,4 @@
-"""Windows, batches, splits and standardisation: nothing lost, nothing leaked, exact resumption."""
+"""Windows, batches, splits and scales: nothing lost, nothing leaked, exact resumption."""
 
 import json
 
@@ -9,14 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elegans.data import (
+    Scale,
+    Scales,
     Sequence,
-    Standardiser,
+    averaged_targets,
     batches,
     cut_windows,
     split_sequences,
-    standardise_sequences,
 )
-from elegans.errors import DataError
+from elegans.errors import DataError, InputError
 
 
 def numbered(steps: int, name: str = "s", offset: int = 0) -> Sequence:
@@ -134,6 +135,16 @@ def test_a_single_sequence_is_split_in_time():
     assert split.validation[0].name == "s[14:17]"
 
 
+def test_parts_of_whole_numbers_leave_the_rest_out():
+    split = split_sequences([numbered(2, str(i)) for i in range(9)], 0, (4, 2, 1))
+    assert [len(part) for part in split] == [4, 2, 1]
+    assert len({one.name for part in split for one in part}) == 7
+    single = split_sequences([numbered(9)], 0, (4, 2, 1))
+    assert [part[0].name for part in single] == ["s[0:4]", "s[4:6]", "s[6:7]"]
+    with pytest.raises(DataError, match=r"got parts of \[8, 1, 1\] rows, .* sum of at most 9"):
+        split_sequences([numbered(2)] * 9, 0, (8, 1, 1))
+
+
 def test_faults_of_splits():
     two = [numbered(9), numbered(9)]
     with pytest.raises(DataError, match=r"got 2 sequences, expected one .* or at least three"):
@@ -143,7 +154,7 @@ def test_faults_of_splits():
     with pytest.raises(DataError, match=r"'s' of 2 steps, expected at least 3.*record more"):
         split_sequences([numbered(2)])
     for fractions in ((0.7, 0.3, 0.0), (0.5, 0.5, 0.5), (1.4, -0.2, -0.2)):
-        with pytest.raises(DataError, match=r"got fractions .* above 0 with sum 1; use \(0.7"):
+        with pytest.raises(DataError, match=r"got shares .* above 0 with sum 1, or whole numbers"):
             split_sequences([numbered(9)] * 5, fractions=fractions)
     with pytest.raises(DataError, match="got seed = -1, expected at least 0"):
         split_sequences([numbered(9)] * 5, seed=-1)
@@ -152,9 +163,9 @@ def test_faults_of_splits():
 def test_standardised_columns_have_mean_zero_and_deviation_one():
     draw = np.random.default_rng(0)
     parts = [draw.normal([3.0, -7e8, 0.0], [0.5, 3.0, 1e-200], (n, 3)) for n in (40, 25)]
-    standard = Standardiser.fit(parts)
+    standard = Scale.standard(parts)
     rows = np.concatenate(parts)
-    np.testing.assert_allclose(standard.mean, rows.mean(0), rtol=1e-12)
+    np.testing.assert_allclose(standard.origin, rows.mean(0), rtol=1e-12)
     scaled = standard.apply(rows)
     np.testing.assert_allclose(scaled.mean(0), 0, atol=1e-7)
     np.testing.assert_allclose(scaled.std(0), 1, rtol=1e-7)
@@ -163,14 +174,15 @@ def test_standardised_columns_have_mean_zero_and_deviation_one():
 
 def test_constant_columns_become_exactly_zero():
     # The mean of thirty times 0.1 is not 0.1 and their deviation is not 0 in floating point.
-    standard = Standardiser.fit([np.full((30, 2), [0.1, -4e9])])
-    assert standard.scale.tolist() == [1.0, 1.0]
+    standard = Scale.standard([np.full((30, 2), [0.1, -4e9])])
+    assert standard.unit.tolist() == [1.0, 1.0]
     assert standard.apply(np.full((5, 2), [0.1, -4e9])).tolist() == [[0.0, 0.0]] * 5
 
 
+@pytest.mark.parametrize("offset", [0.0, -0.5])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
-def test_tensors_give_tensors_of_their_type_with_gradients(dtype):
-    standard = Standardiser(np.array([1.0, -2.0]), np.array([0.5, 4.0]))
+def test_tensors_give_tensors_of_their_type_with_gradients(dtype, offset):
+    standard = Scale(np.array([1.0, -2.0]), np.array([0.5, 4.0]), offset)
     values = torch.randn(3, 5, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     tensor = values.to(dtype).requires_grad_()
     scaled = standard.apply(tensor)
@@ -190,7 +202,7 @@ def test_tensors_give_tensors_of_their_type_with_gradients(dtype):
 
 
 def test_types_of_arrays():
-    standard = Standardiser(np.array([1.0]), np.array([2.0]))
+    standard = Scale(np.array([1.0]), np.array([2.0]))
     assert standard.apply(np.ones((3, 1), np.float32)).dtype == np.float32
     assert standard.apply(np.ones((3, 1), np.int32)).dtype == np.float64
     assert standard.invert(torch.ones(3, 1, dtype=torch.int32)).dtype == torch.float64
@@ -208,39 +220,70 @@ def test_types_of_arrays():
     )
 )
 def test_json_round_trip_is_exact(pairs):
-    mean, scale = np.array(pairs).T
-    back = Standardiser.from_json(Standardiser(mean, scale).to_json())
-    assert back.mean.tobytes() == mean.tobytes()
-    assert back.scale.tobytes() == scale.tobytes()
+    origin, unit = np.array(pairs).T
+    names = [f"column {at}" for at in range(len(unit))]
+    back = Scale.from_json(Scale(origin, unit, -1 / 3, names).to_json())
+    assert back.origin.tobytes() == origin.tobytes()
+    assert back.unit.tobytes() == unit.tobytes()
+    assert (back.offset, back.names) == (-1 / 3, tuple(names))
 
 
-def test_faults_of_standardisers():
-    with pytest.raises(DataError, match=r"shape \(2,\) and a scale of shape \(3,\), expected"):
-        Standardiser(np.zeros(2), np.ones(3))
-    with pytest.raises(DataError, match=r"got mean 0.0 and scale 0.0 in column 1, expected finite"):
-        Standardiser(np.zeros(2), np.array([1.0, 0.0]))
+def test_scales_of_earlier_runs_are_read():
+    earlier = Scale.from_json('{"mean": [1.0, 2.0], "scale": [4.0, 8.0]}')
+    assert earlier.apply(np.array([[5.0, 2.0]])).tolist() == [[1.0, 0.0]]
+
+
+def test_a_range_is_reached_exactly():
+    rows = np.random.default_rng(0).normal(7, 1e3, (50, 3)).astype(np.float32)
+    scale = Scale.min_max([rows[:20], rows[20:]], ("a", "b", "c"), low=-1.0, high=1.0)
+    for scaled in (scale.apply(rows), scale.apply(rows.astype(float))):
+        assert (scaled.min(0) == -1).all()
+        np.testing.assert_allclose(scaled.max(0), 1, rtol=1e-15)
+    assert scale.apply(rows).dtype == np.float32
+    np.testing.assert_allclose(scale.invert(scale.apply(rows.astype(float))), rows, rtol=1e-10)
+    with pytest.raises(DataError, match=r"got a range from 1 to 0, expected the lower end first"):
+        Scale.min_max([rows], low=1, high=0)
+
+
+def test_faults_of_scales():
+    with pytest.raises(DataError, match=r"shape \(2,\) and a unit of shape \(3,\), expected"):
+        Scale(np.zeros(2), np.ones(3))
+    with pytest.raises(DataError, match=r"got origin 0.0, unit 0.0 and .* in column 1, expected"):
+        Scale(np.zeros(2), np.array([1.0, 0.0]))
     with pytest.raises(DataError, match=r"got arrays of shapes \[\], expected at least one row"):
-        Standardiser.fit([])
+        Scale.standard([])
     with pytest.raises(DataError, match=r"got arrays of shapes \[\(3, 2\), \(3, 1\)\], expected"):
-        Standardiser.fit([np.ones((3, 2)), np.ones((3, 1))])
+        Scale.standard([np.ones((3, 2)), np.ones((3, 1))])
     with pytest.raises(DataError, match="got NaN or infinity in column 1, expected finite"):
-        Standardiser.fit([np.array([[1.0, np.nan]])])
+        Scale.standard([np.array([[1.0, np.nan]])])
+    with pytest.raises(DataError, match="got 1 names for 2 columns, expected one each"):
+        Scale(np.zeros(2), np.ones(2), names=("a",))
     with pytest.raises(DataError, match=r"in column 0, expected finite.*in a larger unit"):
-        Standardiser.fit([np.array([[1.7e308], [-1.7e308]])])
+        Scale.standard([np.array([[1.7e308], [-1.7e308]])])
     with pytest.raises(DataError, match=r"got values of shape \(4, 3\), expected \(..., 2\)"):
-        Standardiser(np.zeros(2), np.ones(2)).apply(np.ones((4, 3)))
+        Scale(np.zeros(2), np.ones(2)).apply(np.ones((4, 3)))
     for text in ("", "{}", "[]", json.dumps({"mean": ["x"], "scale": [1]})):
-        with pytest.raises(DataError, match="expected a JSON object with the lists 'mean' and"):
-            Standardiser.from_json(text)
+        with pytest.raises(DataError, match="expected a JSON object with 'origin', 'unit', 'off"):
+            Scale.from_json(text)
 
 
-def test_standardised_sequences_keep_names_and_elapsed_times():
+def test_scaled_sequences_keep_names_and_what_is_not_scaled():
     one = numbered(9)
-    inputs = Standardiser.fit([one.inputs])
-    (scaled,) = standardise_sequences([one], inputs)
+    inputs, kept = Scale.standard([one.inputs]), Scale([0.0], [1.0])
+    (scaled,) = Scales(inputs, kept).apply([one])
     assert scaled.name == one.name
     np.testing.assert_array_equal(scaled.elapsed, one.elapsed)
     np.testing.assert_array_equal(scaled.targets, one.targets)
     np.testing.assert_array_equal(scaled.inputs, inputs.apply(one.inputs))
-    (answers,) = standardise_sequences([one], targets=Standardiser.fit([one.targets]))
+    (answers,) = Scales(inputs, Scale.standard([one.targets]), elapsed=2.0).apply([one])
     np.testing.assert_allclose(answers.targets.std(), 1)
+    np.testing.assert_array_equal(answers.elapsed, one.elapsed / 2)
+    with pytest.raises(DataError, match=r"got elapsed = 0\.0, expected a finite duration above 0"):
+        Scales(inputs, kept, 0.0)
+
+
+def test_averaging_over_one_step_changes_nothing():
+    one = Sequence("x", np.zeros((5, 1)), np.arange(5.0)[:, None], np.ones(5))
+    assert averaged_targets([one], 1)[0].targets.tolist() == one.targets.tolist()
+    with pytest.raises(InputError, match="got steps = 0"):
+        averaged_targets([one], 0)

@@ -12,6 +12,7 @@ from torch.nn.utils import parametrize, prune
 
 import elegans
 from elegans import LTC, Policy, PruneRewire
+from elegans.data import Scale, Scales
 from elegans.errors import InputError, SolveError
 from elegans.wiring import AutoNCP
 
@@ -190,7 +191,7 @@ def test_reset():
     assert torch.equal(policy.state, torch.zeros(NEURONS))
     assert torch.equal(drive(policy, x), first)
     for state in (middle, middle.double().numpy()):
-        policy.reset(state)
+        policy.state = state
         middle[0] += 0.0  # the caller's, not the policy's
         actions = drive(policy, x)
         torch.testing.assert_close(actions, run(model, x, middle)[0], rtol=0, atol=1e-5)
@@ -199,16 +200,72 @@ def test_reset():
     assert policy.state.shape == (4, NEURONS)
 
 
+def test_reset_for_a_batch():
+    model, x = circuit(), observations(4)
+    policy = Policy(model)
+    drive(policy, x[0])
+    policy.reset(batch=4)
+    assert torch.equal(policy.state, torch.zeros(4, NEURONS))
+    with pytest.raises(InputError, match=r"shape \(2, 3\), expected \(4, 3\) as before"):
+        policy(x[:2, 0])
+    torch.testing.assert_close(drive(policy, x), run(model, x)[0], rtol=0, atol=1e-5)
+    for batch in (0, 2.0, policy.state):
+        with pytest.raises(InputError, match=r"batch must be a whole number of at least 1, got"):
+            policy.reset(batch)
+
+
+@pytest.mark.parametrize("solver", ["semi_implicit", "rk4"])
+@pytest.mark.parametrize("batch", [(), (4,)])
+def test_scales_are_those_of_the_data(solver, batch):
+    """Observations, actions and elapsed times are in its units; what is refused stays refused."""
+    model, x = circuit(solver=solver), 3 + 5 * observations(*batch)
+    inputs = Scale.standard([x.reshape(-1, INPUTS).numpy()])
+    scales = Scales(inputs, Scale([100.0, -7.0], [20.0, 0.5]), elapsed=0.05)
+    policy = Policy(model, scales)
+    elapsed = [0.05, 0.1, 0.0, 0.02, 0.05, 0.05, 0.3]
+    actions = np.stack([policy(x[..., t, :].numpy(), elapsed[t]) for t in range(STEPS)], -2)
+    assert actions.dtype == np.float32
+    spans = torch.tensor(elapsed).expand(x.shape[:-1]) / 0.05
+    expected = scales.targets.invert(run(model, inputs.apply(x), timespans=spans)[0])
+    np.testing.assert_allclose(actions, expected, rtol=1e-5, atol=1e-5)
+    policy.reset()
+    torch.testing.assert_close(
+        drive(policy, x, elapsed), torch.from_numpy(actions), rtol=1e-5, atol=1e-5
+    )
+    policy.reset()
+    usual = policy(x[..., 0, :])
+    policy.reset()
+    torch.testing.assert_close(policy(x[..., 0, :], 0.05), usual)
+    before = policy.state
+    for bad, said in (
+        (np.full((*batch, INPUTS), np.nan), "observation holds nan"),
+        (np.zeros((*batch, INPUTS), complex), "got an array of complex128"),
+        (np.zeros(INPUTS + 1), "observation has shape"),
+        ([0.0] * INPUTS, "got list"),
+    ):
+        with pytest.raises(InputError, match=said):
+            policy(bad)
+    with pytest.raises(InputError, match="elapsed is nan"):
+        policy(x[..., 0, :], float("nan"))
+    assert torch.equal(policy.state, before)
+
+
+def test_scales_of_another_layer_are_refused():
+    scales = Scales(Scale(np.zeros(INPUTS), np.ones(INPUTS)), Scale([0.0], [1.0]))
+    with pytest.raises(InputError, match="got scales of 3 inputs and 1 targets, expected 3 and 2"):
+        Policy(circuit(), scales)
+
+
 def test_reset_with_memory():
     model, x = circuit(mixed_memory=True), observations(2)
     policy = Policy(model)
     drive(policy, x)
     h, c = policy.state
     other = Policy(model)
-    other.reset((h, c))
+    other.state = h, c
     assert torch.equal(drive(policy, x), drive(other, x))
     with pytest.raises(InputError, match=r"pair \(h, c\), got Tensor"):
-        other.reset(h)
+        other.state = h
 
 
 @pytest.mark.parametrize(
@@ -225,7 +282,7 @@ def test_a_bad_state_is_refused(state, said):
     drive(policy, observations())
     before = policy.state
     with pytest.raises(InputError, match=said):
-        policy.reset(state)
+        policy.state = state
     assert torch.equal(policy.state, before)
 
 

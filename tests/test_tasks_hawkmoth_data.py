@@ -7,11 +7,11 @@ import pickle
 import numpy as np
 import pytest
 
+from elegans.data import Scale
 from elegans.errors import DataError, InputError, RunError, SolveError
 from elegans.replications.hawkmoth import (
     INPUTS,
     OUTPUTS,
-    MinMax,
     Moth,
     Ranges,
     Trajectories,
@@ -137,16 +137,16 @@ def test_split_loses_and_repeats_nothing(data):
     assert np.array_equal(np.concatenate([part.inputs for part in parts]), data.inputs)
     assert np.shares_memory(parts.validation.outputs, data.outputs)
     for fractions in ((0.5, 0.5, 0.0), (0.5, 0.4, 0.2)):
-        with pytest.raises(DataError, match=r"expected three above 0 with sum 1"):
+        with pytest.raises(DataError, match=r"expected numbers above 0 with sum 1"):
             data.split(fractions)
-    with pytest.raises(DataError, match=r"got 2 rows to split .* leaves a part empty"):
+    with pytest.raises(DataError, match=r"of 2 rows, of which one is empty, expected at least"):
         data.rows(0, 2).split()
 
 
 def test_scales_are_fitted_to_the_training_part(data):
     parts = data.split()
     for name, columns in (("inputs", INPUTS), ("outputs", OUTPUTS)):
-        scale = MinMax.fit(getattr(parts.train, name), columns)
+        scale = Scale.min_max([getattr(parts.train, name)], columns)
         scaled = scale.apply(getattr(parts.train, name))
         assert (scaled.min(0) == -0.5).all()
         assert scaled.max(0) == pytest.approx(0.5, abs=1e-15)
@@ -155,7 +155,7 @@ def test_scales_are_fitted_to_the_training_part(data):
         np.testing.assert_allclose(
             scale.invert(scaled), getattr(parts.train, name), rtol=1e-12, atol=1e-9
         )
-        assert np.array_equal(MinMax.from_json(scale.to_json()).apply(others), scale.apply(others))
+        assert np.array_equal(Scale.from_json(scale.to_json()).apply(others), scale.apply(others))
         single = scale.apply(getattr(parts.train, name).astype(np.float32))
         assert single.dtype == np.float32
 
@@ -163,17 +163,13 @@ def test_scales_are_fitted_to_the_training_part(data):
 def test_constant_columns_are_refused_by_name():
     held = sample(50, 0, ranges=Ranges(tau=(5, 5)), progress=False)
     with pytest.raises(DataError, match=r"got column 'tau' from 5.0 to 5.0, expected one that var"):
-        MinMax.fit(held.outputs, OUTPUTS)
-    with pytest.raises(DataError, match=r"got column 'b' from nan to nan, expected finite"):
-        MinMax.fit(np.array([[1, np.nan], [2, 3]]), ("a", "b"))
-    with pytest.raises(DataError, match=r"got values of shape \(0, 2\), expected \(row, column\)"):
-        MinMax.fit(np.empty((0, 2)), ("a", "b"))
-    with pytest.raises(DataError, match=r"got values of shape \(3,\), expected \(..., 2\)"):
-        MinMax([0, 0], [1, 1], ("a", "b")).apply([1, 2, 3])
-    with pytest.raises(DataError, match=r"for 1 columns, expected \(1,\) for both"):
-        MinMax([0, 0], [1, 1], ("a",))
-    with pytest.raises(DataError, match=r"expected JSON with low, high and names"):
-        MinMax.from_json('{"low": [1]}')
+        Scale.min_max([held.outputs], OUTPUTS)
+    with pytest.raises(DataError, match=r"got NaN or infinity in column 'b', expected finite"):
+        Scale.min_max([np.array([[1, np.nan], [2, 3]])], ("a", "b"))
+    with pytest.raises(DataError, match=r"got arrays of shapes \[\(0, 2\)\], expected at least"):
+        Scale.min_max([np.empty((0, 2))], ("a", "b"))
+    with pytest.raises(DataError, match=r"got values of shape \(3,\), expected .* to \(a, b\);"):
+        Scale([0, 0], [1, 1], names=("a", "b")).apply(np.ones(3))
 
 
 def test_rows_that_do_not_fit_are_refused(data):

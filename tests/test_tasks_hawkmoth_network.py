@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import nn
 
+from elegans.data import Scale
 from elegans.errors import InputError
 from elegans.replications.hawkmoth import (
     INPUTS,
     OUTPUTS,
-    MinMax,
     column_errors,
     hawkmoth_network,
     mean_squared_error,
@@ -120,8 +120,8 @@ def test_the_network_learns_the_data():
     """A hundred steps on little data beat the best constant."""
     parts = sample(3000, seed=0, progress=False).split()
     scale_in, scale_out = (
-        MinMax.fit(parts.train.inputs, INPUTS),
-        MinMax.fit(parts.train.outputs, OUTPUTS),
+        Scale.min_max([parts.train.inputs], INPUTS),
+        Scale.min_max([parts.train.outputs], OUTPUTS),
     )
     inputs, outputs = (
         torch.as_tensor(values, dtype=torch.float32)

@@ -7,14 +7,11 @@ import pytest
 import torch
 
 from elegans import LTC
-from elegans.data import Sequence
-from elegans.errors import DataError, InputError, RunError
+from elegans.data import Scales, Sequence
+from elegans.errors import DataError, RunError
 from elegans.training import (
     Checkpoint,
-    CircuitPolicy,
     RunFolder,
-    Scales,
-    averaged_targets,
     load_model,
     predict,
     squared_errors,
@@ -175,6 +172,21 @@ def test_scales_round_trip_and_apply():
             Scales.from_plain(broken)
 
 
+def test_scales_of_a_run_and_of_earlier_ones(tmp_path):
+    walk = Sequence("walk", np.array([[3.0], [5.0]]), np.array([[0.0], [8.0]]), np.full(2, 20.0))
+    scales = Scales.fit([walk], ["speed"], ["turn"])
+    run = RunFolder.create(tmp_path / "run", LTC(1, AutoNCP(10, 1)), {}, scales)
+    assert RunFolder.open(run.path).scales.to_plain() == scales.to_plain()
+    assert run.scales.inputs.names == ("speed",)
+    (run.path / "standardiser.json").write_text(
+        '{"inputs": {"mean": [4.0], "scale": [1.0]}, "targets": {"mean": [4.0], "scale": [4.0]}, '
+        '"elapsed": 20.0}'
+    )
+    (earlier,), (now,) = run.scales.apply([walk]), scales.apply([walk])
+    for field in ("inputs", "targets", "elapsed"):
+        np.testing.assert_array_equal(getattr(earlier, field), getattr(now, field))
+
+
 def test_errors_are_in_the_units_of_the_data():
     rng = np.random.default_rng(0)
     walk = Sequence("walk", rng.normal(3, 2, (50, 2)), rng.normal(-1, 5, (50, 1)), np.ones(50))
@@ -187,23 +199,3 @@ def test_errors_are_in_the_units_of_the_data():
         squared_errors(model, [Sequence("x", np.ones((3, 1)), np.ones((3, 1)), np.ones(3))], scales)
     with pytest.raises(DataError, match="got no sequences"):
         squared_errors(model, [], scales)
-
-
-def test_the_policy_drives_as_the_layer_runs():
-    model = circuit()
-    observations = np.random.default_rng(0).normal(size=(4, 6, 2)).astype(np.float32)
-    policy = CircuitPolicy(model)
-    for _ in range(2):
-        policy.reset(4)
-        commands = np.stack([policy(observations[:, t]) for t in range(6)], axis=1)
-        expected = model(torch.from_numpy(observations))[0][..., 0].detach().numpy()
-        np.testing.assert_allclose(commands, expected, atol=1e-6)
-    with pytest.raises(InputError, match="2 outputs, expected 1"):
-        CircuitPolicy(LTC(2, AutoNCP(10, 2)))
-
-
-def test_averaging_over_one_step_changes_nothing():
-    one = Sequence("x", np.zeros((5, 1)), np.arange(5.0)[:, None], np.ones(5))
-    assert averaged_targets([one], 1)[0].targets.tolist() == one.targets.tolist()
-    with pytest.raises(InputError, match="got steps = 0"):
-        averaged_targets([one], 0)

@@ -1,4 +1,4 @@
-"""What each command takes: one definition for the shell, for code and for the saved settings."""
+"""The arguments of each command: one definition for the shell, for code and for saved settings."""
 
 from __future__ import annotations
 

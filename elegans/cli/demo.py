@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
+import numpy as np
 import torch
 
 from elegans.cli.commands import Demo
 from elegans.cli.naming import named
 from elegans.cli.printing import circuit_rows, print_files, print_table
-from elegans.data import Sequence, cut_windows
+from elegans.control.policy import Policy
+from elegans.data import Scales, Sequence, averaged_targets, cut_windows
 from elegans.errors import InputError
 from elegans.ltc.layer import LTC
 from elegans.proofs import Certificate
@@ -22,16 +24,7 @@ from elegans.reporting import (
     save_figure,
 )
 from elegans.tasks import cartpole
-from elegans.training import (
-    CircuitPolicy,
-    Result,
-    RewireConfig,
-    RunFolder,
-    Scales,
-    TrainingConfig,
-    averaged_targets,
-    fit,
-)
+from elegans.training import Result, RewireConfig, RunFolder, TrainingConfig, fit
 from elegans.wiring import AutoNCP
 
 # Gates take effect one after the other, once an unfold: with two unfolds the angle's change
@@ -78,7 +71,7 @@ def run(command: Demo) -> None:
         folder = RunFolder.open(command.out)
         folder.require_same(model, settings)
     else:
-        folder = RunFolder.create(command.out, model, settings, task.scales.to_plain())
+        folder = RunFolder.create(command.out, model, settings, task.scales)
 
     print(f"CartPole-v1 from positions alone: {model.wiring}")
     result = fit(
@@ -91,8 +84,7 @@ def run(command: Demo) -> None:
         progress=not command.quiet,
         condition=condition,
     )
-    policy = CircuitPolicy(model, task.scales.inputs)
-    driven = cartpole.drive(policy, command.drives, command.seed)
+    driven = cartpole.drive(Policy(model, task.scales), command.drives, command.seed)
     expert = cartpole.drive(cartpole.ExpertPolicy(), command.drives, command.seed, full=True)
     _draw(folder, model, result, task, driven)
     print_table(
@@ -111,8 +103,8 @@ def run(command: Demo) -> None:
 
 def input_range(scales: Scales) -> tuple[list[float], list[float]]:
     """Return the inputs of the circuit at the positions and angles at which an episode ends."""
-    lowest, highest = ((end - scales.inputs.mean) / scales.inputs.scale for end in (-1.0, 1.0))
-    return lowest.tolist(), highest.tolist()
+    lowest, highest = scales.inputs.apply(np.array([[-1.0, -1.0], [1.0, 1.0]])).tolist()
+    return lowest, highest
 
 
 def _proved(folder: RunFolder, condition: ContractionCondition) -> str:

@@ -1,4 +1,4 @@
-"""`elegans evaluate`: how far a trained circuit is off on another file."""
+"""`elegans evaluate`: the errors of a trained circuit on another file."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from elegans.cli.commands import Evaluate
 from elegans.cli.printing import error_text, print_table
 from elegans.data import read_table
 from elegans.errors import RunError
-from elegans.training import RunFolder, Scales, load_model, squared_errors
+from elegans.training import RunFolder, load_model, squared_errors
 
 
 def run(command: Evaluate) -> None:
@@ -18,7 +18,7 @@ def run(command: Evaluate) -> None:
             f"{command.run}: got a run that was not trained on columns of a file, expected one of "
             "'elegans train'; pass its folder"
         )
-    scales = Scales.from_plain(folder.standardiser)
+    scales = folder.scales
     model = load_model(command.run)
     table = read_table(
         command.data,
@@ -30,5 +30,5 @@ def run(command: Evaluate) -> None:
     errors = squared_errors(model, table.sequences, scales)
     steps = sum(len(one) for one in table)
     print(f"{command.data}: {len(table)} sequences, {steps:,} steps")
-    named = zip(table.target_names, errors, scales.targets.scale, strict=True)
-    print_table({name: error_text(error, scale) for name, error, scale in named})
+    named = zip(table.target_names, errors, scales.targets.unit, strict=True)
+    print_table({name: error_text(error, unit) for name, error, unit in named})

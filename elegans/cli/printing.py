@@ -1,4 +1,4 @@
-"""What commands print: small tables."""
+"""Small tables that commands print."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ def print_table(rows: Mapping[str, str]) -> None:
         print(f"  {name:<{width}}  {value}")
 
 
-def error_text(error: float, scale: float) -> str:
+def error_text(error: float, unit: float) -> str:
     """Return a mean squared error, and the same relative to the target's spread in training.
 
-    The `scale` of a target that was constant in training is 1, so nothing is said of its variance.
+    The `unit` of a target that was constant in training is 1, so nothing is said of its variance.
     """
-    return f"mean squared error {error:.6g}, {error / scale**2:.4g} in the scaled units of training"
+    return f"mean squared error {error:.6g}, {error / unit**2:.4g} in the scaled units of training"
 
 
 def circuit_rows(model: SequenceLayer) -> dict[str, str]:

@@ -20,7 +20,7 @@ from elegans.proofs.certificates.network import Box, given_range
 from elegans.reporting.stability import report
 from elegans.reporting.stability.driving import Drive, random_walk
 from elegans.reporting.stability.page import check_extra
-from elegans.training import RunFolder, Scales
+from elegans.training import RunFolder
 from elegans.training.run_folder import INITIAL_WIRING, LEDGER
 
 PAGE = "report.html"
@@ -109,7 +109,7 @@ def _data_of(command: Report, folder: RunFolder) -> Drive:
     )
     same = hashlib.sha256(path.read_bytes()).hexdigest() == data.get("sha256")
     whose = "The data that the run was trained on" if same else "Other data than that of the run"
-    scales = Scales.from_plain(folder.standardiser)
+    scales = folder.scales
     steps = sum(len(one) for one in table)
     source = (
         f"{whose}, {path.name}: {len(table):,} sequence{'s' if len(table) > 1 else ''}, "

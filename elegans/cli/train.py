@@ -11,11 +11,11 @@ import torch
 from elegans.cli.commands import Train
 from elegans.cli.naming import named
 from elegans.cli.printing import circuit_rows, error_text, print_files, print_table
-from elegans.data import SequenceTable, cut_windows, read_table, split_sequences
+from elegans.data import Scales, SequenceTable, cut_windows, read_table, split_sequences
 from elegans.errors import RunError
 from elegans.ltc.layer import LTC
 from elegans.reporting import draw_changes, draw_learning, save_figure
-from elegans.training import RunFolder, Scales, check_training, fit, squared_errors
+from elegans.training import RunFolder, check_training, fit, squared_errors
 from elegans.wiring import AutoNCP
 
 PICTURES = ("learning.png", "wiring.png")
@@ -35,7 +35,7 @@ def run(command: Train) -> None:
         sequence=command.sequence,
     )
     split = split_sequences(table, config.seed)
-    scales = Scales.fit(split.train)
+    scales = Scales.fit(split.train, table.input_names, table.target_names)
     # Whatever is wrong with data or settings must show before the first file is written.
     windows = cut_windows(scales.apply(split.train), config.window, config.training_stride)
     validation = cut_windows(scales.apply(split.validation), config.window)
@@ -46,7 +46,7 @@ def run(command: Train) -> None:
         _require_same_data(folder, settings)
         folder.require_same(model, settings)
     else:
-        folder = RunFolder.create(command.output, model, settings, scales.to_plain())
+        folder = RunFolder.create(command.output, model, settings, scales)
 
     print(
         f"{command.data}: {len(table)} sequences, {len(windows)} training windows of "
@@ -72,8 +72,8 @@ def run(command: Train) -> None:
         "rewired": f"{sum(edit.grown is not None for edit in result.ledger)} synapses",
     }
     errors = squared_errors(model, split.test, scales)
-    for name, value, scale in zip(table.target_names, errors, scales.targets.scale, strict=True):
-        rows[f"test {name}"] = error_text(value, scale)
+    for name, value, unit in zip(table.target_names, errors, scales.targets.unit, strict=True):
+        rows[f"test {name}"] = error_text(value, unit)
     print_table(rows)
     print_files(folder.path, PICTURES)
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.linalg import LinAlgError, solve_discrete_are
 
 from elegans.data.sequences import Array
 from elegans.errors import InputError
 
-_MAX_ITERATIONS = 100_000
+_ROUNDING = 1e-12
+"""What counts as rounding in a cost, as a share of its largest entry."""
 
 
 def lqr_gain(
@@ -15,10 +17,11 @@ def lqr_gain(
 ) -> tuple[Array, Array]:
     r"""Return the gain K of the feedback u = -K x and the matrix P of its cost.
 
-    For x[t+1] = A x[t] + B u[t], the feedback minimises the sum over all steps of
-    x' Q x + u' R u, and x' P x is the minimum from x on. P is the limit of the value iteration
+    For x[t+1] = A x[t] + B u[t], among the feedbacks under which x goes to 0, this one minimises
+    the sum over all steps of x' Q x + u' R u, and x' P x is that sum from x on. P is the
+    stabilising solution of the discrete algebraic Riccati equation
 
-    .. math:: P \leftarrow Q + A^T P (A - B K), \quad K = (R + B^T P B)^{-1} B^T P A.
+    .. math:: P = Q + A^T P (A - B K), \quad K = (R + B^T P B)^{-1} B^T P A.
 
     Parameters
     ----------
@@ -27,7 +30,7 @@ def lqr_gain(
     control
         B, shape (state, control).
     state_cost
-        Q, shape (state, state), symmetric and positive definite.
+        Q, shape (state, state), symmetric and positive semi-definite.
     control_cost
         R, shape (control, control), symmetric and positive definite.
 
@@ -39,8 +42,9 @@ def lqr_gain(
     Raises
     ------
     InputError
-        When shapes do not fit together, or the iteration does not settle because no feedback
-        through B stabilises A.
+        When shapes do not fit together, a number is not finite, a cost is not as described, or
+        there is no stabilising solution: no feedback through B stabilises A, or Q gives no reason
+        to stabilise a state that neither grows nor decays by itself.
 
     Examples
     --------
@@ -56,25 +60,51 @@ def lqr_gain(
     ----------
     Bertsekas, "Dynamic Programming and Optimal Control", vol. 1, section 3.1 (4th edition).
     """
-    A, B, Q, R = dynamics, control, state_cost, control_cost
+    A, B, Q, R = (
+        np.asarray(matrix, np.float64) for matrix in (dynamics, control, state_cost, control_cost)
+    )
     states, controls = B.shape if B.ndim == 2 else (0, 0)
-    if A.shape != (states, states) or Q.shape != A.shape or R.shape != (controls, controls):
+    sizes_fit = A.shape == Q.shape == (states, states) and R.shape == (controls, controls)
+    if not sizes_fit or not B.size:
         raise InputError(
             f"got A {A.shape}, B {B.shape}, Q {Q.shape} and R {R.shape}, expected (n, n), (n, m), "
             "(n, n) and (m, m); write vectors as matrices of one column"
         )
-    P = Q
-    for _ in range(_MAX_ITERATIONS):
+    for name, matrix in zip("ABQR", (A, B, Q, R), strict=True):
+        if not np.isfinite(matrix).all():
+            raise InputError(
+                f"got {name} with NaN or infinity, expected finite numbers; check how it was made"
+            )
+    for name, cost in (("Q", Q), ("R", R)):
+        if np.abs(cost - cost.T).max() > _ROUNDING * np.abs(cost).max():
+            raise InputError(
+                f"got {name} that is not symmetric, expected a symmetric matrix; pass "
+                f"({name} + {name}.T) / 2, which costs the same"
+            )
+    least = np.linalg.eigvalsh(Q)[0]
+    if least < -_ROUNDING * np.abs(Q).max():
+        raise InputError(
+            f"got Q with the eigenvalue {least:.3g}, expected a positive semi-definite matrix; "
+            "reward no state"
+        )
+    try:
+        np.linalg.cholesky(R)
+    except LinAlgError:
+        raise InputError(
+            f"got R with the eigenvalue {np.linalg.eigvalsh(R)[0]:.3g}, expected a positive "
+            "definite matrix; let every control cost something"
+        ) from None
+    try:
+        P = solve_discrete_are(A, B, Q, R)
         K = np.linalg.solve(R + B.T @ P @ B, B.T @ P @ A)
-        improved = Q + A.T @ P @ (A - B @ K)
-        improved = (improved + improved.T) / 2  # rounding would otherwise grow an asymmetry
-        if not np.isfinite(improved).all() or np.abs(improved).max() > 1e100:
-            break
-        if np.abs(improved - P).max() <= 1e-13 * np.abs(improved).max():
-            gain = np.linalg.solve(R + B.T @ improved @ B, B.T @ improved @ A)
-            return gain.astype(np.float64), improved
-        P = improved
-    raise InputError(
-        "got a system whose cost of control grows without end, expected one that feedback through "
-        "B can stabilise; check the signs and units of A and B"
-    )
+        # The solver may also end at a solution that stabilises nothing.
+        stabilises = np.abs(np.linalg.eigvals(A - B @ K)).max() < 1
+    except LinAlgError:
+        stabilises = False
+    if not stabilises:
+        raise InputError(
+            "got a system whose cost of control grows without end, expected one that feedback "
+            "through B can stabilise, and Q above 0 for states that neither grow nor decay; check "
+            "the signs and units of A and B"
+        )
+    return K, P

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from numbers import Real
-from typing import Any, overload
+from typing import Any, Protocol, overload
 
 import numpy as np
 import torch
@@ -12,8 +12,25 @@ from torch import Tensor
 
 from elegans.checks import all_finite, as_computed
 from elegans.control.step_kernel import REAL, StepKernel
+from elegans.data.scale import Scales
 from elegans.errors import InputError
 from elegans.layers.sequence_layer import SequenceLayer, State
+
+
+class Controller(Protocol):
+    """Whatever commands a plant, once a step: a `Policy`, or a formula.
+
+    It serves all episodes at once, one row of a batch an episode.
+    """
+
+    def reset(self, batch: int) -> None:
+        """Forget everything and prepare for `batch` new episodes."""
+
+    def __call__(self, observations: NDArray[np.float64], /) -> Any:
+        """Return an array of commands for the observations (batch, input) of one step.
+
+        Rows of finished episodes repeat their last observation; their commands are ignored.
+        """
 
 
 class Policy:
@@ -29,11 +46,14 @@ class Policy:
     ----------
     model
         Any layer, such as `LTC`; shared, not copied.
+    scales
+        Those that the layer was trained with: observations, actions and elapsed times are then in
+        the units of the data. By default they are in those of the layer.
 
     Raises
     ------
     InputError
-        `model` is no layer.
+        `model` is no layer, or the scales are of other numbers of inputs or outputs.
 
     Examples
     --------
@@ -43,38 +63,49 @@ class Policy:
     ...     action = policy(np.array([angle, 1.0]), elapsed=0.05)
     >>> action.shape, policy.state.shape
     ((5,), torch.Size([5]))
-    >>> policy.reset()
+    >>> policy.reset(batch=3)
+    >>> policy.state.shape
+    torch.Size([3, 5])
     """
 
-    def __init__(self, model: SequenceLayer) -> None:
+    def __init__(self, model: SequenceLayer, scales: Scales | None = None) -> None:
         if not isinstance(model, SequenceLayer):
             raise InputError(
                 f"got {type(model).__name__}, expected a layer such as elegans.LTC, which holds "
                 "a cell and its memory; build one"
             )
+        if scales is not None:
+            sizes = len(scales.inputs), len(scales.targets)
+            if sizes != (model.input_size, model.output_size):
+                raise InputError(
+                    f"got scales of {sizes[0]} inputs and {sizes[1]} targets, expected "
+                    f"{model.input_size} and {model.output_size} as the layer has; pass the "
+                    "scales of its own run"
+                )
         self.model = model
+        self.scales = scales
         self._batch: tuple[int, ...] | None = None  # () for one sample; None: not known yet
         self._state: tuple[Tensor, ...] | None = None  # None: zeros
         self._kernel: StepKernel | None = None  # works in the memory of the state
 
     @overload
-    def __call__(self, observation: NDArray[Any], elapsed: float = 1.0) -> NDArray[Any]: ...
+    def __call__(self, observation: NDArray[Any], elapsed: float | None = None) -> NDArray[Any]: ...
 
     @overload
-    def __call__(self, observation: Tensor, elapsed: float = 1.0) -> Tensor: ...
+    def __call__(self, observation: Tensor, elapsed: float | None = None) -> Tensor: ...
 
-    def __call__(self, observation: Any, elapsed: float = 1.0) -> Any:
+    def __call__(self, observation: Any, elapsed: float | None = None) -> Any:
         """Take one step and return the action.
 
         Parameters
         ----------
         observation
-            Shape (input,), or (batch, input) for a batch of environments; the first call after
-            `reset` decides. An array of real numbers of any type, which is rounded to the
+            Shape (input,), or (batch, input) for a batch of environments, as `reset` or the first
+            call after it decides. An array of real numbers of any type, which is rounded to the
             precision of the model, or a tensor of the model's type and device.
         elapsed
-            Time since the previous step, >= 0, for the whole batch. With 0 the state stays as it
-            is.
+            Time since the previous step, >= 0, for the whole batch; by default what counts as 1
+            for the layer. With 0 the state stays as it is.
 
         Returns
         -------
@@ -89,39 +120,62 @@ class Policy:
         SolveError
             The solve failed or left the finite numbers. The state is as it was before the call.
         """
-        if type(elapsed) is not float:
-            elapsed = _as_number(elapsed)
+        scales = self.scales
+        if elapsed is None:
+            elapsed = 1.0
+        else:
+            if type(elapsed) is not float:
+                elapsed = _as_number(elapsed)
+            if scales is not None:
+                elapsed /= scales.elapsed
         kernel = self._kernel
+        action = None
         if kernel is not None and kernel.takes(observation) and kernel.holds():
-            action = kernel(observation, elapsed)
-            if action is not None:
-                return action
-        return self._step(observation, elapsed)
+            scaled = observation if scales is None else scales.inputs.apply(observation)
+            action = kernel(scaled, elapsed)
+        if action is None:
+            action = self._step(observation, elapsed)
+        return action if scales is None else scales.targets.invert(action)
 
-    def reset(self, state: State | NDArray[Any] | None = None) -> None:
-        """Forget everything, or go on from `state`.
+    def reset(self, batch: int | None = None) -> None:
+        """Forget everything; the state is zero again.
 
         Parameters
         ----------
-        state
-            Zeros by default. Otherwise potentials, shape (neuron,) or (batch, neuron), or the pair
-            (h, c) of such with mixed memory; tensors or arrays, which are copied.
+        batch
+            Number of episodes that the next observations are of, at least 1. By default the next
+            observation decides.
 
         Raises
         ------
         InputError
-            The state is of another kind or shape, or holds a value that is not finite; the
-            current one is kept.
+            `batch` is not such a number; the state is kept.
         """
-        found = None if state is None else self._checked_state(state)
-        self._state, self._kernel = found, None
-        self._batch = None if found is None else tuple(found[0].shape[:-1])
+        if batch is not None and not (isinstance(batch, int | np.integer) and batch >= 1):
+            raise InputError(
+                f"batch must be a whole number of at least 1, got {batch!r}; set policy.state to "
+                "go on from a state"
+            )
+        self._state, self._kernel = None, None
+        self._batch = None if batch is None else (int(batch),)
 
     @property
     def state(self) -> State:
-        """A copy of the state, in the shape of the layer's ``hx``; (neuron,) before any step."""
+        """A copy of the state, in the shape of the layer's ``hx``; (neuron,) before any step.
+
+        Set it to go on from another state: potentials, shape (neuron,) or (batch, neuron), or the
+        pair (h, c) of such with mixed memory; tensors or arrays, which are copied. `InputError` is
+        raised, and the current state kept, if it is of another kind or shape, or holds a value
+        that is not finite.
+        """
         state = tuple(part.clone() for part in self._state_now(self._batch or ()))
         return state[0] if self.model.memory is None else (state[0], state[1])
+
+    @state.setter
+    def state(self, state: State | NDArray[Any]) -> None:
+        parts = self._checked_state(state)
+        self._state, self._kernel = parts, None
+        self._batch = tuple(parts[0].shape[:-1])
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy needs; its state is its own."""
@@ -165,13 +219,11 @@ class Policy:
         return action.clone(), after if isinstance(after, tuple) else (after,)
 
     def _checked(self, observation: Any) -> Tensor:
-        """Return a valid observation as a tensor for the layer."""
+        """Return a valid observation, scaled, as a tensor for the layer."""
         dtype = self.model.cell.dtype
         if isinstance(observation, Tensor):
-            x = as_computed("observation", observation, dtype)
-        elif isinstance(observation, np.ndarray) and observation.dtype.kind in REAL:
-            x = self._tensor(observation)
-        else:
+            observation = as_computed("observation", observation, dtype)
+        elif not isinstance(observation, np.ndarray) or observation.dtype.kind not in REAL:
             got = type(observation).__name__
             if isinstance(observation, np.ndarray):
                 got = f"an array of {observation.dtype}"
@@ -179,8 +231,8 @@ class Policy:
                 f"observation must be an array of real numbers or a tensor, got {got}; convert it, "
                 "as by np.asarray(observation, np.float32)"
             )
-        inputs, shape = self.model.input_size, tuple(x.shape)
-        if x.dim() not in (1, 2) or shape[-1] != inputs:
+        inputs, shape = self.model.input_size, tuple(observation.shape)
+        if len(shape) not in (1, 2) or shape[-1] != inputs:
             raise InputError(
                 f"observation has shape {shape}, expected ({inputs},), or (batch, {inputs}) for a "
                 "batch; flatten each observation, or build the layer with as many inputs"
@@ -190,6 +242,9 @@ class Policy:
                 f"observation has shape {shape}, expected {(*self._batch, inputs)} as before; call "
                 "reset() where another batch begins"
             )
+        if self.scales is not None:
+            observation = self.scales.inputs.apply(observation)
+        x = observation if isinstance(observation, Tensor) else self._tensor(observation)
         if not all_finite(x):
             where = tuple((~x.isfinite()).nonzero()[0].tolist())
             axes = ("batch", "feature")[-x.dim() :]
@@ -210,11 +265,11 @@ class Policy:
                 f"{' and '.join(type(part).__name__ for part in parts) or 'nothing'}; pass the "
                 "state of a policy of this model"
             )
-        found = tuple(self._tensor(part).clone() for part in parts)
+        copies = tuple(self._tensor(part).clone() for part in parts)
         neurons = self.model.state_size
-        for part in found:
+        for part in copies:
             shape = tuple(part.shape)
-            if part.dim() not in (1, 2) or shape[-1] != neurons or shape != tuple(found[0].shape):
+            if part.dim() not in (1, 2) or shape[-1] != neurons or shape != tuple(copies[0].shape):
                 raise InputError(
                     f"state has shape {shape}, expected ({neurons},) or (batch, {neurons}); pass "
                     "the state of a policy of this model"
@@ -223,7 +278,7 @@ class Policy:
                 raise InputError(
                     "state holds a value that is not finite; begin with zeros, by reset()"
                 )
-        return found
+        return copies
 
     def _tensor(self, values: Any) -> Tensor:
         """Return values in the layer's type, on its device; they may share their memory."""
@@ -236,8 +291,8 @@ class Policy:
 
     @property
     def _device(self) -> torch.device:
-        held = next(self.model.parameters(), None)
-        return torch.device("cpu") if held is None else held.device
+        parameter = next(self.model.parameters(), None)
+        return torch.device("cpu") if parameter is None else parameter.device
 
     def _state_now(self, batch: tuple[int, ...]) -> tuple[Tensor, ...]:
         """Return the parts of the state as the layer needs them now."""
@@ -261,5 +316,5 @@ def _as_number(elapsed: Any) -> float:
 
 def _array(action: Tensor) -> NDArray[Any]:
     action = action.cpu()
-    found: NDArray[Any] = (action.float() if action.dtype is torch.bfloat16 else action).numpy()
-    return found
+    array: NDArray[Any] = (action.float() if action.dtype is torch.bfloat16 else action).numpy()
+    return array

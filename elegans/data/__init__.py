@@ -1,27 +1,31 @@
 """Training data: from a user's file to windows a sequence model can learn from.
 
 `read_table` reads CSV and npz files into sequences with elapsed times, `split_sequences` keeps
-validation and test apart, `Standardiser` scales columns, `cut_windows` stacks arrays to train on.
+validation and test apart, `Scales` takes them to a circuit's units, `cut_windows` stacks arrays to
+train on.
 """
 
-from elegans.data.sequences import Sequence, SequenceTable
-from elegans.data.splits import FRACTIONS, Split, split_sequences
-from elegans.data.standardise import Standardiser, standardise_sequences
+from elegans.data.scale import Scale, Scales
+from elegans.data.sequences import Sequence, SequenceTable, averaged_targets
+from elegans.data.splits import FRACTIONS, Split, part_sizes, split_sequences, spread_order
 from elegans.data.tables import SUFFIXES, column_names, read_table
 from elegans.data.windows import Windows, batches, cut_windows
 
 __all__ = [
     "FRACTIONS",
     "SUFFIXES",
+    "Scale",
+    "Scales",
     "Sequence",
     "SequenceTable",
     "Split",
-    "Standardiser",
     "Windows",
+    "averaged_targets",
     "batches",
     "column_names",
     "cut_windows",
+    "part_sizes",
     "read_table",
     "split_sequences",
-    "standardise_sequences",
+    "spread_order",
 ]

@@ -1,4 +1,4 @@
-"""What the readers of CSV and npz files share: the choice of columns and the columns read."""
+"""Columns of CSV and npz files: the user's choice of them, and their values."""
 
 from __future__ import annotations
 

@@ -39,11 +39,11 @@ def read_npz(path: Path, choice: ColumnChoice) -> Columns:
         columns: dict[str, dict[str, NDArray[Any]]] = {}  # the columns that each name stands for
         for name in choice.all:
             key = _key(file, name)
-            found = {} if key is None else _spelt_out(key, arrays[key])
+            spelt_out = {} if key is None else _spelt_out(key, arrays[key])
             if name != key:
-                found = {name: found[name]} if name in found else {}
-            columns[name] = found
-        missing = [name for name, found in columns.items() if not found]
+                spelt_out = {name: spelt_out[name]} if name in spelt_out else {}
+            columns[name] = spelt_out
+        missing = [name for name, spelt_out in columns.items() if not spelt_out]
         if missing:
             keys = dict.fromkeys(file.files)
             available = [name for key in keys for name in _column_names(file, key)]

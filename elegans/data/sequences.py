@@ -1,14 +1,14 @@
-"""The values that the data folder passes around: one sequence, and a table of them."""
+"""Sequences of a recording, and tables of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from elegans.errors import DataError
+from elegans.errors import DataError, InputError
 
 Array = NDArray[np.float64]
 
@@ -137,3 +137,45 @@ class SequenceTable:
     def output_size(self) -> int:
         """The number of target columns."""
         return len(self.target_names)
+
+
+def averaged_targets(sequences: Iterable[Sequence], steps: int) -> tuple[Sequence, ...]:
+    """Return the sequences with targets averaged over the last `steps` steps.
+
+    A plant that can only be pushed to one side or the other jitters about the path it is kept
+    on, and so does the force its expert asks for. Positions cannot show the jitter of the step
+    they are observed in: of the raw force in `elegans.tasks.cartpole`, 12 % of the variance can
+    be predicted linearly from the last four observations, of its mean over four steps 82 %. The
+    mean asks for the same path and is learnt much faster.
+
+    Parameters
+    ----------
+    sequences
+        Whatever shall be imitated.
+    steps
+        At least 1. The first targets of a sequence are means over the steps that there are.
+
+    Raises
+    ------
+    InputError
+        `steps` is less than 1.
+
+    Examples
+    --------
+    >>> target = np.array([[0.0], [2.0], [4.0], [6.0]])
+    >>> ramp = Sequence("ramp", np.zeros((4, 1)), target, np.ones(4))
+    >>> averaged_targets([ramp], 2)[0].targets[:, 0].tolist()
+    [0.0, 1.0, 3.0, 5.0]
+    """
+    if steps < 1:
+        raise InputError(f"got steps = {steps}, expected at least 1; 1 leaves targets as they are")
+    return tuple(replace(one, targets=_running_mean(one.targets, steps)) for one in sequences)
+
+
+def _running_mean(values: Array, steps: int) -> Array:
+    """Return the mean over the last `steps` rows of `values`, shape (time, column)."""
+    total = np.concatenate([np.zeros_like(values[:1]), values.cumsum(axis=0)])
+    end = np.arange(1, len(values) + 1)
+    start = np.maximum(end - steps, 0)
+    mean: Array = (total[end] - total[start]) / (end - start)[:, None]
+    return mean

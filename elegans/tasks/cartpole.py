@@ -13,11 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from elegans.control.policy import Controller
 from elegans.data.sequences import Array, Sequence
 from elegans.errors import InputError
 from elegans.extras import require_extra
@@ -35,25 +36,9 @@ _ATTEMPTS = 50
 _TRAINING, _DRIVING = 0, 1
 
 
-class Policy(Protocol):
-    """Whatever commands the cart: a network with its state, or a formula.
-
-    It serves all episodes at once, one row of a batch an episode.
-    """
-
-    def reset(self, batch: int) -> None:
-        """Forget everything and prepare for `batch` new episodes."""
-
-    def __call__(self, observations: NDArray[np.float32]) -> NDArray[Any]:
-        """Return commands (batch,) for scaled observations (batch, input) of one step.
-
-        Rows of finished episodes repeat their last observation; their commands are ignored.
-        """
-
-
 @dataclass(frozen=True, eq=False)
 class Rollouts:
-    """Episodes that a policy drove.
+    """Episodes that a controller drove.
 
     Parameters
     ----------
@@ -61,7 +46,7 @@ class Rollouts:
         Sum of rewards of each episode, shape (episode,): the steps until the pole fell or the
         cart left the track, at most the `max_steps` of `drive`.
     observations
-        For each episode the states at which the policy was asked, (time, 4): position in m,
+        For each episode the states at which the controller was asked, (time, 4): position in m,
         velocity in m/s, angle in rad, angular velocity in rad/s.
     commands
         For each episode the answers, (time,).
@@ -81,7 +66,7 @@ class Rollouts:
 
 
 class ExpertPolicy:
-    """The expert as a policy; it needs full observations.
+    """The expert as a controller; it needs full observations.
 
     Examples
     --------
@@ -97,7 +82,7 @@ class ExpertPolicy:
     def reset(self, batch: int) -> None:
         """Do nothing: the expert has no memory."""
 
-    def __call__(self, observations: NDArray[np.float32]) -> Array:
+    def __call__(self, observations: Array) -> Array:
         """Return the optimal commands (batch,) for observations (batch, 4)."""
         if observations.shape[-1] != 4:
             raise InputError(
@@ -198,22 +183,23 @@ def expert_episodes(
 
 
 def drive(
-    policy: Policy,
+    policy: Controller,
     episodes: int = 20,
     seed: int = 0,
     *,
     max_steps: int = MAX_STEPS,
     full: bool = False,
 ) -> Rollouts:
-    """Let a policy balance the pole in the simulator.
+    """Let a controller balance the pole in the simulator.
 
-    All episodes advance in lock-step, so the policy is called once a step with a batch, not once
-    an episode and step. The push is to the right where the command is above 0.
+    All episodes advance in lock-step, so the controller is called once a step with a batch, not
+    once an episode and step. The push is to the right where the command is above 0.
 
     Parameters
     ----------
     policy
-        See `Policy`; a network is called under ``torch.no_grad()`` and answers with an array.
+        An `elegans.Policy` of a layer with one output, or another `Controller`: it answers
+        observations (episode, input) in float64 with commands (episode,) or (episode, 1).
     episodes
         Number of episodes, at least 1, each in its own simulator with its own start.
     seed
@@ -221,14 +207,14 @@ def drive(
     max_steps
         Steps after which an episode ends, at least 1.
     full
-        Whether the policy sees velocities too; observations are those of `expert_episodes`.
+        Whether the controller sees velocities too; observations are those of `expert_episodes`.
 
     Raises
     ------
     MissingExtraError
         When Gymnasium is not installed.
     InputError
-        When a number is out of range, or the policy answers with the wrong shape or NaN.
+        When a number is out of range, or the controller answers with the wrong shape or NaN.
 
     Examples
     --------
@@ -246,14 +232,13 @@ def drive(
     answers: list[Array] = []
 
     def act(step: int, states: Array) -> NDArray[np.int64]:
-        command: Array = np.asarray(
-            policy(plant.observe(states, full).astype(np.float32)), np.float64
-        )
-        if command.shape != (episodes,):
+        command = np.asarray(policy(plant.observe(states, full)), np.float64)
+        if command.shape not in ((episodes,), (episodes, 1)):
             raise InputError(
-                f"got commands of shape {command.shape} at step {step}, expected ({episodes},), "
-                "one an episode; return the single output without its axis"
+                f"got commands of shape {command.shape} at step {step}, expected ({episodes},) or "
+                f"({episodes}, 1), one an episode; build the circuit with one motor neuron"
             )
+        command = command.reshape(episodes)
         answers.append(command)
         return (command > 0).astype(np.int64)
 
@@ -328,7 +313,7 @@ def _lockstep(environments: list[Any], keys: list[_Key], act: _Act) -> list[tupl
     running = list(range(len(environments)))
     step = 0
     while running:
-        actions = act(step, states.copy())
+        actions = act(step, states)
         going = []
         for episode in running:
             visited[episode].append(states[episode].copy())

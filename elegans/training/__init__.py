@@ -9,19 +9,16 @@ from typing import TYPE_CHECKING
 from elegans.lazy import attach
 
 if TYPE_CHECKING:  # loaded when first used: the shell needs the settings for --help
-    from elegans.training.condition import Condition as Condition
     from elegans.training.config import RewireConfig as RewireConfig
     from elegans.training.config import TrainingConfig as TrainingConfig
     from elegans.training.evaluation import predict as predict
     from elegans.training.evaluation import squared_errors as squared_errors
-    from elegans.training.imitation import CircuitPolicy as CircuitPolicy
-    from elegans.training.imitation import averaged_targets as averaged_targets
     from elegans.training.run_folder import Checkpoint as Checkpoint
     from elegans.training.run_folder import RunFolder as RunFolder
     from elegans.training.run_folder import load_model as load_model
-    from elegans.training.scales import Scales as Scales
-    from elegans.training.stopping import TrainingStopped as TrainingStopped
+    from elegans.training.trainer import Condition as Condition
     from elegans.training.trainer import Result as Result
+    from elegans.training.trainer import TrainingStopped as TrainingStopped
     from elegans.training.trainer import check_training as check_training
     from elegans.training.trainer import fit as fit
 

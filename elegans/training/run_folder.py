@@ -29,6 +29,7 @@ from torch import Tensor
 
 import elegans
 from elegans.checkpoints.saving import CONFIG, layer_settings, load, write_circuit
+from elegans.data.scale import Scales
 from elegans.errors import ElegansError, RunError
 from elegans.files import (
     make_folder,
@@ -98,7 +99,7 @@ class RunFolder:
         path: str | os.PathLike[str],
         model: SequenceLayer,
         settings: dict[str, Any],
-        standardiser: dict[str, Any] | None = None,
+        scales: Scales | None = None,
     ) -> RunFolder:
         """Begin a run.
 
@@ -110,8 +111,8 @@ class RunFolder:
             The layer before training.
         settings
             What was asked for, plain values under names other than those of `config`.
-        standardiser
-            Scales of the data, plain values.
+        scales
+            Those of the data.
 
         Raises
         ------
@@ -121,8 +122,8 @@ class RunFolder:
         run = cls(path)
         run.require_free()
         make_folder(run.path)
-        if standardiser is not None:
-            write_json(run.path / STANDARDISER, standardiser)
+        if scales is not None:
+            write_json(run.path / STANDARDISER, scales.to_plain())
         with writing(run.path / INITIAL_WIRING):
             write_bytes(run.path / INITIAL_WIRING, model.wiring.to_json().encode())
         # Last, because it is this file that makes the folder a run.
@@ -167,10 +168,10 @@ class RunFolder:
 
     def require_same(self, model: SequenceLayer, settings: dict[str, Any]) -> None:
         """Raise `RunError` unless the run was begun with these settings and this layer."""
-        wanted = json.loads(json.dumps(run_config(model, settings)))
-        found = self.config
+        asked = json.loads(json.dumps(run_config(model, settings)))
+        begun = self.config
         for name in (*settings, "model"):
-            different = _difference(name, found.get(name), wanted[name])
+            different = _difference(name, begun.get(name), asked[name])
             if different is not None:
                 field, was, now = different
                 raise RunError(
@@ -191,9 +192,10 @@ class RunFolder:
         return config
 
     @property
-    def standardiser(self) -> dict[str, Any]:
-        """What `standardiser.json` says."""
-        return read_json(self.path / STANDARDISER, "pass the folder of 'elegans train'")
+    def scales(self) -> Scales:
+        """The scales of the data that the run was trained on, as `standardiser.json` has them."""
+        plain = read_json(self.path / STANDARDISER, "pass the folder of 'elegans train'")
+        return Scales.from_plain(plain)
 
     @property
     def initial_wiring(self) -> Wiring:
@@ -211,8 +213,8 @@ class RunFolder:
         """Return the steps of the complete checkpoints, the newest last."""
         if not self.path.is_dir():
             return []
-        found = (_CHECKPOINT.fullmatch(entry.name) for entry in self.path.iterdir())
-        return sorted(int(match[1]) for match in found if match is not None)
+        matches = (_CHECKPOINT.fullmatch(entry.name) for entry in self.path.iterdir())
+        return sorted(int(match[1]) for match in matches if match is not None)
 
     def checkpoint_path(self, step: int) -> Path:
         """Return the folder of the checkpoint of `step`."""

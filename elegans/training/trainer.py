@@ -7,26 +7,37 @@ with the same weights, bit for bit, as never having stopped.
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from elegans.checkpoints.saving import restore
 from elegans.data import Windows, batches
 from elegans.errors import DataError, ElegansError, InputError, RunError, SolveError
 from elegans.layers.sequence_layer import SequenceLayer
-from elegans.pruning import Absolute, CosineFraction, Edit, PruneRewire, Relative, Threshold
-from elegans.training.condition import Condition
+from elegans.pruning import (
+    Absolute,
+    CosineFraction,
+    Edit,
+    GuardResult,
+    ProposedEdit,
+    PruneRewire,
+    Relative,
+    Threshold,
+)
 from elegans.training.config import RewireConfig, TrainingConfig
+from elegans.training.evaluation import WindowTensors
 from elegans.training.run_folder import Checkpoint, RunFolder
-from elegans.training.stopping import TrainingStopped, stop_requests
-from elegans.training.window_tensors import WindowTensors
 
 _LARGEST_BATCH = 256
 _ADAM_STATE = ("step", "exp_avg", "exp_avg_sq")
@@ -37,6 +48,34 @@ _PROGRESS: dict[str, type | tuple[type, ...]] = {
     "losses": int,
     "seconds": (int, float),
 }
+
+
+class TrainingStopped(KeyboardInterrupt):
+    """The user stopped a training, and its state is saved; the message says how to continue."""
+
+
+class Condition(Protocol):
+    """A condition on a layer that training keeps; see `elegans.proofs.ContractionCondition`.
+
+    `fit` establishes it before the first step, adds the penalty to every loss, lets the guard judge
+    every rewiring, and takes only weights for which it holds.
+    """
+
+    @property
+    def model(self) -> nn.Module:
+        """The layer that the condition is on."""
+
+    def establish(self) -> None:
+        """Change the layer until the condition holds."""
+
+    def penalty(self) -> Tensor:
+        """Return what is added to the loss, a differentiable scalar, zero where all is well."""
+
+    def guard(self, proposal: ProposedEdit) -> GuardResult | None:
+        """Judge a rewiring."""
+
+    def holds(self) -> bool:
+        """Whether the layer fulfils the condition as it is now."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +168,7 @@ def fit(
     training = _Training(model, train, validation, config, run, condition)
     if run is not None and resume:
         training.restore(run)
-    with stop_requests(wanted=run is not None) as stop_requested:
+    with _stop_requests(listen=run is not None) as stop_requested:
         bar = tqdm(
             total=config.steps,
             initial=training.step,
@@ -182,6 +221,33 @@ def check_training(
         Rewiring cannot be done with these settings.
     """
     _Training(model, train, validation, config, None)
+
+
+@contextmanager
+def _stop_requests(*, listen: bool) -> Iterator[Callable[[], bool]]:
+    """Turn the first Ctrl-C into a request that is asked for between two steps.
+
+    A step that is interrupted halfway could not be continued exactly. The second Ctrl-C does
+    what it always does.
+    """
+    requested = False
+
+    def request(number: int, frame: FrameType | None) -> None:
+        nonlocal requested
+        requested = True
+        signal.signal(signal.SIGINT, before)
+
+    if not listen or threading.current_thread() is not threading.main_thread():
+        yield lambda: False  # only the main thread may handle signals
+        return
+    before = signal.getsignal(signal.SIGINT)
+    if before is None:
+        before = signal.SIG_DFL
+    signal.signal(signal.SIGINT, request)
+    try:
+        yield lambda: requested
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class _Training:

@@ -14,7 +14,6 @@ from elegans.replications.hawkmoth.network import (
     hawkmoth_network,
     mean_squared_error,
 )
-from elegans.replications.hawkmoth.scaling import MinMax
 from elegans.replications.hawkmoth.simulation import simulate
 from elegans.replications.hawkmoth.teacher import Hover, Teacher
 from elegans.replications.hawkmoth.trajectories import INPUTS, OUTPUTS, Ranges, Trajectories, sample
@@ -26,7 +25,6 @@ __all__ = [
     "Flights",
     "Gusts",
     "Hover",
-    "MinMax",
     "Moth",
     "Ranges",
     "Sensors",

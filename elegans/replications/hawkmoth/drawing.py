@@ -106,12 +106,12 @@ def _draw_path(axes: Axes, flights: Flights, episode: int, flown: int) -> None:
 def _places(moth: Moth, path: Array) -> list[int]:
     """Return the strokes at which the moth is drawn: the first, the last, and some between."""
     apart = _APART * moth.scale * (moth.head_half_length + moth.abdomen_half_length)
-    found = [0]
+    chosen = [0]
     for stroke in range(1, len(path) - 1):
-        near_others = min(np.hypot(*(path[stroke] - path[one])) for one in (*found, -1))
+        near_others = min(np.hypot(*(path[stroke] - path[one])) for one in (*chosen, -1))
         if near_others > apart:
-            found.append(stroke)
-    return [*found, len(path) - 1]
+            chosen.append(stroke)
+    return [*chosen, len(path) - 1]
 
 
 def _draw_moth(axes: Axes, moth: Moth, state: Array, opacity: float, order: int) -> None:

@@ -38,10 +38,10 @@ BOX = 15.0
 STROKES = 150
 
 Pilot = Callable[[NDArray[np.float64]], Any]
-"""Returns controls (episode, 3) for observations (episode, size), once a stroke.
+"""A `Controller` that returns controls (episode, 3) for observations (episode, size) of a stroke.
 
-If it has a method ``reset(batch)``, that is called before the flight. Rows of lost moths repeat
-their last observation; what is commanded there is ignored.
+A plain function may do without ``reset(batch)``, which is called before the flight. Rows of lost
+moths repeat their last observation; what is commanded there is ignored.
 """
 
 _START, _AIR, _SENSES = 0, 1, 2  # the random streams of a moth
@@ -249,12 +249,12 @@ def lessons(flights: Flights, teacher: Teacher) -> tuple[Sequence, ...]:
     >>> one.inputs.shape, two.targets.shape
     ((40, 8), (40, 3))
     """
-    wanted = thrust_of(controls_of(teacher.thrust(flights.deviations[:, :-1])))
+    thrusts = thrust_of(controls_of(teacher.thrust(flights.deviations[:, :-1])))
     return tuple(
         Sequence(
             f"moth-{episode}",
             flights.observations[episode, :flown],
-            wanted[episode, :flown],
+            thrusts[episode, :flown],
             np.full(flown, flights.period),
         )
         for episode, flown in enumerate(flights.flown)

@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elegans.control.policy import Policy
-from elegans.data import Sequence, cut_windows
+from elegans.data import Scales, Sequence, cut_windows
 from elegans.errors import InputError
 from elegans.layers.sequence_layer import SequenceLayer
 from elegans.replications.hawkmoth.flight import Flights, Pilot, fly, lessons
 from elegans.replications.hawkmoth.gusts import Gusts, Sensors
 from elegans.replications.hawkmoth.teacher import STROKE, Teacher, controls_of
-from elegans.training import Result, Scales, TrainingConfig, fit
+from elegans.training import Result, TrainingConfig, fit
 
 Array = NDArray[np.float64]
 
@@ -50,13 +50,12 @@ class CircuitPilot:
                 "motor neurons"
             )
         self.model = model
-        self.scales = scales
         self.period = period
-        self._policy = Policy(model)
+        self._policy = Policy(model, scales)
 
     def reset(self, batch: int) -> None:
-        """Forget everything."""
-        self._policy.reset()
+        """Forget everything and prepare for `batch` moths."""
+        self._policy.reset(batch)
 
     def __call__(self, observations: NDArray[Any]) -> Array:
         """Return the controls (batch, 3) for observations (batch, size) of one stroke."""
@@ -66,9 +65,7 @@ class CircuitPilot:
                 f"{self.model.input_size}, as the circuit has inputs; fly it with the sensors it "
                 "learnt with"
             )
-        seen = self.scales.inputs.apply(observations)
-        answer = self._policy(seen, self.period / self.scales.elapsed)
-        return controls_of(self.scales.targets.invert(answer.astype(np.float64)))
+        return controls_of(self._policy(observations, self.period))
 
 
 class FlightSchool:
@@ -180,9 +177,9 @@ class FlightSchool:
             sensors=replace(self.sensors, full=True),
         )
         flights = replace(flights, observations=flights.observations[..., :size])
-        found = lessons(flights, self.teacher)
-        self.lessons += found
-        self._validating += found[::6]
+        fresh = lessons(flights, self.teacher)
+        self.lessons += fresh
+        self._validating += fresh[::6]
         if self._scales is None:
             self._scales = Scales.fit(self._learning())
         self.rounds += 1

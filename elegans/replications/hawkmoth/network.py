@@ -131,19 +131,19 @@ def column_errors(
     >>> column_errors(torch.nn.Identity(), torch.zeros(3, 2), torch.tensor([[3., 0]] * 3)).tolist()
     [9.0, 0.0]
     """
-    given, wanted = torch.as_tensor(inputs), torch.as_tensor(outputs)
-    if given.ndim != 2 or wanted.ndim != 2 or len(given) != len(wanted) or not len(given):
+    x, y = torch.as_tensor(inputs), torch.as_tensor(outputs)
+    if x.ndim != 2 or y.ndim != 2 or len(x) != len(y) or not len(x):
         raise InputError(
-            f"got inputs of shape {tuple(given.shape)} and outputs of shape {tuple(wanted.shape)}, "
+            f"got inputs of shape {tuple(x.shape)} and outputs of shape {tuple(y.shape)}, "
             "expected (row, input) and (row, output) with as many rows, at least one"
         )
     if batch < 1:
         raise InputError(f"got batch = {batch}, expected at least 1; leave it out for 8192")
-    total = torch.zeros(wanted.shape[1], dtype=torch.float64)
+    total = torch.zeros(y.shape[1], dtype=torch.float64)
     training = model.training
     model.eval()
     try:
-        for answer, target in _answers(model, given, wanted, batch):
+        for answer, target in _answers(model, x, y, batch):
             if answer.shape != target.shape:
                 raise InputError(
                     f"got answers of shape {tuple(answer.shape)} for outputs of shape "
@@ -153,14 +153,12 @@ def column_errors(
             total += (answer.double() - target.double()).square().sum(0).cpu()
     finally:
         model.train(training)
-    return total / len(given)
+    return total / len(x)
 
 
 @torch.no_grad()
-def _answers(
-    model: nn.Module, given: Tensor, wanted: Tensor, batch: int
-) -> Iterator[tuple[Tensor, Tensor]]:
-    first = next(model.parameters(), given)
-    for start in range(0, len(given), batch):
+def _answers(model: nn.Module, x: Tensor, y: Tensor, batch: int) -> Iterator[tuple[Tensor, Tensor]]:
+    first = next(model.parameters(), x)
+    for start in range(0, len(x), batch):
         rows = slice(start, start + batch)
-        yield model(given[rows].to(first)), wanted[rows].to(first.device)
+        yield model(x[rows].to(first)), y[rows].to(first.device)

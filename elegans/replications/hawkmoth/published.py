@@ -1,4 +1,4 @@
-"""What was published of the pruned hawkmoth networks, to be shown beside one's own figures."""
+"""Published figures of the pruned hawkmoth networks, to be shown beside one's own."""
 
 from __future__ import annotations
 

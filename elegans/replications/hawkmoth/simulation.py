@@ -96,7 +96,7 @@ def simulate(
     states, controls = broadcast(states, controls)
     _check_finite("state", states, STATE)
     _check_finite("control", controls, CONTROLS)
-    wanted = _checked_times(duration, times)
+    moments = _checked_times(duration, times)
     allowed = _checked_tolerances(rtol, atol)
     if threads is None:
         threads = torch.get_num_threads()
@@ -108,8 +108,8 @@ def simulate(
     leading = states.shape[:-1]
     count = math.prod(leading)
     begin = np.ascontiguousarray(states.reshape(count, 8))
-    held = np.ascontiguousarray(controls.reshape(count, 3))
-    out = np.empty((count, len(wanted), 8))
+    constant = np.ascontiguousarray(controls.reshape(count, 3))
+    out = np.empty((count, len(moments), 8))
     ended, steps = np.zeros(count, np.int64), np.zeros(count, np.int64)
     reached = np.zeros(count)
     numbers = numbers_of(moth)
@@ -117,7 +117,7 @@ def simulate(
     def block(first: int) -> None:
         rows = slice(first, first + _BLOCK)
         integrate(
-            numbers, begin[rows], held[rows], wanted, float(rtol), allowed, MOST_STEPS,
+            numbers, begin[rows], constant[rows], moments, float(rtol), allowed, MOST_STEPS,
             out[rows], ended[rows], reached[rows], steps[rows],
         )  # fmt: skip
 
@@ -135,7 +135,7 @@ def simulate(
         index = np.unravel_index(row, leading) if leading else ()
         place = [int(i) for i in index] if len(index) != 1 else int(index[0])
         _raise(place, int(ended[row]), float(reached[row]), int(steps[row]))
-    return out.reshape(*leading, len(wanted), 8) if times is not None else out.reshape(*leading, 8)
+    return out.reshape(*leading, len(moments), 8) if times is not None else out.reshape(*leading, 8)
 
 
 def numbers_of(moth: Moth) -> Numbers:
@@ -178,19 +178,19 @@ def _check_finite(name: str, values: Array, order: tuple[str, ...]) -> None:
 
 
 def _checked_times(duration: float, times: ArrayLike | None) -> Array:
-    wanted = np.array([duration] if times is None else times, np.float64)
-    if wanted.ndim != 1 or not len(wanted):
+    moments = np.array([duration] if times is None else times, np.float64)
+    if moments.ndim != 1 or not len(moments):
         raise InputError(
-            f"got times of shape {wanted.shape}, expected (time,) with at least one; for the last "
+            f"got times of shape {moments.shape}, expected (time,) with at least one; for the last "
             "state alone leave them out and pass duration="
         )
-    if not np.isfinite(wanted).all() or wanted[0] < 0 or (np.diff(wanted) < 0).any():
-        got = f"duration = {duration}" if times is None else f"times = {wanted.tolist()}"
+    if not np.isfinite(moments).all() or moments[0] < 0 or (np.diff(moments) < 0).any():
+        got = f"duration = {duration}" if times is None else f"times = {moments.tolist()}"
         raise InputError(
             f"got {got}, expected finite seconds, at least 0 and ascending; they count from the "
             "beginning of the trajectory"
         )
-    return wanted
+    return moments
 
 
 def _checked_tolerances(rtol: float, atol: ArrayLike | None) -> Array:

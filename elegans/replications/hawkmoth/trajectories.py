@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 from tqdm import tqdm
 
+from elegans.data.splits import Split, part_sizes
 from elegans.errors import DataError, InputError, SolveError
 from elegans.replications.hawkmoth.body import Moth
 from elegans.replications.hawkmoth.dynamics import CONTROLS, STATE, Array
@@ -91,14 +92,6 @@ class Ranges:
             object.__setattr__(self, one.name, (low, high))
 
 
-class Parts(NamedTuple):
-    """Rows to train with, to choose by, and to report."""
-
-    train: Trajectories
-    validation: Trajectories
-    test: Trajectories
-
-
 @dataclass(frozen=True, eq=False)
 class Trajectories:
     """Rows of a data set, one a trajectory.
@@ -156,7 +149,7 @@ class Trajectories:
             self.inputs[here], self.outputs[here], self.moth, self.ranges, self.duration, self.seed
         )
 
-    def split(self, fractions: tuple[float, float, float] = FRACTIONS) -> Parts:
+    def split(self, fractions: tuple[float, float, float] = FRACTIONS) -> Split[Trajectories]:
         """Return the parts for training, validation and test: the first rows, the next, the last.
 
         Rows are drawn independently, so that parts in order are as good as shuffled ones, and
@@ -165,7 +158,7 @@ class Trajectories:
         Parameters
         ----------
         fractions
-            Shares of the three parts, each above 0, with sum 1.
+            The three parts as shares of the rows, each above 0, with sum 1, or as whole numbers.
 
         Raises
         ------
@@ -178,18 +171,10 @@ class Trajectories:
         >>> [len(part) for part in parts]
         [64, 16, 20]
         """
-        if len(fractions) != 3 or min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-9:
-            raise DataError(
-                f"got fractions {fractions}, expected three above 0 with sum 1; use {FRACTIONS}"
-            )
-        first = round(len(self) * fractions[0])
-        second = round(len(self) * (fractions[0] + fractions[1]))
-        if not 0 < first < second < len(self):
-            raise DataError(
-                f"got {len(self)} rows to split by {fractions}, which leaves a part empty, "
-                "expected more rows; draw more trajectories"
-            )
-        return Parts(self.rows(0, first), self.rows(first, second), self.rows(second, len(self)))
+        if len(fractions) != 3:
+            raise DataError(f"got {len(fractions)} fractions, expected three; use {FRACTIONS}")
+        first, second, end = np.cumsum(part_sizes(len(self), fractions)).tolist()
+        return Split(self.rows(0, first), self.rows(first, second), self.rows(second, end))
 
 
 def sample(

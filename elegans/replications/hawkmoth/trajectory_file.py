@@ -88,7 +88,7 @@ def load_trajectories(path: str | os.PathLike[str]) -> Trajectories:
     path = Path(path)
     try:
         with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
-            held: dict[str, Any] = {name: file[name] for name in ("about", "inputs", "outputs")}
+            arrays: dict[str, Any] = {name: file[name] for name in ("about", "inputs", "outputs")}
     except OSError as error:
         raise DataError(
             f"{path}: cannot be read ({error.strerror or error}), expected a data set; {_REMEDY}"
@@ -102,7 +102,7 @@ def load_trajectories(path: str | os.PathLike[str]) -> Trajectories:
             f"{_REMEDY}"
         ) from error
     try:
-        about = json.loads(str(held["about"]))
+        about = json.loads(str(arrays["about"]))
         form, version = about["format"], about["version"]
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(
@@ -118,8 +118,8 @@ def load_trajectories(path: str | os.PathLike[str]) -> Trajectories:
         if tuple(about["inputs"]) != INPUTS or tuple(about["outputs"]) != OUTPUTS:
             raise DataError("its columns are in another order")
         return Trajectories(
-            held["inputs"],
-            held["outputs"],
+            arrays["inputs"],
+            arrays["outputs"],
             Moth(**about["moth"]),
             Ranges(**about["ranges"]),
             float(about["duration"]),

@@ -4,7 +4,7 @@ Tables come from scikit-learn and palmerpenguins (extra ``lab``), pictures from 
 user has; `banknote_like` is synthetic.
 """
 
-from elegans.replications.sets.classification_set import ClassificationSet, standardise_sets
+from elegans.replications.sets.classification_set import ClassificationSet
 from elegans.replications.sets.idx_file import read_idx
 from elegans.replications.sets.image_sets import DATA_VARIABLE, fashion_mnist, has_files, mnist
 from elegans.replications.sets.penguin_set import penguins
@@ -23,5 +23,4 @@ __all__ = [
     "mnist",
     "penguins",
     "read_idx",
-    "standardise_sets",
 ]

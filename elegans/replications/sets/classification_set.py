@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from elegans.data.standardise import Standardiser
+from elegans.data.scale import Scale
+from elegans.data.splits import part_sizes, spread_order
 from elegans.errors import DataError
-from elegans.replications.sets.shares import counts_of, spread_order
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,6 +117,18 @@ class ClassificationSet:
         at = np.asarray(indices, dtype=np.int64)
         return replace(self, name=name, features=self.features[at], labels=self.labels[at])
 
+    def scaled(self, scale: Scale) -> ClassificationSet:
+        """Return the set with scaled features; fit the scale to the training part alone.
+
+        Examples
+        --------
+        >>> train = ClassificationSet("a", [[1.0], [3.0]], [0, 1], ("no", "yes"), ("x",), "made up")
+        >>> test = ClassificationSet("b", [[5.0]], [1], ("no", "yes"), ("x",), "made up")
+        >>> test.scaled(Scale.standard([train.features])).features.tolist()
+        [[3.0]]
+        """
+        return replace(self, features=scale.apply(self.features))
+
     def split(
         self,
         parts: Sequence[int] | Sequence[float],
@@ -139,8 +151,7 @@ class ClassificationSet:
             rows then holds q m rows of a class, give or take 1 + C q, where q is the share of the
             class in the whole set and C the number of classes.
         standardised
-            Whether to standardise all parts by mean and deviation of the first, as
-            `standardise_sets` does.
+            Whether to scale all parts by mean and deviation of the first.
 
         Raises
         ------
@@ -149,7 +160,10 @@ class ClassificationSet:
         """
         if seed < 0:
             raise DataError(f"got seed = {seed}, expected at least 0; choose another seed")
-        counts = counts_of(self.name, parts, len(self))
+        try:
+            counts = part_sizes(len(self), parts)
+        except DataError as error:
+            raise DataError(f"data set {self.name!r}: {error}") from None
         generator = np.random.default_rng(seed)
         order = generator.permutation(len(self))
         if stratified:
@@ -157,7 +171,10 @@ class ClassificationSet:
         ends = np.cumsum(counts)
         cut = np.split(order[: ends[-1]], ends[:-1])
         made = tuple(self.rows(rows, f"{self.name}, part {at}") for at, rows in enumerate(cut, 1))
-        return standardise_sets(*made) if standardised else made
+        if not standardised:
+            return made
+        scale = Scale.standard([made[0].features], self.feature_names)
+        return tuple(part.scaled(scale) for part in made)
 
     def _checked_features(self) -> NDArray[np.float32]:
         # A number too large for float32 becomes infinite, which is reported below.
@@ -186,30 +203,6 @@ class ClassificationSet:
                 "0 on"
             )
         return _read_only(labels.astype(np.int64, copy=False))
-
-
-def standardise_sets(
-    train: ClassificationSet, *others: ClassificationSet
-) -> tuple[ClassificationSet, ...]:
-    """Return all sets with columns (x - mean) / deviation, both taken from `train` alone.
-
-    A column that is constant in `train` keeps its unit, so that one-hot columns stay finite.
-
-    Raises
-    ------
-    DataError
-        When the sets have different columns.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> train = ClassificationSet("a", [[1.0], [3.0]], [0, 1], ("no", "yes"), ("x",), "made up")
-    >>> test = ClassificationSet("b", [[5.0]], [1], ("no", "yes"), ("x",), "made up")
-    >>> [part.features.tolist() for part in standardise_sets(train, test)]
-    [[[-1.0], [1.0]], [[3.0]]]
-    """
-    standard = Standardiser.fit([train.features])
-    return tuple(replace(part, features=standard.apply(part.features)) for part in (train, *others))
 
 
 def _read_only(array: NDArray[Any]) -> NDArray[Any]:

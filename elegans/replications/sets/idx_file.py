@@ -73,8 +73,8 @@ def read_idx(path: str | Path) -> NDArray[Any]:
         expected = math.prod(shape) * kind.itemsize
         most = size * _MOST_GROWTH if compressed else size - header
         if expected > most:
-            found = f"a file of {size} bytes" if compressed else f"{most} bytes of numbers"
-            raise _too_few(path, found, kind, shape, expected)
+            got = f"a file of {size} bytes" if compressed else f"{most} bytes of numbers"
+            raise _too_few(path, got, kind, shape, expected)
         available = available_bytes()
         if available is not None and expected > available:
             raise DataError(
@@ -149,9 +149,9 @@ def _opened(path: Path) -> Iterator[tuple[BinaryIO, bool]]:
 
 
 def _too_few(
-    path: Path, found: str, kind: np.dtype[Any], shape: tuple[int, ...], expected: int
+    path: Path, got: str, kind: np.dtype[Any], shape: tuple[int, ...], expected: int
 ) -> DataError:
     return DataError(
-        f"{path}: got {found}, expected {expected} bytes for shape {shape} of type "
+        f"{path}: got {got}, expected {expected} bytes for shape {shape} of type "
         f"{kind.newbyteorder('=')}; the file is cut off or its header damaged, so get it again"
     )

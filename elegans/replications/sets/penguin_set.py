@@ -111,14 +111,14 @@ def read_penguins(path: Path) -> ClassificationSet:
 
 def _table() -> Path:
     """Return the table of the installed package, without importing it and pandas with it."""
-    found = importlib.util.find_spec("palmerpenguins")
-    if found is None or found.origin is None:
+    package = importlib.util.find_spec("palmerpenguins")
+    if package is None or package.origin is None:
         require_extra("palmerpenguins", "lab")  # names the extra
         raise DataError(
             "got a package palmerpenguins without files, expected penguins.csv in it; install it "
             "again"
         )
-    path = Path(found.origin).parent / "data" / "penguins.csv"
+    path = Path(package.origin).parent / "data" / "penguins.csv"
     if not path.is_file():
         raise DataError(
             f"{path}: got no such file, expected the table of palmerpenguins; install it again"
