@@ -327,7 +327,7 @@ def test_a_large_circuit_is_shown_in_part(monkeypatch):
     assert (drawn.drawn, drawn.synapses) == (100, model.synapse_count + model.sensory_synapse_count)
     assert "Only the 100 strongest of" in made.html
     charts = draw_charts(made.content)
-    assert len(charts["activity"].figure["data"][0]["y"]) == 40
+    assert len(charts["activity"].y.rows) == len(charts["activity"].marks[0].z) == 40
     assert "40 of 60 are shown" in charts["activity"].caption
     assert len(made.to_dict()["activity"]["states"][0]) == 60  # the JSON has all of them
     weakest = min(made.content.circuit.weight.min(), made.content.circuit.sensory_weight.min())

@@ -8,7 +8,7 @@ import numpy as np
 
 from elegans.proofs.network import Array
 from elegans.reporting.stability.content import MEASURED, SAMPLED, SEARCHED, Content
-from elegans.reporting.stability.wording import number, plural
+from elegans.reporting.wording import number, plural
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elegans.proofs.network import Array
-from elegans.reporting.figures import INK, MUTED
+from elegans.reporting.chart import DIVERGING, INK, MUTED
+from elegans.reporting.interactive import layout
 from elegans.reporting.stability.content import Activity, Circuit
-from elegans.reporting.stability.palette import DIVERGING, layout
 from elegans.wiring.curves import curves
 from elegans.wiring.drawing import NEURON_COLORS, SYNAPSE_COLORS
 from elegans.wiring.layout import Placement, members, place

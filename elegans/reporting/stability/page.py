@@ -7,13 +7,14 @@ from importlib.resources import files
 from typing import Any
 
 from elegans.errors import InputError
+from elegans.reporting.chart import Chart
+from elegans.reporting.interactive import to_plotly
 from elegans.reporting.stability.charts import draw_charts
 from elegans.reporting.stability.content import Content
 from elegans.reporting.stability.facts import facts
 from elegans.reporting.stability.graph import draw_graph
-from elegans.reporting.stability.traces import Chart
 from elegans.reporting.stability.verdicts import summary, verdicts, warnings
-from elegans.reporting.stability.wording import number
+from elegans.reporting.wording import number
 from elegans.tasks.extras import require_extra
 from elegans.wiring.drawing import SYNAPSE_COLORS
 
@@ -74,7 +75,7 @@ def render(content: Content, document: dict[str, Any]) -> str:
     page = environment.from_string(_text(here, "page.html.j2")).render(
         anchors={*SECTIONS, "ceiling"},
         charts=charts,
-        charts_json=_in_script(as_plotly(charts)),
+        charts_json=_in_script(_checked(charts)),
         content_json=_in_script(document),
         excitatory=SYNAPSE_COLORS["excitatory"],
         facts=facts(content),
@@ -111,13 +112,13 @@ def render(content: Content, document: dict[str, Any]) -> str:
     return str(page)
 
 
-def as_plotly(charts: dict[str, Chart]) -> dict[str, Any]:
+def _checked(charts: dict[str, Chart]) -> dict[str, Any]:
     """Return data and layout of each chart, checked by plotly."""
     figure = require_extra("plotly.graph_objects", EXTRA).Figure
     checked = {}
     for name, chart in charts.items():
         try:
-            made = figure(data=chart.figure["data"], layout=chart.figure["layout"])
+            made = figure(to_plotly(chart))
         except ValueError as error:
             raise InputError(f"the chart {name!r} cannot be drawn by plotly ({error})") from error
         plain = made.to_plotly_json()

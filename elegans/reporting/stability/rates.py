@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from elegans.reporting.chart import PROVED, SEEN, UNKNOWN, WEAK
 from elegans.reporting.stability.content import MEASURED, SAMPLED, SEARCHED, Content
-from elegans.reporting.stability.palette import PROVED, SEEN, UNKNOWN, WEAK
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ from elegans.ltc import LTC
 from elegans.proofs.network import Range
 from elegans.pruning import Edit
 from elegans.reporting.figures import save_figure
+from elegans.reporting.stability.charts import draw_figures
 from elegans.reporting.stability.content import Content
 from elegans.reporting.stability.driving import Data, Drive, drive_from
-from elegans.reporting.stability.figures import draw_figures
 from elegans.reporting.stability.gathering import gather
 from elegans.reporting.stability.page import render
 from elegans.reporting.stability.verdicts import Verdict, summary, verdicts

@@ -16,7 +16,7 @@ from elegans.reporting.stability.content import (
     SEARCHED,
     Content,
 )
-from elegans.reporting.stability.wording import number, plural, sentence_of
+from elegans.reporting.wording import number, plural, sentence_of
 
 _LOOSE = 0.1
 """An error of the inputs; a gain that says nothing of errors of this size is called loose."""
