@@ -34,13 +34,13 @@ def models(units: int, outputs: int, inputs: int) -> dict[str, torch.nn.Module]:
     torch.manual_seed(0)
     theirs = ncps.torch.LTC(inputs, ncps.wirings.AutoNCP(units, outputs))
     ours = elegans.LTC(inputs, AutoNCP(units, outputs))
-    elegans.load_ncps_state_dict(ours, theirs.state_dict())
+    elegans.load_ncps(ours, theirs.state_dict())
     return {"elegans": ours, "ncps": theirs}
 
 
 def with_path(path: str, function: Callable[[], object]) -> Callable[[], object]:
     def run() -> None:
-        with elegans.use(path):
+        with elegans.backend(path):
             function()
 
     return run
@@ -68,7 +68,7 @@ def prepare_step(
     units, outputs, inputs, batch, time = size
     model = models(units, outputs, inputs)[side]
     if path == "fused":
-        with elegans.use(path):  # compiling takes memory, too
+        with elegans.backend(path):  # compiling takes memory, too
             step(model, torch.randn(2, 2, inputs))()
     return with_path(path, step(model, torch.randn(batch, time, inputs)))
 
@@ -94,7 +94,7 @@ def compare(size: tuple[int, int, int, int, int], runs: int) -> list[dict[str, A
     for name, (path, model) in contenders.items():
         gap = float("nan")
         if name in ("fused", "reference"):
-            with torch.no_grad(), elegans.use(path):
+            with torch.no_grad(), elegans.backend(path):
                 gap = float((model(x)[0] - expected).abs().max())
         side = "ncps" if name == "ncps" else "elegans"
         megabytes = float("nan")

@@ -80,7 +80,7 @@ def together(members: list[nn.Module], x: Tensor, y: Tensor, **how: Any) -> list
     optimizer = torch.optim.Adam(ensemble.parameters(), lr=1e-4, fused=True)
 
     def run() -> None:
-        with elegans.use(how.get("path", "auto")):
+        with elegans.backend(how.get("path", "auto")):
             optimizer.zero_grad()
             ensemble.losses(x, y).sum().backward()
             optimizer.step()

@@ -53,9 +53,9 @@ def compare(units: int, batch: int, runs: int) -> dict[str, Any]:
     row["ncps ms"] = 1e3 * seconds.get("ncps", float("nan"))
     row["ncps / fused"] = seconds.get("ncps", float("nan")) / seconds["fused"]
     with torch.no_grad():
-        with elegans.use("reference"):
+        with elegans.backend("reference"):
             expected = ours(x)[0]
-        with elegans.use("fused"):
+        with elegans.backend("fused"):
             row["difference"] = float((ours(x)[0] - expected).abs().max())
     return row
 

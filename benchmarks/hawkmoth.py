@@ -13,11 +13,11 @@ import torch
 from numba import njit
 from scipy.integrate import solve_ivp
 
-from elegans.tasks.hawkmoth import Moth, derivative, sample, simulate
-from elegans.tasks.hawkmoth.dynamics import STATE
-from elegans.tasks.hawkmoth.simulation import DURATION, RTOL, SCALES, numbers_of
-from elegans.tasks.hawkmoth.stiff_steps import accelerate
-from elegans.tasks.hawkmoth.trajectories import Ranges, draw
+from elegans.replications.hawkmoth import Moth, derivative, sample, simulate
+from elegans.replications.hawkmoth.dynamics import STATE
+from elegans.replications.hawkmoth.simulation import DURATION, RTOL, SCALES, numbers_of
+from elegans.replications.hawkmoth.stiff_steps import accelerate
+from elegans.replications.hawkmoth.trajectories import Ranges, draw
 
 SOLVED_TOGETHER = 50
 

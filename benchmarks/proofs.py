@@ -13,10 +13,10 @@ import torch
 
 from elegans import LTC
 from elegans.proofs import Network, certify
-from elegans.proofs.ceiling import sampled_ceiling
+from elegans.proofs.certificates.ceiling import sampled_ceiling
+from elegans.proofs.certificates.region import region_of
 from elegans.proofs.lyapunov import flow_exponents
 from elegans.proofs.lyapunov.reference_systems import lorenz as lorenz_system
-from elegans.proofs.region import region_of
 from elegans.wiring import AutoNCP, Synapses, Wiring
 
 

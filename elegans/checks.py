@@ -1,4 +1,4 @@
-"""Checks of what a user hands to a layer: shape, type and values, with the place of a fault.
+"""Checks of what a user hands to a layer: arguments, shapes, types and values.
 
 Values are not looked at while `torch.compile` or `torch.export` trace, nor under `torch.func.vmap`,
 where they do not exist yet.
@@ -7,13 +7,46 @@ where they do not exist yet.
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, TypedDict
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from elegans.errors import InputError
+
+Device = torch.device | str | None
+
+
+class Placement(TypedDict, total=False):
+    """The keyword arguments ``device`` and ``dtype`` of tensor constructors."""
+
+    device: Device
+    dtype: torch.dtype | None
+
+
+def check_count(name: str, value: Any, least: int = 1) -> int:
+    """Return `value` as an integer; raise `InputError` unless it is one of at least `least`."""
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not whole or value < least:
+        raise InputError(f"{name} must be an integer of at least {least}, got {value!r}")
+    return int(value)
+
+
+def check_choice(name: str, value: Any, choices: Iterable[str]) -> str:
+    """Return `value`; raise `InputError`, which lists the choices, unless it is one of them."""
+    choices = tuple(choices)
+    if not isinstance(value, str) or value not in choices:
+        raise InputError(f"unknown {name} {value!r}, expected one of {choices}")
+    return value
+
+
+def check_dtype(dtype: torch.dtype | None) -> None:
+    """Raise `InputError` unless `dtype` is a floating type, or None for the default one."""
+    if dtype is not None and not dtype.is_floating_point:
+        raise InputError(f"dtype must be a floating type such as torch.float32, got {dtype}")
 
 
 def values_are_visible(*tensors: Tensor) -> bool:

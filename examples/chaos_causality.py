@@ -21,16 +21,16 @@ import numpy as np
 import torch
 from torch import nn
 
-from elegans.data.sets import banknote_like, cancer, digits, iris
 from elegans.ensemble import Ensemble
 from elegans.pruning import Pruner
-from elegans.pruning.causality import (
+from elegans.replications.causality import (
     PARTIAL,
     Choices,
     LyapunovGranger,
     WeightLog,
     false_positive_rate,
 )
+from elegans.replications.sets import banknote_like, cancer, digits, iris
 
 
 @dataclass
@@ -161,7 +161,7 @@ def retrain(task, parts, masks):
         name: torch.cat([one[name] for one in masks.values()])
         for name in next(iter(masks.values()))
     }
-    Pruner(many, allow_empty=True).close(together)
+    Pruner(many, allow_empty=True).apply_masks(together)
     train(many, task, parts[0])
     return accuracy(many, parts[2])
 

@@ -20,13 +20,13 @@ from pathlib import Path
 
 import torch
 
-from elegans.data.sets import penguins
-from elegans.pruning.experiments import (
+from elegans.replications.experiments import (
     DYNAMIC_REPEATED,
     DYNAMIC_TOLERANCE,
     DynamicSettings,
     dynamic_trials,
 )
+from elegans.replications.sets import penguins
 
 LEAST_LOSS = math.log(1 + 2 * math.exp(-2))  # logits between -1 and 1 can do no better
 

@@ -20,12 +20,12 @@ import torch
 
 import elegans
 from elegans.pruning import Pruner
+from elegans.replications.hawkmoth.drawing import draw_flight
+from elegans.replications.hawkmoth.flight import Flights, Pilot, fly
+from elegans.replications.hawkmoth.flight_circuit import FlightSchool
+from elegans.replications.hawkmoth.gusts import Gusts, Sensors
+from elegans.replications.hawkmoth.teacher import Teacher
 from elegans.reporting.figures import save_figure
-from elegans.reporting.flight_drawing import draw_flight
-from elegans.tasks.hawkmoth.flight import Flights, Pilot, fly
-from elegans.tasks.hawkmoth.flight_circuit import FlightSchool
-from elegans.tasks.hawkmoth.gusts import Gusts, Sensors
-from elegans.tasks.hawkmoth.teacher import Teacher
 from elegans.training import RewireConfig, TrainingConfig
 from elegans.wiring import AutoNCP
 

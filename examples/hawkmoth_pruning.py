@@ -19,10 +19,10 @@ import numpy as np
 import torch
 
 from elegans.ensemble import Ensemble
-from elegans.pruning.experiments.sequential import SequentialPruning, Stage, prune_sequentially
-from elegans.pruning.experiments.sequential_drawing import draw_sequential
-from elegans.tasks import hawkmoth
-from elegans.tasks.hawkmoth.published import ERRORS, LEVELS, LIMIT, MEDIAN_OPTIMUM
+from elegans.replications import hawkmoth
+from elegans.replications.experiments.sequential import SequentialPruning, Stage, prune_sequentially
+from elegans.replications.experiments.sequential_drawing import draw_sequential
+from elegans.replications.hawkmoth.published import ERRORS, LEVELS, LIMIT, MEDIAN_OPTIMUM
 
 
 def trajectories(count: int, file: Path | None) -> hawkmoth.Trajectories:

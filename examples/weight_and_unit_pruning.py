@@ -27,8 +27,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 import elegans
-from elegans.data.sets import ClassificationSet, digits, has_files, mnist
-from elegans.pruning.experiments import (
+from elegans.replications.experiments import (
     SPARSITIES,
     UNIT_PRUNING,
     WEIGHT_PRUNING,
@@ -40,6 +39,7 @@ from elegans.pruning.experiments import (
     seeded,
     sparsity_curve,
 )
+from elegans.replications.sets import ClassificationSet, digits, has_files, mnist
 
 WIDTHS, QUICK_WIDTHS = (1000, 1000, 500, 200), (300, 300, 150, 60)
 LAST = "8"  # the matrix before the logits, which is not pruned

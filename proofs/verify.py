@@ -116,7 +116,7 @@ def exp_minus(y: Fraction, above: bool) -> int:
 # --- the circuit ----------------------------------------------------------------------------
 
 
-class Synapses:
+class SynapseData:
     """Synapses by their target: rows[i] lists (source, weight, gain, centre, potential)."""
 
     def __init__(self, document: Document, neurons: int, sources: int, where: str) -> None:
@@ -141,7 +141,7 @@ class Synapses:
                 self.rows[i].append((j, weight, gain, centre, potential))
 
 
-class Circuit:
+class CircuitData:
     """The circuit that a certificate is about."""
 
     def __init__(self, document: Document) -> None:
@@ -159,7 +159,7 @@ class Circuit:
         self.shift = _numbers(document, "shift", len(self.scale), where)
         self.epsilon = _number(document.get("epsilon"), "network.epsilon")
         self.recurrent, self.sensory = (
-            Synapses(_mapping(document, kind, where), self.size, sources, f"network.{kind}")
+            SynapseData(_mapping(document, kind, where), self.size, sources, f"network.{kind}")
             for kind, sources in (("recurrent", self.size), ("sensory", len(self.scale)))
         )
         for i in range(self.size):
@@ -174,10 +174,10 @@ class Circuit:
 FREE = (Fraction(0), Fraction(1))
 
 
-class Gates:
+class GateBounds:
     """Ranges of the gates, row by row in the order of the synapses."""
 
-    def __init__(self, circuit: Circuit, box: Box, inputs: Box | None) -> None:
+    def __init__(self, circuit: CircuitData, box: Box, inputs: Box | None) -> None:
         if inputs is None:
             self.recurrent = [[FREE] * len(row) for row in circuit.recurrent.rows]
             self.sensory = [[FREE] * len(row) for row in circuit.sensory.rows]
@@ -194,7 +194,7 @@ def _row_gates(row: list[Synapse], lo: list[Fraction], hi: list[Fraction]) -> li
     return gates
 
 
-def mapped(circuit: Circuit, given: Box) -> Box:
+def mapped(circuit: CircuitData, given: Box) -> Box:
     """Return the range of the mapped inputs, two lists."""
     ends = [
         sorted((scale * lo + shift, scale * hi + shift))
@@ -206,7 +206,7 @@ def mapped(circuit: Circuit, given: Box) -> Box:
 # --- the statements -----------------------------------------------------------------------------
 
 
-def check_hull(circuit: Circuit, box: Box) -> None:
+def check_hull(circuit: CircuitData, box: Box) -> None:
     """Raise unless `box` holds every potential that pulls at a neuron."""
     lo, hi = box
     for i in range(circuit.size):
@@ -223,7 +223,7 @@ def check_hull(circuit: Circuit, box: Box) -> None:
             raise NotProvedError(f"hull: the first box does not hold all potentials of neuron {i}")
 
 
-def pull(circuit: Circuit, gates: Gates, i: int, t: Fraction, sign: int) -> Fraction:
+def pull(circuit: CircuitData, gates: GateBounds, i: int, t: Fraction, sign: int) -> Fraction:
     """Return the largest (sign 1) or least (sign -1) current into neuron i held at t."""
     current = circuit.leak[i] * (circuit.leak_potential[i] - t) - circuit.epsilon * t
     for rows, ranges in (
@@ -236,7 +236,7 @@ def pull(circuit: Circuit, gates: Gates, i: int, t: Fraction, sign: int) -> Frac
     return current
 
 
-def check_stays(circuit: Circuit, gates: Gates, box: Box, what: str) -> None:
+def check_stays(circuit: CircuitData, gates: GateBounds, box: Box, what: str) -> None:
     """Raise unless the current points inwards at both ends of every interval."""
     lo, hi = box
     for i in range(circuit.size):
@@ -245,7 +245,7 @@ def check_stays(circuit: Circuit, gates: Gates, box: Box, what: str) -> None:
 
 
 def check_entry(
-    circuit: Circuit, gates: Gates, outer: Box, inner: Box, share: Fraction, number: int
+    circuit: CircuitData, gates: GateBounds, outer: Box, inner: Box, share: Fraction, number: int
 ) -> float:
     """Raise unless `inner` holds a share of `outer` besides all targets over it.
 
@@ -269,8 +269,8 @@ def check_entry(
 
 
 def row_sums(
-    circuit: Circuit,
-    gates: Gates,
+    circuit: CircuitData,
+    gates: GateBounds,
     box: Box,
     eta: list[Fraction],
     i: int,
@@ -324,7 +324,7 @@ def worst(b: Fraction, mine: Fraction, least: Fraction, most: Fraction) -> Fract
     return max(q * (b * (1 - q) - mine) for q in (least, most))
 
 
-def decay(circuit: Circuit, gates: Gates, i: int) -> Fraction:
+def decay(circuit: CircuitData, gates: GateBounds, i: int) -> Fraction:
     """Return g + epsilon + the sum of w l over the sensory synapses of row i."""
     return (
         circuit.leak[i]
@@ -336,7 +336,7 @@ def decay(circuit: Circuit, gates: Gates, i: int) -> Fraction:
     )
 
 
-def conductance(circuit: Circuit, gates: Gates, i: int) -> Fraction:
+def conductance(circuit: CircuitData, gates: GateBounds, i: int) -> Fraction:
     """Return the least total conductance of neuron i, which is positive where it has a leak."""
     return decay(circuit, gates, i) + sum(
         synapse[1] * gate[0]
@@ -345,7 +345,12 @@ def conductance(circuit: Circuit, gates: Gates, i: int) -> Fraction:
 
 
 def check_rate(
-    circuit: Circuit, gates: Gates, box: Box, eta: list[Fraction], rate: Fraction, pieces: int
+    circuit: CircuitData,
+    gates: GateBounds,
+    box: Box,
+    eta: list[Fraction],
+    rate: Fraction,
+    pieces: int,
 ) -> None:
     """Raise unless the distance shrinks at the rate `rate` > 0."""
     if rate <= 0:
@@ -357,8 +362,8 @@ def check_rate(
 
 
 def check_step(
-    circuit: Circuit,
-    gates: Gates,
+    circuit: CircuitData,
+    gates: GateBounds,
     box: Box,
     eta: list[Fraction],
     length: Fraction,
@@ -381,7 +386,9 @@ def check_step(
             raise NotProvedError(f"step: the row of neuron {i} does not reach the factor")
 
 
-def check_gain(circuit: Circuit, gates: Gates, box: Box, gain: list[Fraction], pieces: int) -> None:
+def check_gain(
+    circuit: CircuitData, gates: GateBounds, box: Box, gain: list[Fraction], pieces: int
+) -> None:
     """Raise unless inputs that differ by 1 move no neuron i by more than gain i."""
     for i in range(circuit.size):
         effect = Fraction(0)
@@ -443,7 +450,7 @@ def verify(document: Document) -> list[str]:
         raise MalformedError(f"unknown level {level!r:.40}")
     if document["digest"] != digest(document):
         raise NotProvedError("digest: the file was changed after it was written")
-    circuit = Circuit(_mapping(document, "network", "certificate"))
+    circuit = CircuitData(_mapping(document, "network", "certificate"))
     inputs = document["inputs"]
     if inputs is not None:
         given = _box(inputs, len(circuit.scale), "inputs")
@@ -476,10 +483,10 @@ def verify(document: Document) -> list[str]:
     free = level == "exact"
     time = 0.0
     for n in range(1, len(boxes)):
-        gates = Gates(circuit, boxes[n - 1], inputs)
+        gates = GateBounds(circuit, boxes[n - 1], inputs)
         time += check_entry(circuit, gates, boxes[n - 1], boxes[n], shares[n - 1], n)
     box = boxes[-1]
-    gates = Gates(circuit, box, None if free else inputs)
+    gates = GateBounds(circuit, box, None if free else inputs)
     check_stays(circuit, gates, box, "stay")
     inside = "whatever the inputs" if free else "while the inputs keep to their range"
     reached = ""

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.special import expit
 
 from elegans import LTC
-from elegans.proofs.network import Box, Network, SynapseNumbers
+from elegans.proofs.certificates.network import Box, Network, SynapseNumbers
 from elegans.wiring import Synapses, Wiring
 
 SEEDS = st.integers(0, 2**32 - 1)

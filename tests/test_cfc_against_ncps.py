@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from elegans.cfc.layer import CfC
-from elegans.cfc.ncps_checkpoint import (
-    cfc_from_ncps,
-    load_ncps_cfc_state_dict,
-    ncps_cfc_state_dict,
-)
 from elegans.cfc.wiring import with_ncps_connections
+from elegans.checkpoints.ncps import (
+    from_ncps,
+    load_ncps,
+    to_ncps,
+)
 from elegans.errors import InputError
 from elegans.wiring import AutoNCP, FullyConnected, Random
 
@@ -45,7 +45,7 @@ def models(units, *, mode="default", dtype=torch.float64, seed=0, **options):
     kept = {name: value for name, value in options.items() if name in held}
     if mode == "no_gate":
         kept["mode"] = mode
-    return theirs, cfc_from_ncps(theirs.state_dict(), **kept)
+    return theirs, from_ncps(theirs.state_dict(), **kept)
 
 
 def inputs(dtype=torch.float64, batch=7, time=9, seed=1):
@@ -127,7 +127,7 @@ def test_dropout_is_read_past_and_off_outside_training():
     x = inputs()
     theirs.eval(), ours.eval()
     assert_close(ours(x)[0], run(theirs, x)[0])
-    theirs.load_state_dict(ncps_cfc_state_dict(ours))
+    theirs.load_state_dict(to_ncps(ours))
     assert_close(ours(x)[0], run(theirs, x)[0])
 
 
@@ -139,10 +139,10 @@ def test_same_outputs_on_random_wirings(seed):
     torch.manual_seed(seed)
     theirs = ncps.torch.CfC(INPUTS, ncps.wirings.AutoNCP(*arguments)).double()
     ours = CfC(INPUTS, AutoNCP(*arguments), ncps_connections=True, dtype=torch.float64)
-    load_ncps_cfc_state_dict(ours, theirs.state_dict())
+    load_ncps(ours, theirs.state_dict())
     x = inputs(seed=seed)
     assert_close(ours(x)[0], run(theirs, x)[0])
-    twin = cfc_from_ncps(theirs.state_dict())
+    twin = from_ncps(theirs.state_dict())
     assert {(j, i) for j, i, _ in twin.wiring.recurrent} == {
         (j, i) for j, i, _ in with_ncps_connections(AutoNCP(*arguments).build(INPUTS)).recurrent
     }
@@ -160,7 +160,7 @@ def test_same_gradients(units, mode):
     with torch.no_grad():  # the exchange is linear: it takes gradients for parameters
         for parameter in ours.parameters():
             parameter.copy_(parameter.grad)
-    mine = ncps_cfc_state_dict(ours)
+    mine = to_ncps(ours)
     for name, parameter in theirs.named_parameters():
         if parameter.grad is not None:
             torch.testing.assert_close(mine[name], parameter.grad, rtol=1e-9, atol=1e-9, msg=name)
@@ -200,7 +200,7 @@ def test_ours_goes_back_to_ncps(units, mode, mixed_memory):
     options = {"mode": mode, "mixed_memory": mixed_memory, "proj_size": 2}
     ours = CfC(INPUTS, UNITS[units][1], ncps_connections=units != "dense", **options)
     theirs = ncps.torch.CfC(INPUTS, UNITS[units][0](), **options)
-    theirs.load_state_dict(ncps_cfc_state_dict(ours), strict=True)
+    theirs.load_state_dict(to_ncps(ours), strict=True)
     x = inputs(torch.float32)
     assert_close(ours(x)[0], theirs(x)[0], torch.float32)
 
@@ -209,8 +209,8 @@ def test_a_layer_that_reads_along_its_wiring_has_no_counterpart():
     theirs = reference("AutoNCP")
     ours = CfC(INPUTS, UNITS["AutoNCP"][1])
     for exchange in (
-        lambda: load_ncps_cfc_state_dict(ours, theirs.state_dict()),
-        lambda: ncps_cfc_state_dict(ours),
+        lambda: load_ncps(ours, theirs.state_dict()),
+        lambda: to_ncps(ours),
     ):
         with pytest.raises(InputError, match="make it with ncps_connections=True"):
             exchange()
@@ -218,7 +218,7 @@ def test_a_layer_that_reads_along_its_wiring_has_no_counterpart():
 
 def test_mappings_cannot_go_to_ncps():
     with pytest.raises(InputError, match="a CfC of ncps has no mappings"):
-        ncps_cfc_state_dict(CfC(INPUTS, 3, input_mapping="affine"))
+        to_ncps(CfC(INPUTS, 3, input_mapping="affine"))
 
 
 @pytest.mark.parametrize(
@@ -241,14 +241,14 @@ def test_a_state_that_does_not_fit_changes_nothing(units, ours, message):
     model = CfC(INPUTS, **ours)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     with pytest.raises(InputError, match=message):
-        load_ncps_cfc_state_dict(model, theirs.state_dict())
+        load_ncps(model, theirs.state_dict())
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name])
 
 
 def test_something_else_is_refused():
     with pytest.raises(InputError, match=r"this is not the state_dict\(\) of an ncps.torch.CfC"):
-        cfc_from_ncps(torch.nn.LSTM(2, 3).state_dict())
+        from_ncps(torch.nn.LSTM(2, 3).state_dict())
 
 
 # --- faults of ncps that ours does not have ----------------------------------------------

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from elegans.cfc.layer import CfC
+from elegans.checkpoints.saving import load, save
 from elegans.data import Sequence, cut_windows
 from elegans.errors import RunError
-from elegans.saving import load, save
 from elegans.training import RewireConfig, RunFolder, TrainingConfig, fit, load_model
 from elegans.wiring import AutoNCP, Random
 

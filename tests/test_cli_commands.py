@@ -10,8 +10,8 @@ import pytest
 from interrupting import interrupt
 
 import elegans
+from elegans.checkpoints.saving import load, save
 from elegans.cli import main
-from elegans.saving import load, save
 from elegans.training import RunFolder, load_model
 from elegans.wiring import AutoNCP
 

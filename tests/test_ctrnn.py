@@ -7,15 +7,15 @@ from connection_conformance import ConnectionConformance
 from layer_conformance import INPUTS, OUTPUTS
 from torch.testing import assert_close
 
+from elegans.checkpoints.saving import load, save
 from elegans.ctrnn.cell import INITIAL_TAU, CTRNNCell
 from elegans.ctrnn.dynamics import CTRNNDynamics
 from elegans.ctrnn.layer import CTRNN, magnitudes
 from elegans.data import Sequence, cut_windows
 from elegans.errors import InputError, PruningError, SolveError, SolverError
 from elegans.pruning import PruneRewire
-from elegans.saving import load, save
 from elegans.solvers import integrate, solver_names
-from elegans.synaptic_sum import SynapticSum
+from elegans.synapses.sums import SynapticSum
 from elegans.training import RewireConfig, RunFolder, TrainingConfig, fit, load_model
 from elegans.wiring import AutoNCP, FullyConnected, Random, Synapses, Wiring
 

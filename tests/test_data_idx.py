@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from elegans.data import idx_file
-from elegans.data.idx_file import read_idx
 from elegans.errors import DataError
+from elegans.replications.sets import idx_file
+from elegans.replications.sets.idx_file import read_idx
 
 CODES = {"u1": 0x08, "i1": 0x09, "i2": 0x0B, "i4": 0x0C, "f4": 0x0D, "f8": 0x0E}
 

@@ -9,10 +9,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from elegans.data import sets
-from elegans.data.sets import ClassificationSet, banknote_like, penguins, standardise_sets
-from elegans.data.sets.penguin_set import read_penguins
 from elegans.errors import DataError, MissingExtraError
+from elegans.replications import sets
+from elegans.replications.sets import ClassificationSet, banknote_like, penguins, standardise_sets
+from elegans.replications.sets.penguin_set import read_penguins
 
 
 def make(rows=12, kinds=3, **changes):

@@ -6,8 +6,8 @@ import struct
 import numpy as np
 import pytest
 
-from elegans.data.sets import DATA_VARIABLE, fashion_mnist, has_files, mnist
 from elegans.errors import DataError
+from elegans.replications.sets import DATA_VARIABLE, fashion_mnist, has_files, mnist
 
 
 @pytest.fixture(autouse=True)

@@ -23,7 +23,7 @@ ROUND_OFF = {torch.float64: 1e-12, torch.float32: 2e-4}
 def gradients_of(ensemble, x, own, path):
     x = x.clone().requires_grad_()
     ensemble.zero_grad()
-    with elegans.use(path):
+    with elegans.backend(path):
         output = ensemble(x, own_data=own)
         weights = torch.linspace(-1, 1, output.numel(), dtype=x.dtype).reshape(output.shape)
         (output * weights).sum().backward()
@@ -69,12 +69,12 @@ def test_tanh_is_accurate_relative_to_small_values(dtype):
     x = torch.logspace(-6, 1.5, 4000, dtype=torch.float64)
     x = torch.cat([x, -x, torch.tensor([0.0, 100.0, -100.0, torch.inf, -torch.inf])]).to(dtype)
     one = torch.ones(1, 1, 1, dtype=dtype)
-    with elegans.use("fused"):
+    with elegans.backend("fused"):
         found = dense(x[:, None], [DenseLayer(one, None, "tanh")])[0, :, 0]
     exact = torch.tanh(x.double())
     relative = (found.double() - exact).abs() / exact.abs().clamp(min=1e-30)
     assert relative.max() < {torch.float32: 3e-7, torch.float64: 5e-15}[dtype]
-    with elegans.use("fused"):
+    with elegans.backend("fused"):
         broken = dense(torch.full((9, 1), torch.nan, dtype=dtype), [DenseLayer(one, None, "tanh")])
     assert broken.isnan().all()
 
@@ -87,7 +87,7 @@ def test_gradients_against_finite_differences():
     def function(x, a, b, c, d):
         return dense(x, [DenseLayer(a, b, "tanh"), DenseLayer(c, d, "sigmoid")])
 
-    with elegans.use("fused"):
+    with elegans.backend("fused"):
         assert torch.autograd.gradcheck(function, (x, *parameters), fast_mode=True)
         assert torch.autograd.gradgradcheck(function, (x, *parameters), fast_mode=True)
 
@@ -190,7 +190,7 @@ def test_where_no_kernel_fits():
         ((x.half(), layers), "a tensor is torch.float16"),
         ((x.double(), layers), "a tensor is torch.float32 and the input torch.float64"),
     ):
-        with elegans.use("fused"), pytest.raises(InputError, match=reason):
+        with elegans.backend("fused"), pytest.raises(InputError, match=reason):
             dense(*wrong)
     ensemble = Ensemble([nn.Linear(3, 2)] * 2)
     rate = torch.func.jvp(lambda x: ensemble(x), (x,), (torch.ones_like(x),))[1]

@@ -22,7 +22,7 @@ def layer(seed, **options):
 
 def compare(ensemble, members, *inputs, own=False, path="auto", **options):
     """Check outputs, states and all gradients against the members one by one."""
-    with elegans.use(path):
+    with elegans.backend(path):
         x = inputs[0].clone().requires_grad_()
         results = ensemble(x, *inputs[1:], own_data=(own, *[False] * len(inputs[1:])), **options)
         ensemble.zero_grad()

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 import elegans
-from elegans import execution
 from elegans.errors import InputError, SolveError
+from elegans.layers import execution
 from elegans.pruning import Relative
 from elegans.wiring import AutoNCP, FullyConnected, Random, Synapses, Wiring
 
@@ -46,7 +46,7 @@ def both_paths(model, x, **options):
                 leaves[name] = options[name].detach().clone().requires_grad_()
         arguments = {name: leaf for name, leaf in leaves.items() if name != "x"}
         model.zero_grad()
-        with elegans.use(path):
+        with elegans.backend(path):
             output, final, states = model(leaves["x"], **(options | arguments), return_states=True)
         generator = torch.Generator().manual_seed(3)
         (states * torch.randn(states.shape, generator=generator, dtype=x.dtype)).sum().backward()
@@ -143,7 +143,7 @@ def test_gradients_of_candidates_are_equal():
         optimizer = torch.optim.Adam(model.parameters())
         rewirer = elegans.PruneRewire(model, optimizer, Relative(1.0), 1, growth="gradient")
         x = torch.randn(8, 5, INPUTS, dtype=torch.float64)
-        with elegans.use(path):
+        with elegans.backend(path):
             rewirer.step(lambda model=model, x=x: model(x)[0].square().mean())
         grown[path] = rewirer.ledger
     assert len(grown["fused"]) > 20
@@ -170,7 +170,7 @@ def test_gradcheck(solver):
         parameters = dict(zip(names, values, strict=True))
         return torch.func.functional_call(model, parameters, (x, hx, timespans))[0]
 
-    with elegans.use("fused"):
+    with elegans.backend("fused"):
         assert torch.autograd.gradcheck(function, (x, hx, timespans, *values))
         assert torch.autograd.gradgradcheck(lambda x: model(x)[0], (x,))
 
@@ -178,7 +178,7 @@ def test_gradcheck(solver):
 def test_the_graph_may_be_walked_twice():
     model = elegans.LTC(INPUTS, AutoNCP(19, 4))
     x = torch.randn(17, 6, INPUTS, requires_grad=True)
-    with elegans.use("fused"):
+    with elegans.backend("fused"):
         output, _ = model(x)
         (first,) = torch.autograd.grad(output.sum(), x, retain_graph=True)
         model(torch.randn(17, 6, INPUTS))[0].sum().backward()  # takes over the buffers
@@ -201,7 +201,7 @@ def test_buffers_are_used_again_and_bounded():
 @pytest.mark.parametrize("path", ["reference", "fused"])
 def test_an_edit_between_forward_and_backward_is_noticed(path):
     model = elegans.LTC(INPUTS, AutoNCP(12, 2))
-    with elegans.use(path):
+    with elegans.backend(path):
         loss = model(torch.randn(2, 5, INPUTS))[0].square().sum()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     assert elegans.PruneRewire(model, optimizer, Relative(1.0), every=1, weight=0.9).step()
@@ -213,7 +213,7 @@ def test_a_layer_made_in_inference_mode_runs():
     x = torch.randn(2, 3, INPUTS)
     with torch.inference_mode():
         model = elegans.LTC(INPUTS, AutoNCP(9, 2))
-        with elegans.use("reference"):
+        with elegans.backend("reference"):
             expected = model(x)[0]
         assert torch.allclose(model(x)[0], expected, atol=1e-5)
 
@@ -239,7 +239,7 @@ def test_forward_mode_and_batched_gradients_take_the_reference_path():
 def test_only_wanted_gradients_are_given():
     model = elegans.LTC(INPUTS, AutoNCP(9, 2)).requires_grad_(False)
     x = torch.randn(2, 3, INPUTS, requires_grad=True)
-    with elegans.use("fused"):
+    with elegans.backend("fused"):
         output, _ = model(x)
         output.sum().backward()
         assert x.grad.any()
@@ -294,9 +294,9 @@ def test_automatic_choice(monkeypatch):
     x = torch.randn(2, 3, INPUTS)
     model(x)
     assert len(calls) == 1
-    with elegans.use("reference"):
+    with elegans.backend("reference"):
         model(x)
-        with elegans.use("auto"):
+        with elegans.backend("auto"):
             model(x)
     assert len(calls) == 2
     elegans.LTC(INPUTS, 4, solver="rk4")(x)
@@ -319,14 +319,14 @@ def test_automatic_choice(monkeypatch):
 def test_forcing_what_does_not_fit(options, dtype, reason):
     model = elegans.LTC(INPUTS, 4, **options)
     x = torch.randn(2, 3, INPUTS).to(dtype)
-    with elegans.use("fused"), pytest.raises(InputError, match=f"{reason}; it supports"):
+    with elegans.backend("fused"), pytest.raises(InputError, match=f"{reason}; it supports"):
         model(x)
 
 
 def test_an_unknown_path():
     with (
         pytest.raises(InputError, match="unknown path 'fast', expected one of"),
-        elegans.use("fast"),
+        elegans.backend("fast"),
     ):
         pass
 
@@ -339,7 +339,7 @@ def test_without_numba_there_is_one_warning(monkeypatch):
         with pytest.warns(RuntimeWarning, match=r"kernels are not available .* pip install"):
             model(torch.randn(2, 3, INPUTS))
         model(torch.randn(2, 3, INPUTS))  # warnings are errors here: there is no second one
-        with elegans.use("fused"), pytest.raises(InputError, match="kernels are not available"):
+        with elegans.backend("fused"), pytest.raises(InputError, match="kernels are not available"):
             model(torch.randn(2, 3, INPUTS))
     finally:
         execution._no_compiler.cache_clear()
@@ -353,7 +353,7 @@ def test_a_state_that_is_not_finite_is_located(bad):
     name = model.wiring.names[4]
     for path in ("reference", "fused"):
         with (
-            elegans.use(path),
+            elegans.backend(path),
             pytest.raises(SolveError, match=rf"got {bad} at .*step 1 of 3.*neuron '{name}'"),
         ):
             model(torch.randn(2, 3, INPUTS))
@@ -371,7 +371,7 @@ child = os.fork()
 if not child:
     close = torch.allclose(model(x)[0], expected, atol=1e-5)
     try:
-        with elegans.use("fused"):
+        with elegans.backend("fused"):
             model(x)
     except InputError as error:
         os._exit(7 if close and "was forked" in str(error) else 1)
@@ -539,7 +539,7 @@ def test_a_single_step_of_the_cell_takes_the_kernel(solver):
     for path in ("reference", "fused"):
         leaves = [x.clone().requires_grad_(), h.clone().requires_grad_()]
         cell.zero_grad()
-        with elegans.use(path):
+        with elegans.backend(path):
             output, state = cell(*leaves, dt)
         (output.sum() + state.square().sum()).backward()
         found[path] = [output, state, *(leaf.grad for leaf in leaves)]

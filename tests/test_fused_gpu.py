@@ -10,9 +10,9 @@ import pytest
 import torch
 
 import elegans
-from elegans.dynamics import LiquidDynamics
+from elegans.ltc.dynamics import LiquidDynamics
 from elegans.solvers import get_solver
-from elegans.synapses import SynapseValues
+from elegans.synapses.liquid import SynapseValues
 from elegans.wiring import AutoNCP, FullyConnected, Random, Synapses, Wiring
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -281,7 +281,7 @@ def test_kernels_compile_for_hopper(tmp_path):
 
 @pytest.mark.parametrize("solver", ["semi_implicit", "exponential"])
 def test_the_operator_finds_the_same_gradients_as_on_the_cpu(solver):
-    from elegans.dynamics import effective
+    from elegans.ltc.dynamics import effective
     from elegans.solvers.fused.cpu.problem import Problem as OnCpu
     from elegans.solvers.fused.gpu.problem import Problem as OnGpu
     from elegans.solvers.fused.settings import Settings

@@ -10,8 +10,8 @@ from torch.testing import assert_close
 
 import elegans
 from elegans.errors import InputError, SolveError, SolverError
-from elegans.initial import INITIAL_RANGES
 from elegans.solvers import SemiImplicit, solver_names
+from elegans.synapses.initial import INITIAL_RANGES
 from elegans.wiring import NCP, AutoNCP, FullyConnected, Random, Synapses, Wiring
 
 PARALLEL = Wiring(

@@ -30,7 +30,7 @@ def models(recipe, *, dtype=torch.float64, seed=0, **options):
             if "mask" not in name and "erev" not in name:
                 parameter.add_(0.3 * torch.rand_like(parameter))
     ours = elegans.LTC(INPUTS, ours_wiring, dtype=dtype, **options)
-    elegans.load_ncps_state_dict(ours, theirs.state_dict())
+    elegans.load_ncps(ours, theirs.state_dict())
     return theirs, ours
 
 
@@ -69,7 +69,7 @@ def test_same_outputs_on_random_wirings(seed):
     torch.manual_seed(seed)
     theirs = ncps.torch.LTC(INPUTS, ncps.wirings.AutoNCP(*arguments)).double()
     ours = elegans.LTC(INPUTS, AutoNCP(*arguments), dtype=torch.float64)
-    elegans.load_ncps_state_dict(ours, theirs.state_dict())
+    elegans.load_ncps(ours, theirs.state_dict())
     x = inputs(torch.float64, seed=seed)
     assert_close(ours(x)[0], theirs(x)[0], torch.float64)
 
@@ -136,9 +136,7 @@ def test_cell_takes_the_same_step():
     theirs = ncps.torch.LTCCell(ncps.wirings.AutoNCP(17, 3), in_features=INPUTS)
     ours = elegans.LTCCell(AutoNCP(17, 3), in_features=INPUTS)
     model = elegans.LTC(INPUTS, AutoNCP(17, 3), implicit_param_constraints=False)
-    elegans.load_ncps_state_dict(
-        model, {f"rnn_cell.{k}": v for k, v in theirs.state_dict().items()}
-    )
+    elegans.load_ncps(model, {f"rnn_cell.{k}": v for k, v in theirs.state_dict().items()})
     ours.load_state_dict(model.cell.state_dict())
     x, state = torch.randn(5, INPUTS), torch.randn(5, 17)
     for mine, expected in zip(ours(x, state, 0.7), theirs(x, state, 0.7), strict=True):
@@ -152,7 +150,7 @@ def test_cell_takes_the_same_step():
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_saved_ncps_model_becomes_ours(recipe, mixed_memory):
     theirs, _ = models(recipe, mixed_memory=mixed_memory)
-    ours = elegans.ltc_from_ncps(theirs.state_dict())
+    ours = elegans.from_ncps(theirs.state_dict())
     x = inputs(torch.float64)
     assert ours.wiring.output_size == theirs.output_size
     torch.testing.assert_close(ours(x)[0], run(theirs, x)[0], rtol=0, atol=1e-6)
@@ -162,7 +160,7 @@ def test_a_saved_ncps_model_becomes_ours(recipe, mixed_memory):
 def test_ours_goes_back_to_ncps(mixed_memory):
     ours = elegans.LTC(INPUTS, AutoNCP(17, 3), mixed_memory=mixed_memory)
     theirs = ncps.torch.LTC(INPUTS, ncps.wirings.AutoNCP(17, 3), mixed_memory=mixed_memory)
-    theirs.load_state_dict(elegans.ncps_state_dict(ours), strict=True)
+    theirs.load_state_dict(elegans.to_ncps(ours), strict=True)
     x = inputs(torch.float32)
     assert_close(ours(x)[0], theirs(x)[0], torch.float32)
 
@@ -171,7 +169,7 @@ def test_a_flipped_reversal_potential_flips_the_polarity_that_is_shown():
     theirs, _ = models("FullyConnected")
     with torch.no_grad():
         theirs.rnn_cell.erev[2, 1] *= -0.5
-    ours = elegans.ltc_from_ncps(theirs.state_dict())
+    ours = elegans.from_ncps(theirs.state_dict())
     flipped = np.sign(theirs.rnn_cell.erev[2, 1].item())
     assert ours.wiring.adjacency()[2, 1] == flipped
     x = inputs(torch.float64)
@@ -182,8 +180,8 @@ def test_other_connections_are_refused_and_nothing_changes():
     theirs, _ = models("AutoNCP")
     ours = elegans.LTC(INPUTS, AutoNCP(17, 3, seed=6), dtype=torch.float64)
     before = {name: value.clone() for name, value in ours.state_dict().items()}
-    with pytest.raises(InputError, match=r"not those of this model .* use elegans.ltc_from_ncps"):
-        elegans.load_ncps_state_dict(ours, theirs.state_dict())
+    with pytest.raises(InputError, match=r"not those of this model .* use elegans.from_ncps"):
+        elegans.load_ncps(ours, theirs.state_dict())
     for name, value in ours.state_dict().items():
         assert torch.equal(value, before[name])
 
@@ -191,16 +189,16 @@ def test_other_connections_are_refused_and_nothing_changes():
 def test_a_state_without_output_mapping_needs_layers():
     theirs, _ = models("AutoNCP", output_mapping=None)
     with pytest.raises(InputError, match="pass layers="):
-        elegans.ltc_from_ncps(theirs.state_dict())
+        elegans.from_ncps(theirs.state_dict())
     layers = {"motor": 3, "command": 5, "inter": 9}
-    ours = elegans.ltc_from_ncps(theirs.state_dict(), layers=layers)
+    ours = elegans.from_ncps(theirs.state_dict(), layers=layers)
     assert dict(ours.wiring.layers) == layers
     assert ours(inputs(torch.float64))[0].shape == (7, 9, 3)
 
 
 def test_something_else_is_refused():
     with pytest.raises(InputError, match=r"this is not the state_dict\(\) of an ncps.torch.LTC"):
-        elegans.ltc_from_ncps(torch.nn.LSTM(2, 3).state_dict())
+        elegans.from_ncps(torch.nn.LSTM(2, 3).state_dict())
 
 
 def test_parallel_synapses_cannot_go_to_ncps():
@@ -213,7 +211,7 @@ def test_parallel_synapses_cannot_go_to_ncps():
         Synapses([0], [0], [1]),
     )
     with pytest.raises(InputError, match="parallel"):
-        elegans.ncps_state_dict(elegans.LTC(1, wiring))
+        elegans.to_ncps(elegans.LTC(1, wiring))
 
 
 # --- faults of ncps that ours does not have ----------------------------------------------

@@ -76,6 +76,10 @@ def imports(path):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+GROUND = tuple(
+    f"elegans.{name}"
+    for name in ("capacity", "checks", "errors", "extras", "files", "hooks", "lazy")
+)
 ALLOWED = {
     "elegans.wiring": {"numpy", "networkx", "matplotlib"},
     "elegans.solvers": {"llvmlite", "numba", "numpy", "torch", "torchdiffeq", "triton"},
@@ -90,7 +94,7 @@ def test_ground_floor_stands_alone(package):
         for imported in imports(path):
             top = imported.partition(".")[0]
             if top == "elegans":
-                allowed = (package, "elegans.errors", "elegans.files", "elegans.capacity")
+                allowed = (package, *GROUND)
                 assert imported.startswith(allowed), f"{name}: {imported}"
             else:
                 assert top in sys.stdlib_module_names | ALLOWED[package], f"{name}: {imported}"
@@ -136,10 +140,21 @@ def test_names_are_handed_on():
     assert set(elegans.__all__) <= set(dir(elegans))
     with pytest.raises(AttributeError, match="no attribute 'LSTM'"):
         _ = elegans.LSTM
-    tree = ast.parse((ROOT / "elegans" / "__init__.py").read_text())
-    (typed,) = [node for node in tree.body if isinstance(node, ast.If)]
-    known_to_checkers = {alias.name for node in typed.body for alias in node.names}
-    assert known_to_checkers == set(elegans._HOME)
+
+
+@pytest.mark.parametrize("package", ["elegans", "elegans.proofs", "elegans.training"])
+def test_packages_hand_on_what_type_checkers_see(package):
+    module = importlib.import_module(package)
+    tree = ast.parse(MODULES[package].read_text())
+    (typed,) = [
+        node
+        for node in tree.body
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+    ]
+    listed = {alias.asname for node in typed.body for alias in node.names}
+    assert listed == set(dir(module)) >= set(module.__all__)
+    for name in listed:
+        assert getattr(module, name) is not None
 
 
 def test_the_version_is_stated_once():

@@ -85,14 +85,17 @@ def test_the_path_of_execution_is_honoured(path):
     model, x = circuit(), observations()
     policy = Policy(model)
     drive(policy, x[:2])
-    with elegans.use(path):
+    with elegans.backend(path):
         middle = drive(policy, x[2:4])
         assert has_kernel(policy) == (path == "fused")
     last = drive(policy, x[4:])
     assert has_kernel(policy)
     expected = run(model, x)[0]
     torch.testing.assert_close(torch.cat([middle, last]), expected[2:], rtol=0, atol=1e-5)
-    with elegans.use("fused"), pytest.raises(InputError, match="no kernel for the solver 'rk4'"):
+    with (
+        elegans.backend("fused"),
+        pytest.raises(InputError, match="no kernel for the solver 'rk4'"),
+    ):
         Policy(circuit(solver="rk4"))(x[0])
 
 

@@ -28,7 +28,7 @@ from torch.nn.utils import prune
 
 from elegans import LTC, LTCCell
 from elegans.errors import InputError
-from elegans.proofs.boxes import (
+from elegans.proofs.certificates.boxes import (
     GateRanges,
     Gates,
     hull,
@@ -37,7 +37,7 @@ from elegans.proofs.boxes import (
     target_range,
     time_constant_range,
 )
-from elegans.proofs.network import Box, Network, SynapseNumbers
+from elegans.proofs.certificates.network import Box, Network, SynapseNumbers
 from elegans.wiring import AutoNCP
 
 NO_SYNAPSES = SynapseNumbers(*(np.zeros(0, np.int64) for _ in range(2)), *(np.zeros((4, 0))))
@@ -255,7 +255,7 @@ def test_gate_ranges_hold_every_gate(seed):
 def test_nested_boxes_are_nested_and_entered_in_time(seed):
     network, rng = random_network(seed, strength=1.5), np.random.default_rng(seed)
     inputs = network.range_of(random_inputs(seed, network))
-    nested = nested_boxes(network, inputs, share=float(rng.choice([1 / 64, 0.3])))
+    nested = nested_boxes(network, inputs, entry_fraction=float(rng.choice([1 / 64, 0.3])))
     assert len(nested.shares) == len(nested.times) == len(nested.boxes) - 1
     assert nested.entry_time == sum(nested.times)
     for n, (outer, inner, time) in enumerate(

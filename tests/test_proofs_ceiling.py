@@ -10,11 +10,11 @@ from random_networks import networks
 
 from elegans import LTC
 from elegans.errors import InputError
-from elegans.proofs.ceiling import sampled_ceiling
-from elegans.proofs.certification import certify
-from elegans.proofs.network import Box, Network
-from elegans.proofs.region import region_of
-from elegans.proofs.spectra import spectrum
+from elegans.proofs.certificates.ceiling import sampled_ceiling
+from elegans.proofs.certificates.certification import certify
+from elegans.proofs.certificates.network import Box, Network
+from elegans.proofs.certificates.region import region_of
+from elegans.proofs.dynamics.spectra import spectrum
 from elegans.wiring import AutoNCP, Synapses, Wiring
 
 

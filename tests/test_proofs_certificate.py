@@ -25,9 +25,14 @@ from random_networks import (
 from elegans import LTC, LTCCell
 from elegans.errors import InputError
 from elegans.proofs import verify
-from elegans.proofs.certificate import Certificate, Refusal, network_document, network_of
-from elegans.proofs.certification import SHARE, certify
-from elegans.proofs.network import Box, Network
+from elegans.proofs.certificates.certificate import (
+    Certificate,
+    NotCertified,
+    network_document,
+    network_of,
+)
+from elegans.proofs.certificates.certification import RATE_FRACTION, certify
+from elegans.proofs.certificates.network import Box, Network
 from elegans.wiring import AutoNCP, Synapses, Wiring
 
 INPUTS = (-1.0, 1.0)
@@ -78,8 +83,8 @@ def test_a_calm_circuit_is_certified(level):
     assert (certificate.level, certificate.attracts) == (level, True)
     assert 0 < certificate.rate <= certificate.best_rate
     assert certificate.best_rate <= certificate.figures.ceiling * (1 + 1e-9)
-    assert certificate.rate == pytest.approx(SHARE * certificate.figures.best_rate, rel=0.2)
-    assert certificate.rate >= SHARE * certificate.figures.best_rate * (1 - 1e-9)
+    assert certificate.rate == pytest.approx(RATE_FRACTION * certificate.figures.best_rate, rel=0.2)
+    assert certificate.rate >= RATE_FRACTION * certificate.figures.best_rate * (1 - 1e-9)
     assert (certificate.eta > 0).all()
     assert len(certificate.verify()) == 5
     assert certificate.boxes[0].contains(certificate.box)
@@ -154,7 +159,7 @@ def test_steps_of_any_length(elapsed):
 
 @pytest.mark.parametrize("share", [1e-300, 1e-6, 0.5, 0.99, 1 - 1e-12])
 def test_shares_of_the_best_rate(share):
-    certificate = certify(calm_model(), INPUTS, share=share)
+    certificate = certify(calm_model(), INPUTS, rate_fraction=share)
     assert certificate
     best = certificate.figures.best_rate
     assert certificate.rate >= min(share, 0.998) * best * (1 - 1e-9)
@@ -327,7 +332,7 @@ def test_extreme_numbers_get_an_answer(seed, level):
         ),
     )
     answer = certify(network, INPUTS, level, advice=False)
-    assert isinstance(answer, Certificate | Refusal)
+    assert isinstance(answer, Certificate | NotCertified)
     if answer and level != "float":
         assert answer.verify()
 
@@ -492,8 +497,11 @@ def test_the_range_of_inputs_is_needed():
         ({"elapsed": 0.0}, "got elapsed=0.0, expected a finite number above 0"),
         ({"elapsed": math.nan}, "got elapsed=nan"),
         ({"elapsed": math.inf}, "got elapsed=inf"),
-        ({"share": 1.0}, "got share=1.0, expected a finite number above 0 and below 1"),
-        ({"share": -0.5}, "got share=-0.5"),
+        (
+            {"rate_fraction": 1.0},
+            "got rate_fraction=1.0, expected a finite number above 0 and below 1",
+        ),
+        ({"rate_fraction": -0.5}, "got rate_fraction=-0.5"),
         ({"inputs": (1, -1)}, "lower end is above the upper"),
         ({"inputs": (math.nan, 1)}, "expected finite ends"),
         ({"inputs": (-math.inf, math.inf)}, "expected finite ends"),

@@ -15,7 +15,8 @@ from scipy.special import expit
 
 from elegans import LTC
 from elegans.errors import InputError
-from elegans.proofs.boxes import hull
+from elegans.proofs.certificates.boxes import hull
+from elegans.proofs.certificates.network import Box, Network
 from elegans.proofs.claims import (
     CLAIMS,
     Claim,
@@ -39,8 +40,7 @@ from elegans.proofs.claims.small_circuits import (
     rewired,
     trajectory,
 )
-from elegans.proofs.jacobian import flow_jacobian, time_constants
-from elegans.proofs.network import Box, Network
+from elegans.proofs.dynamics.jacobian import flow_jacobian, time_constants
 from elegans.wiring import AutoNCP
 
 SEEDS = st.integers(0, 2**32 - 1)

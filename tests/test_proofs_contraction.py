@@ -25,13 +25,13 @@ from random_networks import (
 )
 from scipy.optimize import minimize
 
-from elegans.proofs.advice import binding_row, local_certificate, prune_first
-from elegans.proofs.boxes import GateRanges, hull, nested_boxes, row_tests
-from elegans.proofs.contraction import Rows
-from elegans.proofs.horizon import horizon
-from elegans.proofs.network import Box, Network, SynapseNumbers
-from elegans.proofs.perron import best_rates, weights_for
-from elegans.proofs.stepping import (
+from elegans.proofs.certificates.advice import binding_row, local_certificate, prune_first
+from elegans.proofs.certificates.boxes import GateRanges, hull, nested_boxes, row_tests
+from elegans.proofs.certificates.contraction import Rows
+from elegans.proofs.certificates.horizon import horizon
+from elegans.proofs.certificates.network import Box, Network, SynapseNumbers
+from elegans.proofs.certificates.perron import best_rates, weights_for
+from elegans.proofs.certificates.stepping import (
     input_effect,
     input_gains,
     longest_step,
@@ -450,7 +450,7 @@ def test_removing_synapses_never_lowers_the_relaxed_rate(seed):
 def test_large_components_agree_with_small_ones(monkeypatch):
     case = Case(5, units=6, own=True, strength=1.0)
     small = best_rates(case.rows)
-    monkeypatch.setattr("elegans.proofs.perron.DENSE", 1)
+    monkeypatch.setattr("elegans.proofs.certificates.perron.DENSE", 1)
     large = best_rates(case.rows)
     np.testing.assert_allclose(large.rate, small.rate, atol=1e-5)
     np.testing.assert_allclose(large.ceiling, small.ceiling, atol=1e-5)

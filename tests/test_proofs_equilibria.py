@@ -13,11 +13,11 @@ from scipy.optimize import root
 
 from elegans import LTC
 from elegans.errors import InputError
-from elegans.proofs.boxes import hull
-from elegans.proofs.equilibrium import equilibria
-from elegans.proofs.fixed_point import fixed_points
-from elegans.proofs.network import Box, Network
-from elegans.proofs.newton import RootProblem, find_roots
+from elegans.proofs.certificates.boxes import hull
+from elegans.proofs.certificates.network import Box, Network
+from elegans.proofs.dynamics.equilibrium import equilibria
+from elegans.proofs.dynamics.fixed_point import fixed_points
+from elegans.proofs.dynamics.newton import RootProblem, find_roots
 from elegans.wiring import Synapses, Wiring
 
 NO_INPUT = torch.zeros(1)
@@ -203,9 +203,11 @@ def test_roots_that_a_chain_connects_are_one():
     """Everything is a root here, so the starts themselves are clustered."""
     problem = RootProblem(torch.zeros_like, lambda x: torch.zeros(len(x), 1, 1).double())
     starts = torch.tensor([[0.0], [0.6], [1.2], [1.8], [9.0]]).double()
-    roots = find_roots(problem, starts, scale=1.0, tolerance=1e-3, apart=1.0)
+    roots = find_roots(problem, starts, scale=1.0, tolerance=1e-3, merge_tolerance=1.0)
     assert roots.hits.tolist() == [4, 1]
-    assert len(find_roots(problem, starts, scale=1.0, tolerance=1e-3, apart=0.5).states) == 5
+    assert (
+        len(find_roots(problem, starts, scale=1.0, tolerance=1e-3, merge_tolerance=0.5).states) == 5
+    )
 
 
 def test_starts_that_fail_are_handed_back():
@@ -276,8 +278,8 @@ def test_faults_are_named():
             function(model, NO_INPUT, box=Box(two + 1, two))
         with pytest.raises(InputError, match=r"ends of shape \(3,\).*expected finite numbers"):
             function(model, NO_INPUT, box=Box(np.zeros(3), np.ones(3)))
-        with pytest.raises(InputError, match="expected 0 < tolerance <= apart"):
-            function(model, NO_INPUT, tolerance=1e-3, apart=1e-6)
+        with pytest.raises(InputError, match="expected 0 < tolerance <= merge_tolerance"):
+            function(model, NO_INPUT, tolerance=1e-3, merge_tolerance=1e-6)
     with pytest.raises(InputError, match=r"elapsed=0\.0, expected a positive time"):
         fixed_points(model, NO_INPUT, 0.0)
     other = circuit(1, [], solver="rk4")

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from elegans import LTC
 from elegans.errors import InputError
 from elegans.proofs import flow_jacobian, spectrum, step_jacobian, time_constants
-from elegans.proofs.sparse_jacobian import (
+from elegans.proofs.dynamics.sparse_jacobian import (
     JacobianProduct,
+    multistep_jacobian,
     sparse_flow_jacobian,
     sparse_step_jacobian,
-    whole_step_jacobian,
 )
 from elegans.solvers import get_solver
 from elegans.wiring import Synapses, Wiring
@@ -112,7 +112,7 @@ def test_shapes_are_checked():
     with pytest.raises(InputError, match=r"vector of shape \(6,\), expected \(3, 6\)"):
         J.matvec(state[0])
     with pytest.raises(InputError, match="unfolds=0, expected at least 1"):
-        whole_step_jacobian(dynamics, state, 1.0, 0)
+        multistep_jacobian(dynamics, state, 1.0, 0)
     other = sparse_flow_jacobian(dynamics, state)[0]
     with pytest.raises(InputError, match=r"shapes \[\(1, 6, 6\), \(3, 6, 6\)\]"):
         JacobianProduct((J, other))
@@ -145,7 +145,7 @@ def test_whole_step_equals_autograd(seed, elapsed, unfolds):
     solver = get_solver("semi_implicit")
     length = torch.tensor([[elapsed], [elapsed / 2], [0.3]], dtype=torch.float64)
     expected = by_autograd(lambda x: solver.advance(dynamics, x, length, unfolds), state)
-    product = whole_step_jacobian(dynamics, state, length, unfolds)
+    product = multistep_jacobian(dynamics, state, length, unfolds)
     assert product.shape == (3, 6, 6)
     assert_equal(product.to_dense(), expected)
     vectors = torch.randn(3, 6, 2, dtype=torch.float64)

@@ -16,8 +16,8 @@ from elegans.proofs import (
     certify,
     contraction_rates,
 )
-from elegans.proofs.perron import best_rates
-from elegans.proofs.region import region_of, rows_of
+from elegans.proofs.certificates.perron import best_rates
+from elegans.proofs.certificates.region import region_of, rows_of
 from elegans.training import RewireConfig, RunFolder, TrainingConfig, fit
 from elegans.training.trainer import TrainingStopped
 from elegans.wiring import AutoNCP, FullyConnected
@@ -58,7 +58,7 @@ def test_gradients_against_differences_with_the_box_held(seed, level, monkeypatc
         ranges = type(region.gates).over(now, region.box, now.range_of((-1, 1)))
         return type(region)(region.boxes, region.shares, region.entry_time, ranges)
 
-    monkeypatch.setattr("elegans.proofs.regulariser.region_of", lambda *_: region)
+    monkeypatch.setattr("elegans.proofs.certificates.regulariser.region_of", lambda *_: region)
     rates = contraction_rates(model, (-1, 1), level=level)
     rates[int(rates.argmin())].backward()
     checked = 0
@@ -101,7 +101,7 @@ def test_training_on_the_penalty_ends_in_a_certificate(seed):
 
 
 def test_a_condition_that_cannot_be_met_is_an_error(monkeypatch):
-    monkeypatch.setattr("elegans.proofs.condition._STEPS", 2)
+    monkeypatch.setattr("elegans.proofs.certificates.condition._STEPS", 2)
     model = layer(0, FullyConnected(8, 2))
     with pytest.raises(SolveError, match="not certified after 2 steps"):
         ContractionCondition(model, (-1, 1)).establish()

@@ -12,12 +12,12 @@ import elegans
 from elegans import LTC
 from elegans.errors import InputError
 from elegans.proofs import CertificateGuard, Network, safe_rewiring
-from elegans.proofs.boxes import GateRanges, row_tests
-from elegans.proofs.contraction import Rows
-from elegans.proofs.perron import best_rates, weights_for
-from elegans.proofs.region import pieces_of, region_of, rows_of
-from elegans.proofs.safe_rewiring import Standing, row_slack
-from elegans.pruning import Judgement, Proposal
+from elegans.proofs.certificates.boxes import GateRanges, row_tests
+from elegans.proofs.certificates.contraction import Rows
+from elegans.proofs.certificates.perron import best_rates, weights_for
+from elegans.proofs.certificates.region import pieces_of, region_of, rows_of
+from elegans.proofs.certificates.safe_rewiring import Standing, row_slack
+from elegans.pruning import GuardResult, ProposedEdit
 from elegans.wiring import AutoNCP, Synapses, Wiring
 
 seeds = st.integers(0, 10_000)
@@ -164,7 +164,7 @@ def proposals(model, rng, count, weights=(0.05, 2.0)):
     for _ in range(count):
         slot = int(rng.integers(len(synapses)))
         cut = int(synapses.target[slot])
-        yield Proposal(
+        yield ProposedEdit(
             step=1,
             synapses="cell.recurrent",
             slot=slot,
@@ -315,7 +315,7 @@ def test_an_uncertified_circuit_is_not_rewired():
     model = circuit(0, synapses=40, calm=6.0)
     guard = CertificateGuard(model, (-1, 1))
     answer = guard(next(proposals(model, np.random.default_rng(0), 1)))
-    assert answer == Judgement(False, "the circuit is not certified")
+    assert answer == GuardResult(False, "the circuit is not certified")
     assert (guard.rate, guard.refused) == (None, 1)
 
 
@@ -357,7 +357,10 @@ def test_arguments_are_checked():
     model = circuit(0)
     for options, text in (
         ({"level": "foo"}, "got level='foo'"),
-        ({"share": 2.0}, "got share=2.0, expected a finite number above 0 and below 1"),
+        (
+            {"rate_fraction": 2.0},
+            "got rate_fraction=2.0, expected a finite number above 0 and below 1",
+        ),
         ({"least_rate": float("nan")}, "got least_rate=nan"),
     ):
         with pytest.raises(InputError, match=text):

@@ -7,8 +7,8 @@ import torch
 from elegans import LTC
 from elegans.errors import InputError, SolveError
 from elegans.proofs import flow_jacobian, spectra, step_jacobian
-from elegans.proofs.sparse_jacobian import sparse_flow_jacobian, whole_step_jacobian
-from elegans.proofs.spectra import (
+from elegans.proofs.dynamics.sparse_jacobian import multistep_jacobian, sparse_flow_jacobian
+from elegans.proofs.dynamics.spectra import (
     dominant,
     rightmost,
     spectra_along,
@@ -115,7 +115,7 @@ def test_dominant_multipliers_of_a_layers_step():
     model = random_model(300, 1500)
     dynamics = model.cell.dynamics(torch.zeros(1, 2).double())
     state = torch.rand(1, 300, dtype=torch.float64)
-    product = whole_step_jacobian(dynamics, state, 1.0, 6)
+    product = multistep_jacobian(dynamics, state, 1.0, 6)
     moduli = torch.linalg.eigvals(product.to_dense()).abs().sort(descending=True).values
     assert_equal(dominant(product, 5).abs(), moduli[:, :5], 1e-8)
     assert_equal(dominant(product.to_dense(), 5).abs(), moduli[:, :5])

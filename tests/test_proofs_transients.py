@@ -11,9 +11,9 @@ from scipy.optimize import minimize_scalar
 
 from elegans import LTC
 from elegans.errors import InputError
-from elegans.proofs.sparse_jacobian import sparse_flow_jacobian
-from elegans.proofs.spectra import spectrum
-from elegans.proofs.transients import (
+from elegans.proofs.dynamics.sparse_jacobian import sparse_flow_jacobian
+from elegans.proofs.dynamics.spectra import spectrum
+from elegans.proofs.dynamics.transients import (
     kreiss_bound,
     logarithmic_norm,
     non_normality,

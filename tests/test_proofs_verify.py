@@ -25,8 +25,8 @@ from recomputed_statements import Recomputed, holds
 
 from elegans.errors import InputError
 from elegans.proofs import verify
-from elegans.proofs.certificate import Certificate
-from elegans.proofs.certification import certify
+from elegans.proofs.certificates.certificate import Certificate
+from elegans.proofs.certificates.certification import certify
 
 
 @cache

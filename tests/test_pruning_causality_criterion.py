@@ -13,8 +13,8 @@ from torch import nn
 import elegans
 from elegans.ensemble import Ensemble
 from elegans.errors import PruningError
-from elegans.pruning import Pruner, Ticket
-from elegans.pruning.causality import (
+from elegans.pruning import LotteryTicket, Pruner
+from elegans.replications.causality import (
     PARTIAL,
     Choices,
     ExponentSettings,
@@ -25,8 +25,8 @@ from elegans.pruning.causality import (
     find_causes,
     windowed_exponents,
 )
-from elegans.pruning.causality.causes import judge_exponents
-from elegans.pruning.causality.granger import granger_causality
+from elegans.replications.causality.causes import judge_exponents
+from elegans.replications.causality.granger import granger_causality
 from elegans.wiring import AutoNCP
 
 
@@ -239,7 +239,7 @@ def test_what_the_log_refuses():
 
 def test_the_criterion_in_a_pruner():
     model = small_model()
-    ticket = Ticket(model)
+    ticket = LotteryTicket(model)
     start = model[0].weight.detach().clone()
     log = WeightLog(model, 3000)
     walk_of(model, 3000, log)
@@ -257,7 +257,7 @@ def test_the_criterion_in_a_pruner():
     for part in pruner.parts:
         scores = criterion(part)
         assert scores[part.mask].min() >= scores[~part.mask].max()
-    pruner.close(criterion.masks(spare=1))
+    pruner.apply_masks(criterion.masks(spare=1))
     for part in pruner.parts:
         assert (~part.mask >= criterion.prunable(part.name)).sum() >= part.mask.numel() - 1
     ticket.rewind(pruner)
@@ -331,7 +331,7 @@ def test_members_of_an_ensemble_are_judged_by_themselves():
         assert torch.equal(criterion.p_values(name)[member], expected.p_values("w"))
         assert torch.equal(criterion.prunable(name)[member], expected.prunable("w"))
     pruner = Pruner(model, criterion=criterion)
-    pruner.close(criterion.masks(spare=2))
+    pruner.apply_masks(criterion.masks(spare=2))
     assert (pruner.masks()[name].flatten(1).sum(dim=1) >= 2).all()
     with pytest.raises(PruningError, match="got 2 risks, expected 1 or one for each of 3 members"):
         WeightLog(model, 5).record(torch.zeros(2))
@@ -345,7 +345,7 @@ def test_a_liquid_layer():
     criterion = LyapunovGranger(log)
     before = len(model.wiring.recurrent)
     pruner = Pruner(model)
-    pruner.close(criterion.masks(spare=3))
+    pruner.apply_masks(criterion.masks(spare=3))
     assert len(model.wiring.recurrent) < before
     assert criterion.report().weights == sum(part.mask.numel() for part in pruner.parts)
 

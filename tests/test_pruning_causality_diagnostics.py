@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from elegans.errors import PruningError
-from elegans.pruning.causality import (
+from elegans.replications.causality import (
     Choices,
     FalsePositives,
     false_positive_figure,
     false_positive_rate,
     independent_series,
 )
-from elegans.pruning.causality.diagnostics import KINDS
+from elegans.replications.causality.diagnostics import KINDS
 
 TESTS = 300
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elegans.errors import PruningError
-from elegans.pruning.causality.exponents import (
+from elegans.replications.causality.exponents import (
     ExponentSettings,
     largest_gain,
     windowed_exponents,
@@ -180,7 +180,7 @@ def test_windows_and_their_ends():
 def test_blocks_do_not_matter(monkeypatch):
     series = walks(6, 40, 300).astype(np.float32)
     found = windowed_exponents(series).values
-    monkeypatch.setattr("elegans.pruning.causality.exponents._BLOCK", 1000)
+    monkeypatch.setattr("elegans.replications.causality.exponents._BLOCK", 1000)
     np.testing.assert_array_equal(windowed_exponents(series).values, found)
     np.testing.assert_array_equal(windowed_exponents(np.asfortranarray(series)).values, found)
 

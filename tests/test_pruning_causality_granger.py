@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elegans.errors import PruningError
-from elegans.pruning.causality.corrections import TEST_RULES, over_lags, over_tests
-from elegans.pruning.causality.granger import granger_causality
-from elegans.pruning.causality.stationarity import (
+from elegans.replications.causality.corrections import TEST_RULES, over_lags, over_tests
+from elegans.replications.causality.granger import granger_causality
+from elegans.replications.causality.stationarity import (
     default_lags,
     dickey_fuller,
     make_stationary,
@@ -102,7 +102,7 @@ def test_batches_of_series_do_not_matter(monkeypatch):
     rng = np.random.default_rng(1)
     causes, effect = rng.standard_normal((50, 60)), rng.standard_normal(60)
     found = granger_causality(causes, effect, 4)
-    monkeypatch.setattr("elegans.pruning.causality.granger._NUMBERS", 500)
+    monkeypatch.setattr("elegans.replications.causality.granger._NUMBERS", 500)
     again = granger_causality(causes, effect, 4)
     np.testing.assert_array_equal(again.p, found.p)
 

@@ -17,7 +17,7 @@ from torch.nn.utils import prune
 
 import elegans
 from elegans.errors import InputError, PruningError
-from elegans.plain import ELEMENTWISE
+from elegans.hooks import ELEMENTWISE
 from elegans.pruning import Pruner
 from elegans.pruning.compact import Compacted, SparseLinear, compact, linear_chain
 from elegans.pruning.compact.dead_units import fold

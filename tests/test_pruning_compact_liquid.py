@@ -62,7 +62,7 @@ def kept_of(compacted):
 
 
 def assert_equal_run(model, small, x, kept, path="reference", **given):
-    with torch.no_grad(), elegans.use(path):
+    with torch.no_grad(), elegans.backend(path):
         output, state, states = model(x, return_states=True, **given)
         if "hx" in given:
             given["hx"] = given["hx"][:, kept]

@@ -22,17 +22,17 @@ from elegans.pruning import (
     Cosine,
     CosineFraction,
     Cubic,
+    IterativeSchedule,
+    LotteryTicket,
     OneShot,
     Pruner,
     Schedule,
-    Sequential,
     SynapticFlow,
-    Ticket,
 )
-from elegans.pruning.part import Part
-from elegans.pruning.synapse_part import SynapsePart
-from elegans.pruning.weight_part import StackedSynapsePart
-from elegans.synapses import VALUES
+from elegans.pruning.parts.part import PrunableWeight
+from elegans.pruning.parts.synapses import SynapsePart
+from elegans.pruning.parts.weights import StackedSynapsePart
+from elegans.synapses.liquid import VALUES
 from elegans.wiring import AutoNCP
 
 Closing = SynapsePart | StackedSynapsePart
@@ -43,7 +43,7 @@ SCHEDULES: dict[str, Schedule] = {
     "at_fractions": AtFractions((0.2, 0.5), (0.3, 0.6), steps=12),
     "cubic": Cubic(0.5, begin=2, end=9, every=3),
     "cosine": Cosine(0.5, begin=2, end=9, every=3),
-    "sequential": Sequential((0.3, 0.5), patience=1),
+    "sequential": IterativeSchedule((0.3, 0.5), patience=1),
 }
 OPTIMIZERS = {
     "adam": lambda p: torch.optim.Adam(p, 1e-2, weight_decay=1e-3),
@@ -79,16 +79,16 @@ def train(
         optimizer.step()
         if hasattr(model, "apply_weight_constraints"):
             model.apply_weight_constraints()
-        pruner.observe(1.0)  # no progress: a schedule that waits for convergence goes on
+        pruner.report_metric(1.0)  # no progress: a schedule that waits for convergence goes on
         pruner.step(loss)
 
 
-def free_values(part: Part) -> list[torch.Tensor]:
+def free_values(part: PrunableWeight) -> list[torch.Tensor]:
     """Return the parameters of a part, each in the shape of its weight."""
     return [parameter for _, parameter in part.named_parameters()]
 
 
-def assert_closed(part: Part, optimizer: torch.optim.Optimizer) -> None:
+def assert_closed(part: PrunableWeight, optimizer: torch.optim.Optimizer) -> None:
     """What is cut is zero, has no gradient, and is not remembered.
 
     The parameter under a closed conductance is not zero, so weight decay goes on to move it.
@@ -127,7 +127,7 @@ def test_a_cut_reaches_its_sparsity_and_touches_nothing_else(
     before = {name: value.detach().clone() for name, value in model.named_parameters()}
     pruner.prune(0.5, loss)
 
-    pools: dict[str, list[Part]] = defaultdict(list)
+    pools: dict[str, list[PrunableWeight]] = defaultdict(list)
     for part in pruner.parts:
         name = {"layer": part.name, "block": part.owner, "global": ""}[SCOPES[scope].pool]
         pools[name].append(part)
@@ -167,10 +167,10 @@ def test_masks_only_lose_weights_while_training(
     exchange = None if growth is None else CosineFraction(0.3, steps=10)
     if kind == "liquid_ensemble" and growth is not None:
         with pytest.raises(PruningError, match="let one member at a time grow"):
-            Pruner(model, optimizer, growth=growth, exchange=exchange)
+            Pruner(model, optimizer, growth=growth, drop_fraction=exchange)
         return
     pruner = Pruner(
-        model, optimizer, SCHEDULES[schedule], growth=growth, exchange=exchange, every=4
+        model, optimizer, SCHEDULES[schedule], growth=growth, drop_fraction=exchange, every=4
     )
     sparsity, masks = 0.0, pruner.masks()
     for _ in range(12):
@@ -215,7 +215,7 @@ def test_a_training_goes_on_bit_for_bit_from_a_saved_state(kind: str) -> None:
             Cubic(0.6, begin=2, end=12, every=3),
             "movement",
             growth="random" if grows else None,
-            exchange=CosineFraction(0.3, steps=20) if grows else None,
+            drop_fraction=CosineFraction(0.3, steps=20) if grows else None,
             every=4,
         )
         return model, loss, optimizer, pruner
@@ -338,7 +338,7 @@ def test_every_combination(kind: str, criterion: str, scope: str) -> None:
         "at_fractions": AtFractions((0.2, 0.4), (0.4, 0.8), steps=5),
         "cubic": Cubic(0.4, begin=1, end=5, every=2),
         "cosine": Cosine(0.4, begin=1, end=5, every=2),
-        "sequential": Sequential((0.2, 0.4), patience=1),
+        "sequential": IterativeSchedule((0.2, 0.4), patience=1),
     }
     for name, schedule in schedules.items():
         for growth in (None, "random", "gradient"):
@@ -352,7 +352,7 @@ def test_every_combination(kind: str, criterion: str, scope: str) -> None:
                 criterion,
                 scope,
                 growth=growth,
-                exchange=exchange,
+                drop_fraction=exchange,
                 every=2,
                 allow_empty=True,
             )
@@ -402,7 +402,7 @@ def test_gradients_made_by_hand_and_old_moments_revive_nothing() -> None:
 
 def test_a_ticket_of_a_later_step_revives_nothing() -> None:
     model, loss, optimizer, pruner = trained_and_pruned(lambda p: torch.optim.Adam(p, 1e-2))
-    ticket = Ticket(model, optimizer)
+    ticket = LotteryTicket(model, optimizer)
     train(model, loss, optimizer, pruner, 3)
     pruner.prune(0.5)
     ticket.rewind(pruner)
@@ -417,7 +417,7 @@ def test_a_ticket_of_a_later_step_revives_nothing() -> None:
 def test_an_infinite_gradient_of_a_cut_weight_is_nothing() -> None:
     layer = nn.Linear(3, 2, bias=False)
     pruner = Pruner(layer, torch.optim.SGD(layer.parameters(), 0.1))
-    pruner.close({"weight": torch.tensor([[True, False, True]] * 2)})
+    pruner.apply_masks({"weight": torch.tensor([[True, False, True]] * 2)})
     x = torch.tensor([[1.0, float("inf"), 1.0]])
     (layer.weight * x).sum().backward()
     assert torch.equal(layer.weight.grad, torch.tensor([[1.0, 0.0, 1.0]] * 2))
@@ -446,11 +446,11 @@ def test_newcomers_do_not_inherit_what_was_gathered_of_others() -> None:
         optimizer,
         criterion="movement",
         growth="random",
-        exchange=CosineFraction(0.3, 100),
+        drop_fraction=CosineFraction(0.3, 100),
         every=3,
     )
     train(model, loss, optimizer, pruner, 2)
-    pruner.close({part.name: torch.rand(part.mask.shape) > 0.5 for part in pruner.parts})
+    pruner.apply_masks({part.name: torch.rand(part.mask.shape) > 0.5 for part in pruner.parts})
     masks = pruner.masks()
     train(model, loss, optimizer, pruner, 1)
     for part in pruner.parts:

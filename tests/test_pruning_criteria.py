@@ -15,23 +15,23 @@ from torch import nn
 import elegans
 from elegans.errors import PruningError
 from elegans.pruning import (
-    ByCallable,
+    FunctionCriterion,
     GradientWeight,
     Magnitude,
     Movement,
     Pruner,
-    Scene,
+    ScoringContext,
     Snip,
     SynapticFlow,
     parts_of,
 )
-from elegans.pruning.budgets import spread
-from elegans.pruning.synapse_part import SynapsePart
+from elegans.pruning.amount.budgets import spread
+from elegans.pruning.parts.synapses import SynapsePart
 from elegans.wiring import NCP
 
 
-def scene_of(model: nn.Module, closure: object = None) -> Scene:
-    return Scene(model, parts_of(model), closure, torch.Generator().manual_seed(0))  # type: ignore[arg-type]
+def scene_of(model: nn.Module, closure: object = None) -> ScoringContext:
+    return ScoringContext(model, parts_of(model), closure, torch.Generator().manual_seed(0))  # type: ignore[arg-type]
 
 
 @settings(max_examples=40, deadline=None)
@@ -114,12 +114,12 @@ def test_a_unit_of_a_gated_layer_is_a_neuron() -> None:
 @pytest.mark.parametrize("kind", ["perceptron", "liquid", "memory"])
 def test_gradient_times_weight_is_what_the_loss_loses(kind: str) -> None:
     model, loss = _double(kind)
-    scene = scene_of(model, loss)
-    scores = GradientWeight().scores(scene)
-    shares = Snip().scores(scene)
+    context = scene_of(model, loss)
+    scores = GradientWeight().scores(context)
+    shares = Snip().scores(context)
     whole = sum(float(score.sum()) for score in scores)
     step = 1e-6
-    for part, score, share in zip(scene.parts, scores, shares, strict=True):
+    for part, score, share in zip(context.parts, scores, shares, strict=True):
         torch.testing.assert_close(share, score / whole)
         for index in (0, part.size // 2, part.size - 1):
             place = np.unravel_index(index, part.mask.shape)
@@ -237,7 +237,7 @@ def test_a_function_is_a_criterion() -> None:
     order = torch.randperm(12).reshape(3, 4)
     Pruner(layer, criterion=lambda part: order).prune(0.25)
     assert torch.equal(layer.weight_mask, order >= 3)
-    assert ByCallable(lambda part: order).norm == "sum"
+    assert FunctionCriterion(lambda part: order).norm == "sum"
     with pytest.raises(PruningError, match=r"\(2,\) for weight, expected a tensor of shape \(3, 4"):
         Pruner(nn.Linear(4, 3), criterion=lambda part: torch.zeros(2)).prune(0.5)
 

@@ -15,7 +15,7 @@ from elegans import LTC
 from elegans.errors import PruningError
 from elegans.pruning import Pruner, counting
 from elegans.pruning.compact import compact
-from elegans.pruning.efficiency import efficiency
+from elegans.pruning.measuring.efficiency import efficiency
 from elegans.wiring import AutoNCP
 
 

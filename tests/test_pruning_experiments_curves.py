@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 import elegans
-from elegans.data.sets import ClassificationSet, banknote_like
 from elegans.errors import PruningError
-from elegans.pruning import ByCallable, GradientWeight
-from elegans.pruning.experiments import (
+from elegans.pruning import FunctionCriterion, GradientWeight
+from elegans.replications.experiments import (
     SPARSITIES,
     UNIT_PRUNING,
     WEIGHT_PRUNING,
@@ -31,6 +30,7 @@ from elegans.pruning.experiments import (
     seeded,
     sparsity_curve,
 )
+from elegans.replications.sets import ClassificationSet, banknote_like
 
 
 def matrices(model):
@@ -240,8 +240,8 @@ def test_own_criteria_and_their_labels():
     assert curve.values.tolist() == [[1.0]]
     assert curve.label == "layer, by_place"
     assert (
-        sparsity_curve(model, left, (0.5,), criterion=ByCallable(by_place)).label
-        == "layer, ByCallable"
+        sparsity_curve(model, left, (0.5,), criterion=FunctionCriterion(by_place)).label
+        == "layer, FunctionCriterion"
     )
 
 

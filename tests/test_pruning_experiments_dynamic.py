@@ -9,10 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from elegans.data.sets import ClassificationSet, banknote_like
 from elegans.errors import DataError, PruningError
 from elegans.pruning import Pruner
-from elegans.pruning.experiments import (
+from elegans.replications.experiments import (
     DYNAMIC_REPEATED,
     DynamicResult,
     DynamicSettings,
@@ -22,7 +21,8 @@ from elegans.pruning.experiments import (
     loss_of,
     seeded,
 )
-from elegans.pruning.experiments.dynamic import TRIALS
+from elegans.replications.experiments.dynamic import TRIALS
+from elegans.replications.sets import ClassificationSet, banknote_like
 
 QUICK = DynamicSettings(epochs=9, learning_rate=5e-3, sizes=(200, 100, 100))
 

@@ -18,14 +18,14 @@ from elegans.pruning import (
     Cosine,
     CosineFraction,
     Cubic,
+    IterativeSchedule,
+    LotteryTicket,
     OneShot,
     Pruner,
     Scope,
-    Sequential,
-    Ticket,
 )
-from elegans.pruning.synapse_part import SynapsePart
-from elegans.pruning.weight_part import StackedSynapsePart
+from elegans.pruning.parts.synapses import SynapsePart
+from elegans.pruning.parts.weights import StackedSynapsePart
 from elegans.wiring import AutoNCP, FullyConnected
 
 
@@ -52,28 +52,28 @@ def test_the_last_step_of_a_gradual_schedule_is_due() -> None:
 
 def test_sequential_waits_for_convergence_on_every_level() -> None:
     model = nn.Linear(10, 10)
-    pruner = Pruner(model, schedule=Sequential((0.2, 0.6), patience=2))
+    pruner = Pruner(model, schedule=IterativeSchedule((0.2, 0.6), patience=2))
     reached = []
     for loss in (1.0, 0.9, 0.9, 0.9, 0.8, 0.7, 0.7, 0.7, 0.7):
-        pruner.observe(loss)
+        pruner.report_metric(loss)
         pruner.step()
         reached.append(round(pruner.sparsity, 2))
     #            1.0  0.9  0.9  converged   0.8  0.7  0.7  converged   another level is not there
     assert reached == [0.0, 0.0, 0.0, 0.2, 0.2, 0.2, 0.2, 0.6, 0.6]
     assert not pruner.schedule.finished
-    pruner.observe(0.7)
-    pruner.observe(0.7)
+    pruner.report_metric(0.7)
+    pruner.report_metric(0.7)
     assert pruner.schedule.finished
 
 
 def test_schedules_of_two_pruners_do_not_share_their_state() -> None:
-    schedule = Sequential((0.5,), patience=1)
+    schedule = IterativeSchedule((0.5,), patience=1)
     first, second = (
         Pruner(nn.Linear(4, 4), schedule=schedule),
         Pruner(nn.Linear(4, 4), None, schedule),
     )
-    first.observe(1.0)
-    first.observe(1.0)
+    first.report_metric(1.0)
+    first.report_metric(1.0)
     first.step()
     second.step()
     assert (first.sparsity, second.sparsity) == (0.5, 0.0)
@@ -93,9 +93,9 @@ def test_schedules_of_two_pruners_do_not_share_their_state() -> None:
         (lambda: AtFractions((0.5, 0.2), (0.5, 0.7), 10), "sparsities must rise"),
         (lambda: AtFractions((0.2, 0.5), (0.7, 0.5), 10), "fractions must rise"),
         (lambda: AtFractions((0.2,), (1.5,), 10), r"fractions must be in \(0, 1\]"),
-        (lambda: Sequential(()), "at least one sparsity"),
-        (lambda: Sequential((0.5, 0.5)), "levels must rise"),
-        (lambda: Sequential((0.5,), improvement=1), "improvement must be a share"),
+        (lambda: IterativeSchedule(()), "at least one sparsity"),
+        (lambda: IterativeSchedule((0.5, 0.5)), "levels must rise"),
+        (lambda: IterativeSchedule((0.5,), improvement=1), "improvement must be a share"),
     ],
 )
 def test_schedules_that_make_no_sense(make: object, message: str) -> None:
@@ -105,7 +105,7 @@ def test_schedules_that_make_no_sense(make: object, message: str) -> None:
 
 def test_a_loss_that_is_not_finite_is_no_convergence() -> None:
     with pytest.raises(PruningError, match="validation loss is nan"):
-        Pruner(nn.Linear(4, 4), schedule=Sequential((0.5,))).observe(float("nan"))
+        Pruner(nn.Linear(4, 4), schedule=IterativeSchedule((0.5,))).report_metric(float("nan"))
 
 
 # --- growth ------------------------------------------------------------------------------
@@ -116,7 +116,9 @@ def test_gradient_growth_takes_the_steepest_weight() -> None:
     model = nn.Linear(6, 5)
     x, y = torch.randn(32, 6), torch.randn(32, 5)
     optimizer = torch.optim.SGD(model.parameters(), 0.0)
-    pruner = Pruner(model, optimizer, growth="gradient", exchange=CosineFraction(0.3, 100), every=1)
+    pruner = Pruner(
+        model, optimizer, growth="gradient", drop_fraction=CosineFraction(0.3, 100), every=1
+    )
     pruner.prune(0.5)
     kept = model.weight_mask.clone()
     magnitude = model.weight.detach().abs()
@@ -132,7 +134,9 @@ def test_gradient_growth_takes_the_steepest_weight() -> None:
 
 def test_exploration_counts_what_took_part() -> None:
     model = nn.Linear(10, 10)
-    pruner = Pruner(model, growth="random", exchange=CosineFraction(0.5, 10**6), every=1, seed=1)
+    pruner = Pruner(
+        model, growth="random", drop_fraction=CosineFraction(0.5, 10**6), every=1, seed=1
+    )
     assert pruner.exploration_rate() == 0.0
     pruner.prune(0.9)
     ever = torch.zeros(10, 10, dtype=torch.bool)
@@ -147,7 +151,9 @@ def test_exploration_counts_what_took_part() -> None:
 def test_synapses_that_grow_keep_the_count_and_their_source() -> None:
     model, loss = MODELS["liquid"]()
     optimizer = torch.optim.Adam(model.parameters(), 1e-2)
-    pruner = Pruner(model, optimizer, growth="gradient", exchange=CosineFraction(0.4, 50), every=2)
+    pruner = Pruner(
+        model, optimizer, growth="gradient", drop_fraction=CosineFraction(0.4, 50), every=2
+    )
     pruner.prune(0.4)
     before = model.wiring
     for _ in range(8):
@@ -183,7 +189,7 @@ def test_rewiring_leaves_closed_synapses_closed() -> None:
 def test_a_ticket_rewinds_values_and_keeps_the_mask(kind: str) -> None:
     model, loss = MODELS[kind]()
     optimizer = torch.optim.Adam(model.parameters(), 1e-2)
-    ticket, start = Ticket(model, optimizer), weights_of(model)
+    ticket, start = LotteryTicket(model, optimizer), weights_of(model)
     pruner = Pruner(model, optimizer)
     for _ in range(5):
         optimizer.zero_grad()
@@ -202,8 +208,8 @@ def test_a_ticket_rewinds_values_and_keeps_the_mask(kind: str) -> None:
 def test_a_ticket_of_another_model_is_refused() -> None:
     model, other = nn.Linear(4, 3), nn.Linear(4, 3)
     with pytest.raises(PruningError, match="another model than the ticket"):
-        Ticket(model).rewind(Pruner(other))
-    ticket = Ticket(model)
+        LotteryTicket(model).rewind(Pruner(other))
+    ticket = LotteryTicket(model)
     model.bias = None
     with pytest.raises(PruningError, match="changed at 'bias'"):
         ticket.rewind()
@@ -214,14 +220,14 @@ def test_masks_that_a_rule_has_decided() -> None:
     pruner = Pruner(model)
     mask = torch.rand(3, 4) > 0.5
     mask[0, 0] = True
-    pruner.close({"0.weight": mask})
-    pruner.close({"0.weight": torch.ones(3, 4, dtype=torch.bool)})  # nothing revives
+    pruner.apply_masks({"0.weight": mask})
+    pruner.apply_masks({"0.weight": torch.ones(3, 4, dtype=torch.bool)})  # nothing revives
     assert torch.equal(model[0].weight_mask, mask)
     assert model[1].weight_mask.all()
     with pytest.raises(PruningError, match=r"no weight is called '5\.weight'"):
-        pruner.close({"5.weight": mask})
+        pruner.apply_masks({"5.weight": mask})
     with pytest.raises(PruningError, match=r"has shape \(2, 2\) of torch.bool, expected \(2, 3\)"):
-        pruner.close({"1.weight": torch.ones(2, 2, dtype=torch.bool)})
+        pruner.apply_masks({"1.weight": torch.ones(2, 2, dtype=torch.bool)})
 
 
 # --- bad input ---------------------------------------------------------------------------
@@ -262,7 +268,7 @@ def test_a_model_that_changed_since_the_mask_was_made() -> None:
     with pytest.raises(PruningError, match=r"6 weights of weight have changed.*pruner.apply"):
         pruner.prune(0.7)
     assert all(map(torch.equal, before, weights_of(model)))
-    pruner.apply()
+    pruner.reapply_masks()
     assert int((model.weight != 0).sum()) == 6
     model.weight = nn.Parameter(torch.ones(3, 4))
     with pytest.raises(PruningError, match="another parameter than the one"):
@@ -333,7 +339,9 @@ def test_weights_that_are_computed_are_refused() -> None:
 
 
 def test_growth_by_gradient_needs_the_loss() -> None:
-    pruner = Pruner(nn.Linear(4, 4), growth="gradient", exchange=CosineFraction(0.5, 10), every=1)
+    pruner = Pruner(
+        nn.Linear(4, 4), growth="gradient", drop_fraction=CosineFraction(0.5, 10), every=1
+    )
     pruner.prune(0.5)
     with pytest.raises(PruningError, match="growth='gradient' needs the loss"):
         pruner.step()
@@ -368,7 +376,7 @@ def test_a_mask_of_open_synapses_changes_no_bit_and_a_closed_one_no_current(
     recipe = AutoNCP(20, 3, seed=1)
     model = elegans.LTC(5, recipe, implicit_param_constraints=implicit)
     x = torch.randn(4, 6, 5)
-    with elegans.use(path):
+    with elegans.backend(path):
         before = model(x)[0]
         pruner = Pruner(model)
         assert torch.equal(model(x)[0], before)
@@ -414,7 +422,7 @@ def test_a_failure_of_the_exchange_undoes_the_cut() -> None:
     model = nn.Linear(4, 4)
     before = weights_of(model)
     exchange = CosineFraction(0.5, 10)
-    pruner = Pruner(model, None, OneShot(0.5), growth="gradient", exchange=exchange, every=1)
+    pruner = Pruner(model, None, OneShot(0.5), growth="gradient", drop_fraction=exchange, every=1)
     with pytest.raises(PruningError, match="needs the loss"):
         pruner.step()
     assert (pruner.sparsity, pruner.steps) == (0.0, 0)
@@ -422,14 +430,14 @@ def test_a_failure_of_the_exchange_undoes_the_cut() -> None:
 
 
 def test_sequential_converges_on_negative_losses() -> None:
-    schedule = Sequential((0.5,), patience=2)
+    schedule = IterativeSchedule((0.5,), patience=2)
     for loss in (-1.0, -2.0, -2.0, -1.9995):
-        schedule.observe(loss)
+        schedule.report_metric(loss)
     assert schedule.converged
 
 
 def test_states_of_other_settings_are_refused_and_change_nothing() -> None:
-    pruner = Pruner(nn.Linear(4, 4), schedule=Sequential((0.5,), patience=1))
+    pruner = Pruner(nn.Linear(4, 4), schedule=IterativeSchedule((0.5,), patience=1))
     other = Pruner(nn.Linear(4, 4), scope="unit")
     with pytest.raises(PruningError, match="not a state of Pruner"):
         pruner.load_state_dict(other.state_dict())
@@ -486,7 +494,7 @@ def test_what_else_is_refused() -> None:
 
 def test_running_statistics_are_rewound_with_the_ticket() -> None:
     model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
-    ticket = Ticket(model)
+    ticket = LotteryTicket(model)
     model(torch.randn(8, 3))
     assert model[1].running_mean.abs().sum() > 0
     ticket.rewind()

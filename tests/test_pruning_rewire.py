@@ -493,13 +493,17 @@ def test_an_unknown_optimiser_is_refused_with_advice():
     for parameter in model.parameters():
         parameter.grad = torch.ones_like(parameter)
     unknown.step()
-    with pytest.raises(PruningError, match=r"unknown optimiser Accumulating.*pass moments="):
+    with pytest.raises(
+        PruningError, match=r"unknown optimiser Accumulating.*pass optimizer_state_names="
+    ):
         elegans.PruneRewire(model, unknown)
     with pytest.raises(PruningError, match="must be a sequence of names, got the text 'sum'"):
-        elegans.PruneRewire(model, unknown, moments="sum")
+        elegans.PruneRewire(model, unknown, optimizer_state_names="sum")
     with pytest.raises(PruningError, match=r"moments names \['summ'\], but .* remembers \['sum"):
-        elegans.PruneRewire(model, unknown, moments=("summ",))
-    rewirer = elegans.PruneRewire(model, unknown, Relative(1.0), every=1, moments=("sum",))
+        elegans.PruneRewire(model, unknown, optimizer_state_names=("summ",))
+    rewirer = elegans.PruneRewire(
+        model, unknown, Relative(1.0), every=1, optimizer_state_names=("sum",)
+    )
     unknown.step()
     assert rewirer.step()
     assert (unknown.state[model.cell.recurrent.weight]["sum"] == 0).any()

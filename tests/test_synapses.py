@@ -8,11 +8,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import elegans
-from elegans import initial
-from elegans.constraints import POSITIVITY
-from elegans.initial import INITIAL_RANGES, Initializer
+from elegans.synapses import initial
+from elegans.synapses.constraints import POSITIVITY
+from elegans.synapses.initial import INITIAL_RANGES, Initializer
 from elegans.wiring import AutoNCP, HeavyTailed, Synapses, Wiring
-from elegans.wiring.drawing import _strands
+from elegans.wiring.drawing.circuit import _strands
 
 
 @pytest.fixture

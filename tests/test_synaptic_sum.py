@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from elegans.synaptic_sum import ENTRIES_PER_SYNAPSE, SynapticSum
+from elegans.synapses.sums import ENTRIES_PER_SYNAPSE, SynapticSum
 
 
 def random_sum(seed, sources, targets, count, maps):

@@ -6,12 +6,12 @@ import sys
 import numpy as np
 import pytest
 
+from elegans.control.lqr import lqr_gain
 from elegans.data import cut_windows
 from elegans.errors import InputError, MissingExtraError
-from elegans.tasks import require_extra
+from elegans.extras import require_extra
 from elegans.tasks.cartpole import ExpertPolicy, drive, expert_episodes
 from elegans.tasks.cartpole_plant import FORCE_COST, STATE_COST, CartPolePlant
-from elegans.tasks.lqr import lqr_gain
 
 gymnasium = pytest.importorskip("gymnasium")
 

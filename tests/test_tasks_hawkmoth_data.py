@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from elegans.errors import DataError, InputError, RunError, SolveError
-from elegans.tasks.hawkmoth import (
+from elegans.replications.hawkmoth import (
     INPUTS,
     OUTPUTS,
     MinMax,
@@ -21,7 +21,7 @@ from elegans.tasks.hawkmoth import (
     simulate,
     trajectories,
 )
-from elegans.tasks.hawkmoth.trajectories import FRACTIONS, draw
+from elegans.replications.hawkmoth.trajectories import FRACTIONS, draw
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ import sympy
 from scipy.integrate import solve_ivp
 
 from elegans.errors import InputError
-from elegans.tasks.hawkmoth import Moth, acceleration, derivative, dynamics, energy
-from elegans.tasks.hawkmoth.dynamics import drag, forces, mass_matrix
+from elegans.replications.hawkmoth import Moth, acceleration, derivative, dynamics, energy
+from elegans.replications.hawkmoth.dynamics import drag, forces, mass_matrix
 
 VACUUM = Moth(air_density=0, air_viscosity=0, damping=0, rest_angle=0.2)
 

@@ -10,15 +10,14 @@ import torch
 import elegans
 from elegans.errors import InputError
 from elegans.pruning import Pruner
-from elegans.reporting.figures import save_figure
-from elegans.reporting.flight_drawing import draw_flight
-from elegans.tasks.hawkmoth.body import Moth
-from elegans.tasks.hawkmoth.dynamics import acceleration, derivative
-from elegans.tasks.hawkmoth.flight import BOX, STARTS, fly, lessons
-from elegans.tasks.hawkmoth.flight_circuit import CircuitPilot, FlightSchool
-from elegans.tasks.hawkmoth.gusts import Gusts, Sensors, simulate_in_air
-from elegans.tasks.hawkmoth.simulation import simulate
-from elegans.tasks.hawkmoth.teacher import (
+from elegans.replications.hawkmoth.body import Moth
+from elegans.replications.hawkmoth.drawing import draw_flight
+from elegans.replications.hawkmoth.dynamics import acceleration, derivative
+from elegans.replications.hawkmoth.flight import BOX, STARTS, fly, lessons
+from elegans.replications.hawkmoth.flight_circuit import CircuitPilot, FlightSchool
+from elegans.replications.hawkmoth.gusts import Gusts, Sensors, simulate_in_air
+from elegans.replications.hawkmoth.simulation import simulate
+from elegans.replications.hawkmoth.teacher import (
     MAX_FORCE,
     MAX_TORQUE,
     STROKE,
@@ -29,6 +28,7 @@ from elegans.tasks.hawkmoth.teacher import (
     linearise,
     thrust_of,
 )
+from elegans.reporting.figures import save_figure
 from elegans.training import RewireConfig, TrainingConfig
 from elegans.wiring import AutoNCP
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from elegans.errors import InputError
-from elegans.tasks.hawkmoth import (
+from elegans.replications.hawkmoth import (
     INPUTS,
     OUTPUTS,
     MinMax,

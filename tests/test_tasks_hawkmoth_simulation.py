@@ -11,11 +11,18 @@ from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 
 from elegans.errors import InputError, SolveError
+from elegans.replications.hawkmoth import (
+    Moth,
+    derivative,
+    energy,
+    simulate,
+    simulation,
+    stiff_steps,
+)
+from elegans.replications.hawkmoth.dynamics import drag, mass_matrix
+from elegans.replications.hawkmoth.simulation import RTOL, SCALES
+from elegans.replications.hawkmoth.trajectories import Ranges, draw
 from elegans.solvers import Rosenbrock, System
-from elegans.tasks.hawkmoth import Moth, derivative, energy, simulate, simulation, stiff_steps
-from elegans.tasks.hawkmoth.dynamics import drag, mass_matrix
-from elegans.tasks.hawkmoth.simulation import RTOL, SCALES
-from elegans.tasks.hawkmoth.trajectories import Ranges, draw
 
 # Deviations over the published data at 0.02 s, rounded down; errors are relative to them.
 SPREAD = np.array([17.0, 17.0, 2.1, 2.1, 860.0, 860.0, 115.0, 115.0])

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch.nn.utils import prune
 
-import elegans.saving
+import elegans.checkpoints.saving
 from elegans import LTC, PruneRewire
+from elegans.checkpoints.saving import layer_settings, load, save
 from elegans.errors import RunError
 from elegans.files import write_bytes
-from elegans.saving import load, save
 from elegans.solvers import TorchDiffEq
 from elegans.wiring import AutoNCP
 
@@ -43,7 +43,7 @@ def test_round_trip(tmp_path, options):
     x = torch.randn(4, 4, 3, dtype=options.get("dtype", torch.float32))
     assert torch.equal(model(x)[0], again(x)[0])
     assert again.wiring == model.wiring
-    assert elegans.saving.layer_settings(again) == elegans.saving.layer_settings(model)
+    assert layer_settings(again) == layer_settings(model)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "config.json",
         "model.safetensors",
@@ -113,7 +113,7 @@ def test_synapses_that_lead_nowhere_are_refused(folder):
     model = load(folder)
     model.cell.recurrent.target[0] = 99
     state = model.state_dict()
-    elegans.saving.write_tensors(folder / "model.safetensors", state)
+    elegans.checkpoints.saving.write_tensors(folder / "model.safetensors", state)
     with pytest.raises(RunError, match=r"model.safetensors.*99"):
         load(folder)
 

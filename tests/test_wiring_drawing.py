@@ -23,7 +23,7 @@ from elegans.wiring import (
     Wiring,
     draw,
 )
-from elegans.wiring.layout import LAYOUTS, place
+from elegans.wiring.drawing.layout import LAYOUTS, place
 
 BLUE, VERMILION, GREY, GOLD = (to_rgb(c) for c in ("#0072B2", "#D55E00", "#777777", "#FFD23F"))
 

@@ -177,7 +177,7 @@ def test_what_does_not_fit_is_refused_before_it_is_drawn(recipe, inputs):
 def test_what_is_asked_for_covers_what_is_taken(recipe, monkeypatch):
     asked = []
     monkeypatch.setattr(
-        "elegans.wiring.recipe.require_bytes", lambda needed, *texts: asked.append(needed)
+        "elegans.wiring.families.recipe.require_bytes", lambda needed, *texts: asked.append(needed)
     )
     recipe.build(10)
     tracemalloc.start()

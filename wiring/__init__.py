@@ -9,13 +9,13 @@ if __name__ != "elegans.wiring":
         "install the project (pip install -e .) and import elegans.wiring"
     )
 
-from elegans.wiring.drawing import draw
-from elegans.wiring.heavy_tailed import HeavyTailed
-from elegans.wiring.layered import Layered
-from elegans.wiring.ncp import NCP, AutoNCP, BinomialNCP
-from elegans.wiring.recipe import Recipe
+from elegans.wiring.drawing.circuit import draw
+from elegans.wiring.families.heavy_tailed import HeavyTailed
+from elegans.wiring.families.layered import Layered
+from elegans.wiring.families.ncp import NCP, AutoNCP, BinomialNCP
+from elegans.wiring.families.recipe import Recipe
+from elegans.wiring.families.uniform import FullyConnected, Random
 from elegans.wiring.synapses import Synapses
-from elegans.wiring.uniform import FullyConnected, Random
 from elegans.wiring.wiring import Neuron, Wiring
 
 __all__ = [

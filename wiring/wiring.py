@@ -313,7 +313,7 @@ class Wiring:
         >>> Wiring.from_networkx(graph)
         Wiring(8 sensory, 9 inter, 6 command, 4 motor; 45 synapses, 35 sensory synapses)
         """
-        from elegans.wiring.exchange_networkx import to_networkx  # it builds on this module
+        from elegans.wiring.exchange.networkx_graph import to_networkx  # it builds on this module
 
         return to_networkx(self, weights=weights, sensory_weights=sensory_weights)
 
@@ -325,20 +325,20 @@ class Wiring:
         node. Without any ``index`` the nodes are numbered as they come, layer by layer, motor
         neurons first. Other attributes are ignored. Anything else raises `WiringError`.
         """
-        from elegans.wiring.exchange_networkx import from_networkx
+        from elegans.wiring.exchange.networkx_graph import from_networkx
 
         return from_networkx(graph)
 
     def to_json(self) -> str:
-        """Return the wiring as JSON text; see `elegans.wiring.exchange_json` for the fields."""
-        from elegans.wiring.exchange_json import to_json
+        """Return the wiring as JSON text; `elegans.wiring.exchange.json_text` lists the fields."""
+        from elegans.wiring.exchange.json_text import to_json
 
         return to_json(self)
 
     @classmethod
     def from_json(cls, text: str) -> Wiring:
         """Return the wiring that `to_json` wrote; raise `WiringError` if it is damaged."""
-        from elegans.wiring.exchange_json import from_json
+        from elegans.wiring.exchange.json_text import from_json
 
         return from_json(text)
 
@@ -347,14 +347,14 @@ class Wiring:
 
         An old file at `path` is replaced only when the new one is complete.
         """
-        from elegans.wiring.exchange import save
+        from elegans.wiring.exchange.files import save
 
         save(self, path)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Wiring:
         """Return the wiring that `save` wrote; raise `WiringError` if the file is damaged."""
-        from elegans.wiring.exchange import load
+        from elegans.wiring.exchange.files import load
 
         return load(path)
 
@@ -362,7 +362,7 @@ class Wiring:
 
     def draw(self, **options: Any) -> Axes:
         """Draw the circuit; see `elegans.wiring.draw` for the options."""
-        from elegans.wiring.drawing import draw  # matplotlib is imported only for pictures
+        from elegans.wiring.drawing.circuit import draw  # matplotlib is imported only for pictures
 
         return draw(self, **options)
 

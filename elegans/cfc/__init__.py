@@ -1,6 +1,6 @@
 """Closed-form continuous-time layers (CfC): dense, or along a wiring.
 
-`CfC` is the layer; `elegans.cfc.ncps_checkpoint` reads and writes the states of ncps.
+`CfC` is the layer; `elegans.checkpoints.ncps_cfc` reads and writes the states of ncps.
 """
 
 from elegans.cfc.cell import CfCCell

@@ -9,16 +9,14 @@ import torch
 import torch.nn.functional as F  # noqa: N812  # the name every torch reader knows
 from torch import Tensor, nn
 
-from elegans.cell import Cell
 from elegans.cfc.activations import ACTIVATIONS
 from elegans.cfc.closed_form import GATES, HEADS, ClosedForm
 from elegans.cfc.dense_map import DenseMap
 from elegans.cfc.projection import check_outputs, output_projection
+from elegans.checks import Placement, check_choice, check_count, check_dtype
 from elegans.errors import InputError
-from elegans.mapping import ElementwiseMapping
-from elegans.options import check_choice, check_count, check_dtype
-from elegans.placement import Placement
-from elegans.single_step import single_step
+from elegans.layers.cell import Cell
+from elegans.layers.mapping import ElementwiseMapping
 from elegans.wiring import Synapses, Wiring
 
 
@@ -53,7 +51,7 @@ class CfCCell(Cell):
         ``"affine"``, ``"linear"`` or None: element-wise map of the inputs and of the outputs.
     generator
         Source of randomness for the initial values; PyTorch's default generator when None.
-    **where
+    **factory_kwargs
         ``device`` and ``dtype`` of the parameters.
 
     Raises
@@ -88,10 +86,10 @@ class CfCCell(Cell):
         input_mapping: str | None = None,
         output_mapping: str | None = None,
         generator: torch.Generator | None = None,
-        **where: Unpack[Placement],
+        **factory_kwargs: Unpack[Placement],
     ) -> None:
         super().__init__()
-        check_dtype(where.get("dtype"))
+        check_dtype(factory_kwargs.get("dtype"))
         inputs = self._inputs = check_count("input_size", input_size)
         units = self._units = check_count("hidden_size", hidden_size)
         self.backbone_activation = check_choice(
@@ -100,29 +98,31 @@ class CfCCell(Cell):
         self.backbone_layers = check_count("backbone_layers", backbone_layers, least=0)
         self.backbone_units = check_count("backbone_units", backbone_units)
         self.backbone_dropout = _share("backbone_dropout", backbone_dropout)
-        self.solution = ClosedForm(mode, units, generator=generator, **where)
-        self.input_mapping = ElementwiseMapping(input_mapping, inputs, **where)
+        self.solution = ClosedForm(mode, units, generator=generator, **factory_kwargs)
+        self.input_mapping = ElementwiseMapping(input_mapping, inputs, **factory_kwargs)
         outputs = check_outputs(proj_size)
         outputs = units if outputs is None else outputs
-        self.output_mapping = ElementwiseMapping(output_mapping, outputs, **where)
+        self.output_mapping = ElementwiseMapping(output_mapping, outputs, **factory_kwargs)
         maps = HEADS[mode] + GATES[mode]
         deep = self.backbone_layers > 0
         width = self.backbone_units if deep else maps * units
         fans = inputs + units + (width if deep else units)  # each of the maps counts on its own
         # What reads the inputs is apart from what reads the state: it runs over all time at once.
-        self.input_map = DenseMap(inputs, width, fans=fans, generator=generator, **where)
+        self.input_map = DenseMap(inputs, width, fans=fans, generator=generator, **factory_kwargs)
         self.recurrent_map = DenseMap(
-            units, width, fans=fans, bias=False, generator=generator, **where
+            units, width, fans=fans, bias=False, generator=generator, **factory_kwargs
         )
         self.backbone = nn.ModuleList(
-            DenseMap(width, width, fans=2 * width, generator=generator, **where)
+            DenseMap(width, width, fans=2 * width, generator=generator, **factory_kwargs)
             for _ in range(self.backbone_layers - 1)
         )
         self.maps = None
         if deep:
             fans = width + units
-            self.maps = DenseMap(width, maps * units, fans=fans, generator=generator, **where)
-        self.projection = output_projection(units, proj_size, generator, **where)
+            self.maps = DenseMap(
+                width, maps * units, fans=fans, generator=generator, **factory_kwargs
+            )
+        self.projection = output_projection(units, proj_size, generator, **factory_kwargs)
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw all parameters anew.
@@ -249,12 +249,6 @@ class CfCCell(Cell):
         state = state if self.projection is None else self.projection(state)
         output: Tensor = self.output_mapping(state)
         return output
-
-    def forward(
-        self, inputs: Tensor, states: Tensor, elapsed_time: float | Tensor = 1.0
-    ) -> tuple[Tensor, Tensor]:
-        """Take one step and return output and state; see `elegans.single_step.single_step`."""
-        return single_step(self, inputs, states, elapsed_time)
 
     def _dropout(self, x: Tensor) -> Tensor:
         return F.dropout(x, self.backbone_dropout, self.training) if self.backbone_dropout else x

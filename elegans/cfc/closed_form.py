@@ -8,9 +8,8 @@ from typing import Unpack
 import torch
 from torch import Tensor, nn
 
-from elegans.glorot import draw_uniform
-from elegans.options import check_choice
-from elegans.placement import Placement
+from elegans.checks import Placement, check_choice
+from elegans.synapses.initial import draw_uniform
 
 HEADS = {"default": 2, "pure": 1, "no_gate": 2}
 """Number of maps, besides the gates, that each mode reads."""
@@ -38,7 +37,7 @@ class ClosedForm(nn.Module):
         Number of neurons.
     generator
         Source of randomness; PyTorch's default generator when None.
-    **where
+    **factory_kwargs
         ``device`` and ``dtype`` of the parameters.
 
     Raises
@@ -75,12 +74,14 @@ class ClosedForm(nn.Module):
         units: int,
         *,
         generator: torch.Generator | None = None,
-        **where: Unpack[Placement],
+        **factory_kwargs: Unpack[Placement],
     ) -> None:
         super().__init__()
         self.mode = check_choice("mode", mode, HEADS)
         for name in ("rate", "asymptote"):
-            parameter = nn.Parameter(torch.empty(units, **where)) if mode == "pure" else None
+            parameter = (
+                nn.Parameter(torch.empty(units, **factory_kwargs)) if mode == "pure" else None
+            )
             self.register_parameter(name, parameter)
         self.reset_parameters(generator)
 

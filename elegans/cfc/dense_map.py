@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812  # the name every torch reader knows
 from torch import Tensor, nn
 
-from elegans.glorot import draw_uniform
-from elegans.placement import Placement
+from elegans.checks import Placement
+from elegans.synapses.initial import draw_uniform
 
 
 class DenseMap(nn.Module):
@@ -27,7 +27,7 @@ class DenseMap(nn.Module):
         begin within 1 / sqrt(inputs).
     generator
         Source of randomness; PyTorch's default generator when None.
-    **where
+    **factory_kwargs
         ``device`` and ``dtype`` of the parameters.
 
     Examples
@@ -46,13 +46,13 @@ class DenseMap(nn.Module):
         fans: int,
         bias: bool = True,
         generator: torch.Generator | None = None,
-        **where: Unpack[Placement],
+        **factory_kwargs: Unpack[Placement],
     ) -> None:
         super().__init__()
         self.fans = fans
-        self.weight = nn.Parameter(torch.empty(outputs, inputs, **where))
+        self.weight = nn.Parameter(torch.empty(outputs, inputs, **factory_kwargs))
         self.register_parameter(
-            "bias", nn.Parameter(torch.empty(outputs, **where)) if bias else None
+            "bias", nn.Parameter(torch.empty(outputs, **factory_kwargs)) if bias else None
         )
         self.reset_parameters(generator)
 

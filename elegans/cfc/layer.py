@@ -10,10 +10,10 @@ from torch import Tensor
 
 from elegans.cfc.cell import CfCCell
 from elegans.cfc.wired_cell import WiredCfCCell
+from elegans.checks import Placement
 from elegans.errors import InputError
-from elegans.layer import SequenceLayer
-from elegans.memory import MemoryCell
-from elegans.placement import Placement
+from elegans.layers.memory import MemoryCell
+from elegans.layers.sequence_layer import SequenceLayer
 from elegans.wiring import Recipe, Wiring
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class CfC(SequenceLayer):
         As in `WiredCfCCell`.
     generator
         Source of randomness for the initial values; PyTorch's default generator when None.
-    **where
+    **factory_kwargs
         ``device`` and ``dtype`` of the parameters.
 
     Raises
@@ -104,7 +104,7 @@ class CfC(SequenceLayer):
         output_mapping: str | None = None,
         ncps_connections: bool = False,
         generator: torch.Generator | None = None,
-        **where: Unpack[Placement],
+        **factory_kwargs: Unpack[Placement],
     ) -> None:
         given = {
             "backbone_units": backbone_units,
@@ -117,7 +117,7 @@ class CfC(SequenceLayer):
             "input_mapping": input_mapping,
             "output_mapping": output_mapping,
             "generator": generator,
-            **where,
+            **factory_kwargs,
         }
         cell: CfCCell | WiredCfCCell
         if isinstance(units, int | np.integer) and not isinstance(units, bool):
@@ -141,7 +141,7 @@ class CfC(SequenceLayer):
             )
         memory = None
         if mixed_memory:
-            memory = MemoryCell(input_size, cell.state_size, generator=generator, **where)
+            memory = MemoryCell(input_size, cell.state_size, generator=generator, **factory_kwargs)
         super().__init__(
             cell, return_sequences=return_sequences, batch_first=batch_first, memory=memory
         )

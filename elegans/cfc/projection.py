@@ -7,15 +7,14 @@ from typing import Unpack
 import torch
 
 from elegans.cfc.dense_map import DenseMap
-from elegans.options import check_count
-from elegans.placement import Placement
+from elegans.checks import Placement, check_count
 
 
 def output_projection(
     motor_size: int,
     proj_size: int | None,
     generator: torch.Generator | None = None,
-    **where: Unpack[Placement],
+    **factory_kwargs: Unpack[Placement],
 ) -> DenseMap | None:
     """Return a map to `proj_size` outputs, or None when `proj_size` is None.
 
@@ -29,7 +28,7 @@ def output_projection(
     outputs = check_outputs(proj_size)
     if outputs is None:
         return None
-    return DenseMap(motor_size, outputs, fans=6 * motor_size, generator=generator, **where)
+    return DenseMap(motor_size, outputs, fans=6 * motor_size, generator=generator, **factory_kwargs)
 
 
 def check_outputs(proj_size: int | None) -> int | None:

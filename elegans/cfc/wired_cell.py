@@ -8,18 +8,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from elegans.cell import as_wiring
 from elegans.cfc.closed_form import GATES, HEADS, ClosedForm
 from elegans.cfc.projection import check_outputs, output_projection
-from elegans.cfc.synaptic_maps import SynapticMaps
 from elegans.cfc.wiring import with_all_gates, with_ncps_connections, with_own_states
-from elegans.connection_slots import ConnectionSlots
+from elegans.checks import Placement, check_choice
 from elegans.errors import InputError
-from elegans.options import check_choice
-from elegans.placement import Placement
-from elegans.synapses import CONNECTION
-from elegans.synaptic_sum import SynapticSum
-from elegans.wired_cell import WiredCell
+from elegans.layers.cell import as_wiring
+from elegans.layers.wired_cell import WiredCell
+from elegans.synapses.maps import SynapticMaps
+from elegans.synapses.slots import CONNECTION, ConnectionSlots
+from elegans.synapses.sums import SynapticSum
 from elegans.wiring import Recipe, Synapses, Wiring
 
 
@@ -88,7 +86,7 @@ class WiredCfCCell(WiredCell):
         `wiring` then shows what f and g read.
     generator
         Source of randomness for the initial values; PyTorch's default generator when None.
-    **where
+    **factory_kwargs
         ``device`` and ``dtype`` of the parameters.
 
     Raises
@@ -129,20 +127,20 @@ class WiredCfCCell(WiredCell):
         output_mapping: str | None = None,
         ncps_connections: bool = False,
         generator: torch.Generator | None = None,
-        **where: Unpack[Placement],
+        **factory_kwargs: Unpack[Placement],
     ) -> None:
         check_outputs(proj_size)
         complete = with_ncps_connections if ncps_connections else with_own_states
         wiring = complete(as_wiring(wiring, in_features))
         super().__init__(
-            wiring, in_features, input_mapping, output_mapping, outputs=proj_size, **where
+            wiring, in_features, input_mapping, output_mapping, outputs=proj_size, **factory_kwargs
         )
         check_choice("mode", mode, HEADS)
         self.ncps_connections = ncps_connections
         self._own_gates = ncps_connections and GATES[mode] > 0  # gates along synapses of their own
         self._gate_blueprint = with_all_gates(wiring) if self._own_gates else wiring
         self._stages = _stages(wiring, *([self._gate_blueprint] if self._own_gates else []))
-        device = where.get("device")
+        device = factory_kwargs.get("device")
         self.recurrent = ConnectionSlots(wiring.recurrent, device=device)
         self.sensory = ConnectionSlots(wiring.sensory, device=device)
         if self._own_gates:
@@ -150,14 +148,16 @@ class WiredCfCCell(WiredCell):
             self.gate_sensory = ConnectionSlots(self._gate_blueprint.sensory, device=device)
         sizes = self.sensory_size, self.state_size
         heads = (self.recurrent, self.sensory)
-        self.heads = SynapticMaps(HEADS[mode], *sizes, *heads, generator=generator, **where)
+        self.heads = SynapticMaps(
+            HEADS[mode], *sizes, *heads, generator=generator, **factory_kwargs
+        )
         self.gates = None
         if GATES[mode]:
             self.gates = SynapticMaps(
-                GATES[mode], *sizes, *self._gate_slots(), generator=generator, **where
+                GATES[mode], *sizes, *self._gate_slots(), generator=generator, **factory_kwargs
             )
-        self.solution = ClosedForm(mode, self.state_size, generator=generator, **where)
-        self.projection = output_projection(self.motor_size, proj_size, generator, **where)
+        self.solution = ClosedForm(mode, self.state_size, generator=generator, **factory_kwargs)
+        self.projection = output_projection(self.motor_size, proj_size, generator, **factory_kwargs)
 
     def _gate_slots(self) -> tuple[ConnectionSlots, ConnectionSlots]:
         if self._own_gates:

@@ -11,9 +11,9 @@ from elegans.cli.naming import named
 from elegans.cli.printing import circuit_rows, print_files, print_table
 from elegans.data import Sequence, cut_windows
 from elegans.errors import InputError
-from elegans.ltc import LTC
+from elegans.ltc.layer import LTC
 from elegans.proofs import Certificate
-from elegans.proofs.condition import ContractionCondition
+from elegans.proofs.certificates.condition import ContractionCondition
 from elegans.reporting import (
     draw_changes,
     draw_drives,

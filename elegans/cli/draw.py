@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from elegans.checkpoints.saving import CONFIG, WIRING, load
 from elegans.cli.commands import Draw
 from elegans.errors import RunError
 from elegans.reporting import draw_changes, draw_circuit, save_figure
-from elegans.saving import CONFIG, WIRING, load
 from elegans.training import RunFolder
 from elegans.training.run_folder import INITIAL_WIRING
 from elegans.wiring import Wiring

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from elegans.layer import SequenceLayer
+from elegans.layers.sequence_layer import SequenceLayer
 
 
 def print_table(rows: Mapping[str, str]) -> None:

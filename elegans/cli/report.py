@@ -9,17 +9,17 @@ from typing import Any
 
 import numpy as np
 
+from elegans.checkpoints.saving import load
 from elegans.cli.commands import Report
 from elegans.cli.demo import demonstrations
 from elegans.cli.printing import print_files, print_table
 from elegans.data import Sequence, read_table
 from elegans.errors import ElegansError, RunError
-from elegans.layer import SequenceLayer
-from elegans.proofs.network import Box, given_range
+from elegans.layers.sequence_layer import SequenceLayer
+from elegans.proofs.certificates.network import Box, given_range
 from elegans.reporting.stability import report
 from elegans.reporting.stability.driving import Drive, random_walk
 from elegans.reporting.stability.page import check_extra
-from elegans.saving import load
 from elegans.training import RunFolder, Scales
 from elegans.training.run_folder import INITIAL_WIRING, LEDGER
 

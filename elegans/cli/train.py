@@ -13,7 +13,7 @@ from elegans.cli.naming import named
 from elegans.cli.printing import circuit_rows, error_text, print_files, print_table
 from elegans.data import SequenceTable, cut_windows, read_table, split_sequences
 from elegans.errors import RunError
-from elegans.ltc import LTC
+from elegans.ltc.layer import LTC
 from elegans.reporting import draw_changes, draw_learning, save_figure
 from elegans.training import RunFolder, Scales, check_training, fit, squared_errors
 from elegans.wiring import AutoNCP

@@ -7,13 +7,12 @@ from typing import Unpack
 import torch
 from torch import Tensor, nn
 
-from elegans.constraints import POSITIVITY, SMALLEST_CAPACITANCE, Positivity
+from elegans.checks import Placement, check_choice, check_count
 from elegans.ctrnn.dynamics import ACTIVATIONS, CTRNNDynamics, SensedCTRNN
-from elegans.ctrnn.signed_synapses import SignedSynapses
-from elegans.options import check_choice, check_count
-from elegans.placement import Placement
+from elegans.layers.wired_cell import WiredCell
 from elegans.solvers import Solver, get_solver
-from elegans.wired_cell import WiredCell
+from elegans.synapses.constraints import POSITIVITY, SMALLEST_CAPACITANCE, Positivity
+from elegans.synapses.signed import SignedSynapses
 from elegans.wiring import Recipe, Wiring
 
 INITIAL_TAU = (0.5, 2.0)
@@ -61,7 +60,7 @@ class CTRNNCell(WiredCell):
         Name of a solver (`elegans.solvers.solver_names`) or a `Solver`.
     generator
         Source of randomness for the initial values; PyTorch's default generator when None.
-    **where
+    **factory_kwargs
         ``device`` and ``dtype`` of the parameters.
 
     Raises
@@ -73,10 +72,11 @@ class CTRNNCell(WiredCell):
 
     Notes
     -----
-    Weights begin in the bounds of `elegans.glorot.glorot_bound`, recurrent ones twice as wide for
-    the sigmoid, which is flatter. A sigmoid's bias begins where its neuron's inputs are centred,
-    theta_i = - (sum of the weights onto i) / 2, a tanh's at 0. The network then rests at x = -theta
-    without input, and an affine output mapping begins with the bias that makes this the output 0.
+    Weights begin in the bounds of `elegans.synapses.initial.glorot_bound`, recurrent ones twice as
+    wide for the sigmoid, which is flatter. A sigmoid's bias begins where its neuron's inputs are
+    centred, theta_i = - (sum of the weights onto i) / 2, a tanh's at 0. The network then rests at
+    x = -theta without input, and an affine output mapping begins with the bias that makes this the
+    output 0.
 
     References
     ----------
@@ -107,24 +107,24 @@ class CTRNNCell(WiredCell):
         implicit_param_constraints: bool = True,
         solver: str | Solver = "semi_implicit",
         generator: torch.Generator | None = None,
-        **where: Unpack[Placement],
+        **factory_kwargs: Unpack[Placement],
     ) -> None:
-        super().__init__(wiring, in_features, input_mapping, output_mapping, **where)
+        super().__init__(wiring, in_features, input_mapping, output_mapping, **factory_kwargs)
         self.ode_unfolds = check_count("ode_unfolds", ode_unfolds)
         self.activation = check_choice("activation", activation, ACTIVATIONS)
         self.implicit_param_constraints = implicit_param_constraints
         self.solver = get_solver(solver)
         self.recurrent, self.sensory = (
             SignedSynapses(
-                synapses, sources, self.state_size, gain=gain, generator=generator, **where
+                synapses, sources, self.state_size, gain=gain, generator=generator, **factory_kwargs
             )
             for synapses, sources, gain in (
                 (self._blueprint.recurrent, self.state_size, _GAIN[activation]),
                 (self._blueprint.sensory, self.sensory_size, 1.0),
             )
         )
-        self.tau = nn.Parameter(torch.empty(self.state_size, **where))
-        self.bias = nn.Parameter(torch.empty(self.state_size, **where))
+        self.tau = nn.Parameter(torch.empty(self.state_size, **factory_kwargs))
+        self.bias = nn.Parameter(torch.empty(self.state_size, **factory_kwargs))
         self._draw_neurons(generator)
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from elegans.solvers import GatedLinearSystem
-from elegans.synaptic_sum import SynapticSum
+from elegans.synapses.sums import SynapticSum
 
 ACTIVATIONS = ("sigmoid", "tanh")
 """What a neuron may make of its state plus bias: the names that `CTRNNDynamics` knows."""

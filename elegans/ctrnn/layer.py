@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from elegans.checks import Placement
 from elegans.ctrnn.cell import CTRNNCell
-from elegans.ctrnn.signed_synapses import SignedSynapses
-from elegans.layer import SequenceLayer
-from elegans.memory import MemoryCell
-from elegans.placement import Placement
+from elegans.layers.memory import MemoryCell
+from elegans.layers.sequence_layer import SequenceLayer
 from elegans.solvers import Solver
+from elegans.synapses.signed import SignedSynapses
 from elegans.wiring import Recipe, Wiring
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class CTRNN(SequenceLayer):
         Whether a memory cell transforms the state before each step (long-term dependencies).
     input_mapping, output_mapping, ode_unfolds
         As in `CTRNNCell`.
-    activation, implicit_param_constraints, solver, generator, **where
+    activation, implicit_param_constraints, solver, generator, **factory_kwargs
         As in `CTRNNCell`.
 
     Raises
@@ -75,7 +75,7 @@ class CTRNN(SequenceLayer):
         implicit_param_constraints: bool = True,
         solver: str | Solver = "semi_implicit",
         generator: torch.Generator | None = None,
-        **where: Unpack[Placement],
+        **factory_kwargs: Unpack[Placement],
     ) -> None:
         cell = CTRNNCell(
             units,
@@ -87,11 +87,11 @@ class CTRNN(SequenceLayer):
             implicit_param_constraints=implicit_param_constraints,
             solver=solver,
             generator=generator,
-            **where,
+            **factory_kwargs,
         )
         memory = None
         if mixed_memory:
-            memory = MemoryCell(input_size, cell.state_size, generator=generator, **where)
+            memory = MemoryCell(input_size, cell.state_size, generator=generator, **factory_kwargs)
         super().__init__(
             cell, return_sequences=return_sequences, batch_first=batch_first, memory=memory
         )

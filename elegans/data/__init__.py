@@ -2,10 +2,8 @@
 
 `read_table` reads CSV and npz files into sequences with elapsed times, `split_sequences` keeps
 validation and test apart, `Standardiser` scales columns, `cut_windows` stacks arrays to train on.
-`sets` holds small data sets for classification, `read_idx` reads those of MNIST's kind.
 """
 
-from elegans.data.idx_file import read_idx
 from elegans.data.sequences import Sequence, SequenceTable
 from elegans.data.splits import FRACTIONS, Split, split_sequences
 from elegans.data.standardise import Standardiser, standardise_sequences
@@ -23,7 +21,6 @@ __all__ = [
     "batches",
     "column_names",
     "cut_windows",
-    "read_idx",
     "read_table",
     "split_sequences",
     "standardise_sequences",

@@ -17,7 +17,7 @@ _LISTED = 20
 
 
 @dataclass(frozen=True)
-class Choice:
+class ColumnChoice:
     """The columns that a user chose, by name."""
 
     inputs: tuple[str, ...]
@@ -33,7 +33,7 @@ class Choice:
         targets: str | Iterable[str],
         time: str | None,
         sequence: str | None,
-    ) -> Choice:
+    ) -> ColumnChoice:
         """Collect the names of columns of `path`; a single text counts as one name."""
         # A text is itself an iterable of letters, which would be read as one name each.
         named = [
@@ -41,7 +41,7 @@ class Choice:
         ]
         return cls(named[0], named[1], time, sequence).checked(path)
 
-    def checked(self, path: Path) -> Choice:
+    def checked(self, path: Path) -> ColumnChoice:
         """Return the choice itself, or raise when it is empty or names a column twice."""
         for role, names in (("input", self.inputs), ("target", self.targets)):
             if not names:
@@ -57,7 +57,7 @@ class Choice:
                 )
         return self
 
-    def expanded(self, path: Path, inputs: Iterable[str], targets: Iterable[str]) -> Choice:
+    def expanded(self, path: Path, inputs: Iterable[str], targets: Iterable[str]) -> ColumnChoice:
         """Return the choice with other names of inputs and targets, checked."""
         return replace(self, inputs=tuple(inputs), targets=tuple(targets)).checked(path)
 
@@ -93,7 +93,7 @@ class Columns:
     """
 
     path: Path
-    choice: Choice
+    choice: ColumnChoice
     values: dict[str, Array]
     ids: list[str] | None
     lines: NDArray[np.int64] | None

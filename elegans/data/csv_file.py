@@ -11,7 +11,7 @@ from typing import TextIO
 
 import numpy as np
 
-from elegans.data.columns import Choice, Columns, missing_columns
+from elegans.data.columns import ColumnChoice, Columns, missing_columns
 from elegans.errors import DataError
 
 
@@ -28,7 +28,7 @@ def csv_names(path: Path) -> tuple[str, ...]:
         return tuple(name for name in _header(path, csv.reader(file, _Commas)) if name)
 
 
-def read_csv(path: Path, choice: Choice) -> Columns:
+def read_csv(path: Path, choice: ColumnChoice) -> Columns:
     """Read the chosen columns of a CSV file; the format is described at `read_table`."""
     numbers = array("d")  # row after row, one entry a numeric column
     lines = array("q")

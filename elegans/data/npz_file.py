@@ -15,7 +15,7 @@ import numpy as np
 from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
-from elegans.data.columns import Choice, Columns, missing_columns
+from elegans.data.columns import ColumnChoice, Columns, missing_columns
 from elegans.data.sequences import Array
 from elegans.errors import DataError
 
@@ -28,7 +28,7 @@ def npz_names(path: Path) -> tuple[str, ...]:
         return tuple(name for key in file.files for name in _column_names(file, key))
 
 
-def read_npz(path: Path, choice: Choice) -> Columns:
+def read_npz(path: Path, choice: ColumnChoice) -> Columns:
     """Read the chosen columns of an npz file; the format is described at `read_table`."""
     with _opened(path) as file:
         arrays: dict[str, NDArray[Any]] = {}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from elegans.data.columns import Choice, Columns
+from elegans.data.columns import ColumnChoice, Columns
 from elegans.data.csv_file import csv_names, read_csv
 from elegans.data.npz_file import npz_names, read_npz
 from elegans.data.sequences import Array, Sequence, SequenceTable
@@ -73,7 +73,7 @@ def read_table(
     >>> folder.cleanup()
     """
     path = _checked(path)
-    choice = Choice.of(path, inputs, targets, time, sequence)
+    choice = ColumnChoice.of(path, inputs, targets, time, sequence)
     columns = _READERS[path.suffix.lower()](path, choice)
     return SequenceTable(
         source=str(path),

@@ -10,20 +10,20 @@ from elegans.ensemble.computation import Computation, Given
 from elegans.ensemble.dense import DenseLayer, dense
 from elegans.ensemble.stacking import Stack
 from elegans.errors import InputError
-from elegans.plain import ELEMENTWISE, is_plain
+from elegans.hooks import ELEMENTWISE, is_plain
 
 KERNEL_OF: dict[type[nn.Module], str] = {nn.Tanh: "tanh", nn.Sigmoid: "sigmoid", nn.ReLU: "relu"}
 """Functions that the kernels know."""
 
 
-class Link(NamedTuple):
+class ChainLink(NamedTuple):
     """A module of a chain and its dotted name."""
 
     path: str
     module: nn.Module
 
 
-def chain_of(module: nn.Module, path: str = "") -> list[Link] | None:
+def chain_of(module: nn.Module, path: str = "") -> list[ChainLink] | None:
     """Return the links of a chain in the order of the call, or None if `module` is none.
 
     A chain is an ``nn.Sequential``, nested or not, of ``nn.Linear``, element-wise functions, and
@@ -32,7 +32,7 @@ def chain_of(module: nn.Module, path: str = "") -> list[Link] | None:
     if not is_plain(module):
         return None
     if type(module) is nn.Sequential:
-        links: list[Link] = []
+        links: list[ChainLink] = []
         for name, child in module.named_children():
             found = chain_of(child, f"{path}.{name}" if path else name)
             if found is None or (links and any(type(link.module) is nn.Flatten for link in found)):
@@ -41,7 +41,7 @@ def chain_of(module: nn.Module, path: str = "") -> list[Link] | None:
         return links
     flat = type(module) is nn.Flatten and module.start_dim == 1 and module.end_dim == -1
     fits = flat or type(module) in (nn.Linear, nn.Dropout, *ELEMENTWISE)
-    return [Link(path, module)] if fits else None
+    return [ChainLink(path, module)] if fits else None
 
 
 class Chain(Computation):
@@ -50,7 +50,7 @@ class Chain(Computation):
     By kernels where they are faster, or else by `torch.baddbmm`.
     """
 
-    def __init__(self, template: nn.Module, links: list[Link]) -> None:
+    def __init__(self, template: nn.Module, links: list[ChainLink]) -> None:
         super().__init__(template)
         self._links = links
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from elegans.ensemble.stacking import Stack
 from elegans.errors import InputError
-from elegans.masks import MASK_SUFFIX
+from elegans.synapses.slots import MASK_SUFFIX
 
 
 class Given(NamedTuple):

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from elegans.checks import is_transformed
 from elegans.errors import InputError
-from elegans.execution import FUSED_TYPES, chosen_path, forked
+from elegans.layers.execution import FUSED_TYPES, chosen_path, forked
 
 FEWEST_SAMPLES = 8
 """Of fewer samples a vector register would be mostly empty."""
@@ -44,7 +44,7 @@ def dense(x: Tensor, layers: Sequence[DenseLayer]) -> Tensor:
         return plain(x, layers)
     if reason is not None:
         raise InputError(
-            f"the fused path was asked for, but {reason}; use elegans.use('auto'), which takes "
+            f"the fused path was asked for, but {reason}; use elegans.backend('auto'), which takes "
             "PyTorch's products there"
         )
     from elegans.ensemble.dense_operator import by_kernels  # imports numba, where a kernel runs

@@ -9,8 +9,6 @@ import torch
 import torch.nn.functional as F  # noqa: N812  # the name every torch reader knows
 from torch import Tensor, nn
 
-from elegans.connection_slots import ConnectionSlots
-from elegans.constraints import SMALLEST_CAPACITANCE
 from elegans.ensemble.chain import Chain
 from elegans.ensemble.computation import Computation, General, Given
 from elegans.ensemble.liquid import Liquid
@@ -23,8 +21,10 @@ from elegans.ensemble.stacking import (
     unstacked,
 )
 from elegans.errors import InputError
-from elegans.ltc import LTC
-from elegans.synapses import SynapseParameters
+from elegans.ltc.layer import LTC
+from elegans.synapses.constraints import SMALLEST_CAPACITANCE
+from elegans.synapses.liquid import SynapseParameters
+from elegans.synapses.slots import ConnectionSlots
 
 Loss = Callable[[Any, Any], Tensor]
 """Takes the output of one member and its target; returns a number."""

@@ -11,23 +11,23 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from elegans.cell import Cell
 from elegans.checks import as_computed
-from elegans.constraints import POSITIVITY, SMALLEST_CAPACITANCE
-from elegans.dynamics import Sensed, effective, sense
 from elegans.ensemble.computation import Computation, Given
 from elegans.ensemble.stacking import Stack
 from elegans.errors import InputError
-from elegans.execution import choose_fused
-from elegans.fused import run_fused
-from elegans.layer import SequenceLayer
-from elegans.ltc import LTC
-from elegans.ltc_cell import LTCCell
-from elegans.mapping import mapped
-from elegans.masks import MASK_SUFFIX
-from elegans.plain import is_plain
+from elegans.hooks import is_plain
+from elegans.layers.cell import Cell
+from elegans.layers.execution import choose_fused
+from elegans.layers.mapping import mapped
+from elegans.layers.sequence_layer import SequenceLayer
+from elegans.ltc.cell import LTCCell
+from elegans.ltc.dynamics import Sensed, effective, sense
+from elegans.ltc.fused import run_fused
+from elegans.ltc.layer import LTC
 from elegans.solvers.circuit import Circuit, Slots
-from elegans.synapses import values_of
+from elegans.synapses.constraints import POSITIVITY, SMALLEST_CAPACITANCE
+from elegans.synapses.liquid import values_of
+from elegans.synapses.slots import MASK_SUFFIX
 from elegans.wiring import Synapses, Wiring
 
 MASK = "weight" + MASK_SUFFIX

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from elegans.errors import InputError
-from elegans.masks import MASK_SUFFIX, zero_outside
-from elegans.synapses import SynapseParameters
+from elegans.synapses.liquid import SynapseParameters
+from elegans.synapses.slots import MASK_SUFFIX, zero_outside
 
 _COMPARED = (bool, int, float, complex, str, type(None), torch.dtype, tuple, list)
 """Settings of a module that are compared; others need not know when they are equal."""

@@ -5,57 +5,64 @@ cuts weights of any model: a criterion says which, a scope what competes with wh
 many and when.
 """
 
-from elegans.pruning.criteria import ByCallable, Criterion, LargestFirst, Magnitude, Random, Scene
-from elegans.pruning.ledger import Edit, Judgement, Proposal
-from elegans.pruning.part import Part
-from elegans.pruning.parts import parts_of
-from elegans.pruning.pruner import Pruner
-from elegans.pruning.pruner_settings import CRITERIA
-from elegans.pruning.rewire import PruneRewire
-from elegans.pruning.saliency import GradientWeight, Movement, Snip
-from elegans.pruning.schedules import (
+from elegans.pruning.amount.schedules import (
     AtFractions,
     Cosine,
     Cubic,
+    IterativeSchedule,
     OneShot,
     Schedule,
-    Sequential,
 )
-from elegans.pruning.scopes import SCOPES, Scope
-from elegans.pruning.synaptic_flow import SynapticFlow
-from elegans.pruning.thresholds import Absolute, CosineFraction, Relative, Threshold
-from elegans.pruning.ticket import Ticket
+from elegans.pruning.amount.scopes import SCOPES, Scope
+from elegans.pruning.amount.thresholds import Absolute, CosineFraction, Relative, Threshold
+from elegans.pruning.criteria.magnitude import (
+    Criterion,
+    FunctionCriterion,
+    LargestFirst,
+    Magnitude,
+    RandomScore,
+    ScoringContext,
+)
+from elegans.pruning.criteria.saliency import GradientWeight, Movement, Snip
+from elegans.pruning.criteria.synaptic_flow import SynapticFlow
+from elegans.pruning.ledger import Edit, GuardResult, ProposedEdit
+from elegans.pruning.parts.finding import parts_of
+from elegans.pruning.parts.part import PrunableWeight
+from elegans.pruning.pruner import Pruner
+from elegans.pruning.pruner_settings import CRITERIA
+from elegans.pruning.rewire import PruneRewire
+from elegans.pruning.ticket import LotteryTicket
 
 __all__ = [
     "CRITERIA",
     "SCOPES",
     "Absolute",
     "AtFractions",
-    "ByCallable",
     "Cosine",
     "CosineFraction",
     "Criterion",
     "Cubic",
     "Edit",
+    "FunctionCriterion",
     "GradientWeight",
-    "Judgement",
+    "GuardResult",
+    "IterativeSchedule",
     "LargestFirst",
+    "LotteryTicket",
     "Magnitude",
     "Movement",
     "OneShot",
-    "Part",
-    "Proposal",
+    "ProposedEdit",
+    "PrunableWeight",
     "PruneRewire",
     "Pruner",
-    "Random",
+    "RandomScore",
     "Relative",
-    "Scene",
     "Schedule",
     "Scope",
-    "Sequential",
+    "ScoringContext",
     "Snip",
     "SynapticFlow",
     "Threshold",
-    "Ticket",
     "parts_of",
 ]

@@ -15,7 +15,7 @@ REFUSED = "kept: refused"
 
 
 @dataclass(frozen=True)
-class Proposal:
+class ProposedEdit:
     """A rewiring that is about to happen: everything a guard needs to judge it.
 
     The synapse in `slot` of the set `synapses` leads from `source` to `cut`; it would lead to
@@ -42,7 +42,7 @@ class Proposal:
 
 
 @dataclass(frozen=True)
-class Judgement:
+class GuardResult:
     """What a guard thinks of a proposal, with figures for the ledger; true if it consents.
 
     Parameters
@@ -83,7 +83,7 @@ class Edit:
     outcome: str
     """``rewired``, or ``kept: `` and the reason."""
     notes: dict[str, float] = field(default_factory=dict)
-    """Figures of the guards that judged it; see `Judgement`."""
+    """Figures of the guards that judged it; see `GuardResult`."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as plain values, ready for JSON; without notes if there are none."""

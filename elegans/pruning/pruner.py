@@ -13,20 +13,26 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from elegans.errors import PruningError
-from elegans.pruning.budgets import spread
-from elegans.pruning.criteria import Criterion, Scene
-from elegans.pruning.moments import Moments
-from elegans.pruning.part import Part
-from elegans.pruning.parts import parts_of
+from elegans.pruning.amount.budgets import spread
+from elegans.pruning.amount.schedules import (
+    Schedule,
+    Sparsity,
+    check_sparsity,
+    check_step,
+    described,
+)
+from elegans.pruning.amount.scopes import Scope, as_scope, select
+from elegans.pruning.amount.thresholds import CosineFraction
+from elegans.pruning.criteria.gradients import Closure
+from elegans.pruning.criteria.magnitude import Criterion, ScoringContext
+from elegans.pruning.growing.exchange import exchange as exchange_weights
+from elegans.pruning.parts.finding import parts_of
+from elegans.pruning.parts.moments import Moments
+from elegans.pruning.parts.part import PrunableWeight
+from elegans.pruning.parts.synapses import SynapsePart
+from elegans.pruning.parts.weights import StackedSynapsePart
 from elegans.pruning.pruner_settings import PrunerSettings, as_criterion, as_schedule
-from elegans.pruning.regrowth import exchange as exchange_weights
 from elegans.pruning.rewire_settings import checked_seed
-from elegans.pruning.schedules import Schedule, Sparsity, check_sparsity, check_step, described
-from elegans.pruning.scopes import Scope, as_scope, select
-from elegans.pruning.slopes import Closure
-from elegans.pruning.synapse_part import SynapsePart
-from elegans.pruning.thresholds import CosineFraction
-from elegans.pruning.weight_part import StackedSynapsePart
 
 
 class Pruner:
@@ -47,14 +53,14 @@ class Pruner:
         Any module.
     optimizer
         Holds the model's parameters: one of PyTorch's that keep their memory weight by weight, or
-        see `moments`. May be left out when a trained model is pruned.
+        see `optimizer_state_names`. May be left out when a trained model is pruned.
     schedule
         How much is missing when: a `Schedule`, or a sparsity to be reached by the first `step`. It
         is copied; how far it has come is seen in `pruner.schedule`. None if only `prune` is to
         be used.
     criterion
-        Which go first: a name in `CRITERIA`, a `Criterion`, or a function from a `Part` to
-        scores in the shape of its weight, the lowest of which go first.
+        Which go first: a name in `CRITERIA`, a `Criterion`, or a function from a `PrunableWeight`
+        to scores in the shape of its weight, the lowest of which go first.
     scope
         What competes with what: ``"layer"``, ``"block"``, ``"global"``, ``"unit"`` (neurons with
         all their incoming weights, layer by layer), ``"global_unit"``, or a `Scope`.
@@ -62,9 +68,9 @@ class Pruner:
         How the share is spread over layers where each loses its own: ``"uniform"`` or
         ``"erdos_renyi"``.
     growth
-        None, ``"random"`` (SET) or ``"gradient"`` (RigL): how as many weights grow as `exchange`
-        cuts.
-    exchange
+        None, ``"random"`` (SET) or ``"gradient"`` (RigL): how as many weights grow as
+        `drop_fraction` cuts.
+    drop_fraction
         The share of the remaining weights that is exchanged: a `CosineFraction`.
     every
         Weights are exchanged once in so many steps.
@@ -72,7 +78,7 @@ class Pruner:
         Names of weights or modules, with wildcards, that are pruned, or are not.
     allow_empty
         Whether a layer may lose all its weights.
-    moments
+    optimizer_state_names
         Names of the per-weight state tensors of an optimiser of another kind.
     seed
         Seed of all random choices.
@@ -109,27 +115,27 @@ class Pruner:
         model: nn.Module,
         optimizer: Optimizer | None = None,
         schedule: Schedule | Sparsity | None = None,
-        criterion: str | Criterion | Callable[[Part], Tensor] = "magnitude",
+        criterion: str | Criterion | Callable[[PrunableWeight], Tensor] = "magnitude",
         scope: str | Scope = "layer",
         *,
         budget: str = "uniform",
         growth: str | None = None,
-        exchange: CosineFraction | None = None,
+        drop_fraction: CosineFraction | None = None,
         every: int = 100,
         include: Sequence[str] | None = None,
         exclude: Sequence[str] = (),
         allow_empty: bool = False,
-        moments: Sequence[str] | None = None,
+        optimizer_state_names: Sequence[str] | None = None,
         seed: int = 0,
     ) -> None:
         self.model = model
         self.schedule = as_schedule(schedule)
         self.criterion = as_criterion(criterion)
         self.settings = PrunerSettings(
-            as_scope(scope), budget, growth, exchange, every, allow_empty, checked_seed(seed)
+            as_scope(scope), budget, growth, drop_fraction, every, allow_empty, checked_seed(seed)
         )
         self._generator = own_generator(self.settings.seed)
-        self._moments = Moments(optimizer, moments)
+        self._moments = Moments(optimizer, optimizer_state_names)
         self.parts = parts_of(model, include, exclude)
         for part in self.parts:
             self._moments.check(part.named_parameters())
@@ -243,10 +249,10 @@ class Pruner:
         self.steps = step
         return self.cut - before
 
-    def observe(self, loss: float | Tensor) -> None:
-        """Tell the schedule a validation loss; `Sequential` waits for convergence."""
+    def report_metric(self, loss: float | Tensor) -> None:
+        """Tell the schedule a validation loss; `IterativeSchedule` waits for convergence."""
         if self.schedule is not None:
-            self.schedule.observe(float(torch.as_tensor(loss).double().mean()))
+            self.schedule.report_metric(float(torch.as_tensor(loss).double().mean()))
 
     def prune(
         self, sparsity: Sparsity, closure: Closure | None = None, *, rounds: int = 1
@@ -283,7 +289,7 @@ class Pruner:
                 self._cut_to(1 - (1 - wanted) ** (k / rounds), closure)
         return self.sparsities()
 
-    def close(self, masks: Mapping[str, Tensor]) -> dict[str, float]:
+    def apply_masks(self, masks: Mapping[str, Tensor]) -> dict[str, float]:
         """Keep only the weights of `masks`, for rules that decide by themselves how many go.
 
         Parameters
@@ -304,7 +310,7 @@ class Pruner:
         >>> pruner = Pruner(torch.nn.Linear(4, 3))
         >>> mask = torch.ones(3, 4, dtype=torch.bool)
         >>> mask[:, 0] = False
-        >>> pruner.close({"weight": mask})
+        >>> pruner.apply_masks({"weight": mask})
         {'weight': 0.25}
         """
         names = [part.name for part in self.parts]
@@ -325,7 +331,7 @@ class Pruner:
         return self.sparsities()
 
     @torch.no_grad()
-    def apply(self) -> None:
+    def reapply_masks(self) -> None:
         """Cut again whatever the masks say is cut, after weights were written from outside."""
         for part in self.parts:
             part.hold(part.mask.clone(), self._moments)
@@ -453,8 +459,10 @@ class Pruner:
             part.hold(mask, self._moments)
 
     def _scores(self, closure: Closure | None) -> list[Tensor]:
-        scene = Scene(self.model, self.parts, closure, self._generator, self.settings.scope.units)
-        scores = self.criterion.scores(scene)
+        context = ScoringContext(
+            self.model, self.parts, closure, self._generator, self.settings.scope.units
+        )
+        scores = self.criterion.scores(context)
         for part, score in zip(self.parts, scores, strict=True):
             if score.shape != part.mask.shape:
                 raise PruningError(

@@ -10,14 +10,20 @@ from typing import Any
 from torch import nn
 
 from elegans.errors import PruningError
-from elegans.pruning.budgets import check_budget
-from elegans.pruning.criteria import ByCallable, Criterion, LargestFirst, Magnitude, Random
-from elegans.pruning.growth import GROWTHS
-from elegans.pruning.saliency import GradientWeight, Movement, Snip
-from elegans.pruning.schedules import OneShot, Schedule, check_sparsity, check_step
-from elegans.pruning.scopes import Scope
-from elegans.pruning.synaptic_flow import SynapticFlow
-from elegans.pruning.thresholds import CosineFraction
+from elegans.pruning.amount.budgets import check_budget
+from elegans.pruning.amount.schedules import OneShot, Schedule, check_sparsity, check_step
+from elegans.pruning.amount.scopes import Scope
+from elegans.pruning.amount.thresholds import CosineFraction
+from elegans.pruning.criteria.magnitude import (
+    Criterion,
+    FunctionCriterion,
+    LargestFirst,
+    Magnitude,
+    RandomScore,
+)
+from elegans.pruning.criteria.saliency import GradientWeight, Movement, Snip
+from elegans.pruning.criteria.synaptic_flow import SynapticFlow
+from elegans.pruning.growing.rules import GROWTHS
 
 CRITERIA: dict[str, Callable[[], Criterion]] = {
     "magnitude": Magnitude,
@@ -25,7 +31,7 @@ CRITERIA: dict[str, Callable[[], Criterion]] = {
     "l2": lambda: Magnitude("l2"),
     "linf": lambda: Magnitude("linf"),
     "largest_first": LargestFirst,
-    "random": Random,
+    "random": RandomScore,
     "gradient_weight": GradientWeight,
     "movement": Movement,
     "snip": Snip,
@@ -41,7 +47,7 @@ class PrunerSettings:
     scope: Scope
     budget: str
     growth: str | None
-    exchange: CosineFraction | None
+    drop_fraction: CosineFraction | None
     every: int
     allow_empty: bool
     seed: int
@@ -53,31 +59,31 @@ class PrunerSettings:
                 f"got budget={self.budget!r} with weights that compete across layers, expected "
                 "scope='layer' or 'unit', where each layer has a budget of its own"
             )
-        if (self.growth is None) != (self.exchange is None):
+        if (self.growth is None) != (self.drop_fraction is None):
             raise PruningError(
-                f"got growth={self.growth!r} and exchange={self.exchange!r}, expected both or "
-                "neither: what grows takes the place of what is exchanged"
+                f"got growth={self.growth!r} and drop_fraction={self.drop_fraction!r}, expected "
+                "both or neither: what grows takes the place of what is exchanged"
             )
         if self.growth is not None and self.growth not in GROWTHS:
             raise PruningError(
                 f"unknown growth {self.growth!r}, expected None or one of {tuple(GROWTHS)}"
             )
-        if self.exchange is not None and not isinstance(self.exchange, CosineFraction):
+        if self.drop_fraction is not None and not isinstance(self.drop_fraction, CosineFraction):
             raise PruningError(
-                f"exchange must be a CosineFraction, got {self.exchange!r}; for a threshold on "
-                "conductances see PruneRewire"
+                f"drop_fraction must be a CosineFraction, got {self.drop_fraction!r}; for a "
+                "threshold on conductances see PruneRewire"
             )
         check_step("every", self.every)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, to be compared when training is resumed."""
-        return vars(self) | {"scope": vars(self.scope), "exchange": repr(self.exchange)}
+        return vars(self) | {"scope": vars(self.scope), "drop_fraction": repr(self.drop_fraction)}
 
     def exchanged(self, step: int) -> float:
         """Return the share of the remaining weights that is exchanged after optimiser `step`."""
-        if self.exchange is None or step % self.every:
+        if self.drop_fraction is None or step % self.every:
             return 0.0
-        return self.exchange.fraction(step)
+        return self.drop_fraction.fraction(step)
 
 
 def as_schedule(schedule: Any) -> Schedule | None:
@@ -95,7 +101,7 @@ def as_criterion(criterion: Any) -> Criterion:
     if isinstance(criterion, str) and criterion in CRITERIA:
         return CRITERIA[criterion]()
     if callable(criterion) and not isinstance(criterion, nn.Module):
-        return ByCallable(criterion)
+        return FunctionCriterion(criterion)
     raise PruningError(
         f"unknown criterion {criterion!r}, expected one of {tuple(CRITERIA)}, a Criterion or a "
         "function of a part"

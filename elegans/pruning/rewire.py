@@ -13,24 +13,24 @@ from torch import nn
 from torch.optim import Optimizer
 
 from elegans.errors import PruningError
-from elegans.pruning.growth import GROWTHS, Choose, Fresh, Round
+from elegans.pruning.amount.thresholds import Threshold, as_threshold
+from elegans.pruning.criteria.gradients import Closure
+from elegans.pruning.growing.legality import Legality, Slot, has_room
+from elegans.pruning.growing.rules import GROWTHS, Choose, Fresh, Round
 from elegans.pruning.ledger import (
     LAST_INPUT,
     NO_FREE_TARGET,
     REFUSED,
     REWIRED,
     Edit,
-    Judgement,
-    Proposal,
+    GuardResult,
+    ProposedEdit,
 )
-from elegans.pruning.legal import Legality, Slot, has_room
-from elegans.pruning.moments import Moments
+from elegans.pruning.parts.moments import Moments
+from elegans.pruning.parts.site import Site, is_open, sites_of
 from elegans.pruning.rewire_settings import RewireSettings, checked_seed
-from elegans.pruning.site import Site, is_open, sites_of
-from elegans.pruning.slopes import Closure
-from elegans.pruning.thresholds import Threshold, as_threshold
 
-Guard = Callable[[Proposal], object]
+Guard = Callable[[ProposedEdit], object]
 
 
 class PruneRewire:
@@ -55,7 +55,7 @@ class PruneRewire:
         ``model.wiring``, counts and drawings follow.
     optimizer
         Holds the model's parameters, in any groups: one of PyTorch's that keep their memory weight
-        by weight, or see `moments`.
+        by weight, or see `optimizer_state_names`.
     threshold
         A conductance (a number), `Absolute`, `Relative` to the median conductance, or a
         `CosineFraction` of all synapses.
@@ -78,8 +78,8 @@ class PruneRewire:
         Whether a neuron may grow a synapse onto itself. Off by default: self-synapses weaken what
         can be proven of a circuit.
     guards
-        Called with each `Proposal` before it happens; see `add_guard`.
-    moments
+        Called with each `ProposedEdit` before it happens; see `add_guard`.
+    optimizer_state_names
         Names of the per-weight state tensors of an optimiser of another kind.
     seed
         Seed of all random choices. Replicas with equal weights and seeds make equal edits.
@@ -129,7 +129,7 @@ class PruneRewire:
         excitatory: float = 0.5,
         self_synapses: bool = False,
         guards: Sequence[Guard] = (),
-        moments: Sequence[str] | None = None,
+        optimizer_state_names: Sequence[str] | None = None,
         seed: int = 0,
     ) -> None:
         self.settings = RewireSettings(
@@ -145,7 +145,7 @@ class PruneRewire:
         self._guards = list(guards)
         self._rng = np.random.default_rng(checked_seed(seed))
         self._sites = sites_of(model)
-        self._moments = Moments(optimizer, moments)
+        self._moments = Moments(optimizer, optimizer_state_names)
         self._check_sites()
         if not any(has_room(site.cell.wiring, site.sets, self_synapses) for site in self._sites):
             raise PruningError(
@@ -161,7 +161,7 @@ class PruneRewire:
         """Ask `guard` before every edit.
 
         It consents by returning None or anything true; anything false, or a reason as a text,
-        refuses. With a `elegans.pruning.Judgement` it adds figures to the ledger.
+        refuses. With a `elegans.pruning.GuardResult` it adds figures to the ledger.
         """
         self._guards.append(guard)
 
@@ -307,7 +307,7 @@ class PruneRewire:
                     if self._guards:  # which see the model with all edits so far
                         site.apply(pending, self.settings.weight, self._moments)
                     outcome, notes = self._ask_guards(
-                        Proposal(
+                        ProposedEdit(
                             step=self.steps,
                             synapses=name,
                             slot=slot.index,
@@ -361,12 +361,12 @@ class PruneRewire:
             for k, index in zip(which, order - starts[which], strict=True)
         ]
 
-    def _ask_guards(self, proposal: Proposal) -> tuple[str, dict[str, float]]:
+    def _ask_guards(self, proposal: ProposedEdit) -> tuple[str, dict[str, float]]:
         """Return the outcome of a proposal, and the figures that the guards want noted."""
         notes: dict[str, float] = {}
         for guard in self._guards:
             answer = guard(proposal)
-            if isinstance(answer, Judgement):
+            if isinstance(answer, GuardResult):
                 notes |= answer.notes
                 if not answer and answer.reason:
                     return f"{REFUSED} ({answer.reason})", notes

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from elegans.errors import PruningError
-from elegans.pruning.growth import GROWTHS
-from elegans.pruning.schedules import check_step
-from elegans.pruning.thresholds import Absolute, Threshold
+from elegans.pruning.amount.schedules import check_step
+from elegans.pruning.amount.thresholds import Absolute, Threshold
+from elegans.pruning.growing.rules import GROWTHS
 
 
 @dataclass(frozen=True)

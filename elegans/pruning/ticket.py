@@ -13,7 +13,7 @@ from elegans.errors import PruningError
 from elegans.pruning.pruner import Pruner
 
 
-class Ticket:
+class LotteryTicket:
     """The values of a model at one moment: at initialisation, or after step k of a training.
 
     Train, prune, `rewind`, and train again: the sub-network that is left, trained from the same
@@ -35,7 +35,7 @@ class Ticket:
     Examples
     --------
     >>> model = nn.Linear(4, 2)
-    >>> ticket, pruner = Ticket(model), Pruner(model)
+    >>> ticket, pruner = LotteryTicket(model), Pruner(model)
     >>> start = model.weight.detach().clone()
     >>> with torch.no_grad():  # a training
     ...     _ = model.weight.add_(torch.randn(2, 4))
@@ -94,4 +94,4 @@ class Ticket:
         if self._optimizer is not None and self._state is not None:
             self._optimizer.load_state_dict(copy.deepcopy(self._state))
         if pruner is not None:
-            pruner.apply()
+            pruner.reapply_masks()

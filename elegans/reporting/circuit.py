@@ -7,7 +7,7 @@ from typing import Any
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from elegans.layer import SequenceLayer
+from elegans.layers.sequence_layer import SequenceLayer
 from elegans.reporting.figures import STYLE, new_figure
 from elegans.wiring import Wiring, draw
 

@@ -10,7 +10,7 @@ from matplotlib.ticker import FuncFormatter
 from torch import Tensor
 
 from elegans.errors import InputError
-from elegans.ltc import LTC
+from elegans.ltc.layer import LTC
 from elegans.proofs import spectra_along
 from elegans.reporting.figures import BLUE, INK, MUTED, STYLE, VERMILION, new_figure
 

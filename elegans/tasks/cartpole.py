@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from elegans.data.sequences import Array, Sequence
 from elegans.errors import InputError
+from elegans.extras import require_extra
 from elegans.tasks.cartpole_plant import CartPolePlant
-from elegans.tasks.extras import require_extra
 
 EXTRA = "control"
 ENVIRONMENT = "CartPole-v1"

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from elegans.control.lqr import lqr_gain
 from elegans.data.sequences import Array
 from elegans.errors import InputError
-from elegans.tasks.lqr import lqr_gain
 
 # Costs of a metre, a metre per second, a radian and a radian per second; and of a newton. They
 # keep the cart within 0.7 m of the middle even when 30 % of the actions are random.

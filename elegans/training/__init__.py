@@ -4,57 +4,25 @@
 the frozen values `TrainingConfig` and `RewireConfig`.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from elegans.training.config import RewireConfig, TrainingConfig
+from elegans.lazy import attach
 
-if TYPE_CHECKING:
-    from elegans.training.condition import Condition
-    from elegans.training.evaluation import predict, squared_errors
-    from elegans.training.imitation import CircuitPolicy, averaged_targets
-    from elegans.training.run_folder import Checkpoint, RunFolder, load_model
-    from elegans.training.scales import Scales
-    from elegans.training.stopping import TrainingStopped
-    from elegans.training.trainer import Result, check_training, fit
+if TYPE_CHECKING:  # loaded when first used: the shell needs the settings for --help
+    from elegans.training.condition import Condition as Condition
+    from elegans.training.config import RewireConfig as RewireConfig
+    from elegans.training.config import TrainingConfig as TrainingConfig
+    from elegans.training.evaluation import predict as predict
+    from elegans.training.evaluation import squared_errors as squared_errors
+    from elegans.training.imitation import CircuitPolicy as CircuitPolicy
+    from elegans.training.imitation import averaged_targets as averaged_targets
+    from elegans.training.run_folder import Checkpoint as Checkpoint
+    from elegans.training.run_folder import RunFolder as RunFolder
+    from elegans.training.run_folder import load_model as load_model
+    from elegans.training.scales import Scales as Scales
+    from elegans.training.stopping import TrainingStopped as TrainingStopped
+    from elegans.training.trainer import Result as Result
+    from elegans.training.trainer import check_training as check_training
+    from elegans.training.trainer import fit as fit
 
-# Loaded when first used: the shell needs the settings for --help, and PyTorch takes seconds.
-_HOME = {
-    "Checkpoint": "run_folder",
-    "CircuitPolicy": "imitation",
-    "Condition": "condition",
-    "Result": "trainer",
-    "RunFolder": "run_folder",
-    "Scales": "scales",
-    "TrainingStopped": "stopping",
-    "averaged_targets": "imitation",
-    "check_training": "trainer",
-    "fit": "trainer",
-    "load_model": "run_folder",
-    "predict": "evaluation",
-    "squared_errors": "evaluation",
-}
-
-__all__ = [
-    "Checkpoint",
-    "CircuitPolicy",
-    "Condition",
-    "Result",
-    "RewireConfig",
-    "RunFolder",
-    "Scales",
-    "TrainingConfig",
-    "TrainingStopped",
-    "averaged_targets",
-    "check_training",
-    "fit",
-    "load_model",
-    "predict",
-    "squared_errors",
-]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(import_module(f"elegans.training.{_HOME[name]}"), name)
-    raise AttributeError(f"module 'elegans.training' has no attribute {name!r}")
+__getattr__, __dir__, __all__ = attach(__name__)

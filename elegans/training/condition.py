@@ -6,7 +6,7 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
-from elegans.pruning import Judgement, Proposal
+from elegans.pruning import GuardResult, ProposedEdit
 
 
 class Condition(Protocol):
@@ -26,7 +26,7 @@ class Condition(Protocol):
     def penalty(self) -> Tensor:
         """Return what is added to the loss, a differentiable scalar, zero where all is well."""
 
-    def guard(self, proposal: Proposal) -> Judgement | None:
+    def guard(self, proposal: ProposedEdit) -> GuardResult | None:
         """Judge a rewiring."""
 
     def holds(self) -> bool:

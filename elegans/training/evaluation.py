@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from elegans.data import Sequence
 from elegans.errors import DataError
-from elegans.layer import SequenceLayer
+from elegans.layers.sequence_layer import SequenceLayer
 from elegans.training.scales import Scales
 
 

@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from elegans.control.policy import Policy
 from elegans.data import Sequence, Standardiser
 from elegans.errors import InputError
-from elegans.layer import SequenceLayer
-from elegans.policy import Policy
+from elegans.layers.sequence_layer import SequenceLayer
 
 
 class CircuitPolicy:

@@ -28,6 +28,7 @@ from typing import Any
 from torch import Tensor
 
 import elegans
+from elegans.checkpoints.saving import CONFIG, layer_settings, load, write_circuit
 from elegans.errors import ElegansError, RunError
 from elegans.files import (
     make_folder,
@@ -39,8 +40,7 @@ from elegans.files import (
     write_tensors,
     writing,
 )
-from elegans.layer import SequenceLayer
-from elegans.saving import CONFIG, layer_settings, load, write_circuit
+from elegans.layers.sequence_layer import SequenceLayer
 from elegans.wiring import Wiring
 
 FORMAT = "elegans.run"

@@ -17,11 +17,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from elegans.checkpoints.saving import restore
 from elegans.data import Windows, batches
 from elegans.errors import DataError, ElegansError, InputError, RunError, SolveError
-from elegans.layer import SequenceLayer
+from elegans.layers.sequence_layer import SequenceLayer
 from elegans.pruning import Absolute, CosineFraction, Edit, PruneRewire, Relative, Threshold
-from elegans.saving import restore
 from elegans.training.condition import Condition
 from elegans.training.config import RewireConfig, TrainingConfig
 from elegans.training.run_folder import Checkpoint, RunFolder

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from elegans.data import Windows
-from elegans.layer import SequenceLayer
+from elegans.layers.sequence_layer import SequenceLayer
 
 
 @dataclass(frozen=True)

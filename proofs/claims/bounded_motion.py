@@ -40,8 +40,9 @@ import numpy as np
 import torch
 
 from elegans.errors import InputError
-from elegans.ltc_cell import LTCCell
-from elegans.proofs.boxes import hull
+from elegans.ltc.cell import LTCCell
+from elegans.proofs.certificates.boxes import hull
+from elegans.proofs.certificates.network import Array, Box, Network, SynapseNumbers
 from elegans.proofs.claims.contract import Claim, Demonstration, Row
 from elegans.proofs.claims.small_circuits import (
     Synapse,
@@ -50,7 +51,6 @@ from elegans.proofs.claims.small_circuits import (
     rewired,
     trajectory,
 )
-from elegans.proofs.network import Array, Box, Network, SynapseNumbers
 
 STEEPEST = 1 / 4
 """Largest slope of the logistic function."""

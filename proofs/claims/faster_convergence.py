@@ -32,9 +32,10 @@ import numpy as np
 import torch
 from scipy.special import expit
 
-from elegans.dynamics import LiquidDynamics
 from elegans.errors import InputError
-from elegans.ltc_cell import LTCCell
+from elegans.ltc.cell import LTCCell
+from elegans.ltc.dynamics import LiquidDynamics
+from elegans.proofs.certificates.network import Array, Network
 from elegans.proofs.claims.contract import Claim, Demonstration, Row
 from elegans.proofs.claims.small_circuits import (
     Synapse,
@@ -44,9 +45,8 @@ from elegans.proofs.claims.small_circuits import (
     rewired,
     trajectory,
 )
-from elegans.proofs.jacobian import flow_jacobian
-from elegans.proofs.network import Array, Network
-from elegans.proofs.spectra import spectrum
+from elegans.proofs.dynamics.jacobian import flow_jacobian
+from elegans.proofs.dynamics.spectra import spectrum
 
 
 class Effect(NamedTuple):

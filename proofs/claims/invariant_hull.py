@@ -22,12 +22,12 @@ import numpy as np
 import torch
 
 from elegans.errors import InputError
-from elegans.ltc_cell import LTCCell
-from elegans.proofs.boxes import hull
+from elegans.ltc.cell import LTCCell
+from elegans.proofs.certificates.boxes import hull
+from elegans.proofs.certificates.network import Array, Box, Network
 from elegans.proofs.claims.bounded_motion import random_rewire
 from elegans.proofs.claims.contract import Claim, Demonstration, Row
 from elegans.proofs.claims.small_circuits import Synapse, circuit, dynamics_of, rewired
-from elegans.proofs.network import Array, Box, Network
 from elegans.solvers import get_solver
 
 
@@ -57,7 +57,7 @@ def permitted_hull(network: Network, potentials: Sequence[float] = (-1.0, 1.0)) 
     if not len(allowed) or not np.isfinite(allowed).all():
         raise InputError(
             f"got permitted potentials {list(potentials)}, expected at least one finite number; "
-            "without rewiring use elegans.proofs.boxes.hull"
+            "without rewiring use elegans.proofs.certificates.boxes.hull"
         )
     now = hull(network)
     return Box(np.minimum(now.lo, allowed.min()), np.maximum(now.hi, allowed.max()))

@@ -28,13 +28,13 @@ import numpy as np
 import torch
 from scipy.linalg import eigh
 
-from elegans.dynamics import LiquidDynamics
 from elegans.errors import InputError
-from elegans.ltc_cell import LTCCell
+from elegans.ltc.cell import LTCCell
+from elegans.ltc.dynamics import LiquidDynamics
+from elegans.proofs.certificates.network import Array
 from elegans.proofs.claims.contract import Claim, Demonstration, Row
 from elegans.proofs.claims.faster_convergence import layer_rates
 from elegans.proofs.claims.small_circuits import Synapse, circuit, dynamics_of, rewired
-from elegans.proofs.network import Array
 
 
 def derivative_of_v(

@@ -22,8 +22,9 @@ Corrected. With gates between l = 0 and h = 1,
     x_i(t) \in \mathrm{hull}\{V_i, E_k, (0 : \epsilon > 0)\}
 
 for all times, from any start inside; from outside, the distance decays at the rate
-(g_i + epsilon) / C_i at least. It is the special case of `elegans.proofs.boxes` that knows nothing
-of states and inputs. The semi-implicit step keeps the bounds at every length.
+(g_i + epsilon) / C_i at least. It is the special case of
+`elegans.proofs.certificates.boxes` that knows nothing of states and inputs. The semi-implicit step
+keeps the bounds at every length.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ import math
 import numpy as np
 import torch
 
-from elegans.proofs.boxes import GateRanges, hull, time_constant_range
+from elegans.proofs.certificates.boxes import GateRanges, hull, time_constant_range
+from elegans.proofs.certificates.network import Array, Box, Network
 from elegans.proofs.claims.contract import Claim, Demonstration, Row
 from elegans.proofs.claims.invariant_hull import excess
 from elegans.proofs.claims.small_circuits import (
@@ -42,7 +44,6 @@ from elegans.proofs.claims.small_circuits import (
     dynamics_of,
     trajectory,
 )
-from elegans.proofs.network import Array, Box, Network
 from elegans.solvers import get_solver
 
 

@@ -34,8 +34,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from elegans.dynamics import LiquidDynamics
-from elegans.ltc_cell import LTCCell
+from elegans.ltc.cell import LTCCell
+from elegans.ltc.dynamics import LiquidDynamics
+from elegans.proofs.certificates.network import Network
 from elegans.proofs.claims.contract import Claim, Demonstration, Row
 from elegans.proofs.claims.small_circuits import (
     Synapse,
@@ -46,9 +47,8 @@ from elegans.proofs.claims.small_circuits import (
     rewired,
     trajectory,
 )
-from elegans.proofs.jacobian import flow_jacobian
-from elegans.proofs.network import Network
-from elegans.proofs.spectra import spectrum
+from elegans.proofs.dynamics.jacobian import flow_jacobian
+from elegans.proofs.dynamics.spectra import spectrum
 
 
 def feed_forward_order(network: Network) -> list[int] | None:

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from elegans.dynamics import LiquidDynamics
 from elegans.errors import InputError
-from elegans.ltc_cell import LTCCell
-from elegans.proofs.jacobian import flow_jacobian
+from elegans.ltc.cell import LTCCell
+from elegans.ltc.dynamics import LiquidDynamics
+from elegans.proofs.dynamics.jacobian import flow_jacobian
 from elegans.solvers import integrate
-from elegans.synapses import SynapseValues
+from elegans.synapses.liquid import SynapseValues
 from elegans.wiring import Synapses, Wiring
 
 

@@ -9,16 +9,16 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from elegans.cell import Cell
-from elegans.dynamics import LiquidDynamics
 from elegans.errors import InputError
-from elegans.layer import SequenceLayer
-from elegans.proofs.jacobian import step_jacobian
+from elegans.layers.cell import Cell
+from elegans.layers.sequence_layer import SequenceLayer
+from elegans.ltc.dynamics import LiquidDynamics
+from elegans.proofs.dynamics.jacobian import step_jacobian
+from elegans.proofs.dynamics.sparse_jacobian import sparse_flow_jacobian, sparse_step_jacobian
 from elegans.proofs.lyapunov.benettin import LARGEST_VOLUME, Plan, measure
 from elegans.proofs.lyapunov.judging import judge
 from elegans.proofs.lyapunov.motions import Drive, FlowMotion, Motion, identity, tangent_of
 from elegans.proofs.lyapunov.spectrum import LyapunovSpectrum
-from elegans.proofs.sparse_jacobian import sparse_flow_jacobian, sparse_step_jacobian
 from elegans.solvers import SemiImplicit, System
 
 Unfold = Callable[[Any, Tensor, Tensor, Tensor], Tensor]

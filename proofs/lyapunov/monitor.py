@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from elegans.errors import InputError
-from elegans.layer import SequenceLayer
+from elegans.layers.sequence_layer import SequenceLayer
 from elegans.proofs.lyapunov.models import model_exponents
 
 LARGEST_SPECTRUM = 256

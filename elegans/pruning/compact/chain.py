@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.prune import BasePruningMethod
 
 from elegans.errors import PruningError
-from elegans.plain import ELEMENTWISE, any_global_hook, hooks_of, is_plain
+from elegans.hooks import ELEMENTWISE, any_global_hook, hooks_of, is_plain
 
 MASK = "weight_mask"
 
@@ -70,7 +70,7 @@ class Place:
         if revived:
             raise PruningError(
                 f"{revived} weights of {self.name or 'the model'} are cut by {MASK} and yet not "
-                "zero, expected zeros; call pruner.apply() before"
+                "zero, expected zeros; call pruner.reapply_masks() before"
             )
         return mask
 

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from elegans.ltc_cell import LTCCell
-from elegans.synapses import VALUES
+from elegans.ltc.cell import LTCCell
+from elegans.synapses.liquid import VALUES
 from elegans.wiring import Synapses, Wiring
 
 NEURON_VALUES = ("gleak", "vleak", "cm")

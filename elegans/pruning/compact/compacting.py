@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from elegans.cell import Cell
 from elegans.errors import InputError, PruningError
-from elegans.layer import SequenceLayer
-from elegans.ltc_cell import LTCCell
+from elegans.layers.cell import Cell
+from elegans.layers.sequence_layer import SequenceLayer
+from elegans.ltc.cell import LTCCell
 from elegans.pruning.compact.chain import Place, Uses, chains_of, is_sequence
 from elegans.pruning.compact.copies import copy_with
 from elegans.pruning.compact.gain import (
@@ -24,8 +24,8 @@ from elegans.pruning.compact.gain import (
     state_bytes,
     tensors_of,
 )
-from elegans.pruning.compact.linear_chain import Change, Choice, compact_chain
-from elegans.pruning.compact.liquid import Settings, compact_cell, obstacle
+from elegans.pruning.compact.linear_chain import ChainOptions, Change, compact_chain
+from elegans.pruning.compact.liquid import LiquidOptions, compact_cell, obstacle
 from elegans.pruning.compact.record import LEFT_ALONE, LayerRecord, layer_table
 
 CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
@@ -174,8 +174,8 @@ def compact(
     if sparse == "measured" and inputs is None:
         raise InputError("sparse='measured' needs inputs to measure with; pass inputs=...")
     fed = _fed_rows(model, inputs) if sparse == "measured" else {}
-    choice = Choice(units, sparse, allow_empty, lambda layer: fed.get(id(layer)))
-    visit = _Visit(model, choice, Settings(units, at_rest, allow_empty))
+    choice = ChainOptions(units, sparse, allow_empty, lambda layer: fed.get(id(layer)))
+    visit = _Visit(model, choice, LiquidOptions(units, at_rest, allow_empty))
     changes = list(visit.changes("", model))
     new = copy_with(model, {change.old: change.new for change in changes if change.new is not None})
     compacted = Compacted(new, tuple(change.record for change in changes), model)
@@ -187,7 +187,7 @@ def compact(
 class _Visit:
     """Goes through a model and says what becomes of each layer."""
 
-    def __init__(self, model: nn.Module, choice: Choice, settings: Settings) -> None:
+    def __init__(self, model: nn.Module, choice: ChainOptions, settings: LiquidOptions) -> None:
         self._uses, self._choice, self._settings = Uses(model), choice, settings
         self._seen: set[int] = set()
 

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from elegans.pruning.compact.held_weights import held_weights
-from elegans.synapses import MASK, SynapseParameters
+from elegans.synapses.liquid import MASK, SynapseParameters
 
 
 def copy_with(model: nn.Module, new: Mapping[nn.Module, nn.Module]) -> nn.Module:

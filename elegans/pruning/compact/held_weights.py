@@ -8,12 +8,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from elegans.connection_slots import ConnectionSlots
 from elegans.pruning.compact.sparse_linear import SparseLinear
-from elegans.synapses import VALUES, SynapseParameters
+from elegans.synapses.liquid import VALUES, SynapseParameters
+from elegans.synapses.slots import ConnectionSlots
 
 
-class Held(NamedTuple):
+class WeightHolder(NamedTuple):
     """A weight, where it is held."""
 
     owner: nn.Module
@@ -48,7 +48,7 @@ class Held(NamedTuple):
         self.weight().mul_(mask)
 
 
-def held_weights(model: nn.Module) -> dict[str, Held]:
+def held_weights(model: nn.Module) -> dict[str, WeightHolder]:
     """Return the weights by dotted name: matrices and kernels, values along synapses.
 
     Examples
@@ -59,7 +59,7 @@ def held_weights(model: nn.Module) -> dict[str, Held]:
     return dict(_find(model))
 
 
-def _find(model: nn.Module) -> Iterator[tuple[str, Held]]:
+def _find(model: nn.Module) -> Iterator[tuple[str, WeightHolder]]:
     told: set[int] = set()
     for path, module in model.named_modules():
         if id(module) in told:
@@ -73,18 +73,18 @@ def _find(model: nn.Module) -> Iterator[tuple[str, Held]]:
                 for name, parameter in part._parameters.items():
                     if parameter is not None and id(parameter) in cut:
                         where = f"{part_path}." if part_path else ""
-                        yield where + name, Held(part, name, _each(part))
+                        yield where + name, WeightHolder(part, name, _each(part))
         elif isinstance(module, SynapseParameters):
-            yield f"{prefix}weight", Held(module, "weight", _each(module))
+            yield f"{prefix}weight", WeightHolder(module, "weight", _each(module))
         elif isinstance(module, SparseLinear):
-            yield f"{prefix}values", Held(module, "values", 1)
+            yield f"{prefix}values", WeightHolder(module, "values", 1)
         else:
             least = 1 if isinstance(module, ConnectionSlots) else 2
             for name, parameter in module._parameters.items():
                 is_bias = name.endswith("bias")  # with two axes in closed-form circuits
                 if parameter is not None and parameter.dim() >= least and not is_bias:
                     attribute = name.removesuffix("_orig")  # under torch.nn.utils.prune
-                    yield prefix + attribute, Held(module, attribute, 1)
+                    yield prefix + attribute, WeightHolder(module, attribute, 1)
 
 
 def _each(module: nn.Module) -> int:

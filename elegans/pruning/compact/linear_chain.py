@@ -17,7 +17,7 @@ from elegans.pruning.compact.sparse_linear import SparseLinear
 
 
 @dataclass(frozen=True)
-class Choice:
+class ChainOptions:
     """What is done about linear layers; see `elegans.pruning.compact.compact`."""
 
     units: bool = True
@@ -37,7 +37,7 @@ class Change:
 
 
 @torch.no_grad()
-def compact_chain(chain: Sequence[Place], choice: Choice) -> list[Change]:
+def compact_chain(chain: Sequence[Place], choice: ChainOptions) -> list[Change]:
     """Return what becomes of each layer of a chain.
 
     Raises
@@ -60,7 +60,7 @@ def compact_chain(chain: Sequence[Place], choice: Choice) -> list[Change]:
     ]
 
 
-def _change(place: Place, link: Link, found: Folded, reads: Tensor, choice: Choice) -> Change:
+def _change(place: Place, link: Link, found: Folded, reads: Tensor, choice: ChainOptions) -> Change:
     """Return the layer with the outputs that `found` keeps, for the inputs `reads`."""
     weight, mask = (matrix[found.keeps][:, reads] for matrix in (link.weight, link.mask))
     bias = None if found.bias is None else found.bias[found.keeps]
@@ -92,7 +92,9 @@ def _change(place: Place, link: Link, found: Folded, reads: Tensor, choice: Choi
     return Change(place.linear, None if same else sparse or dense, record)
 
 
-def _as_sparse(place: Place, dense: nn.Linear, mask: Tensor, choice: Choice) -> SparseLinear | None:
+def _as_sparse(
+    place: Place, dense: nn.Linear, mask: Tensor, choice: ChainOptions
+) -> SparseLinear | None:
     """Return the sparse layer, or None where a dense one is the better or the chosen one."""
     if choice.sparse is False or bool(mask.all()):
         return None

@@ -11,19 +11,19 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from elegans.errors import PruningError
-from elegans.ltc_cell import LTCCell
-from elegans.plain import is_plain
+from elegans.hooks import is_plain
+from elegans.ltc.cell import LTCCell
 from elegans.pruning.compact.chain import is_masked_only
 from elegans.pruning.compact.circuit_draft import Draft
 from elegans.pruning.compact.circuit_paths import depends_on_inputs, heard
 from elegans.pruning.compact.record import SMALLER, UNCHANGED, LayerRecord
 from elegans.solvers import TorchDiffEq
-from elegans.synapses import VALUES
+from elegans.synapses.liquid import VALUES
 from elegans.wiring import Synapses, Wiring
 
 
 @dataclass(frozen=True)
-class Settings:
+class LiquidOptions:
     """What is done about neurons; see `elegans.pruning.compact.compact`."""
 
     units: bool = True
@@ -48,7 +48,7 @@ def obstacle(cell: nn.Module) -> str | None:
 
 @torch.no_grad()
 def compact_cell(
-    name: str, cell: LTCCell, *, settings: Settings, has_memory: bool
+    name: str, cell: LTCCell, *, settings: LiquidOptions, has_memory: bool
 ) -> tuple[LTCCell | None, LayerRecord]:
     """Return the smaller cell, None if there is nothing to leave out, and the record of it.
 

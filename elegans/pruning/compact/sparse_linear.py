@@ -7,8 +7,8 @@ from typing import Any, Unpack
 import torch
 from torch import Tensor, nn
 
+from elegans.checks import Placement
 from elegans.errors import InputError, PruningError
-from elegans.placement import Placement
 from elegans.pruning.compact.chain import dense_linear
 from elegans.pruning.compact.sparse_product import Pattern, fast, is_fast, reference
 
@@ -32,7 +32,7 @@ class SparseLinear(nn.Module):
         Which weights there are, bool, shape (output, input).
     bias
         Whether there is a bias.
-    **where
+    **factory_kwargs
         ``device`` and ``dtype`` of the parameters; zeros until something is copied into them.
 
     Raises
@@ -63,7 +63,9 @@ class SparseLinear(nn.Module):
     columns: Tensor
     bias: Tensor | None
 
-    def __init__(self, mask: Tensor, bias: bool = True, **where: Unpack[Placement]) -> None:
+    def __init__(
+        self, mask: Tensor, bias: bool = True, **factory_kwargs: Unpack[Placement]
+    ) -> None:
         super().__init__()
         if mask.dim() != 2 or mask.dtype != torch.bool:
             raise PruningError(
@@ -71,12 +73,12 @@ class SparseLinear(nn.Module):
                 f"{mask.dtype}; SparseLinear.of(linear) makes a layer of a dense one"
             )
         self.out_features, self.in_features = mask.shape
-        device = where.get("device") or mask.device
+        device = factory_kwargs.get("device") or mask.device
         starts = torch.cat([mask.new_zeros(1, dtype=torch.int64), mask.sum(1).cumsum(0)])
         for name, index in zip(INDICES, (starts, mask.nonzero()[:, 1]), strict=True):
             self.register_buffer(name, index.to(device, torch.int32))
         there = len(self.columns)
-        kind: Placement = {"device": device, "dtype": where.get("dtype")}
+        kind: Placement = {"device": device, "dtype": factory_kwargs.get("dtype")}
         self.values = nn.Parameter(torch.zeros(there, **kind))  # (weight,)
         values = nn.Parameter(torch.zeros(self.out_features, **kind)) if bias else None
         self.register_parameter("bias", values)
@@ -95,8 +97,8 @@ class SparseLinear(nn.Module):
                 f"the mask has shape {tuple(mask.shape)}, expected {tuple(weight.shape)} as the "
                 "weight of the layer"
             )
-        where: Placement = {"device": weight.device, "dtype": weight.dtype}
-        sparse = cls(mask, linear.bias is not None, **where)
+        factory_kwargs: Placement = {"device": weight.device, "dtype": weight.dtype}
+        sparse = cls(mask, linear.bias is not None, **factory_kwargs)
         with torch.no_grad():
             sparse.values.copy_(weight[mask])
             if sparse.bias is not None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from elegans.proofs.network import Array
+from elegans.proofs.certificates.network import Array
 from elegans.wiring import Wiring
 
 FORMAT = "elegans.stability-report"

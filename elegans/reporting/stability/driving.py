@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from elegans.errors import InputError
-from elegans.ltc import LTC
-from elegans.proofs.network import Array, Box, Range, given_range
+from elegans.ltc.layer import LTC
+from elegans.proofs.certificates.network import Array, Box, Range, given_range
 
 Data = Tensor | NDArray[np.floating]
 WALK_STEPS = 400

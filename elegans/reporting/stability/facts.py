@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from elegans.proofs.network import Array
+from elegans.proofs.certificates.network import Array
 from elegans.reporting.stability.content import MEASURED, SAMPLED, SEARCHED, Content
 from elegans.reporting.wording import number, plural
 

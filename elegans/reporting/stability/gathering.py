@@ -10,9 +10,9 @@ import torch
 
 import elegans
 from elegans.errors import ElegansError, InputError
-from elegans.layer import SequenceLayer
-from elegans.ltc import LTC
-from elegans.proofs.network import Network
+from elegans.layers.sequence_layer import SequenceLayer
+from elegans.ltc.layer import LTC
+from elegans.proofs.certificates.network import Network
 from elegans.pruning import Edit
 from elegans.reporting.stability.content import EVIDENCE, Circuit, Content, Subject
 from elegans.reporting.stability.driving import Drive

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from elegans.proofs.network import Array
+from elegans.proofs.certificates.network import Array
 from elegans.reporting.chart import DIVERGING, INK, MUTED
 from elegans.reporting.interactive import layout
 from elegans.reporting.stability.content import Activity, Circuit
-from elegans.wiring.curves import curves
-from elegans.wiring.drawing import NEURON_COLORS, SYNAPSE_COLORS
-from elegans.wiring.layout import Placement, members, place
-from elegans.wiring.painting import neuron_texts
+from elegans.wiring.drawing.circuit import NEURON_COLORS, SYNAPSE_COLORS
+from elegans.wiring.drawing.curves import curves
+from elegans.wiring.drawing.layout import NodePositions, members, place
+from elegans.wiring.drawing.painting import neuron_texts
 from elegans.wiring.wiring import MOTOR, SENSORY, Wiring
 
 MOST_SYNAPSES = 1500
@@ -111,7 +111,7 @@ def _strongest(circuit: Circuit) -> tuple[NDArray[np.int64], NDArray[np.int8], A
     return np.stack([source, target], axis=1)[kept], polarity[kept], weight[kept]
 
 
-def _turned(placement: Placement) -> Placement:
+def _turned(placement: NodePositions) -> NodePositions:
     """Return the placement from top to bottom in place of from left to right."""
 
     def turn(points: Array) -> Array:
@@ -120,7 +120,7 @@ def _turned(placement: Placement) -> Placement:
     return replace(placement, position=turn(placement.position), outward=turn(placement.outward))
 
 
-def _stretched(placement: Placement, shape: float) -> Placement:
+def _stretched(placement: NodePositions, shape: float) -> NodePositions:
     """Return the placement with its layers further apart, if that brings it nearer to a shape."""
     span = np.ptp(placement.position, axis=0) + _MARGIN
     factor = np.clip([shape * span[1] / span[0], span[0] / (shape * span[1])], 1.0, 2.4)
@@ -129,7 +129,7 @@ def _stretched(placement: Placement, shape: float) -> Placement:
 
 
 def _figure(
-    placement: Placement,
+    placement: NodePositions,
     wiring: Wiring,
     edges: NDArray[np.int64],
     polarity: NDArray[np.int8],
@@ -167,7 +167,7 @@ def _figure(
     }
 
 
-def _headers(placement: Placement, wiring: Wiring, *, tall: bool) -> list[dict[str, Any]]:
+def _headers(placement: NodePositions, wiring: Wiring, *, tall: bool) -> list[dict[str, Any]]:
     """Return name and size of each layer, above its column or at the left end of its row."""
     notes = []
     x, y = placement.position.T
@@ -195,7 +195,7 @@ def _headers(placement: Placement, wiring: Wiring, *, tall: bool) -> list[dict[s
 
 
 def _synapses(
-    placement: Placement, edges: NDArray[np.int64], polarity: NDArray[np.int8], weight: Array
+    placement: NodePositions, edges: NDArray[np.int64], polarity: NDArray[np.int8], weight: Array
 ) -> list[dict[str, Any]]:
     """Return lines in classes of width, arrow heads and bars."""
     shape = curves(placement, edges, polarity, with_heads=True)
@@ -240,7 +240,7 @@ def _joined(lines: Array) -> tuple[list[float | None], list[float | None]]:
 
 
 def _hover_points(
-    placement: Placement,
+    placement: NodePositions,
     wiring: Wiring,
     edges: NDArray[np.int64],
     polarity: NDArray[np.int8],
@@ -270,7 +270,7 @@ def _hover_points(
 
 
 def _neurons(
-    placement: Placement,
+    placement: NodePositions,
     wiring: Wiring,
     colors: Array,
     values: Array,

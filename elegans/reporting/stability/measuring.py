@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from elegans.errors import InputError
-from elegans.ltc import LTC
+from elegans.ltc.layer import LTC
 from elegans.proofs import equilibria, non_normality, spectra_along, transient_growth
+from elegans.proofs.certificates.network import Array
+from elegans.proofs.dynamics.spectra import time_constants_along
 from elegans.proofs.lyapunov import model_exponents
-from elegans.proofs.network import Array
-from elegans.proofs.spectra import time_constants_along
 from elegans.reporting.stability.content import (
     Activity,
     Contraction,

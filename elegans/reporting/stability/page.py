@@ -7,6 +7,7 @@ from importlib.resources import files
 from typing import Any
 
 from elegans.errors import InputError
+from elegans.extras import require_extra
 from elegans.reporting.chart import Chart
 from elegans.reporting.interactive import to_plotly
 from elegans.reporting.stability.charts import draw_charts
@@ -15,8 +16,7 @@ from elegans.reporting.stability.facts import facts
 from elegans.reporting.stability.graph import draw_graph
 from elegans.reporting.stability.verdicts import summary, verdicts, warnings
 from elegans.reporting.wording import number
-from elegans.tasks.extras import require_extra
-from elegans.wiring.drawing import SYNAPSE_COLORS
+from elegans.wiring.drawing.circuit import SYNAPSE_COLORS
 
 EXTRA = "report"
 SHOWN_EDITS = 500

@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from elegans.ltc import LTC
-from elegans.proofs import Certificate, Refusal, certify
-from elegans.proofs.advice import binding_row
-from elegans.proofs.boxes import time_constant_range
-from elegans.proofs.ceiling import sampled_ceiling
-from elegans.proofs.contraction import Rows
-from elegans.proofs.network import Box, Network
-from elegans.proofs.perron import Components, best_rates
-from elegans.proofs.region import Region, region_of, rows_of
+from elegans.ltc.layer import LTC
+from elegans.proofs import Certificate, NotCertified, certify
+from elegans.proofs.certificates.advice import binding_row
+from elegans.proofs.certificates.boxes import time_constant_range
+from elegans.proofs.certificates.ceiling import sampled_ceiling
+from elegans.proofs.certificates.contraction import Rows
+from elegans.proofs.certificates.network import Box, Network
+from elegans.proofs.certificates.perron import Components, best_rates
+from elegans.proofs.certificates.region import Region, region_of, rows_of
 from elegans.reporting.stability.content import (
     EVIDENCE,
     NOT_CERTIFIED,
@@ -105,7 +105,7 @@ def prove(
     """
     given = (drive.range.lo, drive.range.hi)
     found = certify(model, given, level, elapsed=drive.elapsed)
-    if isinstance(found, Refusal) and found.rate is None:
+    if isinstance(found, NotCertified) and found.rate is None:
         return Contraction(level, NOT_CERTIFIED, False, found.reason, []), None, None
     region = region_of(network, network.range_of(given), level)
     rows = rows_of(network, region, level)
@@ -232,7 +232,7 @@ def _singles(components: Components) -> dict[str, Any]:
     return {"singles": int(alone.sum()), "singles_rate": float(rate.min()) if len(rate) else None}
 
 
-def _with_names(refusal: Refusal, names: Sequence[str]) -> str:
+def _with_names(refusal: NotCertified, names: Sequence[str]) -> str:
     """Return the reason of a refusal with the name of the neuron that binds."""
     reason = refusal.reason.replace(" -", " −")  # a true minus sign
     if refusal.binding is None:

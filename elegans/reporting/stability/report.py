@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 
 from elegans.errors import InputError
 from elegans.files import make_folder, write_bytes, writing
-from elegans.layer import SequenceLayer
-from elegans.ltc import LTC
-from elegans.proofs.network import Range
+from elegans.layers.sequence_layer import SequenceLayer
+from elegans.ltc.layer import LTC
+from elegans.proofs.certificates.network import Range
 from elegans.pruning import Edit
 from elegans.reporting.figures import save_figure
 from elegans.reporting.stability.charts import draw_figures

@@ -1,0 +1,1 @@
+"""Layers to and from disk, and to and from ncps."""

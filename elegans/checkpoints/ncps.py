@@ -1,0 +1,147 @@
+"""Exchange of layers with ``ncps``, whichever family they are of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any
+
+from torch import Tensor, nn
+
+from elegans.checkpoints import ncps_cfc, ncps_ltc
+from elegans.errors import InputError
+from elegans.layers.sequence_layer import SequenceLayer
+
+State = Mapping[str, Tensor] | nn.Module
+"""``ncps_model.state_dict()``, or the ``ncps`` layer itself."""
+
+_FAMILIES: tuple[ModuleType, ...] = (ncps_ltc, ncps_cfc)
+
+
+def from_ncps(saved: State, **options: Any) -> SequenceLayer:
+    """Build the layer that computes what a layer of ``ncps`` computes.
+
+    Sizes, connections, mappings, projection and mixed memory are read off the state: an
+    ``ncps.torch.LTC`` becomes an `elegans.LTC`, an ``ncps.torch.CfC`` an `elegans.CfC`. In an LTC a
+    synapse is present where the mask says so, with the sign of its reversal potential, which
+    ``ncps`` may have changed while training. A wired CfC becomes one with
+    ``ncps_connections=True``.
+
+    Parameters
+    ----------
+    saved
+        ``ncps_model.state_dict()``, or the ``ncps`` layer itself.
+    **options
+        Arguments that a state does not hold. LTC: ``ode_unfolds``, ``epsilon``,
+        ``implicit_param_constraints``; ``layers``, the names and sizes of the layers, motor first,
+        by default ``motor`` for as many neurons as the output mapping has and ``inter`` for the
+        rest (needed where there is no output mapping). CfC: ``mode="no_gate"``, ``activation``,
+        ``backbone_dropout``. Both: ``batch_first``, ``return_sequences``.
+
+    Returns
+    -------
+    LTC or CfC
+
+    Raises
+    ------
+    InputError
+        The state is not one of an ``ncps`` LTC or CfC.
+
+    Examples
+    --------
+    >>> import elegans, torch
+    >>> from elegans.wiring import AutoNCP
+    >>> model = elegans.LTC(2, AutoNCP(units=8, output_size=1))
+    >>> twin = from_ncps(to_ncps(model))
+    >>> x = torch.randn(1, 5, 2)
+    >>> torch.equal(twin(x)[0], model(x)[0])
+    True
+    """
+    state = _state(saved)
+    layer: SequenceLayer = _family_of_state(state).build(state, **options)
+    return layer
+
+
+def load_ncps(model: SequenceLayer, saved: State) -> None:
+    """Load what ``ncps`` saved into a layer of the same family, connections and sizes.
+
+    Parameters
+    ----------
+    model
+        An `elegans.LTC` or `elegans.CfC`.
+    saved
+        ``ncps_model.state_dict()``, or the ``ncps`` layer itself.
+
+    Raises
+    ------
+    InputError
+        Family, connections or sizes differ, or the state is not of ``ncps``; nothing is changed.
+
+    Examples
+    --------
+    >>> import elegans
+    >>> first, second = elegans.CfC(2, 5), elegans.CfC(2, 5)
+    >>> load_ncps(second, to_ncps(first))
+    """
+    state, family = _state(saved), _family_of_layer(model)
+    if family is not _family_of_state(state):
+        raise InputError(
+            f"the state is not of the family of {type(model).__name__}; "
+            "elegans.from_ncps(state) builds the layer that it is of"
+        )
+    family.load(model, state)
+
+
+def to_ncps(model: SequenceLayer) -> dict[str, Tensor]:
+    """Return the parameters of a layer as the ``ncps`` layer of the same wiring holds them.
+
+    Entries of absent synapses, which have no effect there, are those of a neutral synapse.
+
+    Parameters
+    ----------
+    model
+        An `elegans.LTC`, or an `elegans.CfC` that is dense or has ``ncps_connections``.
+
+    Returns
+    -------
+    dict
+        For ``ncps_model.load_state_dict``.
+
+    Raises
+    ------
+    InputError
+        Matrices cannot hold the layer: it has parallel synapses, or connections that ``ncps`` does
+        not have.
+
+    Examples
+    --------
+    >>> import elegans
+    >>> sorted(to_ncps(elegans.LTC(2, 3)))[:3]
+    ['rnn_cell.cm', 'rnn_cell.erev', 'rnn_cell.gleak']
+    """
+    state: dict[str, Tensor] = _family_of_layer(model).save(model)
+    return state
+
+
+def _state(saved: State) -> Mapping[str, Tensor]:
+    return saved.state_dict() if isinstance(saved, nn.Module) else saved
+
+
+def _family_of_state(state: Mapping[str, Tensor]) -> ModuleType:
+    for family in _FAMILIES:
+        if isinstance(state, Mapping) and family.is_state(state):
+            return family
+    held = sorted(state)[:6] if isinstance(state, Mapping) else type(state).__name__
+    raise InputError(
+        f"this is not the state_dict() of an ncps.torch.LTC or CfC: got {held}; pass the whole "
+        "ncps_model.state_dict(), whose keys begin with 'rnn_cell.'"
+    )
+
+
+def _family_of_layer(model: nn.Module) -> ModuleType:
+    for family in _FAMILIES:
+        if isinstance(model, family.LAYER):
+            return family
+    raise InputError(
+        f"ncps has no layer like {type(model).__name__}, expected an elegans.LTC or elegans.CfC"
+    )

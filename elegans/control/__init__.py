@@ -1,0 +1,1 @@
+"""Control: single steps of a circuit as a policy, and linear-quadratic regulators."""

@@ -1,0 +1,265 @@
+"""Single steps of a circuit, for control: one observation in, one action out."""
+
+from __future__ import annotations
+
+from numbers import Real
+from typing import Any, overload
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from elegans.checks import all_finite, as_computed
+from elegans.control.step_kernel import REAL, StepKernel
+from elegans.errors import InputError
+from elegans.layers.sequence_layer import SequenceLayer, State
+
+
+class Policy:
+    """A layer that is asked for one step at a time and keeps its state.
+
+    After observations u_1 ... u_t the action is the output of the layer for that sequence, at its
+    last step. No gradients flow. Parameters and connections are read in each call: after an
+    optimiser step, rewiring, loading or ``model.to(...)`` the next call uses the new values, and
+    the state goes on. Several policies of one model may run in several threads; one policy serves
+    one thread.
+
+    Parameters
+    ----------
+    model
+        Any layer, such as `LTC`; shared, not copied.
+
+    Raises
+    ------
+    InputError
+        `model` is no layer.
+
+    Examples
+    --------
+    >>> import elegans
+    >>> policy = elegans.Policy(elegans.LTC(2, 5))
+    >>> for angle in (0.0, 0.1):
+    ...     action = policy(np.array([angle, 1.0]), elapsed=0.05)
+    >>> action.shape, policy.state.shape
+    ((5,), torch.Size([5]))
+    >>> policy.reset()
+    """
+
+    def __init__(self, model: SequenceLayer) -> None:
+        if not isinstance(model, SequenceLayer):
+            raise InputError(
+                f"got {type(model).__name__}, expected a layer such as elegans.LTC, which holds "
+                "a cell and its memory; build one"
+            )
+        self.model = model
+        self._batch: tuple[int, ...] | None = None  # () for one sample; None: not known yet
+        self._state: tuple[Tensor, ...] | None = None  # None: zeros
+        self._kernel: StepKernel | None = None  # works in the memory of the state
+
+    @overload
+    def __call__(self, observation: NDArray[Any], elapsed: float = 1.0) -> NDArray[Any]: ...
+
+    @overload
+    def __call__(self, observation: Tensor, elapsed: float = 1.0) -> Tensor: ...
+
+    def __call__(self, observation: Any, elapsed: float = 1.0) -> Any:
+        """Take one step and return the action.
+
+        Parameters
+        ----------
+        observation
+            Shape (input,), or (batch, input) for a batch of environments; the first call after
+            `reset` decides. An array of real numbers of any type, which is rounded to the
+            precision of the model, or a tensor of the model's type and device.
+        elapsed
+            Time since the previous step, >= 0, for the whole batch. With 0 the state stays as it
+            is.
+
+        Returns
+        -------
+        numpy.ndarray or torch.Tensor
+            The action, shape (output,) or (batch, output): an array if the observation is one, or
+            else a tensor, in the precision of the model (NumPy has no bfloat16: float32).
+
+        Raises
+        ------
+        InputError
+            A shape, type or value is not valid. The state is as it was before the call.
+        SolveError
+            The solve failed or left the finite numbers. The state is as it was before the call.
+        """
+        if type(elapsed) is not float:
+            elapsed = _as_number(elapsed)
+        kernel = self._kernel
+        if kernel is not None and kernel.takes(observation) and kernel.holds():
+            action = kernel(observation, elapsed)
+            if action is not None:
+                return action
+        return self._step(observation, elapsed)
+
+    def reset(self, state: State | NDArray[Any] | None = None) -> None:
+        """Forget everything, or go on from `state`.
+
+        Parameters
+        ----------
+        state
+            Zeros by default. Otherwise potentials, shape (neuron,) or (batch, neuron), or the pair
+            (h, c) of such with mixed memory; tensors or arrays, which are copied.
+
+        Raises
+        ------
+        InputError
+            The state is of another kind or shape, or holds a value that is not finite; the
+            current one is kept.
+        """
+        found = None if state is None else self._checked_state(state)
+        self._state, self._kernel = found, None
+        self._batch = None if found is None else tuple(found[0].shape[:-1])
+
+    @property
+    def state(self) -> State:
+        """A copy of the state, in the shape of the layer's ``hx``; (neuron,) before any step."""
+        state = tuple(part.clone() for part in self._state_now(self._batch or ()))
+        return state[0] if self.model.memory is None else (state[0], state[1])
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy needs; its state is its own."""
+        state = self._state and tuple(part.clone() for part in self._state)
+        return self.__dict__ | {"_state": state, "_kernel": None}
+
+    def _step(self, observation: Any, elapsed: float) -> Any:
+        """Take a step with all checks, by a kernel if one fits, or else by the layer."""
+        x = self._checked(observation)
+        batch = tuple(x.shape[:-1])
+        if not 0 <= elapsed <= torch.finfo(x.dtype).max:
+            raise InputError(
+                f"elapsed is {elapsed}, expected a finite number of at least 0 in {x.dtype}; pass "
+                "the time since the previous step, not a time stamp"
+            )
+        before = self._state_now(batch)
+        kernel = self._kernel
+        if kernel is None or not kernel.holds():
+            kernel = StepKernel.of(self.model, before[0])
+        action = None if kernel is None else kernel(x, elapsed)
+        if kernel is None or action is None:  # what a kernel refuses, the layer explains
+            action, state = self._step_of_layer(x, elapsed, before)
+            self._batch, self._state, self._kernel = batch, state, None
+        else:
+            self._batch, self._state, self._kernel = batch, (kernel.state,), kernel
+        return action if isinstance(observation, Tensor) else _array(action)
+
+    @torch.no_grad()
+    def _step_of_layer(
+        self, x: Tensor, elapsed: float, state: tuple[Tensor, ...]
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Return the action and the state after the layer has run a sequence of one step."""
+        model = self.model
+        time = 1 if x.dim() == 2 and model.batch_first else 0
+        x = x.unsqueeze(time)
+        hx = state[0] if len(state) == 1 else (state[0], state[1])
+        action, after = model(x, hx, x.new_full(x.shape[:-1], elapsed))
+        if model.return_sequences:
+            action = action.squeeze(time)
+        # Without an output mapping the action may be a view of the state.
+        return action.clone(), after if isinstance(after, tuple) else (after,)
+
+    def _checked(self, observation: Any) -> Tensor:
+        """Return a valid observation as a tensor for the layer."""
+        dtype = self.model.cell.dtype
+        if isinstance(observation, Tensor):
+            x = as_computed("observation", observation, dtype)
+        elif isinstance(observation, np.ndarray) and observation.dtype.kind in REAL:
+            x = self._tensor(observation)
+        else:
+            got = type(observation).__name__
+            if isinstance(observation, np.ndarray):
+                got = f"an array of {observation.dtype}"
+            raise InputError(
+                f"observation must be an array of real numbers or a tensor, got {got}; convert it, "
+                "as by np.asarray(observation, np.float32)"
+            )
+        inputs, shape = self.model.input_size, tuple(x.shape)
+        if x.dim() not in (1, 2) or shape[-1] != inputs:
+            raise InputError(
+                f"observation has shape {shape}, expected ({inputs},), or (batch, {inputs}) for a "
+                "batch; flatten each observation, or build the layer with as many inputs"
+            )
+        if self._batch is not None and self._batch != shape[:-1]:
+            raise InputError(
+                f"observation has shape {shape}, expected {(*self._batch, inputs)} as before; call "
+                "reset() where another batch begins"
+            )
+        if not all_finite(x):
+            where = tuple((~x.isfinite()).nonzero()[0].tolist())
+            axes = ("batch", "feature")[-x.dim() :]
+            place = ", ".join(f"{axis} {at}" for axis, at in zip(axes, where, strict=True))
+            raise InputError(
+                f"observation holds {observation[where].item()} at {place}, expected finite "
+                f"numbers in {dtype}; repair it and call again, the state is as it was"
+            )
+        return x
+
+    def _checked_state(self, state: Any) -> tuple[Tensor, ...]:
+        """Return copies of the parts of a valid state."""
+        count = 1 if self.model.memory is None else 2
+        parts = tuple(state) if isinstance(state, tuple | list) else (state,)
+        if len(parts) != count or not all(isinstance(p, Tensor | np.ndarray) for p in parts):
+            raise InputError(
+                f"state must be {'a tensor or an array' if count == 1 else 'a pair (h, c)'}, got "
+                f"{' and '.join(type(part).__name__ for part in parts) or 'nothing'}; pass the "
+                "state of a policy of this model"
+            )
+        found = tuple(self._tensor(part).clone() for part in parts)
+        neurons = self.model.state_size
+        for part in found:
+            shape = tuple(part.shape)
+            if part.dim() not in (1, 2) or shape[-1] != neurons or shape != tuple(found[0].shape):
+                raise InputError(
+                    f"state has shape {shape}, expected ({neurons},) or (batch, {neurons}); pass "
+                    "the state of a policy of this model"
+                )
+            if not all_finite(part):
+                raise InputError(
+                    "state holds a value that is not finite; begin with zeros, by reset()"
+                )
+        return found
+
+    def _tensor(self, values: Any) -> Tensor:
+        """Return values in the layer's type, on its device; they may share their memory."""
+        given: Tensor
+        if isinstance(values, np.ndarray):
+            given = torch.from_numpy(np.array(values, np.float64))
+        else:
+            given = values.detach()
+        return given.to(self._device, self.model.cell.dtype)
+
+    @property
+    def _device(self) -> torch.device:
+        held = next(self.model.parameters(), None)
+        return torch.device("cpu") if held is None else held.device
+
+    def _state_now(self, batch: tuple[int, ...]) -> tuple[Tensor, ...]:
+        """Return the parts of the state as the layer needs them now."""
+        if self._state is not None:
+            return tuple(self._tensor(part) for part in self._state)
+        count = 1 if self.model.memory is None else 2
+        zeros = torch.zeros(
+            *batch, self.model.state_size, dtype=self.model.cell.dtype, device=self._device
+        )
+        return (zeros,) * count
+
+
+def _as_number(elapsed: Any) -> float:
+    if not isinstance(elapsed, Real):
+        raise InputError(
+            f"elapsed must be a number, got {type(elapsed).__name__}; pass one duration for the "
+            "whole batch, as float(elapsed)"
+        )
+    return float(elapsed)
+
+
+def _array(action: Tensor) -> NDArray[Any]:
+    action = action.cpu()
+    found: NDArray[Any] = (action.float() if action.dtype is torch.bfloat16 else action).numpy()
+    return found

@@ -1,0 +1,5 @@
+"""The contract that all families of cells share.
+
+A `Cell` takes steps, a `SequenceLayer` runs it over batches of sequences, `MemoryCell` and
+`ElementwiseMapping` stand around it; `backend` chooses the path of execution.
+"""

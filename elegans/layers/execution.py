@@ -1,0 +1,163 @@
+"""Which path runs a circuit: plain PyTorch (`reference`) or a kernel (`fused`).
+
+The reference path is the definition; it takes any type and device, works under `torch.func`, and
+can be differentiated twice. The fused path runs a whole sequence in one call; `torch.compile` and
+`torch.export` see it as the operator ``torch.ops.elegans.sequence``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from contextvars import ContextVar
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from elegans.checks import check_choice, is_transformed
+from elegans.errors import InputError
+from elegans.solvers import Solver
+
+PATHS = ("auto", "reference", "fused")
+FUSED_DEVICES = ("cpu", "cuda")
+FUSED_TYPES = (torch.float32, torch.float64)
+
+_path: ContextVar[str] = ContextVar("path", default="auto")
+
+
+class backend:  # noqa: N801  # called like torch.no_grad
+    """Choose the path of execution, from now on or inside a ``with`` block.
+
+    Parameters
+    ----------
+    path
+        ``"reference"``: plain PyTorch. ``"fused"``: kernels, and an error where none fits.
+        ``"auto"``, the default: fused where a kernel fits.
+
+    Raises
+    ------
+    InputError
+        There is no such path.
+
+    Notes
+    -----
+    As with ``torch.set_grad_enabled``, the choice holds from the call on, in the calling thread;
+    leaving the block restores what held before.
+
+    Examples
+    --------
+    >>> import elegans, torch
+    >>> model, x = elegans.LTC(2, 5), torch.randn(3, 4, 2)
+    >>> with elegans.backend("reference"):
+    ...     expected, _ = model(x)
+    >>> choice = elegans.backend("fused")
+    >>> output, _ = model(x)
+    >>> choice = elegans.backend("auto")
+    >>> torch.allclose(output, expected, atol=1e-5)
+    True
+    """
+
+    def __init__(self, path: str) -> None:
+        check_choice("backend", path, PATHS)
+        self._before = _path.get()
+        _path.set(path)
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *error: object) -> None:
+        _path.set(self._before)
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def chosen_path() -> str:
+    """Return the path that `backend` has chosen; a graph keeps what held when it was traced."""
+    return _path.get()
+
+
+def choose_fused(solver: Solver, *tensors: Tensor | None) -> bool:
+    """Whether a kernel shall run `tensors` with `solver`.
+
+    Raises
+    ------
+    InputError
+        The fused path is forced and no kernel fits; says why and what is supported.
+    """
+    path: str = chosen_path()
+    if path == "reference":
+        return False
+    reason = _obstacle(solver, *tensors)
+    if reason is not None and path == "fused":
+        raise InputError(
+            f"the fused path was asked for, but {reason}; it supports the solvers "
+            "'semi_implicit' and 'exponential' in float32 and float64 on CPU and CUDA, outside of "
+            "torch.func; choose elegans.backend('auto')"
+        )
+    return reason is None
+
+
+def _obstacle(solver: Solver, *tensors: Tensor | None) -> str | None:
+    """Return why no kernel fits, or None."""
+    if solver.kernel is None:
+        return f"there is no kernel for the solver {solver.name!r}"
+    if torch.autograd.forward_ad._current_level >= 0:
+        return "forward-mode differentiation is going on"
+    given = [tensor for tensor in tensors if tensor is not None]
+    if not torch.compiler.is_compiling() and any(is_transformed(tensor) for tensor in given):
+        return "tensors are being transformed"
+    device = given[0].device
+    for tensor in given:
+        if tensor.device != device or device.type not in FUSED_DEVICES:
+            return f"a tensor is on {tensor.device}"
+        if tensor.dtype not in FUSED_TYPES:
+            return f"a tensor is {tensor.dtype}"
+    reason: str | None = _not_ready(device.type)
+    return reason
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _not_ready(device: str) -> str | None:
+    """Return why this process runs no kernels on such a device, or None."""
+    if _no_compiler() is not None:
+        return _no_compiler()
+    if device == "cuda":
+        return _no_triton()
+    return forked()
+
+
+@cache
+def _no_triton() -> str | None:
+    try:
+        importlib.import_module("elegans.solvers.fused.gpu.problem")
+    except Exception as error:  # Triton is missing, or of a version that cannot work here
+        warnings.warn(
+            f"kernels for the GPU are not available ({error}): circuits run on the reference path, "
+            "many times slower; pip install triton",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return f"kernels for the GPU are not available ({error})"
+    return None
+
+
+def forked() -> str | None:
+    """Return why this process must not run kernels on the CPU, or None."""
+    if importlib.import_module("elegans.solvers.fused").is_usable_here():
+        return None
+    return "this process was forked from one that ran kernels (start processes with 'spawn')"
+
+
+@cache
+def _no_compiler() -> str | None:
+    try:
+        importlib.import_module("elegans.solvers.fused")
+    except Exception as error:  # numba is missing, or of a version that cannot work here
+        warnings.warn(
+            f"kernels are not available ({error}): circuits run on the reference path, many times "
+            "slower; pip install --upgrade numba",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return f"kernels are not available ({error})"
+    return None

@@ -1,0 +1,318 @@
+"""The time loop: a recurrent cell run over batches of sequences, like ``torch.nn.LSTM``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+import torch
+from torch import Tensor, nn
+
+from elegans.checks import all_finite, as_computed, check_elapsed, check_finite, values_are_visible
+from elegans.errors import InputError
+from elegans.layers.cell import Cell
+from elegans.layers.memory import MemoryCell
+from elegans.solvers import require_finite
+from elegans.wiring import Wiring
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+State = Tensor | tuple[Tensor, Tensor]
+"""Potentials (batch, neuron), or the pair (h, c) with mixed memory."""
+
+INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+
+
+class SequenceLayer(nn.Module):
+    """Runs a `Cell` over sequences; `LTC` and its relatives add their constructor.
+
+    Parameters
+    ----------
+    cell
+        The circuit.
+    return_sequences
+        Whether `forward` returns the output of every step or of the last one.
+    batch_first
+        Whether batches are (batch, time, input) or (time, batch, input).
+    memory
+        Long-term memory that transforms the state before each step of the cell, or None.
+    """
+
+    def __init__(
+        self,
+        cell: Cell,
+        *,
+        return_sequences: bool = True,
+        batch_first: bool = True,
+        memory: MemoryCell | None = None,
+    ) -> None:
+        super().__init__()
+        self.cell = cell
+        self.memory = memory
+        self.return_sequences = return_sequences
+        self.batch_first = batch_first
+
+    # --- what it is ----------------------------------------------------------------------
+
+    @property
+    def wiring(self) -> Wiring:
+        """The circuit as it is now."""
+        return self.cell.wiring
+
+    @property
+    def input_size(self) -> int:
+        """Number of inputs."""
+        return self.cell.sensory_size
+
+    @property
+    def sensory_size(self) -> int:
+        """Number of inputs, under the name that ``ncps`` gives it."""
+        return self.cell.sensory_size
+
+    @property
+    def state_size(self) -> int:
+        """Number of neurons."""
+        return self.cell.state_size
+
+    @property
+    def motor_size(self) -> int:
+        """Number of motor neurons."""
+        return self.cell.motor_size
+
+    @property
+    def output_size(self) -> int:
+        """Number of outputs."""
+        return self.cell.motor_size
+
+    @property
+    def synapse_count(self) -> int:
+        """Number of synapses between neurons."""
+        return self.cell.synapse_count
+
+    @property
+    def sensory_synapse_count(self) -> int:
+        """Number of synapses from the inputs."""
+        return self.cell.sensory_synapse_count
+
+    def apply_weight_constraints(self) -> None:
+        """Bring parameters back into their ranges after an optimiser step; here all are free."""
+
+    def draw(self, **options: Any) -> Axes:
+        """Draw the circuit as it is now; see `Wiring.draw`."""
+        return self.wiring.draw(**options)
+
+    # --- what it does --------------------------------------------------------------------
+
+    @overload
+    def forward(
+        self,
+        input: Tensor,
+        hx: State | None = None,
+        timespans: Tensor | None = None,
+        *,
+        lengths: Tensor | None = None,
+        return_states: Literal[False] = False,
+    ) -> tuple[Tensor, Any]: ...
+
+    @overload
+    def forward(
+        self,
+        input: Tensor,
+        hx: State | None = None,
+        timespans: Tensor | None = None,
+        *,
+        lengths: Tensor | None = None,
+        return_states: Literal[True],
+    ) -> tuple[Tensor, Any, Tensor]: ...
+
+    def forward(
+        self,
+        input: Tensor,
+        hx: State | None = None,
+        timespans: Tensor | None = None,
+        *,
+        lengths: Tensor | None = None,
+        return_states: bool = False,
+    ) -> tuple[Tensor, Any] | tuple[Tensor, Any, Tensor]:
+        """Run the circuit over sequences.
+
+        Parameters
+        ----------
+        input
+            Shape (batch, time, input), (time, batch, input) unless `batch_first`, or (time,
+            input) for one sequence. A sequence may be empty.
+        hx
+            State to begin with, shape (batch, neuron), (neuron,) for one sequence, a pair of
+            such with mixed memory; zeros by default.
+        timespans
+            Time that each step lasts, >= 0, shape (batch, time) or (batch, time, 1) (the first
+            two axes as in `input`), (time,) or (time, 1) for one sequence; 1 by default. A step
+            that lasts 0 leaves the state, memory included, exactly as it is.
+        lengths
+            Number of valid steps of each sequence, shape (batch,). The steps after them are
+            padding: whatever they hold, the state stays and the output repeats.
+        return_states
+            Whether to return the potentials of all neurons as well.
+
+        Returns
+        -------
+        output
+            Shape (batch, time, output) or (time, batch, output), without the time axis unless
+            `return_sequences`, without the batch axis for one sequence.
+        hx
+            The final state, in the shape of the `hx` that was, or could have been, given.
+        states
+            Only if asked for: potentials after each step, like `output` with all neurons.
+
+        Raises
+        ------
+        InputError
+            A shape, type or value is not valid; faulty values are named by batch and time. While
+            `torch.compile` or `torch.export` trace, values are not looked at.
+        SolveError
+            The solve failed or left the finite numbers; names time, step and neuron.
+        """
+        input = as_computed("input", input, self.cell.dtype)
+        batched = self._check_shape(input)
+        x = self._batch_and_time_first(input, batched)  # (batch, time, input)
+        elapsed = self._elapsed(timespans, x, batched)  # (batch, time)
+        valid = self._valid(lengths, x, batched)  # (batch, time) or None
+        if valid is not None:
+            x = torch.where(valid.unsqueeze(-1), x, torch.zeros_like(x))
+            elapsed = torch.where(valid, elapsed, torch.zeros_like(elapsed))
+        check_finite("input", x, ("batch", "time", "feature"))
+        if timespans is not None:
+            check_elapsed("timespans", elapsed, ("batch", "time"))
+        h, c = self._initial_state(hx, x, batched)
+
+        initial = h
+        output, states, h, c = self._run(x, h, c, elapsed)
+        self._check_states(initial, states, h, elapsed)
+
+        if not self.return_sequences:
+            output = output[:, -1] if x.shape[1] else self.cell.read(h)
+        final: State = h if c is None else (h, c)
+        if not batched:
+            final = h[0] if c is None else (h[0], c[0])
+        output = self._as_asked(output, batched, has_time=self.return_sequences)
+        if return_states:
+            return output, final, self._as_asked(states, batched, has_time=True)
+        return output, final
+
+    def _run(
+        self, x: Tensor, h: Tensor, c: Tensor | None, elapsed: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """Return outputs and states after each step, (batch, time, ...), and the final (h, c)."""
+        if not x.shape[1]:
+            states = h.new_zeros(x.shape[0], 0, self.state_size)
+            return self.cell.read(states), states, h, c
+        if self.memory is None or c is None:
+            output, states = self.cell.run(x, h, elapsed)
+            return output, states, states[:, -1], None
+        sensed = self.cell.sense(x)
+        each = []
+        for t in range(x.shape[1]):
+            dt = elapsed[:, t : t + 1]
+            before = h, c
+            after = self.memory(x[:, t], before)
+            h, c = (torch.where(dt > 0, *pair) for pair in zip(after, before, strict=True))
+            h = self.cell.step_of(sensed, t, h, dt)
+            each.append(h)
+        states = torch.stack(each, dim=1)
+        return self.cell.read(states), states, h, c
+
+    def _check_states(
+        self, initial: Tensor, states: Tensor, final: Tensor, elapsed: Tensor
+    ) -> None:
+        # A liquid potential that is not finite stays so: the final state tells whether there was
+        # any. A memory cell would squash an infinity, so there all states are looked at.
+        watched = final if self.memory is None else states
+        if values_are_visible(watched) and not all_finite(watched):
+            require_finite(
+                torch.cat([initial.unsqueeze(1), states], dim=1).transpose(0, 1),
+                times=torch.cat([elapsed.new_zeros(len(elapsed), 1), elapsed.cumsum(1)], 1).t(),
+                neuron_names=self.wiring.names,
+            )
+
+    # --- shapes --------------------------------------------------------------------------
+
+    def _check_shape(self, input: Tensor) -> bool:
+        """Return whether `input` is a batch."""
+        if input.dim() not in (2, 3) or input.shape[-1] != self.input_size:
+            layout = "(batch, time, input)" if self.batch_first else "(time, batch, input)"
+            raise InputError(
+                f"input has shape {tuple(input.shape)}, expected {layout} or (time, input) with "
+                f"{self.input_size} inputs"
+            )
+        return input.dim() == 3
+
+    def _batch_and_time_first(self, values: Tensor, batched: bool) -> Tensor:
+        if not batched:
+            return values.unsqueeze(0)
+        return values if self.batch_first else values.transpose(0, 1)
+
+    def _as_asked(self, values: Tensor, batched: bool, *, has_time: bool) -> Tensor:
+        if not batched:
+            return values[0]
+        return values.transpose(0, 1) if has_time and not self.batch_first else values
+
+    def _elapsed(self, timespans: Tensor | None, x: Tensor, batched: bool) -> Tensor:
+        if timespans is None:
+            return x.new_ones(x.shape[:2])
+        expected = self._batch_and_time_first(x[..., 0], batched) if batched else x[0, :, 0]
+        shape = tuple(expected.shape)
+        if not isinstance(timespans, Tensor) or timespans.is_complex():
+            got = timespans.dtype if isinstance(timespans, Tensor) else type(timespans).__name__
+            raise InputError(f"timespans must be a tensor of real numbers, got {got}")
+        if tuple(timespans.shape) not in (shape, (*shape, 1)):
+            raise InputError(
+                f"timespans must hold one elapsed time a step, shape {shape} or {(*shape, 1)}, "
+                f"got shape {tuple(timespans.shape)}"
+            )
+        return self._batch_and_time_first(timespans.reshape(shape).to(x), batched)
+
+    def _valid(self, lengths: Tensor | None, x: Tensor, batched: bool) -> Tensor | None:
+        if lengths is None:
+            return None
+        batch, time = x.shape[:2]
+        try:
+            lengths = torch.as_tensor(lengths, device=x.device)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise InputError(
+                f"lengths must hold one integer a sequence, got {lengths!r}"
+            ) from error
+        if not batched and lengths.dim() == 0:
+            lengths = lengths.unsqueeze(0)
+        if tuple(lengths.shape) != (batch,) or lengths.dtype not in INTEGERS:
+            raise InputError(
+                f"lengths must hold one integer a sequence, shape ({batch},), got shape "
+                f"{tuple(lengths.shape)} of {lengths.dtype}"
+            )
+        if values_are_visible(lengths) and bool(((lengths < 0) | (lengths > time)).any()):
+            raise InputError(f"lengths must be from 0 to {time}, got {lengths.tolist()}")
+        return torch.arange(time, device=x.device) < lengths.unsqueeze(1)
+
+    def _initial_state(
+        self, hx: State | None, x: Tensor, batched: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        shape = (x.shape[0], self.state_size)
+        if hx is None:
+            h = x.new_zeros(shape)
+            return h, h if self.memory is not None else None
+        pair = tuple(hx) if isinstance(hx, tuple | list) else (hx,)
+        if len(pair) != (1 if self.memory is None else 2):
+            raise InputError(
+                "hx must be a pair (h, c) with mixed memory and one tensor without, got "
+                + (f"{len(pair)} tensors" if len(pair) > 1 else "one tensor")
+            )
+        wanted = shape if batched else shape[1:]
+        states = [as_computed("hx", state, x.dtype) for state in pair]
+        for state in states:
+            if tuple(state.shape) != wanted:
+                layers = tuple(state.shape) == (1, *wanted)
+                raise InputError(
+                    f"hx has shape {tuple(state.shape)}, expected {wanted}"
+                    + ("; there is no axis of layers here: pass hx[0]" if layers else "")
+                )
+        h, *c = (state.reshape(shape) for state in states)
+        return h, c[0] if c else None

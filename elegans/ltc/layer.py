@@ -1,0 +1,119 @@
+"""Liquid time-constant networks over sequences."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Unpack
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from elegans.checks import Placement
+from elegans.layers.memory import MemoryCell
+from elegans.layers.sequence_layer import SequenceLayer
+from elegans.ltc.cell import LTCCell
+from elegans.solvers import Solver
+from elegans.synapses.liquid import SynapseParameters
+from elegans.wiring import Recipe, Wiring
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+class LTC(SequenceLayer):
+    """A liquid time-constant network over sequences: `LTCCell` in the shape of ``nn.LSTM``.
+
+    See `LTCCell` for the equation and `SequenceLayer.forward` for the call.
+
+    Parameters
+    ----------
+    input_size
+        Number of inputs.
+    units
+        Number of fully connected neurons, a recipe such as ``AutoNCP``, or a wiring.
+    return_sequences
+        Whether to return the output of every step or of the last one.
+    batch_first
+        Whether batches are (batch, time, input) or (time, batch, input).
+    mixed_memory
+        Whether a memory cell transforms the state before each step (long-term dependencies).
+    input_mapping, output_mapping, ode_unfolds, epsilon, implicit_param_constraints
+        As in `LTCCell`.
+    solver, fixed_polarity, initialization, generator, **factory_kwargs
+        As in `LTCCell`.
+
+    Raises
+    ------
+    InputError, SolverError, WiringError
+        As in `LTCCell`.
+
+    Examples
+    --------
+    >>> from elegans.wiring import AutoNCP
+    >>> model = LTC(8, AutoNCP(units=19, output_size=4))
+    >>> output, state = model(torch.zeros(2, 50, 8))
+    >>> output.shape, state.shape
+    (torch.Size([2, 50, 4]), torch.Size([2, 19]))
+    >>> model.synapse_count, model.sensory_synapse_count
+    (45, 35)
+    """
+
+    cell: LTCCell
+
+    def __init__(
+        self,
+        input_size: int,
+        units: int | Recipe | Wiring,
+        return_sequences: bool = True,
+        batch_first: bool = True,
+        mixed_memory: bool = False,
+        input_mapping: str | None = "affine",
+        output_mapping: str | None = "affine",
+        ode_unfolds: int = 6,
+        epsilon: float = 1e-8,
+        implicit_param_constraints: bool = True,
+        *,
+        solver: str | Solver = "semi_implicit",
+        fixed_polarity: bool = True,
+        initialization: str = "effective",
+        generator: torch.Generator | None = None,
+        **factory_kwargs: Unpack[Placement],
+    ) -> None:
+        cell = LTCCell(
+            units,
+            input_size,
+            input_mapping,
+            output_mapping,
+            ode_unfolds,
+            epsilon,
+            implicit_param_constraints,
+            solver=solver,
+            fixed_polarity=fixed_polarity,
+            initialization=initialization,
+            generator=generator,
+            **factory_kwargs,
+        )
+        memory = None
+        if mixed_memory:
+            memory = MemoryCell(input_size, cell.state_size, generator=generator, **factory_kwargs)
+        super().__init__(
+            cell, return_sequences=return_sequences, batch_first=batch_first, memory=memory
+        )
+
+    def apply_weight_constraints(self) -> None:
+        """Clip parameters at zero after an optimiser step; needed without implicit constraints."""
+        self.cell.apply_weight_constraints()
+
+    def draw(self, **options: Any) -> Axes:
+        """Draw the circuit as it is now, lines as wide as conductances; see `Wiring.draw`."""
+        widths = {
+            "weights": conductances(self.cell.recurrent),
+            "sensory_weights": conductances(self.cell.sensory),
+        }
+        return self.wiring.draw(**(widths | options))
+
+
+def conductances(synapses: SynapseParameters) -> NDArray[np.float64]:
+    """Return the conductance of each synapse in the order of the wiring, shape (synapse,)."""
+    weight = synapses.values().weight.detach().cpu().double().numpy()
+    return weight[synapses.sorted_slots()]

@@ -1,0 +1,1 @@
+"""How many weights go, and when: thresholds, schedules, budgets of layers, scopes."""

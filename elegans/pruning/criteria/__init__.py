@@ -1,0 +1,1 @@
+"""Which weights go first: scores by magnitude, gradient or flow."""

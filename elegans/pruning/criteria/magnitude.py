@@ -1,0 +1,163 @@
+"""Which weights matter: criteria that look at the weights themselves.
+
+A criterion gives every weight of a part a score; the lowest are cut first. Any callable that takes
+a `PrunableWeight` and returns a tensor in the shape of its weight is a criterion, too.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from elegans.errors import PruningError
+from elegans.pruning.criteria.gradients import Closure
+from elegans.pruning.parts.part import PrunableWeight
+
+
+@dataclass(frozen=True)
+class ScoringContext:
+    """What a criterion may look at.
+
+    Parameters
+    ----------
+    model
+        The model.
+    parts
+        What is pruned.
+    closure
+        Returns the loss of the current batch, differentiable; None if it was not given.
+    generator
+        Source of randomness.
+    units
+        Whether neurons are cut as a whole.
+    """
+
+    model: nn.Module
+    parts: Sequence[PrunableWeight]
+    closure: Closure | None
+    generator: torch.Generator
+    units: bool = False
+
+
+class Criterion(ABC):
+    """Scores the weights of all parts; see `scores`."""
+
+    norm = "sum"
+    """How the scores of a neuron's weights become one, where neurons are cut as a whole."""
+
+    @abstractmethod
+    def scores(self, context: ScoringContext) -> list[Tensor]:
+        """Return one tensor a part, in the shape of its weight; the lowest are cut first."""
+
+    def watch(  # noqa: B027  # most criteria leave it as it is
+        self, parts: Sequence[PrunableWeight], grad_scale: Tensor | None
+    ) -> None:
+        """Look at the gradients before an optimiser step.
+
+        Gradients are `grad_scale` times too large, where it is given.
+        """
+
+    @property
+    def watches(self) -> bool:
+        """Whether `watch` does something."""
+        return type(self).watch is not Criterion.watch
+
+    def forget(self, part: PrunableWeight, changed: Tensor) -> None:  # noqa: B027
+        """Forget what was gathered of the weights `changed`, which others have replaced."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what the criterion has gathered."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:  # noqa: B027
+        """Go on from `state_dict`."""
+
+
+class Magnitude(Criterion):
+    """Small weights go first: the score is abs(w), for a synapse its conductance.
+
+    Parameters
+    ----------
+    norm
+        ``"l1"``, ``"l2"`` or ``"linf"``: where neurons are cut as a whole, the norm of a neuron's
+        incoming weights is its score.
+
+    Raises
+    ------
+    PruningError
+        There is no such norm.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from elegans.pruning import Pruner
+    >>> pruner = Pruner(nn.Linear(8, 4), criterion=Magnitude("l1"), scope="unit")
+    >>> pruner.prune(0.5)  # two neurons of four
+    {'weight': 0.5}
+
+    References
+    ----------
+    Han, Pool, Tran, Dally, "Learning both weights and connections", NeurIPS 2015.
+    """
+
+    def __init__(self, norm: str = "l2") -> None:
+        if norm not in ("l1", "l2", "linf"):
+            raise PruningError(f"unknown norm {norm!r}, expected one of ('l1', 'l2', 'linf')")
+        self.norm = norm
+
+    def scores(self, context: ScoringContext) -> list[Tensor]:
+        """Return abs(w)."""
+        return [part.weights().abs() for part in context.parts]
+
+
+class LargestFirst(Criterion):
+    """Large weights go first: the score is -abs(w). A control, to see what magnitude is worth."""
+
+    def scores(self, context: ScoringContext) -> list[Tensor]:
+        """Return -abs(w)."""
+        return [-part.weights().abs() for part in context.parts]
+
+
+class RandomScore(Criterion):
+    """Weights, or neurons, go at random: a control for every other criterion."""
+
+    norm = "mean"
+
+    def scores(self, context: ScoringContext) -> list[Tensor]:
+        """Return random numbers, one a weight, or one a neuron."""
+        scores = []
+        for part in context.parts:
+            count = part.size
+            if context.units:
+                _, of = torch.unique(part.unit_of(), return_inverse=True)
+                count = int(of.max()) + 1
+            drawn = torch.rand(part.members, count, generator=context.generator)
+            drawn = drawn.to(part.mask.device)
+            scores.append((drawn[:, of] if context.units else drawn).reshape(part.mask.shape))
+        return scores
+
+
+@dataclass
+class FunctionCriterion(Criterion):
+    """What a function of a part says, such as ``lambda part: part.weights().abs()``."""
+
+    function: Callable[[PrunableWeight], Tensor]
+    norm: str = field(default="sum", kw_only=True)
+
+    def scores(self, context: ScoringContext) -> list[Tensor]:
+        """Return what the function returns."""
+        scores = []
+        for part in context.parts:
+            score = self.function(part)
+            if not isinstance(score, Tensor):
+                raise PruningError(
+                    f"the criterion returned {type(score).__name__} for {part.name}, expected a "
+                    f"tensor of shape {tuple(part.mask.shape)}, one score a weight"
+                )
+            scores.append(score.detach().to(part.mask.device))
+        return scores

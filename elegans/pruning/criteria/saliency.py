@@ -1,0 +1,163 @@
+"""Which weights matter to the loss: criteria that look at gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from elegans.errors import PruningError
+from elegans.pruning.criteria.gradients import slopes_of
+from elegans.pruning.criteria.magnitude import Criterion, ScoringContext
+from elegans.pruning.parts.part import PrunableWeight
+
+
+class GradientWeight(Criterion):
+    r"""What cutting a weight does to the loss, to first order.
+
+    .. math:: \left| w \, \frac{\partial L}{\partial w} \right|
+
+    The loss is that of the closure, or the gradients are those of the last ``backward``.
+
+    References
+    ----------
+    Molchanov, Tyree, Karras, Aila, Kautz, "Pruning convolutional neural networks for resource
+    efficient inference", ICLR 2017.
+    """
+
+    def scores(self, context: ScoringContext) -> list[Tensor]:
+        """Return abs(w dL/dw)."""
+        slopes = slopes_of(context.parts, context.closure)
+        return [
+            (part.weights() * slope).abs()
+            for part, slope in zip(context.parts, slopes, strict=True)
+        ]
+
+
+class Snip(Criterion):
+    r"""The share of each connection in the sensitivity of the loss, at initialisation.
+
+    .. math:: s_k = \frac{|g_k|}{\sum_l |g_l|}, \qquad
+        g_k = \frac{\partial L(c \odot w)}{\partial c_k} = w_k \frac{\partial L}{\partial w_k}
+
+    with the sum over all parts. The order is that of `GradientWeight`; SNIP is its use once,
+    before training, with `closure` on one batch and the scope ``"global"``.
+
+    Raises
+    ------
+    PruningError
+        From `Pruner.prune` and `Pruner.step`: there is no closure, or its loss does not depend on
+        any weight.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from elegans.pruning import Pruner
+    >>> model, x = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 2)), torch.randn(16, 4)
+    >>> pruner = Pruner(model, criterion="snip", scope="global")
+    >>> sparsities = pruner.prune(0.5, lambda: model(x).square().mean())
+    >>> pruner.sparsity
+    0.5
+
+    References
+    ----------
+    Lee, Ajanthan, Torr, "SNIP: single-shot network pruning based on connection sensitivity",
+    ICLR 2019, equations 5 and 6.
+    """
+
+    def scores(self, context: ScoringContext) -> list[Tensor]:
+        """Return the shares."""
+        if context.closure is None:
+            raise PruningError(
+                "SNIP needs the loss of a batch before training: call prune(sparsity, "
+                "closure=lambda: loss of the batch)"
+            )
+        sensitivity = GradientWeight().scores(context)
+        whole = sum(
+            part.flat(one).double().sum(dim=1)
+            for part, one in zip(context.parts, sensitivity, strict=True)
+        )
+        if not isinstance(whole, Tensor) or bool((whole == 0).any()):
+            raise PruningError(
+                "the loss does not depend on any weight, so none can be ranked; check the batch "
+                "and the loss of the closure"
+            )
+        return [
+            (part.flat(one) / whole.unsqueeze(1)).reshape(one.shape)
+            for part, one in zip(context.parts, sensitivity, strict=True)
+        ]
+
+
+class Movement(Criterion):
+    r"""How far training has moved a weight away from zero.
+
+    .. math:: S_k = - \sum_t w_k^{(t)} \left(\frac{\partial L}{\partial w_k}\right)^{(t)}
+
+    over the optimiser steps so far. Needs a pruner with an optimiser, whose steps it watches;
+    gradients scaled for mixed precision are unscaled.
+
+    Raises
+    ------
+    PruningError
+        From `Pruner.prune` and `Pruner.step`: no step of the pruner's optimiser was seen.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from elegans.pruning import Cubic, Pruner
+    >>> model = nn.Linear(4, 2)
+    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    >>> pruner = Pruner(model, optimizer, Cubic(0.5, end=10, begin=5), "movement")
+    >>> for _ in range(10):
+    ...     optimizer.zero_grad()
+    ...     model(torch.randn(16, 4)).square().mean().backward()
+    ...     optimizer.step()
+    ...     cut = pruner.step()
+    >>> pruner.sparsity
+    0.5
+
+    References
+    ----------
+    Sanh, Wolf, Rush, "Movement pruning: adaptive sparsity by fine-tuning", NeurIPS 2020,
+    equation 3, with masks that do not revive.
+    """
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+
+    def watch(self, parts: Sequence[PrunableWeight], grad_scale: Tensor | None) -> None:
+        """Add the present step."""
+        for part in parts:
+            if part.parameter.grad is None:
+                continue
+            slope = part.slopes(part.parameter.grad.detach())
+            if grad_scale is not None:
+                slope = slope / grad_scale.to(slope)
+            total = self._sums.get(part.name)
+            step = part.weights() * slope
+            self._sums[part.name] = -step if total is None else total.to(step) - step
+
+    def scores(self, context: ScoringContext) -> list[Tensor]:
+        """Return the sums."""
+        missing = [part.name for part in context.parts if part.name not in self._sums]
+        if missing:
+            raise PruningError(
+                f"movement has seen no optimiser step with a gradient of {missing[0]}; train for "
+                "some steps first, with the optimiser that the pruner was made with"
+            )
+        return [self._sums[part.name].to(part.mask.device) for part in context.parts]
+
+    def forget(self, part: PrunableWeight, changed: Tensor) -> None:
+        """Begin again at zero for the weights `changed`."""
+        if part.name in self._sums:
+            self._sums[part.name] = self._sums[part.name].masked_fill(changed, 0.0)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the sums."""
+        return {name: total.clone() for name, total in self._sums.items()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from `state_dict`."""
+        self._sums = {name: torch.as_tensor(total) for name, total in state.items()}

@@ -1,0 +1,1 @@
+"""What can be pruned: matrices and sets of synapses on one contract, and optimiser state."""

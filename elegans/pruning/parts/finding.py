@@ -1,0 +1,155 @@
+"""The parts of a model that can be pruned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from fnmatch import fnmatchcase
+from functools import partial
+from typing import Any
+
+from torch import nn
+from torch.nn.utils.parametrize import ParametrizationList
+
+from elegans.errors import PruningError
+from elegans.layers.cell import Cell
+from elegans.pruning.parts.part import PrunableWeight
+from elegans.pruning.parts.synapses import SynapsePart
+from elegans.pruning.parts.weights import StackedSlotsPart, StackedSynapsePart, WeightPart
+from elegans.synapses.liquid import SynapseParameters
+from elegans.synapses.slots import ConnectionSlots
+
+_STACKED = "stacked"  # where an ensemble holds the weights of its members
+
+
+def parts_of(
+    model: nn.Module, include: Sequence[str] | None = None, exclude: Sequence[str] = ()
+) -> list[PrunableWeight]:
+    """Return the parts of `model` that can be pruned.
+
+    These are the synapses of liquid circuits, the weights of signed synapses, and all other
+    trainable parameters with at least two axes. Biases stay.
+
+    Parameters
+    ----------
+    model
+        The model.
+    include, exclude
+        Names of weights or of modules, with wildcards: ``"0.weight"``, ``"encoder"``, ``"*.1"``.
+        Everything by default, and nothing.
+
+    Raises
+    ------
+    PruningError
+        Nothing is left, a name fits nothing, or a weight is computed from other parameters.
+    """
+    for given in (include, exclude):
+        if isinstance(given, str):
+            raise PruningError(f"include and exclude are sequences of names, got {given!r}")
+    found = list(_find(model))
+    names = [name for name, _ in found]
+    for pattern in (*(include or ()), *exclude):
+        if not any(_fits(name, pattern) for name in names):
+            raise PruningError(
+                f"no weight fits {pattern!r}, expected the name of one, or of a module, among "
+                f"{names}"
+            )
+    chosen = [
+        make
+        for name, make in found
+        if (include is None or any(_fits(name, pattern) for pattern in include))
+        and not any(_fits(name, pattern) for pattern in exclude)
+    ]
+    if not chosen:
+        raise PruningError(
+            f"{type(model).__name__} has nothing to prune, expected a liquid layer or a trainable "
+            f"weight with two axes; found {names}, of which include and exclude leave none"
+        )
+    made = [make() for make in chosen]
+    if len({part.members for part in made}) > 1:
+        raise PruningError(
+            "the model holds ensembles of different sizes, whose members cannot be pruned side by "
+            "side; make a pruner for each"
+        )
+    return made
+
+
+def _find(model: nn.Module) -> Iterator[tuple[str, Callable[[], PrunableWeight]]]:
+    """Iterate over names and makers of all parts; nothing about the model changes yet."""
+    told: set[int] = set()  # parameters, and modules whose weights were told already
+    for path, module in model.named_modules():
+        if id(module) in told:
+            continue
+        stacked = getattr(module, "prunable_weights", None)
+        if callable(stacked):  # an ensemble
+            told.update(map(id, module.modules()))
+            names = {id(held): name for name, held in module.named_parameters()}
+            for name, parameter in stacked().items():
+                told.add(id(parameter))
+                where = _join(path, names[id(parameter)])
+                yield where, partial(_stacked, module, name, where, parameter)
+            continue
+        if isinstance(module, Cell):
+            for kind, synapses in module.synapse_sets().items():
+                told.update(map(id, synapses.modules()))
+                computed = "weight" not in synapses._parameters
+                if len(synapses) and (computed or synapses.weight.requires_grad):
+                    where = _join(path, kind)
+                    make = partial(SynapsePart, where, module, kind)
+                    name = _join(where, "weight")
+                    yield name, partial(_refuse, name) if computed else make
+        least = 1 if isinstance(module, ConnectionSlots) else 2
+        for attribute, parameter in module.named_parameters(recurse=False):
+            told_or_frozen = id(parameter) in told or not parameter.requires_grad
+            if told_or_frozen or parameter.dim() < least or attribute.endswith("bias"):
+                continue
+            told.add(id(parameter))
+            name = _join(path, attribute)
+            computed = attribute.endswith("_orig") or isinstance(module, ParametrizationList)
+            yield (
+                name,
+                partial(_refuse, name)
+                if computed
+                else partial(WeightPart, name, module, attribute),
+            )
+
+
+def _stacked(ensemble: Any, name: str, where: str, parameter: nn.Parameter) -> PrunableWeight:
+    """Return the part of a weight of all members, called `name` in one of them."""
+    holder, attribute = _holder(ensemble, parameter)
+    alike = ensemble.template.get_submodule(name.rpartition(".")[0])
+    if isinstance(alike, SynapseParameters):
+        return StackedSynapsePart(
+            where, holder, attribute, members=len(ensemble), positivity=alike.positivity()
+        )
+    kind = StackedSlotsPart if isinstance(alike, ConnectionSlots) else WeightPart
+    return kind(where, holder, attribute, members=len(ensemble))
+
+
+def _holder(module: nn.Module, parameter: nn.Parameter) -> tuple[nn.Module, str]:
+    """Return the module inside `module` that holds `parameter`, and its name there."""
+    for child in module.modules():
+        for attribute, held in child.named_parameters(recurse=False):
+            if held is parameter:
+                return child, attribute
+    raise PruningError(f"{type(module).__name__} does not hold the weights that it names")
+
+
+def _refuse(name: str) -> PrunableWeight:
+    raise PruningError(
+        f"{name} is computed from other parameters (parametrize or torch.nn.utils.prune), so its "
+        "weights cannot be cut; make that permanent first, or exclude it"
+    )
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+def _fits(name: str, pattern: Any) -> bool:
+    """Whether `pattern` is the name of a weight or of a module that holds it.
+
+    In an ensemble, what fits a weight of a member fits it in all of them.
+    """
+    names = {name, name.replace(f"{_STACKED}.", "", 1)}
+    ends = names | {one[:k] for one in names for k, letter in enumerate(one) if letter == "."}
+    return any(fnmatchcase(end, str(pattern)) for end in ends)

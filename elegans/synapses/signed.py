@@ -1,0 +1,87 @@
+"""Synapses with one signed weight each, as in firing-rate models."""
+
+from __future__ import annotations
+
+from typing import Unpack
+
+import torch
+from torch import Tensor, nn
+
+from elegans.checks import Placement
+from elegans.synapses.initial import draw_uniform, glorot_bound
+from elegans.synapses.slots import ConnectionSlots
+from elegans.synapses.sums import SynapticSum
+from elegans.wiring import Synapses
+
+
+class SignedSynapses(ConnectionSlots):
+    """Connections with a weight whose sign is the polarity.
+
+    Training may change the sign: the polarity that a wiring shows is that of the weight now, and
+    that of the slot where the weight is zero.
+
+    Parameters
+    ----------
+    synapses
+        The connections, in the order of the slots.
+    sources, targets
+        Number of neurons, or inputs, that synapses may leave and reach.
+    gain
+        Factor of the initial weights, which follow `glorot_bound` and carry the polarity of their
+        synapse.
+    generator
+        Source of randomness; PyTorch's default generator when None.
+    **factory_kwargs
+        ``device`` and ``dtype`` of the weights.
+
+    Examples
+    --------
+    >>> from elegans.wiring import Synapses
+    >>> synapses = SignedSynapses(Synapses([0, 1], [1, 0], [-1, 1]), 2, 2)
+    >>> synapses.weights().sign().tolist()
+    [1.0, -1.0]
+    """
+
+    def __init__(
+        self,
+        synapses: Synapses,
+        sources: int,
+        targets: int,
+        *,
+        gain: float = 1.0,
+        generator: torch.Generator | None = None,
+        **factory_kwargs: Unpack[Placement],
+    ) -> None:
+        super().__init__(synapses, device=factory_kwargs.get("device"))
+        self.sources, self.targets, self.gain = sources, targets, gain
+        self.weight = nn.Parameter(torch.empty(len(synapses), **factory_kwargs))
+        self.reset_parameters(synapses, generator)
+
+    @torch.no_grad()
+    def reset_parameters(
+        self, synapses: Synapses, generator: torch.Generator | None = None
+    ) -> None:
+        """Hold `synapses`, as many as there are slots, with freshly drawn weights."""
+        self.hold(synapses)
+        bound = glorot_bound(self, self.sources, self.targets)
+        draw_uniform(self.weight, self.gain * bound, generator)
+        self.weight.abs_().mul_(self.polarity)
+
+    def forward(self) -> Tensor:
+        """Return the weights, shape (synapse,)."""
+        return self.weight
+
+    def weights(self) -> Tensor:
+        """Return the weights; calls the module, so that hooks and masks take part."""
+        weights: Tensor = self()
+        return weights
+
+    def total(self) -> SynapticSum:
+        """Return the sum over the synapses onto each neuron, as a single map."""
+        weight = self.weights().unsqueeze(0)
+        return SynapticSum.of(weight, self.source, self.target, self.sources, self.targets)
+
+    def current_polarity(self) -> Tensor:
+        """Return +1 or -1 for each slot: the sign of its weight, shape (synapse,)."""
+        sign = self.weight.detach().sign().to(self.polarity.dtype)
+        return torch.where(sign == 0, self.polarity, sign)

@@ -1,0 +1,1 @@
+"""Certificates of contraction: boxes, rates, their proof, and training that keeps them."""

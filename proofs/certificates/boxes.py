@@ -1,0 +1,343 @@
+r"""Boxes that a circuit cannot leave, the boxes it must enter, and how soon.
+
+Each neuron relaxes towards its target r = A / G, a weighted mean of its leak potential and the
+reversal potentials of its synapses, with weights that the gates open and close:
+
+.. math::
+    C_i \dot x_i = G_i (r_i - x_i), \qquad
+    r_i = \frac{g_i V_i + \sum_k w_k \sigma_k E_k}{g_i + \epsilon + \sum_k w_k \sigma_k}
+
+Everything here follows from the ranges of the gates over a box of states and inputs. Numbers are
+rounded away from what is claimed by `SLACK`, which covers double precision with room to spare.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elegans.errors import InputError
+from elegans.proofs.certificates.network import SLACK, Array, Box, Network, SynapseNumbers
+
+_ROUNDS = 100
+
+
+@dataclass(frozen=True, eq=False)
+class Gates:
+    """Ranges of the gates of one set of synapses, each of shape (synapse,)."""
+
+    least: Array
+    """l <= sigma."""
+    most: Array
+    """sigma <= h."""
+
+
+@dataclass(frozen=True, eq=False)
+class GateRanges:
+    """Ranges of all gates over a box of states and a box of inputs."""
+
+    recurrent: Gates
+    sensory: Gates
+
+    @classmethod
+    def over(cls, network: Network, states: Box, inputs: Box) -> GateRanges:
+        """Return the ranges of sigma(s (x - m)) over boxes of states and of inputs."""
+        return cls(
+            *(
+                gates_between(synapses, box.lo[synapses.source], box.hi[synapses.source])
+                for synapses, box in ((network.recurrent, states), (network.sensory, inputs))
+            )
+        )
+
+    @classmethod
+    def free(cls, network: Network) -> GateRanges:
+        """Return the ranges from 0 to 1: whatever the states and the inputs may be."""
+        return cls(
+            *(
+                Gates(np.zeros(len(synapses)), np.ones(len(synapses)))
+                for synapses in (network.recurrent, network.sensory)
+            )
+        )
+
+
+def gates_between(synapses: SynapseNumbers, lo: Array, hi: Array) -> Gates:
+    """Return the ranges of gates whose presynaptic potentials are from `lo` to `hi`, (synapse,)."""
+    ends = np.stack([synapses.gain * (end - synapses.centre) for end in (lo, hi)])
+    slack = SLACK * (1 + np.abs(ends).max(axis=0, initial=0.0))
+    lo, hi = ends.min(axis=0) - slack, ends.max(axis=0) + slack
+    return Gates(
+        np.maximum((1 - SLACK) * _sigmoid(lo), 0.0), np.minimum((1 + SLACK) * _sigmoid(hi), 1.0)
+    )
+
+
+def _sigmoid(z: Array) -> Array:
+    closed = np.exp(-np.abs(z))
+    return np.where(z >= 0, 1.0, closed) / (1.0 + closed)
+
+
+def hull(network: Network) -> Box:
+    r"""Return the box of the first theorem: the hull of all potentials that pull at a neuron.
+
+    .. math::
+        B^0_i = \mathrm{hull}\big(
+            \{V_i : g_i > 0\} \cup \{E_k : w_k > 0\} \cup \{0 : \epsilon > 0\}\big)
+
+    Sensory synapses included. It is forward invariant for any input whatever, and attracts every
+    state: outside, the distance to it decays at the rate (g_i + epsilon) / C_i at least.
+
+    Raises
+    ------
+    InputError
+        A neuron has neither leak nor synapse: nothing moves it.
+
+    References
+    ----------
+    Hasani, Lechner, Amini, Rus, Grosu, "Liquid time-constant networks", AAAI 2021, theorem 2, is
+    this statement with a bound on the reversal potentials alone.
+
+    Examples
+    --------
+    >>> from elegans import LTC
+    >>> box = hull(Network.of(LTC(1, 3)))  # potentials of +1 and -1, and leaks between
+    >>> bool((box.lo >= -1).all() and (box.hi <= 1).all())
+    True
+    """
+    count = len(network)
+    lo, hi = np.full(count, math.inf), np.full(count, -math.inf)
+    leaks = network.leak > 0
+    lo[leaks], hi[leaks] = network.leak_potential[leaks], network.leak_potential[leaks]
+    if network.epsilon > 0:
+        lo, hi = np.minimum(lo, 0.0), np.maximum(hi, 0.0)
+    for synapses in (network.recurrent, network.sensory):
+        present = synapses.weight > 0
+        target, potential = synapses.target[present], synapses.potential[present]
+        np.minimum.at(lo, target, potential)
+        np.maximum.at(hi, target, potential)
+    alone = np.flatnonzero(lo > hi)
+    if len(alone):
+        raise InputError(
+            f"neuron {alone[0]} has neither a leak nor a synapse that conducts, so nothing moves "
+            "it, expected a conductance at every neuron; train with epsilon > 0 or give it a leak"
+        )
+    return Box(lo, hi)
+
+
+def target_range(network: Network, gates: GateRanges) -> Box:
+    r"""Return the exact range of the target r_i over gates that vary independently.
+
+    Its ends are the roots of the row tests H⁺ and H⁻, see `row_tests`. The upper end is the
+    largest r_i over choices of each gate between l and h, and a choice is best exactly if it opens
+    the synapses with E above r_i and closes those below: start anywhere, choose so, repeat. Each
+    round raises r_i, and no choice comes twice.
+    """
+    ends = []
+    for sign in (-1.0, 1.0):
+        r = _target(
+            network, gates.recurrent.most, gates.sensory.most, otherwise=network.leak_potential
+        )
+        for _ in range(_ROUNDS):
+            chosen = [
+                np.where(
+                    sign * (synapses.potential - r[synapses.target]) >= 0, range_.most, range_.least
+                )
+                for synapses, range_ in (
+                    (network.recurrent, gates.recurrent),
+                    (network.sensory, gates.sensory),
+                )
+            ]
+            better = _target(network, *chosen, otherwise=r)
+            if np.array_equal(better, r):
+                break
+            r = better
+        ends.append(r)
+    slack = SLACK * _magnitude(network)
+    return Box(ends[0] - slack, ends[1] + slack)
+
+
+def row_tests(network: Network, box: Box, gates: GateRanges) -> tuple[Array, Array]:
+    r"""Return H⁻ at the lower end and H⁺ at the upper end of each row, shape (neuron,).
+
+    .. math::
+        H^+_i(t) = g_i (V_i - t) - \epsilon t + \sum_k w_k \max(l_k (E_k - t), h_k (E_k - t))
+
+    and H⁻ with the minimum. If H⁻(lo) >= 0 >= H⁺(hi) in every row, no state in `box` leaves it,
+    under any inputs that keep the gates in their ranges, and neither does the semi-implicit step of
+    any length. Without self-synapses and parallel synapses, whose gates are tied to each other, the
+    converse holds for the flow, too.
+
+    Parameters
+    ----------
+    network
+        The circuit.
+    box
+        The box to test.
+    gates
+        Ranges of the gates over this box and the inputs, see `GateRanges.over`.
+    """
+    currents = []
+    for t, choose in ((box.lo, np.minimum), (box.hi, np.maximum)):
+        current = network.leak * (network.leak_potential - t) - network.epsilon * t
+        for synapses, range_ in (
+            (network.recurrent, gates.recurrent),
+            (network.sensory, gates.sensory),
+        ):
+            pull = synapses.weight * (synapses.potential - t[synapses.target])
+            term = choose(range_.least * pull, range_.most * pull)
+            current = current + np.bincount(synapses.target, term, minlength=len(network))
+        currents.append(current)
+    return currents[0], currents[1]
+
+
+def stays(network: Network, box: Box, gates: GateRanges) -> NDArray[np.bool_]:
+    """Return whether each row passes the tests of `row_tests`, rounding allowed for, (neuron,)."""
+    inwards, outwards = row_tests(network, box, gates)
+    size = np.abs(box.lo) + np.abs(box.hi) + _magnitude(network)
+    rounding = SLACK * conductance_range(network, gates).hi * size
+    return np.asarray((inwards >= rounding) & (outwards <= -rounding))
+
+
+def conductance_range(network: Network, gates: GateRanges) -> Box:
+    """Return the range of the total conductance G = g + epsilon + sum of w sigma."""
+    least, most = (
+        (network.leak + network.epsilon)
+        + sum(
+            np.bincount(
+                synapses.target, synapses.weight * getattr(range_, end), minlength=len(network)
+            )
+            for synapses, range_ in (
+                (network.recurrent, gates.recurrent),
+                (network.sensory, gates.sensory),
+            )
+        )
+        for end in ("least", "most")
+    )
+    return Box((1 - SLACK) * least, (1 + SLACK) * most)
+
+
+def time_constant_range(network: Network, gates: GateRanges) -> Box:
+    """Return the range of tau = C / G, shape (neuron,), in the unit of the elapsed times.
+
+    The upper end is infinite where a neuron may be without any conductance.
+
+    References
+    ----------
+    Hasani et al. 2021, theorem 1, is the case of gates from 0 to 1.
+    """
+    conductance = conductance_range(network, gates)
+    with np.errstate(divide="ignore"):
+        return Box(
+            (1 - SLACK) * network.capacitance / conductance.hi,
+            (1 + SLACK) * network.capacitance / conductance.lo,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Nested:
+    """Boxes that a circuit enters one after the other, each forward invariant.
+
+    Parameters
+    ----------
+    boxes
+        The outermost first.
+    shares
+        ``boxes[n + 1]`` is the target range over ``boxes[n]``, widened by this share of the way
+        to ``boxes[n]``; one number a step.
+    times
+        From anywhere in ``boxes[n]`` the circuit is in ``boxes[n + 1]`` after this time at the
+        latest.
+    """
+
+    boxes: tuple[Box, ...]
+    shares: tuple[float, ...]
+    times: tuple[float, ...]
+
+    @property
+    def entry_time(self) -> float:
+        """Time after which every state of the first box is in the last."""
+        return sum(self.times)
+
+
+def nested_boxes(
+    network: Network,
+    inputs: Box,
+    *,
+    start: Box | None = None,
+    entry_fraction: float = 1 / 64,
+    rounds: int = 32,
+    until: float = 0.005,
+) -> Nested:
+    r"""Return boxes that the circuit enters one after the other while the inputs stay in a range.
+
+    .. math:: B^{n+1} = (1 - \theta)\, r(B^n, U) + \theta B^n
+
+    r(B, U) is the range of the targets. Every box between r(B, U) and an invariant B is invariant,
+    and a state of B is in the mixture after the time max (C_i / G_i^min) ln(1 / theta): its
+    distance to r(B, U) decays at the rate G_i / C_i.
+
+    Parameters
+    ----------
+    network
+        The circuit.
+    inputs
+        Range of the mapped inputs, see `Network.range_of`.
+    start
+        The first box, forward invariant; `hull` by default.
+    entry_fraction
+        theta.
+    rounds
+        Largest number of boxes after the first.
+    until
+        Stop when no side shrinks by more than this share of its first length.
+
+    Examples
+    --------
+    >>> from elegans import LTC
+    >>> network = Network.of(LTC(1, 3))
+    >>> nested = nested_boxes(network, network.range_of((-1, 1)))
+    >>> all(a.contains(b) for a, b in zip(nested.boxes, nested.boxes[1:]))
+    True
+    """
+    boxes, times = [hull(network) if start is None else start], []
+    for _ in range(rounds):
+        gates = GateRanges.over(network, boxes[-1], inputs)
+        slowest = float(time_constant_range(network, gates).hi.max())
+        if not math.isfinite(slowest):
+            break  # a neuron that may be cut off need not come nearer
+        pulled = target_range(network, gates)
+        # Rounding may carry the range across the box, of which it is a part.
+        lo = np.maximum(
+            boxes[-1].lo, (1 - entry_fraction) * pulled.lo + entry_fraction * boxes[-1].lo
+        )
+        hi = np.minimum(
+            boxes[-1].hi, (1 - entry_fraction) * pulled.hi + entry_fraction * boxes[-1].hi
+        )
+        shrunk = boxes[-1].width - (hi - lo)
+        if (shrunk <= until * boxes[0].width).all():
+            break
+        boxes.append(Box(lo, hi))
+        times.append((1 + SLACK) * slowest * -math.log(entry_fraction))
+    return Nested(tuple(boxes), (entry_fraction,) * len(times), tuple(times))
+
+
+def _target(network: Network, recurrent: Array, sensory: Array, *, otherwise: Array) -> Array:
+    """Return r_i for given gates, or `otherwise` where no conductance is open."""
+    conductance = network.leak + network.epsilon
+    drive = network.leak * network.leak_potential
+    for synapses, gate in ((network.recurrent, recurrent), (network.sensory, sensory)):
+        open_ = synapses.weight * gate
+        conductance = conductance + np.bincount(synapses.target, open_, minlength=len(network))
+        drive = drive + np.bincount(
+            synapses.target, open_ * synapses.potential, minlength=len(network)
+        )
+    return np.divide(drive, conductance, out=otherwise.copy(), where=conductance > 0)
+
+
+def _magnitude(network: Network) -> Array:
+    """Return the largest potential that pulls at each neuron, shape (neuron,)."""
+    most = np.abs(network.leak_potential)
+    for synapses in (network.recurrent, network.sensory):
+        np.maximum.at(most, synapses.target, np.abs(synapses.potential))
+    return most

@@ -1,0 +1,365 @@
+"""What is handed over: a certificate as data, or a refusal that says why there is none."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from elegans.errors import InputError
+from elegans.files import write_bytes, writing
+from elegans.ltc.cell import LTCCell
+from elegans.ltc.layer import LTC
+from elegans.proofs import verify
+from elegans.proofs.certificates.horizon import horizon
+from elegans.proofs.certificates.network import Array, Box, Network, SynapseNumbers
+
+LEVELS = verify.LEVELS
+"""How a certificate was checked, the strongest first."""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What follows from a certificate, and what its maker remarked: plain numbers.
+
+    Best rate, overshoot, break-even time, kappa and horizon follow from what is checked; ceiling,
+    entry time, components and binding synapses are remarks that no check covers.
+
+    Parameters
+    ----------
+    ceiling
+        No weights whatever can prove a rate above this with this method and box.
+    best_rate
+        The rate that the sharpest weights prove; `Certificate.rate` is a little less for the sake
+        of their spread.
+    overshoot
+        Largest ratio of two weights: in the plain maximum norm, distances stay below this times
+        exp(-rate t).
+    break_even
+        Time after which distances are certainly smaller than at the start, ln(overshoot) / rate.
+    entry_time
+        Time after which every trajectory from the first box is in the last.
+    kappa
+        Factor of one unfold of the semi-implicit step, None for another solver or where a
+        self-synapse forbids it.
+    horizon
+        Steps of the layer after which a gradient has fallen to 1/e.
+    components
+        Size, rate and neurons of each strongly connected component that is not a single neuron,
+        the slowest first.
+    binding
+        The neuron whose row binds the rate.
+    binding_synapses
+        Source and share of the synapses that weigh on this row, the heaviest first.
+    """
+
+    ceiling: float
+    best_rate: float
+    overshoot: float
+    break_even: float
+    entry_time: float
+    kappa: float | None
+    horizon: float | None
+    components: list[dict[str, Any]]
+    binding: int
+    binding_synapses: list[dict[str, Any]]
+
+
+class Certificate:
+    """A proof that two trajectories of a circuit under the same input approach each other.
+
+    Parameters
+    ----------
+    document
+        What `save` writes: the network, the boxes, the weights and the rates, as plain values;
+        `elegans.proofs.verify` says what is checked.
+
+    Examples
+    --------
+    >>> import elegans
+    >>> from elegans.wiring import AutoNCP
+    >>> model = elegans.LTC(4, AutoNCP(units=12, output_size=2, sparsity_level=0.8, seed=1))
+    >>> certificate = elegans.proofs.certify(model, inputs=(-1, 1))
+    >>> bool(certificate), certificate.level, certificate.rate > 0
+    (True, 'interval', True)
+    >>> certificate.matches(model)
+    True
+    """
+
+    certified = True
+
+    def __init__(self, document: dict[str, Any]) -> None:
+        self.document = document
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __repr__(self) -> str:
+        return f"Certificate(level={self.level!r}, rate={self.rate:.6g}, neurons={len(self.eta)})"
+
+    @property
+    def level(self) -> str:
+        """How it was checked: exact, interval or float; see `elegans.proofs.certify`."""
+        return str(self.document["level"])
+
+    @property
+    def rate(self) -> float:
+        """lambda: distances shrink at least as exp(-lambda t), per unit of the elapsed times."""
+        return float(self.document["norms"][0]["rate"])
+
+    @property
+    def best_rate(self) -> float:
+        """The largest rate that was proved, with weights that may differ by more."""
+        return max(float(norm["rate"]) for norm in self.document["norms"])
+
+    @property
+    def eta(self) -> Array:
+        """Weights of the maximum norm, shape (neuron,)."""
+        return np.array(self.document["norms"][0]["eta"])
+
+    @property
+    def box(self) -> Box:
+        """The box of states in which the rate holds."""
+        return _box(self.document["boxes"][-1])
+
+    @property
+    def boxes(self) -> tuple[Box, ...]:
+        """Boxes that are entered one after the other from the first; the last is `box`."""
+        return tuple(map(_box, self.document["boxes"]))
+
+    @property
+    def attracts(self) -> bool:
+        """Whether every trajectory tends to the box."""
+        return bool(self.document["attracts"])
+
+    @property
+    def gain(self) -> Array | None:
+        """How far inputs that differ by 1 can part two trajectories from the same state.
+
+        Shape (neuron,), inputs as the layer is given them; None where it was not found.
+        """
+        gain = self.document["gain"]
+        return None if gain is None else np.array(gain)
+
+    @property
+    def figures(self) -> Figures:
+        """What the certificate says beside its proof."""
+        try:
+            figures = Figures(**self.document["notes"])
+        except TypeError as error:
+            raise InputError(
+                f"got notes that are not those of a certificate ({error}), expected a file that "
+                "Certificate.save() wrote"
+            ) from error
+        step = self.document["step"]
+        with np.errstate(over="ignore"):
+            overshoot = float(self.eta.max() / self.eta.min())
+        return replace(
+            figures,
+            best_rate=self.best_rate,
+            overshoot=overshoot,
+            break_even=math.log(overshoot) / self.rate,
+            kappa=None if step is None else float(step["kappa"]),
+            horizon=None if step is None else horizon(step["kappa"], step["unfolds"]),
+        )
+
+    @property
+    def network(self) -> Network:
+        """The circuit that the certificate is about."""
+        return network_of(self.document["network"])
+
+    @property
+    def fingerprint(self) -> str:
+        """Fingerprint of the network, as the verifier prints it."""
+        return verify.network_digest(self.document)
+
+    def verify(self) -> list[str]:
+        """Check everything in exact arithmetic and return what was proved.
+
+        Raises
+        ------
+        InputError
+            Something does not follow, or the document is no certificate.
+        """
+        try:
+            return verify.verify(self.document)
+        except (verify.MalformedError, verify.NotProvedError) as error:
+            raise InputError(
+                f"got a certificate that does not hold ({error}), expected one as certify() "
+                "returned it; make a new one"
+            ) from error
+
+    def matches(self, model: LTC | LTCCell) -> bool:
+        """Whether the certificate is about the equation of `model` as it is now.
+
+        Solver, unfolds and elapsed time, to which the statement on the step belongs, are not
+        compared.
+        """
+        return bool(network_document(Network.of(model)) == self.document["network"])
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the certificate as JSON, whole or not at all."""
+        place = Path(path)
+        with writing(place):
+            write_bytes(place, (json.dumps(self.document, allow_nan=False) + "\n").encode())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Certificate:
+        """Return the certificate in a file, checked in exact arithmetic.
+
+        Raises
+        ------
+        InputError
+            The file holds no certificate, or one that does not hold.
+        """
+        try:
+            certificate = cls(verify.read(os.fspath(path)))
+        except verify.MalformedError as error:
+            raise InputError(
+                f"{path}: got no certificate ({error}), expected a file that Certificate.save() "
+                "wrote"
+            ) from error
+        certificate.verify()
+        _ = certificate.figures
+        return certificate
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what a report shows, without the network itself."""
+        return {
+            "certified": True,
+            "level": self.level,
+            "rate": self.rate,
+            "best_rate": self.best_rate,
+            "attracts": self.attracts,
+            "fingerprint": self.fingerprint,
+            **asdict(self.figures),
+        }
+
+
+@dataclass(frozen=True)
+class NotCertified:
+    """Why there is no certificate, and what would help. Not certified does not mean unstable.
+
+    Parameters
+    ----------
+    reason
+        What failed, in a sentence.
+    level
+        The level that was asked for.
+    rate
+        The best rate that the method gives, None where none was looked for. Zero or negative,
+        unless weights that prove it were not found or did not pass the check.
+    binding
+        The neuron whose row binds, in the component that is worst.
+    binding_synapses
+        Source and share of the synapses that weigh on this row, the heaviest first.
+    largest_scale
+        Largest factor found for the conductances of all recurrent synapses with which the circuit
+        is certified, None if there is none.
+    local_box
+        Half lengths of the largest certified box found round an equilibrium under the middle of
+        the range of inputs, held constant, shape (neuron,).
+    equilibrium, local_rate
+        That equilibrium, shape (neuron,), and the rate in its box.
+    prune_first
+        Synapses whose removal helps most: source, target, and the gain of the rate for each unit
+        of conductance taken away.
+    """
+
+    reason: str
+    level: str
+    rate: float | None = None
+    binding: int | None = None
+    binding_synapses: list[dict[str, Any]] = field(default_factory=list)
+    largest_scale: float | None = None
+    equilibrium: list[float] | None = None
+    local_box: list[float] | None = None
+    local_rate: float | None = None
+    prune_first: list[dict[str, Any]] = field(default_factory=list)
+
+    certified = False
+
+    def __bool__(self) -> bool:
+        return False
+
+    def __str__(self) -> str:
+        lines = [f"not certified: {self.reason}"]
+        if self.binding is not None:
+            heaviest = ", ".join(
+                f"{entry['source']} ({100 * entry['share']:.0f} %)"
+                for entry in self.binding_synapses[:3]
+            )
+            listed = f", with synapses from {heaviest}" if heaviest else ""
+            lines.append(f"the row of neuron {self.binding} binds{listed}")
+        if self.largest_scale is not None:
+            lines.append(
+                f"certified with recurrent conductances scaled by {self.largest_scale:.3g}"
+            )
+        if self.local_box is not None:
+            lines.append(
+                f"certified within {min(self.local_box):.3g} to {max(self.local_box):.3g} of an "
+                f"equilibrium, at the rate {self.local_rate:.3g}"
+            )
+        if self.prune_first:
+            first = ", ".join(f"{e['source']} -> {e['target']}" for e in self.prune_first[:3])
+            lines.append(f"removing these synapses helps most: {first}")
+        return "\n".join(lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what a report shows."""
+        return {"certified": False, **asdict(self)}
+
+
+def network_document(network: Network) -> dict[str, Any]:
+    """Return a network as plain values."""
+    return {
+        "capacitance": network.capacitance.tolist(),
+        "leak": network.leak.tolist(),
+        "leak_potential": network.leak_potential.tolist(),
+        "epsilon": network.epsilon,
+        "scale": network.scale.tolist(),
+        "shift": network.shift.tolist(),
+        **{
+            kind: {
+                column.name: getattr(synapses, column.name).tolist() for column in fields(synapses)
+            }
+            for kind, synapses in (("recurrent", network.recurrent), ("sensory", network.sensory))
+        },
+    }
+
+
+def network_of(document: dict[str, Any]) -> Network:
+    """Return the network that `network_document` wrote."""
+    capacitance, leak, potential, scale, shift = (
+        _array(document, name)
+        for name in ("capacitance", "leak", "leak_potential", "scale", "shift")
+    )
+    return Network(
+        capacitance,
+        leak,
+        potential,
+        float(document["epsilon"]),
+        _synapses(document["recurrent"]),
+        _synapses(document["sensory"]),
+        scale,
+        shift,
+    )
+
+
+def _synapses(document: dict[str, Any]) -> SynapseNumbers:
+    source, target = (np.array(document[end], dtype=np.int64) for end in ("source", "target"))
+    values = (_array(document, name) for name in ("weight", "gain", "centre", "potential"))
+    return SynapseNumbers(source, target, *values)
+
+
+def _array(document: dict[str, Any], name: str) -> Array:
+    return np.array(document[name], dtype=np.float64)
+
+
+def _box(document: dict[str, list[float]]) -> Box:
+    return Box(np.array(document["lo"]), np.array(document["hi"]))

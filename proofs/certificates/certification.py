@@ -1,0 +1,313 @@
+r"""Prove that a liquid circuit contracts, or say what stands in the way.
+
+A circuit contracts in a box if two trajectories under the same input approach each other there,
+exponentially: it forgets its initial state, follows a constant input to one equilibrium and a
+periodic one to one orbit, and cannot be chaotic. Three theorems are put together: the boxes that
+every trajectory enters (`boxes`), the worst logarithmic norm over such a box (`contraction`), and
+its best weights (`perron`). What they find in double precision is then checked in rational
+arithmetic by `elegans.proofs.verify`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from elegans.errors import InputError
+from elegans.ltc.cell import LTCCell
+from elegans.ltc.layer import LTC
+from elegans.proofs import verify
+from elegans.proofs.arguments import require_between
+from elegans.proofs.certificates.advice import (
+    binding_row,
+    largest_scale,
+    local_certificate,
+    prune_first,
+)
+from elegans.proofs.certificates.certificate import (
+    Certificate,
+    Figures,
+    NotCertified,
+    network_document,
+)
+from elegans.proofs.certificates.contraction import Rows
+from elegans.proofs.certificates.horizon import horizon
+from elegans.proofs.certificates.network import Array, Box, Network, Range, given_range
+from elegans.proofs.certificates.perron import Components, best_rates, weights_for
+from elegans.proofs.certificates.region import Region, pieces_of, region_of, require_level, rows_of
+from elegans.proofs.certificates.stepping import input_gains, longest_step, step_factors
+
+RATE_FRACTION = 0.9
+"""Share of the best rate that a certificate claims: at the best rate itself the weights can differ
+by eight orders of magnitude, and so could the overshoot."""
+
+_SHARPEST = 0.999
+_LARGEST = verify.LARGEST_NUMBER
+
+
+def certify(
+    model: LTC | LTCCell | Network,
+    inputs: Range | None = None,
+    level: str = "interval",
+    *,
+    elapsed: float = 1.0,
+    rate_fraction: float = RATE_FRACTION,
+    advice: bool = True,
+    check: bool = True,
+) -> Certificate | NotCertified:
+    r"""Prove that two trajectories of a circuit under the same input approach each other.
+
+    .. math::
+        \max_i \frac{|x_i(t) - y_i(t)|}{\eta_i}
+        \le e^{-\lambda t} \max_i \frac{|x_i(0) - y_i(0)|}{\eta_i}
+
+    for all states in a box that no trajectory leaves and every trajectory tends to, and for all
+    inputs in a range, however they vary.
+
+    Parameters
+    ----------
+    model
+        A layer without mixed memory, its cell, or a `Network`.
+    inputs
+        Lowest and highest input as the layer is given them: two numbers or two arrays (input,).
+        Level ``"exact"`` holds for any input; there the range serves the advice of a refusal.
+    level
+        ``"exact"``: over the hull of all potentials, with gates anywhere from 0 to 1; holds for any
+        input and is checked in rational arithmetic without any rounding.
+        ``"interval"``: over the smallest box that the circuit enters, with the gates that occur
+        there, enclosed by rational numbers; holds after the entry time for every state of the
+        outermost box, and every other state tends to that.
+        ``"float"``: the same with an allowance for rounding in place of the check.
+    elapsed
+        Time that a step of the layer lasts, for the statement on the semi-implicit step.
+    rate_fraction
+        At least this fraction of the best rate is proved, above 0 and below 1; smaller shares give
+        weights of smaller spread, and so a smaller overshoot.
+    advice
+        Whether a refusal looks for the largest certified scale and box, and for the synapses to
+        prune first; takes several times as long as the certificate.
+    check
+        Whether levels other than ``"float"`` are checked before they are returned. The check of a
+        large circuit takes many times as long as finding the certificate, and can be left to
+        `Certificate.verify` or to whoever is given the file.
+
+    Returns
+    -------
+    Certificate or NotCertified
+        True and false in a condition.
+
+    Raises
+    ------
+    InputError
+        The range is missing, inverted or not finite, the model is of another kind, a parameter is
+        not finite, or an argument is not valid.
+
+    Notes
+    -----
+    The statement is about the differential equation and, for the solver ``semi_implicit``, about
+    its step, with the layer's parameters as real numbers. Rounding in the forward pass is not part
+    of it. Not certified does not mean unstable.
+
+    Examples
+    --------
+    >>> from elegans.wiring import AutoNCP
+    >>> model = LTC(4, AutoNCP(units=12, output_size=2, sparsity_level=0.8, seed=1))
+    >>> certificate = certify(model, inputs=(-1, 1))
+    >>> len(certificate.verify())
+    5
+    """
+    require_level(level)
+    if inputs is None:
+        raise InputError(
+            "got no range of inputs, expected inputs=(lowest, highest): two numbers or two arrays "
+            "with one number an input"
+        )
+    require_between("elapsed", elapsed, 0.0, _LARGEST)
+    require_between("rate_fraction", rate_fraction, 0.0, 1.0)
+    network = model if isinstance(model, Network) else Network.of(model)
+    network.check_finite()
+    given = given_range(inputs, len(network.scale))
+    refused = _precondition(network, given)
+    if refused is not None:
+        return NotCertified(refused, level)
+    region = region_of(network, network.range_of(inputs), level)
+    rows = rows_of(network, region, level)
+    components = best_rates(rows)
+    norms = _norms(rows, components.best_rate, rate_fraction) if components.best_rate > 0 else []
+    if not norms:
+        return _refusal(network, given, level, rows, components, advice)
+    eta, rate = norms[0]
+    length = _step_length(model, elapsed)
+    kappa = None if length is None else _step_factor(network, region, eta, length)
+    gain = input_gains(network, region.box, region.gates, rows)
+    overshoot = float(eta.max() / eta.min())
+    row, synapses = binding_row(rows, components)
+    notes = Figures(
+        ceiling=float(components.ceiling.min()),
+        best_rate=components.best_rate,
+        overshoot=overshoot,
+        break_even=math.log(overshoot) / rate,
+        entry_time=region.entry_time,
+        kappa=kappa,
+        horizon=None if kappa is None else horizon(kappa, unfolds_of(model)),
+        components=components_table(components),
+        binding=row,
+        binding_synapses=synapses,
+    )
+    document = {
+        "format": verify.FORMAT,
+        "version": verify.VERSION,
+        "level": level,
+        "network": network_document(network),
+        "inputs": {"lo": given.lo.tolist(), "hi": given.hi.tolist()},
+        "attracts": True,
+        "boxes": [{"lo": box.lo.tolist(), "hi": box.hi.tolist()} for box in region.boxes],
+        "shares": list(region.shares),
+        "pieces": pieces_of(level),
+        "norms": [{"eta": weights.tolist(), "rate": proved} for weights, proved in norms],
+        "step": None
+        if kappa is None
+        else {"length": length, "kappa": kappa, "unfolds": unfolds_of(model)},
+        "gain": None if gain is None else gain.tolist(),
+        "notes": asdict(notes),
+    }
+    document["digest"] = verify.digest(document)
+    if check and level != "float":
+        try:
+            verify.verify(document)
+        except (verify.MalformedError, verify.NotProvedError) as error:
+            return NotCertified(
+                f"what double precision found does not pass the check at level {level!r} ({error})",
+                level,
+                components.best_rate,
+            )
+    return Certificate(document)
+
+
+def components_table(components: Components, largest: int = 20) -> list[dict[str, Any]]:
+    """Return size, rate and neurons of each component of several neurons, the slowest first."""
+    sizes = components.sizes
+    order = [int(c) for c in np.argsort(components.rate, kind="stable") if sizes[c] > 1]
+    return [
+        {
+            "size": int(sizes[c]),
+            "rate": float(components.rate[c]),
+            "neurons": np.flatnonzero(components.of == c).tolist(),
+        }
+        for c in order[:largest]
+    ]
+
+
+def _precondition(network: Network, given: Box) -> str | None:
+    """Return why nothing can be said about a network of such numbers."""
+    for kind, synapses in (("recurrent", network.recurrent), ("sensory", network.sensory)):
+        negative = np.flatnonzero(synapses.weight < 0)
+        if len(negative):
+            return (
+                f"{kind} synapse {negative[0]} has the negative conductance "
+                f"{synapses.weight[negative[0]]:.6g}; a gate that opens would then push the "
+                "potential away from its target"
+            )
+    if (network.capacitance <= 0).any():
+        return "a capacitance is not positive"
+    if (network.leak < 0).any() or network.epsilon < 0:
+        return "a leak conductance is negative"
+    still = np.flatnonzero(network.leak + network.epsilon <= 0)
+    if len(still):
+        return f"neuron {still[0]} has no leak, so nothing holds it when its gates are closed"
+    numbers = [network.capacitance, network.leak, network.leak_potential, network.scale]
+    numbers += [network.shift, given.lo, given.hi, np.array([network.epsilon])]
+    for synapses in (network.recurrent, network.sensory):
+        numbers += [synapses.weight, synapses.gain, synapses.centre, synapses.potential]
+    if any((np.abs(values) > _LARGEST).any() for values in numbers):
+        return f"a number is larger than {_LARGEST:g}"
+    return None
+
+
+def _step_factor(network: Network, region: Region, eta: Array, length: float) -> float | None:
+    """Return kappa of a step, None if the step cannot be shown to contract."""
+    rows = Rows.of(network, region.box, region.gates, pieces=1)
+    if length > longest_step(rows) or length < 1 / _LARGEST:
+        return None
+    kappa = float(step_factors(rows, eta, length).max())
+    return kappa if kappa < 1 else None
+
+
+def _norms(rows: Rows, best: float, rate_fraction: float) -> list[tuple[Array, float]]:
+    """Return weights of moderate spread and the sharpest ones, with the rates that they prove."""
+    norms = []
+    for part in (rate_fraction, _SHARPEST):
+        eta = weights_for(rows, part * best)
+        if eta is None or not (eta > 0).all():
+            continue
+        # Few digits suffice, and keep the numbers of the exact check small.
+        mantissa, exponent = np.frexp(eta / eta.max())
+        eta = np.ldexp(np.round(np.ldexp(mantissa, 24)), exponent - 24)
+        rate = rows.rate(eta) if (eta > 0).all() else -math.inf
+        if rate > 0:
+            norms.append((eta, rate))
+    return norms
+
+
+def _refusal(
+    network: Network,
+    given: Box,
+    level: str,
+    rows: Rows,
+    components: Components,
+    advice: bool,
+) -> NotCertified:
+    row, synapses = binding_row(rows, components)
+    best = components.best_rate
+    if best > 0:
+        return NotCertified(
+            f"weights that prove the rate of {best:.4g} were not found in double precision, "
+            "expected numbers of fewer orders of magnitude; look for conductances or gains that "
+            "are too large",
+            level,
+            best,
+            row,
+            synapses,
+        )
+    reason = (
+        f"the worst rate in the box is {best:.4g}, expected above 0; the component of "
+        f"{components.sizes[components.slowest]} neurons with neuron {row} binds"
+    )
+    if not advice:
+        return NotCertified(reason, level, best, row, synapses)
+
+    def rate_of(candidate: Network) -> float:
+        region = region_of(candidate, candidate.range_of((given.lo, given.hi)), level)
+        return best_rates(rows_of(candidate, region, level), tolerance=1e-3).best_rate
+
+    local = local_certificate(network, given)
+    return NotCertified(
+        reason,
+        level,
+        best,
+        row,
+        synapses,
+        largest_scale(network, rate_of),
+        None if local is None else local.equilibrium.tolist(),
+        None if local is None else local.radius.tolist(),
+        None if local is None else local.rate,
+        prune_first(rows, components),
+    )
+
+
+def _step_length(model: LTC | LTCCell | Network, elapsed: float) -> float | None:
+    """Return the length of an unfold; None where the step is not the semi-implicit one."""
+    if isinstance(model, Network):
+        return elapsed
+    cell = model.cell if isinstance(model, LTC) else model
+    return elapsed / cell.ode_unfolds if cell.solver.name == "semi_implicit" else None
+
+
+def unfolds_of(model: LTC | LTCCell | Network) -> int:
+    """Return the solver's steps in a step of the layer; 1 for a network without a layer."""
+    if isinstance(model, Network):
+        return 1
+    return (model.cell if isinstance(model, LTC) else model).ode_unfolds

@@ -1,0 +1,343 @@
+r"""How fast two trajectories under the same input approach each other, at worst.
+
+In the weighted maximum norm ``|d| = max_i |d_i| / eta_i`` the logarithmic norm of the Jacobian is
+a maximum over rows. Leak and coupling of a synapse share its gate, so that for a row at x_i = xi
+the worst gate of each synapse can be found by itself:
+
+.. math::
+    \varphi_k(\xi) = \max_{l_k \le \sigma \le h_k}
+        \big(b_k \sigma (1 - \sigma) - \eta_i \sigma\big),
+    \qquad b_k = |s_k|\, |E_k - \xi|\, \eta_j
+
+    F_i(\eta) = \frac{1}{C_i} \max_{\xi \in \{lo_i, hi_i\}} \Big(
+        -\eta_i \big(g_i + \epsilon + \sum_\text{sensory} w_k l_k\big)
+        + \sum_k w_k \varphi_k(\xi)\Big)
+
+Every term is convex in xi, so the worst potential is an end of the box. If max_i F_i / eta_i =
+-lambda < 0 on a convex invariant box, then |x(t) - y(t)| <= exp(-lambda t) |x(0) - y(0)| for any
+two trajectories in it, whatever input they share.
+
+A self-synapse changes the diagonal: its b_k is s_k (E_k - xi) eta_i with its sign, and for a
+negative one the worst gate is an end of its range. Its gate and xi are tied to each other by the
+same potential, so the interval of its row is cut into `pieces`, each with a range of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from elegans.proofs.certificates.boxes import GateRanges, gates_between
+from elegans.proofs.certificates.network import SLACK, Array, Box, Index, Network
+
+PIECES = 32
+"""Parts into which the interval of a neuron with a self-synapse is cut."""
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """The rows of the contraction condition: everything that does not depend on eta.
+
+    There is one row for each neuron, and one for each piece of the interval of a neuron with a
+    self-synapse; F_i is the largest of the rows of neuron i.
+
+    Parameters
+    ----------
+    neurons
+        Number of neurons.
+    neuron
+        The neuron of each row, in ascending order, shape (row,).
+    capacitance, decay
+        C, and g + epsilon + sum of w l over sensory synapses, shape (row,).
+    xi
+        Ends of the interval of each row, shape (2, row).
+    synapse, source, row
+        Number, presynaptic neuron and row of each entry, shape (entry,): an entry is a recurrent
+        synapse, once for each row of its target.
+    weight
+        Conductance w, shape (entry,).
+    slope
+        |s| |E - xi| at both ends xi of the row's interval, shape (2, entry); s (E - xi) for a
+        self-synapse.
+    least, most
+        Ranges of the gates, shape (entry,).
+    """
+
+    neurons: int
+    neuron: Index
+    capacitance: Array
+    decay: Array
+    xi: Array
+    synapse: Index
+    source: Index
+    row: Index
+    weight: Array
+    slope: Array
+    least: Array
+    most: Array
+
+    @classmethod
+    def of(cls, network: Network, box: Box, gates: GateRanges, *, pieces: int = PIECES) -> Rows:
+        """Return the rows of a circuit over a box of states.
+
+        Parameters
+        ----------
+        network
+            The circuit.
+        box
+            Its states.
+        gates
+            Ranges of its gates over this box.
+        pieces
+            Parts of the interval of a neuron with a self-synapse; 1 where its gate may be that of
+            another potential, as in a step, or may be anything.
+        """
+        synapses, sensory, count = network.recurrent, network.sensory, len(network)
+        decay = network.leak + network.epsilon
+        decay = decay + np.bincount(
+            sensory.target, sensory.weight * gates.sensory.least, minlength=count
+        )
+        repeats = np.ones(count, dtype=np.int64)
+        repeats[synapses.target[(synapses.source == synapses.target) & (synapses.weight > 0)]] = (
+            pieces
+        )
+        first = np.concatenate([[0], np.cumsum(repeats)])
+        neuron = np.repeat(np.arange(count), repeats)
+        piece = np.arange(len(neuron)) - first[neuron]
+        width = box.width[neuron] / repeats[neuron]
+        # The last end is that of the box itself, not one that rounding has moved.
+        lo = box.lo[neuron] + piece * width
+        hi = np.where(piece + 1 == repeats[neuron], box.hi[neuron], lo + width)
+        # Ends within are rounded: pieces overlap, so that nothing is left out between them.
+        slack = SLACK * np.maximum(np.abs(lo), np.abs(hi))
+        lo = np.maximum(box.lo[neuron], lo - slack)
+        hi = np.minimum(box.hi[neuron], hi + slack)
+
+        copies = repeats[synapses.target]
+        entry = np.repeat(np.arange(len(synapses)), copies)
+        start = np.concatenate([[0], np.cumsum(copies)])
+        row = first[synapses.target[entry]] + np.arange(len(entry)) - start[entry]
+        held = synapses.take(entry)
+        own = held.source == held.target
+        xi = np.stack([lo, hi])
+        slope = held.gain * (held.potential - xi[:, row])
+        least, most = gates.recurrent.least[entry], gates.recurrent.most[entry]
+        if pieces > 1 and own.any():
+            mine = held.take(own)
+            tied = gates_between(mine, lo[row[own]], hi[row[own]])
+            least[own] = np.maximum(least[own], tied.least)
+            most[own] = np.minimum(most[own], tied.most)
+        return cls(
+            count,
+            neuron,
+            network.capacitance[neuron],
+            decay[neuron],
+            xi,
+            entry,
+            held.source,
+            row,
+            held.weight,
+            np.where(own, slope, np.abs(slope)),
+            least,
+            most,
+        )
+
+    @property
+    def target(self) -> Index:
+        """The neuron of each entry's row, shape (entry,)."""
+        return self.neuron[self.row]
+
+    def worst_gates(self, eta: Array, share: float | Array = 1.0) -> Array:
+        """Return the gate of each entry that is worst for its row, shape (2, entry)."""
+        mine = (eta * share)[self.target]
+        b = self.slope * eta[self.source]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            inner = 0.5 * (1 - mine / b)
+        # b <= 0 makes a convex function of the gate, which is largest at an end.
+        least = b * self.least * (1 - self.least) - mine * self.least
+        most = b * self.most * (1 - self.most) - mine * self.most
+        convex = np.where(least >= most, self.least, self.most)
+        return np.where(b > 0, np.clip(inner, self.least, self.most), convex)
+
+    def sums(self, eta: Array, share: float | Array = 1.0) -> Array:
+        r"""Return eta_i R_i(xi) at both ends, shape (2, row): what F_i takes the maximum of.
+
+        .. math::
+            \eta_i R_i = -\kappa_i \eta_i\, decay_i
+            + \sum_k w_k \max_\sigma \big(b_k \sigma (1 - \sigma) - \kappa_i \eta_i \sigma\big)
+
+        with kappa = `share`, 1 for the flow.
+        """
+        gate = self.worst_gates(eta, share)
+        mine = eta * share
+        term = self.weight * gate * (self.slope * eta[self.source] * (1 - gate) - mine[self.target])
+        return np.asarray(-mine[self.neuron] * self.decay + self._per_row(term))
+
+    def magnitude(self, eta: Array) -> Array:
+        """Return the sum of the absolute values of all terms of a row, shape (row,)."""
+        term = self.weight * (
+            np.abs(self.slope).max(axis=0, initial=0.0) * eta[self.source] + eta[self.target]
+        )
+        return np.asarray(eta[self.neuron] * self.decay + self._per_row(term[None])[0])
+
+    def value(self, eta: Array) -> Array:
+        """Return F(eta), shape (neuron,)."""
+        return self._worst(np.asarray(self.sums(eta).max(axis=0) / self.capacitance))
+
+    def policy(self, eta: Array) -> WorstCase:
+        """Return the linear map A with A eta = F(eta) and A <= F everywhere."""
+        sums = self.sums(eta)
+        end = sums.argmax(axis=0)  # (row,)
+        value = sums.max(axis=0) / self.capacitance
+        # The last of the rows of a neuron, sorted by value, is its worst.
+        order = np.lexsort((value, self.neuron))
+        last = np.cumsum(np.bincount(self.neuron, minlength=self.neurons)) - 1
+        chosen = order[last]  # (neuron,)
+        kept = np.flatnonzero(chosen[self.target] == self.row)
+        xi = self.xi[end[chosen], chosen]
+        end = end[self.row[kept]]
+        gate = self.worst_gates(eta)[end, kept]
+        target, weight = self.target[kept], self.weight[kept]
+        capacitance = self.capacitance[chosen]
+        diagonal = -self.decay[chosen] - np.bincount(target, weight * gate, minlength=self.neurons)
+        return WorstCase(
+            self.synapse[kept],
+            self.source[kept],
+            target,
+            weight,
+            weight * gate * (1 - gate) * self.slope[end, kept] / capacitance[target],
+            gate,
+            diagonal / capacitance,
+            capacitance,
+            xi,
+        )
+
+    def rate(self, eta: Array) -> float:
+        """Return lambda(eta) = -max_i F_i(eta) / eta_i, rounded down; positive proves contraction.
+
+        Minus infinity where numbers overflow.
+        """
+        with np.errstate(over="ignore", invalid="ignore"):
+            rounding = SLACK * self.magnitude(eta)
+            mine = self.capacitance * eta[self.neuron]
+            worst = ((self.sums(eta).max(axis=0) + rounding) / mine).max()
+        return float(-worst) if np.isfinite(worst) else -np.inf
+
+    def row_rates(self, eta: Array) -> Array:
+        """Return -F_i / eta_i of each neuron, shape (neuron,); the least is the rate."""
+        return -self.value(eta) / eta
+
+    def inside(self, neurons: Index) -> Rows:
+        """Return the rows of some neurons, numbered anew, cut off from all others."""
+        apart = np.zeros(self.neurons, dtype=np.int64)
+        apart[neurons] = 1
+        cut = self.apart(apart)
+        place = np.full(self.neurons, -1)
+        place[neurons] = np.arange(len(neurons))
+        rows = np.flatnonzero(place[cut.neuron] >= 0)
+        row_place = np.full(len(cut.neuron), -1)
+        row_place[rows] = np.arange(len(rows))
+        mine = row_place[cut.row] >= 0
+        return Rows(
+            len(neurons),
+            place[cut.neuron[rows]],
+            cut.capacitance[rows],
+            cut.decay[rows],
+            cut.xi[:, rows],
+            cut.synapse[mine],
+            place[cut.source[mine]],
+            row_place[cut.row[mine]],
+            cut.weight[mine],
+            cut.slope[:, mine],
+            cut.least[mine],
+            cut.most[mine],
+        )
+
+    def apart(self, component: Index) -> Rows:
+        """Return the rows with the components of neurons cut off from each other.
+
+        A synapse between two components keeps its part of the decay, at the worst gate, and loses
+        its coupling: its source is taken at a weight eta of zero.
+        """
+        within = component[self.source] == component[self.target]
+        lost = np.bincount(
+            self.row[~within], (self.weight * self.least)[~within], minlength=len(self.neuron)
+        )
+        return Rows(
+            self.neurons,
+            self.neuron,
+            self.capacitance,
+            self.decay + lost,
+            self.xi,
+            self.synapse[within],
+            self.source[within],
+            self.row[within],
+            self.weight[within],
+            self.slope[:, within],
+            self.least[within],
+            self.most[within],
+        )
+
+    def _per_row(self, terms: Array) -> Array:
+        """Sum entries (end, entry) by row, (end, row)."""
+        return np.stack([np.bincount(self.row, end, minlength=len(self.neuron)) for end in terms])
+
+    def _worst(self, values: Array) -> Array:
+        """Return the largest of the rows of each neuron, (neuron,)."""
+        if len(self.neuron) == self.neurons:
+            return np.asarray(values)
+        largest = np.full(self.neurons, -np.inf)
+        np.maximum.at(largest, self.neuron, values)
+        return largest
+
+
+@dataclass(frozen=True, eq=False)
+class WorstCase:
+    """The linear map of the worst gates: `gain` from source to target, and `diagonal`.
+
+    The gain of a self-synapse belongs to the diagonal as well; see `matrix`.
+    """
+
+    synapse: Index
+    """Numbers of the synapses, shape (synapse,)."""
+    source: Index
+    target: Index
+    weight: Array
+    gain: Array
+    """w sigma (1 - sigma) b / C for each synapse, shape (synapse,)."""
+    gate: Array
+    diagonal: Array
+    """-(decay + sum of w sigma) / C, shape (neuron,)."""
+    capacitance: Array
+    xi: Array
+    """The worst potential of each neuron, shape (neuron,)."""
+
+    def apply(self, eta: Array) -> Array:
+        """Return A eta."""
+        return self.diagonal * eta + np.bincount(
+            self.target, self.gain * eta[self.source], minlength=len(self.diagonal)
+        )
+
+    def inside(self, neurons: Index) -> WorstCase:
+        """Return the block of A of some neurons, numbered anew."""
+        place = np.full(len(self.diagonal), -1)
+        place[neurons] = np.arange(len(neurons))
+        mine = (place[self.target] >= 0) & (place[self.source] >= 0)
+        return WorstCase(
+            self.synapse[mine],
+            place[self.source[mine]],
+            place[self.target[mine]],
+            self.weight[mine],
+            self.gain[mine],
+            self.gate[mine],
+            self.diagonal[neurons],
+            self.capacitance[neurons],
+            self.xi[neurons],
+        )
+
+    def matrix(self) -> Array:
+        """Return A, dense, shape (neuron, neuron)."""
+        n = len(self.diagonal)
+        flat = np.bincount(self.target * n + self.source, self.gain, minlength=n * n)
+        return np.asarray(flat.reshape(n, n) + np.diag(self.diagonal), dtype=np.float64)

@@ -1,0 +1,254 @@
+"""The numbers of a liquid circuit, as proofs need them: effective values in double precision."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from elegans.errors import InputError
+from elegans.hooks import is_plain
+from elegans.ltc.cell import LTCCell
+from elegans.ltc.dynamics import effective
+from elegans.ltc.layer import LTC
+from elegans.solvers.circuit import Slots
+
+SLACK = 1e-12
+"""Relative widening of what is computed in double precision: about 4,500 units in the last place,
+more than sums of a few thousand terms can lose."""
+
+Array = NDArray[np.float64]
+Index = NDArray[np.int64]
+Range = tuple[float | Sequence[float] | Array | Tensor, float | Sequence[float] | Array | Tensor]
+"""Least and greatest input: two numbers, or two arrays of shape (input,)."""
+
+
+class Box(NamedTuple):
+    """A product of intervals, such as the states that a circuit can take."""
+
+    lo: Array
+    """Lower ends, shape (neuron,)."""
+    hi: Array
+    """Upper ends, shape (neuron,)."""
+
+    @property
+    def width(self) -> Array:
+        """Lengths of the intervals, shape (neuron,)."""
+        return self.hi - self.lo
+
+    def contains(self, other: Box) -> bool:
+        """Whether `other` is a part of this box."""
+        return bool((self.lo <= other.lo).all() and (other.hi <= self.hi).all())
+
+
+@dataclass(frozen=True, eq=False)
+class SynapseNumbers:
+    """Effective values of a set of synapses, each of shape (synapse,)."""
+
+    source: Index
+    target: Index
+    weight: Array
+    """Conductance w."""
+    gain: Array
+    """Gain s of the gate, of either sign."""
+    centre: Array
+    """Centre m of the gate."""
+    potential: Array
+    """Reversal potential E."""
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def take(self, which: NDArray[np.bool_] | Index) -> SynapseNumbers:
+        """Return some of the synapses."""
+        return SynapseNumbers(*(getattr(self, field.name)[which] for field in fields(self)))
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    r"""A liquid circuit as plain numbers.
+
+    .. math::
+        C_i \dot x_i = g_i (V_i - x_i) - \epsilon x_i
+            + \sum_{k: j \to i} w_k \sigma(s_k (x_j - m_k)) (E_k - x_i)
+            + \sum_{k: j \to i} \tilde w_k \sigma(\tilde s_k (u_j - \tilde m_k)) (\tilde E_k - x_i)
+
+    Parameters
+    ----------
+    capacitance, leak, leak_potential
+        C, g and V, shape (neuron,).
+    epsilon
+        Conductance towards potential 0 at every neuron.
+    recurrent, sensory
+        Synapses between neurons, and from the inputs.
+    scale, shift
+        The input u_j is ``scale * given + shift``, shape (input,).
+    """
+
+    capacitance: Array
+    leak: Array
+    leak_potential: Array
+    epsilon: float
+    recurrent: SynapseNumbers
+    sensory: SynapseNumbers
+    scale: Array
+    shift: Array
+
+    def __len__(self) -> int:
+        return len(self.capacitance)
+
+    @classmethod
+    def of(cls, model: LTC | LTCCell) -> Network:
+        """Return the numbers that a layer computes with, exactly.
+
+        Constraints are applied in the layer's own precision, so that these are its numbers and
+        not better ones.
+
+        Raises
+        ------
+        InputError
+            The layer is none of these, has a memory cell, or a parameter is not finite.
+
+        Examples
+        --------
+        >>> from elegans.wiring import AutoNCP
+        >>> network = Network.of(LTC(8, AutoNCP(units=19, output_size=4)))
+        >>> len(network), len(network.recurrent), len(network.sensory)
+        (19, 45, 35)
+        """
+        cell = cell_of(model)
+        for name, module in (
+            ("layer", model),
+            ("cell", cell),
+            ("input mapping", cell.input_mapping),
+        ):
+            if not is_plain(module):
+                raise InputError(
+                    f"got a hook or a parametrization on the {name}, expected none: what it does "
+                    "to inputs or states is not known; remove it"
+                )
+        if cell.vleak.is_meta:
+            raise InputError(
+                "got a layer on the meta device, expected parameters with values; call "
+                "to_empty(device=...) and load them"
+            )
+        with torch.no_grad():
+            _, circuit = cell.circuit(cell.vleak.new_zeros(1, cell.sensory_size))
+            values = effective(circuit)
+            inputs = torch.ones(cell.sensory_size, dtype=cell.dtype, device=cell.vleak.device)
+            weight, bias = cell.input_mapping.weight, cell.input_mapping.bias
+            network = cls(
+                _double(values.cm),
+                _double(values.gleak),
+                _double(values.vleak),
+                float(values.epsilon),
+                _numbers(values.recurrent),
+                _numbers(values.sensory),
+                _double(inputs if weight is None else weight),
+                _double(torch.zeros_like(inputs) if bias is None else bias),
+            )
+        network.check_finite()
+        return network
+
+    def check_finite(self) -> None:
+        """Raise `InputError` if a number is not finite."""
+        for name, values in (
+            ("capacitance", self.capacitance),
+            ("leak conductance", self.leak),
+            ("leak potential", self.leak_potential),
+            ("epsilon", np.array([self.epsilon])),
+            ("input mapping", self.scale),
+            ("input mapping", self.shift),
+            *(
+                (f"{kind} {field.name}", getattr(synapses, field.name))
+                for kind, synapses in (("recurrent", self.recurrent), ("sensory", self.sensory))
+                for field in fields(synapses)
+            ),
+        ):
+            broken = ~np.isfinite(values)
+            if broken.any():
+                where = int(np.argmax(broken))
+                raise InputError(
+                    f"got {values[where]} as {name} at position {where}, expected finite "
+                    "parameters; nothing can be proven of this network: load an earlier checkpoint"
+                )
+
+    def range_of(self, inputs: Range) -> Box:
+        """Return the range of what the gates see, shape (input,), for given inputs.
+
+        Raises
+        ------
+        InputError
+            The range is missing, inverted, not finite, or has another number of inputs.
+        """
+        lo, hi = given_range(inputs, len(self.scale))
+        ends = np.stack([self.scale * lo, self.scale * hi])
+        slack = SLACK * (np.abs(ends).max(axis=0) + np.abs(self.shift))  # the sum may cancel
+        ends = ends + self.shift
+        return Box(ends.min(axis=0) - slack, ends.max(axis=0) + slack)
+
+    def scaled(self, factor: float) -> Network:
+        """Return the circuit with all conductances of recurrent synapses times `factor`."""
+        synapses = replace(self.recurrent, weight=factor * self.recurrent.weight)
+        return replace(self, recurrent=synapses)
+
+
+def given_range(inputs: Range, count: int) -> Box:
+    """Return a range of inputs, as the layer is given them, as two arrays of shape (input,)."""
+    remedy = "pass inputs=(lowest, highest), two numbers or two arrays with one number an input"
+    try:
+        lo, hi = (
+            np.asarray(end.detach().cpu() if isinstance(end, Tensor) else end, dtype=np.float64)
+            for end in inputs
+        )
+    except (TypeError, ValueError) as error:
+        raise InputError(f"got inputs = {inputs!r}, expected a range; {remedy}") from error
+    if any(isinstance(end, str) for end in inputs):
+        raise InputError(f"got inputs = {inputs!r}, expected numbers; {remedy}")
+    for end in (lo, hi):
+        if end.shape not in ((), (count,)):
+            raise InputError(
+                f"got a range of inputs of shape {end.shape}, expected a number or shape "
+                f"({count},); {remedy}"
+            )
+        if not np.isfinite(end).all():
+            raise InputError(f"got inputs = {inputs!r}, expected finite ends; {remedy}")
+    if (lo > hi).any():
+        raise InputError(f"got inputs = {inputs!r}, whose lower end is above the upper; {remedy}")
+    return Box(np.broadcast_to(lo, count).copy(), np.broadcast_to(hi, count).copy())
+
+
+def cell_of(model: LTC | LTCCell) -> LTCCell:
+    """Return the cell of a layer; raise `InputError` where nothing can be proven of it."""
+    if isinstance(model, LTC):
+        if model.memory is not None:
+            raise InputError(
+                "got a layer with mixed memory, expected one without: the memory cell changes the "
+                "state between the steps, and nothing is proven of it; pass model.cell to examine "
+                "the circuit alone"
+            )
+        model = model.cell
+    if not isinstance(model, LTCCell):
+        raise InputError(
+            f"got {type(model).__name__}, expected elegans.LTC or elegans.LTCCell; certificates "
+            "exist for liquid time-constant circuits only"
+        )
+    return model
+
+
+def _double(values: Tensor) -> Array:
+    return values.detach().cpu().double().numpy()
+
+
+def _numbers(slots: Slots) -> SynapseNumbers:
+    source, target, _, weight, sigma, mu, erev = slots
+    return SynapseNumbers(
+        source.detach().cpu().numpy().astype(np.int64),
+        target.detach().cpu().numpy().astype(np.int64),
+        *(_double(value) for value in (weight, sigma, mu, erev)),
+    )

@@ -1,0 +1,289 @@
+r"""The best weights eta: a nonlinear Perron problem, one for each strongly connected component.
+
+F is convex, homogeneous and cooperative, F(eta) = max over policies of A eta with off-diagonal
+elements >= 0. For any eta > 0 the best rate of a component lies between -max F_i / eta_i and
+-min F_i / eta_i (Collatz and Wielandt), so that every iterate brackets it and proves its lower end.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.sparse import coo_array, csr_array, eye_array
+from scipy.sparse.csgraph import connected_components
+from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigs, gmres
+
+from elegans.proofs.certificates.contraction import Rows, WorstCase
+from elegans.proofs.certificates.network import Array, Index
+
+DENSE = 400
+"""Neurons up to which a component is solved by dense elimination at each round."""
+
+_ROUNDS = 60
+_INNER = 100
+_ARNOLDI = 300
+
+_Member = tuple[int, Index]
+
+
+@dataclass(frozen=True, eq=False)
+class Components:
+    """Rates of the strongly connected components of a circuit.
+
+    Parameters
+    ----------
+    of
+        The component of each neuron, shape (neuron,).
+    rate
+        The rate that the weights prove for each component, shape (component,).
+    ceiling
+        The rate that no weights can exceed, shape (component,).
+    eta
+        The weights, shape (neuron,), the largest of each component 1.
+    """
+
+    of: Index
+    rate: Array
+    ceiling: Array
+    eta: Array
+
+    @property
+    def sizes(self) -> Index:
+        """Neurons of each component, shape (component,)."""
+        return np.bincount(self.of, minlength=len(self.rate))
+
+    @property
+    def slowest(self) -> int:
+        """The component that binds the whole circuit."""
+        return int(self.rate.argmin())
+
+    @property
+    def best_rate(self) -> float:
+        """What the weights prove for the whole circuit, up to an arbitrarily small loss."""
+        return float(self.rate.min())
+
+
+def components_of(rows: Rows) -> Index:
+    """Return the strongly connected component of each neuron, shape (neuron,)."""
+    present = rows.weight > 0
+    n = rows.neurons
+    graph = coo_array(
+        (np.ones(int(present.sum())), (rows.source[present], rows.target[present])), shape=(n, n)
+    )
+    _, labels = connected_components(graph, directed=True, connection="strong")
+    return np.asarray(labels, dtype=np.int64)
+
+
+def best_rates(rows: Rows, *, start: Array | None = None, tolerance: float = 1e-6) -> Components:
+    """Return the best provable rate of every component, with weights that prove it.
+
+    Each round solves the linear problem of the worst gates: small components by inverse iteration,
+    which converges quadratically (Noda 1971), large ones by Arnoldi's method, O(synapses) a step.
+
+    Parameters
+    ----------
+    rows
+        The contraction condition.
+    start
+        Weights > 0 to begin with, such as those of a similar circuit, shape (neuron,).
+    tolerance
+        Stop when rate and ceiling of each component agree to this, relative to the rate.
+
+    References
+    ----------
+    Noda, "Note on the computation of the maximal eigenvalue of a non-negative irreducible matrix",
+    Numerische Mathematik 17 (1971); Gaubert and Gunawardena, "The Perron-Frobenius theorem for
+    homogeneous, monotone functions", Transactions of the AMS 356 (2004), for nonlinear maps.
+    """
+    component = components_of(rows)
+    count = int(component.max(initial=-1)) + 1
+    apart = rows.apart(component)
+    eta = np.ones(rows.neurons) if start is None else _normalised(start, component, count)
+    small, large = _members(component, count)
+    best = (np.full(count, -np.inf), np.full(count, np.inf), eta.copy())
+    for _ in range(_ROUNDS):
+        quotient = apart.value(eta) / eta
+        highest, lowest = _extremes(quotient, component, count)
+        better = -highest > best[0]
+        best[0][better] = -highest[better]
+        best[1][:] = np.minimum(best[1], -lowest)
+        best[2][better[component]] = eta[better[component]]
+        scale = np.abs(best[0]) + 1e-6 * np.abs(apart.decay / apart.capacitance).max(initial=0.0)
+        open_ = best[1] - best[0] > tolerance * scale
+        if not open_.any():
+            break
+        policy = apart.policy(eta)
+        moved = eta.copy()
+        for label, neurons in small:
+            if open_[label]:
+                moved[neurons] = _inverse_step(policy, neurons, eta, float(highest[label]))
+        for label, neurons in large:
+            if open_[label]:
+                moved[neurons] = _large_step(policy, neurons, eta)
+        eta = _normalised(moved, component, count)
+    return Components(component, *best)
+
+
+def weights_for(
+    rows: Rows, rate: float, *, rhs: Array | None = None, tolerance: float = 0.5
+) -> Array | None:
+    r"""Solve F(eta) + rate eta + rhs = 0 by policy iteration; return None if there is no eta > 0.
+
+    For a rate below the best one there is exactly one solution, and it is positive wherever a
+    right-hand side > 0 reaches. With ``rhs`` = 1 it gives weights of moderate spread that prove a
+    little more than `rate`; with the effect of a unit input and a rate of 0, the largest deviation
+    that inputs can cause. Each round solves the linear problem of the worst gates, which raises
+    eta towards the solution.
+
+    Parameters
+    ----------
+    rows
+        The contraction condition.
+    rate
+        Below the best rate.
+    rhs
+        Shape (neuron,), >= 0; ones by default.
+    tolerance
+        Stop when F(eta) + rate eta + (1 - tolerance) rhs <= 0.
+    """
+    ones = np.ones(rows.neurons)
+    right = ones if rhs is None else rhs
+    eta = ones
+    for _ in range(50):
+        policy = rows.policy(np.maximum(eta, 1e-300))
+        new = _solve(policy, rate, right, eta, 0.1 * tolerance)
+        if new is None or not np.isfinite(new).all() or (new < 0).any():
+            return None
+        eta = new
+        if (rows.value(eta) + rate * eta + (1 - tolerance) * right <= 0).all():
+            return eta
+    return None
+
+
+def left_weights(policy: WorstCase, eta: Array, rate: float) -> Array:
+    """Return the left Perron vector y >= 0 of a policy whose right one is `eta`, sum(y eta) = 1.
+
+    By two rounds of inverse iteration from the uniform vector, slightly above the eigenvalue.
+    """
+    n = len(eta)
+    # The self-synapses' gains belong to the diagonal, and may cancel against it.
+    size = max(np.abs(each).max(initial=0.0) for each in (policy.diagonal, policy.gain))
+    shift = -rate + 1e-9 * max(float(size), 1e-300)
+    y = np.ones(n) / n
+    if n <= DENSE:
+        matrix = (shift * np.eye(n) - policy.matrix()).T
+        for _ in range(2):
+            y = np.abs(np.linalg.solve(matrix, y))
+            y = y / y.max()
+    else:
+        _, vectors = eigs(_sparse(policy).T.tocsr(), k=1, which="LR", v0=y, tol=1e-8)
+        y = np.abs(vectors[:, 0])
+    return np.asarray(y / (y @ eta))
+
+
+def _members(component: Index, count: int) -> tuple[list[_Member], list[_Member]]:
+    """Return label and neurons of the components of 2 to `DENSE` neurons, and of the larger."""
+    sizes = np.bincount(component, minlength=count)
+    order = np.argsort(component, kind="stable")
+    starts = np.cumsum(np.concatenate([[0], sizes]))
+    found = [
+        (int(label), order[starts[label] : starts[label + 1]])
+        for label in np.flatnonzero(sizes > 1)
+    ]
+    small = [member for member in found if len(member[1]) <= DENSE]
+    return small, [member for member in found if len(member[1]) > DENSE]
+
+
+def _extremes(quotient: Array, component: Index, count: int) -> tuple[Array, Array]:
+    highest, lowest = np.full(count, -np.inf), np.full(count, np.inf)
+    np.maximum.at(highest, component, quotient)
+    np.minimum.at(lowest, component, quotient)
+    return highest, lowest
+
+
+def _normalised(eta: Array, component: Index, count: int) -> Array:
+    """Divide by the largest of each component; no weight falls below 1e-12 of it."""
+    largest = np.zeros(count)
+    np.maximum.at(largest, component, eta)
+    return np.maximum(eta / largest[component], 1e-12)
+
+
+def _inverse_step(policy: WorstCase, neurons: Index, eta: Array, highest: float) -> Array:
+    """Return (highest - A)^-1 eta for the neurons of a component."""
+    n = len(neurons)
+    place = np.full(len(eta), -1)
+    place[neurons] = np.arange(n)
+    mine = place[policy.target] >= 0
+    matrix = np.zeros((n, n))
+    np.add.at(matrix, (place[policy.target[mine]], place[policy.source[mine]]), policy.gain[mine])
+    matrix[np.arange(n), np.arange(n)] += policy.diagonal[neurons]
+    # Slightly above the upper bound of the eigenvalue, where the inverse exists and is positive.
+    shift = highest + 1e-10 * float(np.abs(np.diag(matrix)).max())
+    x = eta[neurons]
+    try:
+        y = np.linalg.solve(shift * np.eye(n) - matrix, x)
+    except np.linalg.LinAlgError:
+        return np.asarray(x)
+    return np.asarray(y if np.isfinite(y).all() and (y > 0).all() else x + 0.5 * _step(matrix, x))
+
+
+def _step(matrix: Array, x: Array) -> Array:
+    return np.asarray(matrix @ x / np.abs(np.diag(matrix)).max())
+
+
+def _large_step(policy: WorstCase, neurons: Index, eta: Array) -> Array:
+    """Return an approximate Perron vector of a large component, by Arnoldi's method."""
+    matrix = _sparse(policy)[neurons][:, neurons]
+    x = eta[neurons]
+    try:
+        _, vectors = eigs(matrix, k=1, which="LR", v0=x, maxiter=_ARNOLDI, tol=1e-10)
+        y = np.abs(vectors[:, 0])
+    except ArpackNoConvergence:
+        y = np.zeros_like(x)
+    if not (np.isfinite(y).all() and (y > 0).all()):
+        y, step = x, 0.9 / float(np.abs(policy.diagonal[neurons]).max())
+        for _ in range(_INNER):
+            y = y + step * (matrix @ y)
+            y = y / y.max()
+    return np.asarray(y)
+
+
+def _sparse(policy: WorstCase) -> csr_array:
+    n = len(policy.diagonal)
+    every = np.arange(n)
+    return csr_array(
+        coo_array(
+            (
+                np.concatenate([policy.gain, policy.diagonal]),
+                (
+                    np.concatenate([policy.target, every]),
+                    np.concatenate([policy.source, every]),
+                ),
+            ),
+            shape=(n, n),
+        )
+    )
+
+
+def _solve(
+    policy: WorstCase, rate: float, rhs: Array, guess: Array, tolerance: float
+) -> Array | None:
+    """Return the solution of (A + rate) eta = -rhs, None if there is none that is found."""
+    n = len(rhs)
+    if n <= DENSE:
+        try:
+            return np.asarray(np.linalg.solve(policy.matrix() + rate * np.eye(n), -rhs))
+        except np.linalg.LinAlgError:
+            return None
+    matrix = -(_sparse(policy) + rate * eye_array(n, format="csr"))
+    diagonal = matrix.diagonal()
+    if (diagonal <= 0).any():
+        return None
+    scaled = LinearOperator((n, n), matvec=lambda x: x / diagonal, dtype=np.float64)
+    # Small right-hand sides count as much as large ones: each row is a condition of its own.
+    within = min(1e-10, tolerance * float(rhs.min() / np.linalg.norm(rhs)))
+    solution, failed = gmres(
+        matrix, rhs, x0=guess, rtol=max(within, 1e-15), restart=100, maxiter=20, M=scaled
+    )
+    return None if failed and within > 1e-14 else np.asarray(solution)

@@ -1,0 +1,360 @@
+r"""Rewiring that keeps a certificate valid: a guard for prune-and-rewire.
+
+A certificate (boxes, weights eta, rate lambda) is a statement row by row: an edit of the synapses
+onto neuron i touches the tests of row i alone,
+
+.. math:: H^+_i \le 0 \le H^-_i \quad\text{and}\quad F_i(\eta) \le -\lambda \eta_i
+
+and leaves all others true. Moving a synapse from one target to another therefore costs the tests of
+two rows, whose number of terms is their in-degree. All circuits that pass with one and the same
+(boxes, eta, lambda) contract at lambda even while they are switched from one to the other.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+import torch
+from torch import nn
+
+from elegans.errors import InputError
+from elegans.ltc.cell import LTCCell
+from elegans.ltc.layer import LTC
+from elegans.proofs.arguments import require_between
+from elegans.proofs.certificates.boxes import GateRanges, hull, stays
+from elegans.proofs.certificates.certification import RATE_FRACTION
+from elegans.proofs.certificates.contraction import Rows
+from elegans.proofs.certificates.network import (
+    SLACK,
+    Array,
+    Box,
+    Index,
+    Network,
+    Range,
+    SynapseNumbers,
+    cell_of,
+)
+from elegans.proofs.certificates.perron import best_rates, weights_for
+from elegans.proofs.certificates.region import Region, pieces_of, region_of, require_level, rows_of
+from elegans.pruning.ledger import GuardResult, ProposedEdit
+from elegans.synapses.liquid import SynapseParameters
+
+_BOXES = (2, 5, 32)
+
+NOT_CERTIFIED = "the circuit is not certified"
+NOT_CONTRACTING = "the circuit could no longer be certified"
+
+
+@dataclass(frozen=True, eq=False)
+class Standing:
+    """What is known of a circuit between two edits: where it contracts, and at which rate."""
+
+    region: Region
+    eta: Array
+    rate: float
+
+
+class CertificateGuard:
+    """Refuses every rewiring after which the circuit could not be certified.
+
+    Add it to a rewirer with ``rewirer.add_guard(CertificateGuard(model, inputs=(-1, 1)))``. Before
+    each round the circuit is certified as training has left it, in O(synapses). Each edit is then
+    tested with boxes, weights and rate frozen, in O(in-degree) of its two targets. If it fails, the
+    edited circuit is certified with boxes and weights of its own; if that fails too, the edit is
+    refused.
+
+    The guard watches edits. That gradient steps keep the circuit certifiable is the business of
+    `ContractionPenalty`; while the circuit is not certified, every edit is refused.
+
+    Parameters
+    ----------
+    model
+        The module that is rewired, which holds exactly one liquid cell.
+    inputs, level
+        As in `elegans.proofs.certify`; levels ``"interval"`` and ``"float"`` are the same here,
+        since edits are judged in double precision with an allowance for rounding.
+    rate_fraction
+        Fraction of the best rate that is frozen for the edits of a round; the rest is their room.
+    least_rate
+        Rates below this count as not certified, per unit of the elapsed times.
+
+    Attributes
+    ----------
+    kept, renewed, refused
+        How many edits passed the row tests, needed boxes and weights of their own, or were refused.
+
+    Raises
+    ------
+    InputError
+        The model holds no liquid cell or several, or the range of inputs is not valid.
+
+    Examples
+    --------
+    >>> import elegans
+    >>> from elegans.wiring import AutoNCP
+    >>> model = elegans.LTC(2, AutoNCP(units=12, output_size=1, sparsity_level=0.6, seed=1))
+    >>> optimizer = torch.optim.Adam(model.parameters())
+    >>> rewirer = elegans.PruneRewire(model, optimizer, threshold=0.3, weight=0.5, every=1)
+    >>> rewirer.add_guard(CertificateGuard(model, inputs=(-1, 1)))
+    >>> edits = rewirer.step()
+    >>> all(edit.notes["grown_slack_after"] >= 0 for edit in edits), len(edits) > 0
+    (True, True)
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        inputs: Range,
+        *,
+        level: str = "interval",
+        rate_fraction: float = RATE_FRACTION,
+        least_rate: float = 0.0,
+    ) -> None:
+        cells = [module for module in model.modules() if isinstance(module, LTCCell)]
+        if len(cells) != 1:
+            raise InputError(
+                f"got a model with {len(cells)} liquid cells, expected one; add a guard for each "
+                "layer to a rewirer of its own"
+            )
+        for module in model.modules():
+            if isinstance(module, LTC):
+                cell_of(module)  # refuses a memory cell
+        require_level(level)
+        require_between("rate_fraction", rate_fraction, 0.0, 1.0)
+        require_between("least_rate", least_rate, -math.inf, math.inf)
+        self._model, self._cell = model, cells[0]
+        self._inputs, self._level, self._rate_fraction = inputs, level, rate_fraction
+        self._least_rate = max(least_rate, 0.0)
+        self.kept, self.renewed, self.refused = 0, 0, 0
+        self._step: int | None = None
+        self._standing: Standing | None = None
+        self._pending: ProposedEdit | None = None
+        self._network = Network.of(self._cell)
+        self._range = self._network.range_of(inputs)
+        self._slots: dict[str, dict[int, set[int]]] = {}
+
+    @property
+    def rate(self) -> float | None:
+        """The rate that holds now, None where the circuit is not certified."""
+        return None if self._standing is None else self._standing.rate
+
+    def __call__(self, proposal: ProposedEdit) -> GuardResult | None:
+        """Judge an edit; edits of other modules are none of this guard's business."""
+        synapses = self._model.get_submodule(proposal.synapses)
+        kinds = [kind for kind, held in self._cell.synapse_sets().items() if held is synapses]
+        if not kinds:
+            return None
+        if proposal.step != self._step or not self._follows(proposal):
+            self._renew(proposal.step)
+        if self._standing is None:
+            self.refused += 1
+            return GuardResult(False, NOT_CERTIFIED)
+        return self._judge(kinds[0], proposal, self._standing)
+
+    def _judge(self, kind: str, proposal: ProposedEdit, standing: Standing) -> GuardResult:
+        ends = {"cut": proposal.cut, "grown": proposal.grown}
+        notes = {"rate": standing.rate} | {
+            f"{name}_slack_before": self._slack(neuron, standing) for name, neuron in ends.items()
+        }
+        fresh = self._fresh(proposal)
+        old = self._write(kind, proposal.slot, fresh)
+        after = {name: self._slack(neuron, standing) for name, neuron in ends.items()}
+        if min(after.values()) < 0:
+            other = self._certified()
+            if other is not None:
+                standing = other
+                notes["rate_after"] = standing.rate
+                after = {name: self._slack(neuron, standing) for name, neuron in ends.items()}
+        notes |= {f"{name}_slack_after": slack for name, slack in after.items()}
+        if min(after.values()) < 0:
+            self._write(kind, proposal.slot, old)
+            self.refused += 1
+            return GuardResult(False, NOT_CONTRACTING, notes)
+        renewed = standing is not self._standing
+        self.renewed += renewed
+        self.kept += not renewed
+        self._standing, self._pending = standing, proposal
+        return GuardResult(True, "", notes)
+
+    def _renew(self, step: int) -> None:
+        """Certify the circuit as it is now."""
+        self._step, self._pending = step, None
+        self._network = _own(Network.of(self._cell))
+        self._range = self._network.range_of(self._inputs)
+        self._standing = None  # not to start from: a continued training shall judge alike
+        self._standing = self._certified()
+        self._slots = {
+            kind: _by_target(getattr(self._network, kind)) for kind in ("recurrent", "sensory")
+        }
+
+    def _follows(self, proposal: ProposedEdit) -> bool:
+        """Whether the model is the one that the last edit left, which another guard may refuse."""
+        last = self._pending
+        if last is None:
+            return True
+        held = self._model.get_submodule(last.synapses)
+        return isinstance(held, SynapseParameters) and int(held.target[last.slot]) == last.grown
+
+    def _certified(self) -> Standing | None:
+        """Return boxes, weights and rate of the circuit, None if it cannot be certified."""
+        for boxes in _BOXES:  # the fewer, the more room they leave for edits
+            standing = self._certified_in(boxes)
+            if standing is not None:
+                return standing
+        return None
+
+    def _certified_in(self, boxes: int) -> Standing | None:
+        region = region_of(self._network, self._range, self._level, roomy=boxes)
+        rows = rows_of(self._network, region, self._level)
+        start = None if self._standing is None else self._standing.eta
+        best = best_rates(rows, start=start, tolerance=1e-4).best_rate
+        if not best > self._least_rate:
+            return None
+        rate = max(self._rate_fraction * best, self._least_rate)
+        eta = weights_for(rows, rate)
+        if eta is None or not (eta > 0).all() or rows.rate(eta) < rate:
+            return None
+        return Standing(region, eta, rate)
+
+    def _fresh(self, proposal: ProposedEdit) -> dict[str, float]:
+        """Return the synapse that would grow, with the values that the layer would compute with."""
+        held = self._model.get_submodule(proposal.synapses)
+        if not isinstance(held, SynapseParameters):
+            raise InputError(
+                f"{proposal.synapses} holds no synapses; pass the model of the rewirer"
+            )
+        positivity, like = held.positivity(), held.weight
+        with torch.no_grad():
+            free = positivity.inverse(like.new_tensor(proposal.weight))
+            values = {
+                "weight": positivity(free),
+                "gain": like.new_tensor(proposal.sigma),
+                "centre": like.new_tensor(proposal.mu),
+                "potential": like.new_tensor(proposal.erev),
+            }
+        return {"target": proposal.grown} | {name: float(v) for name, v in values.items()}
+
+    def _write(self, kind: str, slot: int, values: dict[str, float]) -> dict[str, float]:
+        """Put a synapse into a slot of the numbers and return the one that was there."""
+        synapses: SynapseNumbers = getattr(self._network, kind)
+        old = {name: getattr(synapses, name)[slot].item() for name in values}
+        for name, value in values.items():
+            getattr(synapses, name)[slot] = value
+        self._slots[kind][int(old["target"])].discard(slot)
+        self._slots[kind][int(values["target"])].add(slot)
+        return old
+
+    def _slack(self, neuron: int, standing: Standing) -> float:
+        """Return by how much row `neuron` exceeds the rate, minus infinity if a box fails."""
+        recurrent, sensory = (
+            np.array(sorted(self._slots[kind][neuron]), dtype=np.int64)
+            for kind in ("recurrent", "sensory")
+        )
+        return row_slack(
+            self._network,
+            neuron,
+            recurrent,
+            sensory,
+            standing,
+            self._range,
+            pieces_of(self._level),
+        )
+
+
+def row_slack(
+    network: Network,
+    neuron: int,
+    recurrent: Index,
+    sensory: Index,
+    standing: Standing,
+    inputs: Box,
+    pieces: int,
+) -> float:
+    """Return by how much the row of a neuron exceeds the rate, in O(in-degree).
+
+    Parameters
+    ----------
+    network
+        The circuit.
+    neuron
+        The row.
+    recurrent, sensory
+        Numbers of the synapses onto this neuron.
+    standing
+        Boxes, weights and rate.
+    inputs
+        Range of the mapped inputs.
+    pieces
+        See `Rows.of`.
+
+    Returns
+    -------
+    float
+        -F_i / eta_i - lambda, per unit of the elapsed times; minus infinity if one of the boxes
+        does not hold the targets of the neuron.
+    """
+    small, neurons = _row_network(network, neuron, recurrent, sensory)
+    boxes = [Box(box.lo[neurons], box.hi[neurons]) for box in standing.region.boxes]
+    pulls = hull(small)
+    if not (boxes[0].lo[0] <= pulls.lo[0] and pulls.hi[0] <= boxes[0].hi[0]):
+        return -np.inf
+    for outer, inner, share in zip(boxes, boxes[1:], standing.region.shares, strict=False):
+        core = Box(
+            (inner.lo - share * outer.lo) / (1 - share), (inner.hi - share * outer.hi) / (1 - share)
+        )
+        if not stays(small, core, GateRanges.over(small, outer, inputs))[0]:
+            return -np.inf
+    exact = len(boxes) == 1 and pieces == 1
+    gates = GateRanges.free(small) if exact else GateRanges.over(small, boxes[-1], inputs)
+    rows = Rows.of(small, boxes[-1], gates, pieces=pieces)
+    first = np.flatnonzero(rows.neuron == 0)
+    eta = standing.eta[neurons]
+    rounded = rows.sums(eta).max(axis=0) + SLACK * rows.magnitude(eta)
+    worst = (rounded / (rows.capacitance * eta[rows.neuron]))[first].max()
+    return float(-worst - standing.rate)
+
+
+def _row_network(
+    network: Network, neuron: int, recurrent: Index, sensory: Index
+) -> tuple[Network, Index]:
+    """Return a circuit of one row, numbered 0, and the neurons that it stands for."""
+    held, given = network.recurrent.take(recurrent), network.sensory.take(sensory)
+    others = np.unique(held.source[held.source != neuron])
+    neurons = np.concatenate([[neuron], others])
+    source = np.where(held.source == neuron, 0, 1 + np.searchsorted(others, held.source))
+    onto = np.zeros(len(held), dtype=np.int64)
+    # Presynaptic neurons have no synapses here; a leak of 1 keeps them legal.
+    leak = np.ones(len(neurons))
+    leak[0] = network.leak[neuron]
+    return (
+        Network(
+            network.capacitance[neurons],
+            leak,
+            network.leak_potential[neurons],
+            network.epsilon,
+            replace(held, source=source, target=onto),
+            replace(given, target=np.zeros(len(given), dtype=np.int64)),
+            network.scale,
+            network.shift,
+        ),
+        neurons,
+    )
+
+
+def _own(network: Network) -> Network:
+    """Return a copy whose synapses may be written to: they may lie in the layer's own memory."""
+    recurrent, sensory = (
+        SynapseNumbers(*(getattr(held, column.name).copy() for column in fields(held)))
+        for held in (network.recurrent, network.sensory)
+    )
+    return replace(network, recurrent=recurrent, sensory=sensory)
+
+
+def _by_target(synapses: SynapseNumbers) -> dict[int, set[int]]:
+    slots: dict[int, set[int]] = defaultdict(set)
+    for slot, target in enumerate(synapses.target.tolist()):
+        slots[target].add(slot)
+    return slots

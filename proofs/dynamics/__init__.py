@@ -1,0 +1,1 @@
+"""Local dynamics: Jacobians, spectra, equilibria, fixed points of a step, transient growth."""

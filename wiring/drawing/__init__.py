@@ -1,0 +1,5 @@
+"""Pictures of wirings."""
+
+from elegans.wiring.drawing.circuit import draw
+
+__all__ = ["draw"]

@@ -1,0 +1,207 @@
+"""Putting synapses, neurons and names on the page, all of a kind as one collection."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elegans.wiring.drawing.curves import curves
+from elegans.wiring.drawing.layout import RADIUS, members
+from elegans.wiring.drawing.page import Page
+from elegans.wiring.wiring import MOTOR, SENSORY, Wiring
+
+if TYPE_CHECKING:
+    from matplotlib.collections import Collection
+
+CUT_COLOR = "#777777"
+HALO_COLOR = "#FFD23F"
+INK = "#222222"
+PLAIN = 0.4  # the relative weight of a synapse whose weight is not known
+_LEAST_FONT = 4.0
+
+
+@dataclass(frozen=True)
+class Strand:
+    """Synapses that are drawn alike.
+
+    Attributes
+    ----------
+    kind
+        ``"synapses"``, ``"cut"`` or ``"grown"``.
+    edges
+        Source and target, shape (synapse, 2), numbered as in `Placement`.
+    polarity
+        Shape (synapse,).
+    weight
+        Magnitude relative to the largest, shape (synapse,), or None.
+    faint
+        Whether the strand stands behind others.
+    """
+
+    kind: str
+    edges: NDArray[np.int64]
+    polarity: NDArray[np.int8]
+    weight: NDArray[np.float64] | None
+    faint: bool = False
+
+
+def paint_synapses(page: Page, strand: Strand, colors: Sequence[str]) -> None:
+    """Draw a strand in the colours of its excitatory and its inhibitory synapses."""
+    from matplotlib.collections import LineCollection, PolyCollection
+    from matplotlib.colors import to_rgba_array
+
+    if not len(strand.edges):
+        return
+    weight = np.full(len(strand.edges), PLAIN) if strand.weight is None else strand.weight
+    order = np.argsort(weight, kind="stable")  # weak ones first, so that strong ones stay visible
+    excitatory = strand.polarity[order] > 0
+    shape = curves(
+        page.placement, strand.edges[order], strand.polarity[order], with_heads=page.heads
+    )
+    width = page.line_width(weight[order]) * (1.6 if strand.kind == "grown" else 1.0)
+    alpha = {"synapses": page.alpha, "cut": max(page.alpha, 0.8), "grown": 1.0}[strand.kind]
+    paint = to_rgba_array(list(colors), alpha * (0.4 if strand.faint else 1.0))
+    color = paint[np.where(excitatory, 0, 1)]
+    zorder = {"synapses": 1.0, "cut": 1.2, "grown": 1.6}[strand.kind]
+    lines = list(shape.lines)
+    collections: list[Collection] = [
+        LineCollection(
+            lines,
+            colors=color,
+            linewidths=width,
+            linestyles=[(0, (3.5, 2.0))] if strand.kind == "cut" else "solid",
+            capstyle="butt",
+            zorder=zorder,
+            gid=strand.kind,
+        )
+    ]
+    if strand.kind == "grown":
+        halo = LineCollection(lines, colors=HALO_COLOR, linewidths=width + 3.5, zorder=1.4)
+        halo.set(gid="halo", capstyle="round")
+        collections.append(halo)
+    if page.heads:
+        heads = PolyCollection(list(shape.heads), facecolors=color[excitatory], linewidths=0)
+        bars = LineCollection(
+            list(shape.bars), colors=color[~excitatory], linewidths=page.bar_width
+        )
+        heads.set(gid=f"{strand.kind} heads", zorder=zorder + 0.05)
+        bars.set(gid=f"{strand.kind} bars", zorder=zorder + 0.05)
+        collections += [heads, bars]
+    for collection in collections:
+        page.ax.add_collection(collection, autolim=False)
+
+
+def paint_neurons(page: Page, wiring: Wiring, colors: Mapping[str, str]) -> None:
+    """Draw the neurons, one collection for each layer."""
+    from matplotlib.collections import EllipseCollection
+
+    for layer, neurons in members(wiring).items():
+        size = np.full(len(neurons), 2 * RADIUS)
+        discs = EllipseCollection(
+            size,
+            size,
+            np.zeros(len(neurons)),
+            units="xy",
+            offsets=page.placement.position[neurons.start : neurons.stop],
+            offset_transform=page.ax.transData,
+            facecolors=colors[layer],
+            edgecolors="white",
+            linewidths=min(0.06 * page.scale, 1.2),
+            zorder=3,
+            gid=layer,
+        )
+        page.ax.add_collection(discs, autolim=False)
+
+
+def paint_labels(page: Page, wiring: Wiring, colors: Mapping[str, str]) -> None:
+    """Write the names, inside the neurons where they fit, else beside them."""
+    from matplotlib.patheffects import withStroke
+
+    texts = neuron_texts(wiring)
+    inside = fits_inside(page, wiring)
+    for layer, neurons in members(wiring).items():
+        for k in neurons:
+            x, y = page.placement.position[k]
+            if inside:
+                style: dict[str, Any] = {
+                    "ha": "center",
+                    "va": "center_baseline",
+                    "fontsize": page.label_size(texts.values()),
+                    "color": _contrast(colors[layer]),
+                }
+            else:
+                halo = withStroke(linewidth=2, foreground="white", alpha=0.85)
+                style = {"fontsize": page.name_size, "color": INK, "path_effects": [halo]}
+                beside = 1.3 * RADIUS
+                if layer == SENSORY and page.placement.columns:
+                    x, style["ha"], style["va"] = x - beside, "right", "center"
+                elif layer == MOTOR and page.placement.columns:
+                    x, style["ha"], style["va"] = x + beside, "left", "center"
+                else:  # below, because a synapse onto itself stands above
+                    y, style["ha"], style["va"] = y - 1.1 * RADIUS, "center", "top"
+            page.ax.text(x, y, texts[k], zorder=4, parse_math=False, **style)  # a name may hold $
+
+
+def neuron_texts(wiring: Wiring) -> dict[int, str]:
+    """Return what is written at each neuron: its name, or its number in the layer."""
+    names = wiring.sensory_names + wiring.names
+    return {
+        k: str(n) if names[k] == f"{layer}_{n}" else names[k]
+        for layer, neurons in members(wiring).items()
+        for n, k in enumerate(neurons)
+    }
+
+
+def fits_inside(page: Page, wiring: Wiring) -> bool:
+    """Return whether the neurons' texts fit into them at a size that can be read."""
+    return page.label_size(neuron_texts(wiring).values()) >= _LEAST_FONT
+
+
+def side_texts(page: Page, wiring: Wiring) -> tuple[float, float]:
+    """Return the points that names need beside the first and the last column."""
+    texts = neuron_texts(wiring)
+    if fits_inside(page, wiring) or not page.placement.columns:
+        return 0.0, 0.0
+    left, right = (
+        max(0.6 * page.name_size * len(texts[k]) for k in members(wiring)[layer])
+        for layer in (SENSORY, MOTOR)
+    )
+    return left, right
+
+
+def paint_headers(page: Page, wiring: Wiring) -> None:
+    """Write name and size of each layer above its column."""
+    for layer, x in page.placement.columns:
+        size = len(wiring.layer_range(layer))
+        above: dict[str, Any] = {"ha": "center", "va": "bottom", "zorder": 4, "xycoords": "data"}
+        page.ax.annotate(
+            layer,
+            (x, page.top),
+            (0, 1.5 * page.font),
+            textcoords="offset points",
+            fontsize=page.font,
+            fontweight="bold",
+            color=INK,
+            **above,
+        )
+        page.ax.annotate(
+            f"{size}",
+            (x, page.top),
+            (0, 0.35 * page.font),
+            textcoords="offset points",
+            fontsize=0.9 * page.font,
+            color="#777777",
+            **above,
+        )
+
+
+def _contrast(color: str) -> str:
+    """Return black or white, whichever is easier to read on `color`."""
+    from matplotlib.colors import to_rgb
+
+    red, green, blue = to_rgb(color)
+    return INK if 0.299 * red + 0.587 * green + 0.114 * blue > 0.55 else "white"

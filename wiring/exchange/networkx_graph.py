@@ -1,0 +1,163 @@
+"""NetworkX graphs: one node a neuron, one edge a synapse."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import networkx as nx
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from elegans.errors import WiringError
+from elegans.wiring.exchange.json_text import FORMAT, VERSION
+from elegans.wiring.synapses import Synapses
+from elegans.wiring.wiring import MOTOR, SENSORY, Wiring
+
+
+def to_networkx(
+    wiring: Wiring, *, weights: ArrayLike | None = None, sensory_weights: ArrayLike | None = None
+) -> nx.DiGraph:
+    """Return the graph of `wiring`; see `Wiring.to_networkx`."""
+    parallel = wiring.recurrent.has_parallel or wiring.sensory.has_parallel
+    graph = nx.MultiDiGraph() if parallel else nx.DiGraph()
+    graph.graph.update(format=FORMAT, version=VERSION)
+    for neuron in (*wiring.sensory_neurons, *wiring.neurons):
+        graph.add_node(neuron.name, layer=neuron.layer, index=neuron.index, name=neuron.name)
+    for kind, sources, synapses, weight in (
+        ("sensory_weights", wiring.sensory_names, wiring.sensory, sensory_weights),
+        ("weights", wiring.names, wiring.recurrent, weights),
+    ):
+        weight = check_weights(kind, weight, len(synapses))
+        for k, (j, i, polarity) in enumerate(synapses):
+            attributes = {} if weight is None else {"weight": float(weight[k])}
+            graph.add_edge(sources[j], wiring.names[i], polarity=polarity, **attributes)
+    return graph
+
+
+def from_networkx(graph: nx.DiGraph) -> Wiring:
+    """Return the wiring of `graph`; see `Wiring.from_networkx`."""
+    if not isinstance(graph, nx.Graph) or not graph.is_directed():
+        raise WiringError(
+            f"expected a DiGraph or MultiDiGraph of networkx, got {type(graph).__name__}; "
+            "synapses have a direction"
+        )
+    version = graph.graph.get("version", VERSION)
+    # Other programs may write the number as text.
+    if graph.graph.get("format") == FORMAT and version not in (VERSION, str(VERSION)):
+        raise WiringError(
+            f"this version of elegans reads version {VERSION} of the format, got {version!r}; a "
+            "newer version of elegans may read it"
+        )
+    layer_of = {node: _layer(node, data) for node, data in graph.nodes(data=True)}
+    nodes = _in_order(graph, layer_of)
+    sensory = [node for node in nodes if layer_of[node] == SENSORY]
+    neurons = [node for node in nodes if layer_of[node] != SENSORY]
+    layers: dict[str, int] = {}
+    for previous, node in zip([None, *neurons], neurons, strict=False):
+        layer = layer_of[node]
+        if layer in layers and layer_of.get(previous) != layer:
+            raise WiringError(
+                f"the indices of a layer must follow one another, but neuron {node!r} of layer "
+                f"{layer!r} comes after neuron {previous!r} of layer {layer_of[previous]!r}"
+            )
+        layers[layer] = layers.get(layer, 0) + 1
+    position = {node: i for members in (sensory, neurons) for i, node in enumerate(members)}
+    rows: dict[bool, list[tuple[int, int, int]]] = {True: [], False: []}
+    for source, target, data in graph.edges(data=True):
+        if layer_of[target] == SENSORY:
+            raise WiringError(f"edge {source!r} -> {target!r} leads to an input, which none can")
+        row = position[source], position[target], _polarity(source, target, data)
+        rows[layer_of[source] == SENSORY].append(row)
+    return Wiring(
+        len(sensory),
+        layers,
+        Synapses.from_rows(rows[False]),
+        Synapses.from_rows(rows[True]),
+        names=[_name(node, graph.nodes[node]) for node in neurons],
+        sensory_names=[_name(node, graph.nodes[node]) for node in sensory],
+    )
+
+
+def check_weights(kind: str, weights: ArrayLike | None, count: int) -> NDArray[np.float64] | None:
+    """Return one finite number a synapse, shape (synapse,), or None if none are given."""
+    if weights is None:
+        return None
+    try:
+        array = np.asarray(weights, dtype=np.float64)
+    except (ValueError, TypeError, RuntimeError) as error:  # RuntimeError: torch wants detach()
+        raise WiringError(f"{kind} must be an array of numbers: {error}") from error
+    if array.shape != (count,):
+        raise WiringError(
+            f"{kind} must hold one number for each of the {count} synapses, in their order, got "
+            f"shape {array.shape}"
+        )
+    if not np.isfinite(array).all():
+        k = int(np.argmin(np.isfinite(array)))
+        raise WiringError(f"{kind} must be finite, got {array[k]} at position {k}")
+    return array
+
+
+def _layer(node: Hashable, data: Mapping[str, Any]) -> str:
+    layer = data.get("layer")
+    if not isinstance(layer, str):
+        raise WiringError(
+            f"node {node!r} must have the attribute 'layer', such as {SENSORY!r} or {MOTOR!r}, "
+            f"got {layer!r}"
+        )
+    return layer
+
+
+def _in_order(graph: nx.DiGraph, layer_of: Mapping[Hashable, str]) -> list[Hashable]:
+    """Return the nodes by their index, or as they come, motor first, if none has an index."""
+    index = {
+        node: data["index"]
+        for node, data in graph.nodes(data=True)
+        if data.get("index") is not None
+    }
+    if not index:
+        order = dict.fromkeys((MOTOR, *layer_of.values()))
+        rank = {layer: k for k, layer in enumerate(order)}
+        return sorted(graph.nodes, key=lambda node: rank[layer_of[node]])
+    for kind, members in (
+        ("inputs", [node for node in graph.nodes if layer_of[node] == SENSORY]),
+        ("neurons", [node for node in graph.nodes if layer_of[node] != SENSORY]),
+    ):
+        taken: dict[int, Hashable] = {}
+        for node in members:
+            i = _integer(index.get(node))
+            if i is None or not 0 <= i < len(members) or i in taken:
+                also = f", which {taken[i]!r} has too" if i in taken else ""
+                raise WiringError(
+                    f"the {kind} must have each index from 0 to {len(members) - 1} once, but node "
+                    f"{node!r} has index {index.get(node)!r}{also}; without any attribute 'index' "
+                    "nodes are numbered as they come"
+                )
+            taken[i] = node
+            index[node] = i
+    return sorted(graph.nodes, key=lambda node: index[node])
+
+
+def _polarity(source: Hashable, target: Hashable, data: Mapping[str, Any]) -> int:
+    polarity = _integer(data.get("polarity"))
+    if polarity not in (1, -1):
+        raise WiringError(
+            f"edge {source!r} -> {target!r} must have the attribute 'polarity', 1 or -1, got "
+            f"{data.get('polarity')!r}"
+        )
+    return polarity
+
+
+def _name(node: Hashable, data: Mapping[str, Any]) -> str:
+    return str(data.get("name", node))
+
+
+def _integer(value: object) -> int | None:
+    """Return `value` as an integer if it is one; other programs write 1 as 1.0."""
+    if isinstance(value, bool | np.bool_):
+        return None
+    if isinstance(value, int | np.integer):
+        return int(value)
+    if isinstance(value, float | np.floating) and float(value).is_integer():
+        return int(value)
+    return None

@@ -1,0 +1,1 @@
+"""Families of wirings: recipes that draw a wiring for a number of inputs."""
