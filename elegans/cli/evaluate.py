@@ -1,4 +1,4 @@
-"""`elegans evaluate`: how far a trained circuit is off on another file."""
+"""`elegans evaluate`: error of a trained circuit on another file."""
 
 from __future__ import annotations
 
@@ -30,5 +30,5 @@ def run(command: Evaluate) -> None:
     errors = squared_errors(model, table.sequences, scales)
     steps = sum(len(one) for one in table)
     print(f"{command.data}: {len(table)} sequences, {steps:,} steps")
-    named = zip(table.target_names, errors, scales.targets.scale, strict=True)
-    print_table({name: error_text(error, scale) for name, error, scale in named})
+    targets = zip(table.target_names, errors, scales.targets.scale, strict=True)
+    print_table({name: error_text(error, scale) for name, error, scale in targets})

@@ -33,8 +33,8 @@ from elegans.reporting.chart import (
 from elegans.reporting.circuit import draw_circuit
 from elegans.reporting.figures import figure_of
 from elegans.reporting.stability.content import SEARCHED, Content
+from elegans.reporting.stability.facts import rates_of
 from elegans.reporting.stability.ledger_charts import ledger_chart, slack_chart
-from elegans.reporting.stability.rates import rates_of
 from elegans.reporting.wording import number, plural, short, time_title
 
 MOST_ROWS = 40

@@ -1,4 +1,4 @@
-"""The inputs under which a circuit is examined: the user's data, or a random walk."""
+"""Inputs under which a circuit is examined: the user's data, or a random walk."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WALK_STEPS = 400
 
 
 @dataclass(frozen=True, eq=False)
-class Drive:
+class Stimulus:
     """Sequences of inputs, in the units that the layer is given.
 
     Parameters
@@ -71,15 +71,15 @@ class Drive:
         return float(((every < self.range.lo) | (every > self.range.hi)).any(axis=1).mean())
 
 
-def drive_from(
+def stimulus_from(
     model: LTC,
     data: Data,
     *,
     elapsed: float | Data = 1.0,
     inputs: Range | None = None,
     time_unit: str = "time unit",
-) -> Drive:
-    """Return the user's data as a drive.
+) -> Stimulus:
+    """Return the user's data as a stimulus.
 
     Parameters
     ----------
@@ -125,7 +125,7 @@ def drive_from(
     whose = "the data's own extremes" if inputs is None else "the range that was asked for"
     box = given_range((lo, hi) if inputs is None else inputs, model.input_size)
     counted = f"{len(x):,} sequence{'s' if len(x) > 1 else ''} of {x.shape[1]:,} steps"
-    return Drive(
+    return Stimulus(
         tuple(zip(x, times, strict=True)),
         box,
         f"Data that was handed over: {counted}. The range of the inputs is {whose}.",
@@ -133,7 +133,7 @@ def drive_from(
     )
 
 
-def random_walk(inputs: Range, count: int, *, seed: int = 0, steps: int = WALK_STEPS) -> Drive:
+def random_walk(inputs: Range, count: int, *, seed: int = 0, steps: int = WALK_STEPS) -> Stimulus:
     """Return a random walk that is reflected at the ends of a range.
 
     Parameters
@@ -149,8 +149,8 @@ def random_walk(inputs: Range, count: int, *, seed: int = 0, steps: int = WALK_S
 
     Examples
     --------
-    >>> drive = random_walk((-1, 1), count=2)
-    >>> drive.sequences[0][0].shape, drive.outside(), drive.synthetic
+    >>> stimulus = random_walk((-1, 1), count=2)
+    >>> stimulus.sequences[0][0].shape, stimulus.outside(), stimulus.synthetic
     ((400, 2), 0.0, True)
     """
     box = given_range(inputs, count)
@@ -158,7 +158,7 @@ def random_walk(inputs: Range, count: int, *, seed: int = 0, steps: int = WALK_S
     folded = 1 - np.abs((moves + 1.5) % 2 - 1)  # from 0 to 1, reflected
     walk = np.clip(box.lo + folded * box.width, box.lo, box.hi)
     lo, hi = box.lo.min(), box.hi.max()
-    return Drive(
+    return Stimulus(
         ((walk, np.ones(steps)),),
         box,
         f"The data was not at hand: the circuit is driven by a random walk of {steps} steps "
