@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -44,7 +44,7 @@ class Axis:
     range
         Both ends; by default wide enough for the marks.
     ticks
-        Where its numbers stand; by default at round ones.
+        Places and their labels; by default round numbers.
     rows
         Names of the places 0, 1, …, which then run from top to bottom.
     log
@@ -55,7 +55,7 @@ class Axis:
 
     title: str = ""
     range: tuple[float, float] | None = None
-    ticks: Sequence[float] = ()
+    ticks: Mapping[float, str] = field(default_factory=dict)
     rows: tuple[str, ...] = ()
     log: bool = False
     zero: bool = False
@@ -216,6 +216,12 @@ def around(lo: Array, hi: Array, *, log: bool = False) -> tuple[float, float]:
         return least / room, most * room
     room = 0.03 * max(most - least, 1e-9)
     return least - room, most + room
+
+
+def imaginary_axis(values: Array, title: str = "imaginary part") -> Axis:
+    """Return the upright axis of a complex plane, of some height even for real numbers."""
+    height = 1.2 * max(float(np.abs(values).max()), 0.1)
+    return Axis(title, range=(-height, height), zero=True)
 
 
 def log_ticks(lo: float, hi: float) -> list[float]:

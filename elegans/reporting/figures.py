@@ -33,7 +33,6 @@ from elegans.reporting.chart import (
     Points,
     Rule,
 )
-from elegans.reporting.wording import number
 
 __all__ = [
     "BLUE",
@@ -194,7 +193,7 @@ def _set_up(axes: Axes, axis: Axis, name: str) -> None:
     if axis.log:
         axes.set(**{f"{name}scale": "log"})
     if axis.ticks:
-        scale.set_ticks(axis.ticks, [*map(number, axis.ticks)])
+        scale.set_ticks([*axis.ticks], [*axis.ticks.values()])
         scale.set_ticks([], minor=True)
     ends = axis.range
     if axis.rows:

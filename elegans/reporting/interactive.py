@@ -21,7 +21,6 @@ from elegans.reporting.chart import (
     Points,
     Rule,
 )
-from elegans.reporting.wording import number
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
@@ -129,7 +128,7 @@ def _axis(axis: Axis) -> dict[str, Any]:
     if axis.range is not None:
         shown["range"] = [*(np.log10(axis.range) if axis.log else axis.range)]
     if axis.ticks:
-        shown |= {"tickvals": [*axis.ticks], "ticktext": [*map(number, axis.ticks)]}
+        shown |= {"tickvals": [*axis.ticks], "ticktext": [*axis.ticks.values()]}
     if axis.rows:
         count = len(axis.rows)
         shown |= {"range": [count - 0.5, -0.5], "tickvals": [*range(count)]}

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from elegans.errors import WiringError
 from elegans.reporting.chart import (
-    BLUE,
     PALE,
     PALE_GREEN,
     PROVED,
@@ -19,7 +18,6 @@ from elegans.reporting.chart import (
     VERMILION,
     Array,
     Axis,
-    Band,
     Chart,
     Heatmap,
     Line,
@@ -27,11 +25,13 @@ from elegans.reporting.chart import (
     Points,
     Rule,
     around,
+    imaginary_axis,
     log_ticks,
     spans,
 )
 from elegans.reporting.circuit import draw_circuit
 from elegans.reporting.figures import figure_of
+from elegans.reporting.spectrum import spectrum_charts
 from elegans.reporting.stability.content import SEARCHED, Content
 from elegans.reporting.stability.facts import rates_of
 from elegans.reporting.stability.ledger_charts import ledger_chart, slack_chart
@@ -41,7 +41,6 @@ MOST_ROWS = 40
 """Neurons in a chart with a row for each; the JSON has all of them."""
 
 _ROW = 20  # pixels
-_MOST_POINTS = 5000
 
 
 def draw_charts(content: Content) -> dict[str, Chart]:
@@ -51,15 +50,24 @@ def draw_charts(content: Content) -> dict[str, Chart]:
         _rates,
         _boxes,
         _time_constants,
-        _spectra,
-        _abscissa,
         _equilibria,
         _exponents,
         _gains,
         ledger_chart,
         slack_chart,
     ]
-    charts = (make(content) for make in makers)
+    charts = [make(content) for make in makers]
+    spectra, proof = content.spectra, content.contraction
+    if spectra is not None:
+        certified = proof is not None and proof.certified
+        charts += spectrum_charts(
+            spectra.real + 1j * spectra.imaginary,
+            spectra.time,
+            content.subject.time_unit,
+            time_title(content.subject.time_unit),
+            rate=proof.rate if certified else None,
+            evidence=_brief(proof.evidence) if certified else "",
+        )
     return {chart.name: chart for chart in charts if chart is not None}
 
 
@@ -146,7 +154,7 @@ def _time_constants(content: Content) -> Chart | None:
         Axis(
             f"time constant (in {plural(content.subject.time_unit)})",
             range=ends,
-            ticks=log_ticks(*ends),
+            ticks={tick: number(tick) for tick in log_ticks(*ends)},
             log=True,
         ),
         _neurons(content, shown),
@@ -228,74 +236,6 @@ def _rates(content: Content) -> Chart | None:
     )
 
 
-def _spectra(content: Content) -> Chart | None:
-    spectra, proof = content.spectra, content.contraction
-    if spectra is None:
-        return None
-    real, imaginary = spectra.real.ravel(), spectra.imaginary.ravel()
-    time = np.repeat(spectra.time, spectra.real.shape[1])
-    kept = np.unique(
-        np.linspace(0, len(real) - 1, min(len(real), _MOST_POINTS)).round().astype(int)
-    )
-    on_line = bool((imaginary == 0).all())
-    marks: list[Mark] = [
-        Points(
-            real[kept],
-            imaginary[kept],
-            # A spectrum on the real line would be a row of dots that hide each other.
-            symbol="tick" if on_line else "circle",
-            size=26 if on_line else 6,
-            opacity=0.4 if on_line else 0.55,
-            shade=time[kept],
-            shade_title="time",
-            notes=[number(moment) for moment in time[kept]],
-            hover="{x} {y:+}i\ntime {note}",
-        ),
-    ]
-    caption = (
-        "Each mark is a mode at one moment, early ones dark and late ones bright. Left of zero it "
-        "decays, away from the middle line it oscillates. The modes of single moments do not "
-        "decide on stability under changing inputs."
-    )
-    if proof is not None and proof.certified and proof.rate:
-        edge = max(0.3, 1.2 * float(real.max()))
-        marks = [Band(-proof.rate, edge, PROVED), Rule("x", -proof.rate, PROVED), *marks]
-        caption += " No state of the certified box has an eigenvalue in the green strip (proved)."
-    return Chart(
-        "spectra",
-        "Eigenvalues of the Jacobian along the sequence",
-        f"Eigenvalues of the Jacobian at {len(spectra.time)} moments in the complex plane.",
-        caption,
-        Axis(f"real part per {content.subject.time_unit}", zero=True),
-        _imaginary(imaginary),
-        marks,
-        280 if on_line else 420,
-    )
-
-
-def _abscissa(content: Content) -> Chart | None:
-    spectra, proof = content.spectra, content.contraction
-    if spectra is None or len(spectra.time) < 2:
-        return None
-    marks: list[Mark] = [
-        Line(spectra.time, spectra.abscissa, BLUE, hover="time {x}\ngrowth rate {y}")
-    ]
-    if proof is not None and proof.certified and proof.rate:
-        label = f"at most ({_brief(proof.evidence)})"
-        marks.append(Rule("y", -proof.rate, PROVED, label=label))
-    return Chart(
-        "abscissa",
-        "Spectral abscissa",
-        "Line of the largest real part of the eigenvalues over time.",
-        "The slowest mode over time: below zero everything decays at that moment"
-        + ("; the green line is what the certificate allows." if len(marks) > 1 else "."),
-        Axis(time_title(content.subject.time_unit)),
-        Axis("largest real part", zero=True),
-        marks,
-        250,
-    )
-
-
 def _equilibria(content: Content) -> Chart | None:
     search = content.equilibria
     if search is None or not search.shown:
@@ -320,7 +260,7 @@ def _equilibria(content: Content) -> Chart | None:
         f"Eigenvalues at {len(search.shown)} equilibria in the complex plane.",
         "Modes of the linearised flow at each equilibrium that was found.",
         Axis(f"real part per {content.subject.time_unit}", zero=True),
-        _imaginary(np.concatenate([rest.imaginary for rest in search.shown])),
+        imaginary_axis(np.concatenate([rest.imaginary for rest in search.shown])),
         marks,
         320,
     )
@@ -331,6 +271,7 @@ def _exponents(content: Content) -> Chart | None:
     if exponents is None:
         return None
     count = len(exponents.values)
+    ticks = {k: str(k) for k in range(1, count + 1, max(1, count // 8))}
     bounds = []
     if exponents.bound is not None and proof is not None:
         label = f"bound on the first ({_brief(proof.evidence)})"
@@ -342,7 +283,7 @@ def _exponents(content: Content) -> Chart | None:
         "How small differences grew (above zero) or shrank (below) in each step, direction by "
         "direction; bars are 95 % intervals."
         + (" The green line is what the certificate allows the first to be." if bounds else ""),
-        Axis("exponent", (0.4, count + 0.6), range(1, count + 1, max(1, count // 8))),
+        Axis("exponent", (0.4, count + 0.6), ticks),
         Axis("per step", zero=True),
         [
             *bounds,
@@ -389,12 +330,6 @@ def _ranges(
 ) -> Line:
     hover = f"{{y}}\n{label} {{x}}"
     return spans(lo[shown], hi[shown], color, width, label=label, hover=hover)
-
-
-def _imaginary(values: Array) -> Axis:
-    """Return the upright axis of a complex plane, of some height even for real numbers."""
-    height = 1.2 * max(float(np.abs(values).max()), 0.1)
-    return Axis("imaginary part", range=(-height, height), zero=True)
 
 
 def _brief(evidence: str) -> str:
