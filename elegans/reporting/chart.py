@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+Symbol = Literal["circle", "ring", "cross", "up", "down", "tick"]
 
 # Okabe and Ito's palette, told apart by every kind of colour vision and in print.
 BLUE, VERMILION, GREEN = "#0072B2", "#D55E00", "#009E73"
@@ -117,7 +118,7 @@ class Points(Mark):
     x: Array
     y: Array
     color: str | Sequence[str] = SEEN
-    symbol: Literal["circle", "ring", "cross", "up", "down", "tick"] = "circle"
+    symbol: Symbol = "circle"
     size: float = 8.0
     opacity: float = 1.0
     shade: Array | None = None
@@ -192,11 +193,10 @@ class Chart:
         return any(mark.label for mark in self.marks)
 
 
-def segments(*ends: tuple[Array, Array]) -> tuple[Array, ...]:
-    """Return coordinates of one line of many segments, from the two ends in each coordinate."""
-    return tuple(
-        np.stack([begin, end, np.full(len(begin), np.nan)], axis=1).ravel() for begin, end in ends
-    )
+def segments(x: tuple[Array, Array], y: tuple[Array, Array]) -> tuple[Array, Array]:
+    """Return coordinates of one line of many segments, from both ends in each coordinate."""
+    gap = np.full(len(x[0]), np.nan)
+    return np.stack([*x, gap], axis=1).ravel(), np.stack([*y, gap], axis=1).ravel()
 
 
 def spans(

@@ -94,11 +94,11 @@ def save_figure(figure: Figure, path: Path) -> None:
     """
     picture = io.BytesIO()
     kind = path.suffix.removeprefix(".").lower()
-    known = figure.canvas.get_supported_filetypes()
-    if kind not in known:
+    formats = figure.canvas.get_supported_filetypes()
+    if kind not in formats:
         raise InputError(
             f"got a picture named {path.name!r}, expected one of the suffixes "
-            f"{', '.join(f'.{name}' for name in sorted(known))}; use .png"
+            f"{', '.join(f'.{name}' for name in sorted(formats))}; use .png"
         )
     with rc_context(STYLE):
         figure.savefig(picture, format=kind, dpi=PIXELS_PER_INCH)
@@ -144,9 +144,17 @@ def _draw(axes: Axes, mark: Mark, layer: float) -> None:
 def _draw_points(axes: Axes, points: Points, options: dict[str, Any]) -> None:
     color = points.color if isinstance(points.color, str) else [*points.color]
     if points.error_x is not None or points.error_y is not None:
-        errors: dict[str, Any] = {"xerr": points.error_x, "yerr": points.error_y}
-        bars = {"fmt": "none", "ecolor": SEEN, "elinewidth": 1.2, "capsize": 3}
-        axes.errorbar(points.x, points.y, **errors, **bars, zorder=options["zorder"])
+        axes.errorbar(
+            points.x,
+            points.y,
+            points.error_y,
+            points.error_x,
+            fmt="none",
+            ecolor=SEEN,
+            elinewidth=1.2,
+            capsize=3,
+            zorder=options["zorder"],
+        )
     if points.shade is not None:
         options |= {"c": points.shade, "cmap": "viridis"}
     elif points.symbol == "ring":

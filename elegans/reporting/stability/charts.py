@@ -59,14 +59,14 @@ def draw_charts(content: Content) -> dict[str, Chart]:
     charts = [make(content) for make in makers]
     spectra, proof = content.spectra, content.contraction
     if spectra is not None:
-        certified = proof is not None and proof.certified
+        certified = proof if proof is not None and proof.certified else None
         charts += spectrum_charts(
             spectra.real + 1j * spectra.imaginary,
             spectra.time,
             content.subject.time_unit,
             time_title(content.subject.time_unit),
-            rate=proof.rate if certified else None,
-            evidence=_brief(proof.evidence) if certified else "",
+            rate=None if certified is None else certified.rate,
+            evidence="" if certified is None else _brief(certified.evidence),
         )
     return {chart.name: chart for chart in charts if chart is not None}
 
@@ -271,7 +271,7 @@ def _exponents(content: Content) -> Chart | None:
     if exponents is None:
         return None
     count = len(exponents.values)
-    ticks = {k: str(k) for k in range(1, count + 1, max(1, count // 8))}
+    ticks = {float(k): str(k) for k in range(1, count + 1, max(1, count // 8))}
     bounds = []
     if exponents.bound is not None and proof is not None:
         label = f"bound on the first ({_brief(proof.evidence)})"
@@ -320,7 +320,7 @@ def _title(content: Content, shown: NDArray[np.int64], title: str) -> str:
 
 
 def _which(content: Content, shown: NDArray[np.int64], which: str) -> str:
-    """Say which neurons are shown where not all are."""
+    """Return which neurons are shown, nothing where all are."""
     total = len(content.names)
     return "" if len(shown) == total else f"; {len(shown)} of {total:,} are shown, those {which}"
 

@@ -179,7 +179,7 @@ class Component:
 
 @dataclass(frozen=True)
 class Level:
-    """What came of one level of proof."""
+    """Outcome of one level of proof."""
 
     level: str
     certified: bool

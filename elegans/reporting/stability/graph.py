@@ -107,8 +107,8 @@ def _strongest(circuit: WeightedWiring) -> tuple[NDArray[np.int64], NDArray[np.i
     target = np.concatenate([sensory.target, recurrent.target]).astype(np.int64) + shift
     polarity = np.concatenate([sensory.polarity, recurrent.polarity])
     weight = np.concatenate([circuit.sensory_weight, circuit.weight])
-    kept = np.sort(np.argsort(-weight, kind="stable")[:MOST_SYNAPSES])
-    return np.stack([source, target], axis=1)[kept], polarity[kept], weight[kept]
+    strongest = np.sort(np.argsort(-weight, kind="stable")[:MOST_SYNAPSES])
+    return np.stack([source, target], axis=1)[strongest], polarity[strongest], weight[strongest]
 
 
 def _turned(placement: NodePositions) -> NodePositions:

@@ -15,6 +15,7 @@ from elegans.reporting.chart import (
     Line,
     Mark,
     Points,
+    Symbol,
     segments,
 )
 from elegans.reporting.stability.content import Content, EditLine
@@ -39,13 +40,14 @@ def ledger_chart(content: Content) -> Chart | None:
     kinds = np.array([_kind(edit) for edit in edits])
     moved = [edit.outcome == REWIRED for edit in edits]
     paths = segments((x, x), (cut, np.where(moved, reached, cut)))
-    marks: list[Mark] = [Line(*paths, "#B9C1C7", 1.0)]
-    for kind, color, symbol in (
-        ("grown excitatory", SYNAPSE_COLORS["excitatory"], "up"),
-        ("grown inhibitory", SYNAPSE_COLORS["inhibitory"], "down"),
-        ("kept", MUTED, "tick"),
-        ("refused", WEAK, "cross"),
-    ):
+    marks: list[Mark] = [Line(*paths, color="#B9C1C7", width=1.0)]
+    looks: dict[str, tuple[str, Symbol]] = {
+        "grown excitatory": (SYNAPSE_COLORS["excitatory"], "up"),
+        "grown inhibitory": (SYNAPSE_COLORS["inhibitory"], "down"),
+        "kept": (MUTED, "tick"),
+        "refused": (WEAK, "cross"),
+    }
+    for kind, (color, symbol) in looks.items():
         chosen = np.flatnonzero(kinds == kind)
         if len(chosen):
             marks.append(
@@ -78,7 +80,11 @@ def slack_chart(content: Content) -> Chart | None:
     """Return what the rows had to spare, before and after each edit that was judged."""
     edits = content.history.edits if content.history is not None else []
     marks = []
-    for when, color, symbol in (("before", MUTED, "ring"), ("after", PROVED, "circle")):
+    looks: dict[str, tuple[str, Symbol]] = {
+        "before": (MUTED, "ring"),
+        "after": (PROVED, "circle"),
+    }
+    for when, (color, symbol) in looks.items():
         slacks = [
             (edit, name.split("_")[0], slack)
             for edit in edits

@@ -75,13 +75,13 @@ class StabilityReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain values; what is not finite is None."""
-        said = [
+        cards = [
             {"name": each.name, "status": each.status, "evidence": each.evidence}
             | {"headline": each.headline, "figure": each.figure, "unit": each.unit}
             | {"sentence": each.sentence}
             for each in self.verdicts
         ]
-        return self.content.to_dict() | {"summary": self.summary, "verdicts": said}
+        return self.content.to_dict() | {"summary": self.summary, "verdicts": cards}
 
     def to_json(self) -> str:
         """Return the same content as the page, as JSON."""

@@ -50,15 +50,15 @@ class Stimulus:
     @property
     def elapsed(self) -> float:
         """Median length of a step, of those that last."""
-        every = np.concatenate([elapsed for _, elapsed in self.sequences])
-        lasting = every[every > 0]
+        lengths = self._lengths()
+        lasting = lengths[lengths > 0]
         return float(np.median(lasting)) if len(lasting) else 1.0
 
     @property
     def even(self) -> bool:
         """Whether all steps are equally long."""
-        every = np.concatenate([elapsed for _, elapsed in self.sequences])
-        return bool((every == every[0]).all())
+        lengths = self._lengths()
+        return bool((lengths == lengths[0]).all())
 
     @property
     def mean(self) -> Array:
@@ -67,8 +67,12 @@ class Stimulus:
 
     def outside(self) -> float:
         """Return the share of the steps with an input outside the range."""
-        every = np.concatenate([inputs for inputs, _ in self.sequences])
-        return float(((every < self.range.lo) | (every > self.range.hi)).any(axis=1).mean())
+        inputs = np.concatenate([inputs for inputs, _ in self.sequences])
+        return float(((inputs < self.range.lo) | (inputs > self.range.hi)).any(axis=1).mean())
+
+    def _lengths(self) -> Array:
+        """Return the elapsed times of all steps, shape (step,)."""
+        return np.concatenate([elapsed for _, elapsed in self.sequences])
 
 
 def stimulus_from(
@@ -122,13 +126,13 @@ def stimulus_from(
         )
     times = np.broadcast_to(times, x.shape[:2])
     lo, hi = x.min(axis=(0, 1)), x.max(axis=(0, 1))
-    whose = "the data's own extremes" if inputs is None else "the range that was asked for"
+    origin = "the data's own extremes" if inputs is None else "the range that was asked for"
     box = given_range((lo, hi) if inputs is None else inputs, model.input_size)
     counted = f"{len(x):,} sequence{'s' if len(x) > 1 else ''} of {x.shape[1]:,} steps"
     return Stimulus(
         tuple(zip(x, times, strict=True)),
         box,
-        f"Data that was handed over: {counted}. The range of the inputs is {whose}.",
+        f"Data that was handed over: {counted}. The range of the inputs is {origin}.",
         time_unit=time_unit,
     )
 
@@ -170,10 +174,10 @@ def random_walk(inputs: Range, count: int, *, seed: int = 0, steps: int = WALK_S
 
 def _array(name: str, values: object) -> Array:
     try:
-        kept = values.detach().cpu() if isinstance(values, Tensor) else values
-        if isinstance(kept, Tensor) and kept.dtype == torch.bfloat16:
-            kept = kept.float()
-        return np.asarray(kept, dtype=np.float64)
+        if isinstance(values, Tensor):
+            values = values.detach().cpu()
+            values = values.float() if values.dtype == torch.bfloat16 else values
+        return np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise InputError(
             f"got {name} that is no array of real numbers ({error}), expected a tensor or an array"
