@@ -114,8 +114,8 @@ def spectrum_charts(
     ]
     caption = (
         "Each mark is a mode at one moment, early ones dark and late ones bright. Left of zero it "
-        "decays, away from the middle line it oscillates. The modes of single moments do not "
-        "decide on stability under changing inputs."
+        "decays, away from the middle line it oscillates; the axis is logarithmic away from zero. "
+        "The modes of single moments do not decide on stability under changing inputs."
     )
     largest = values.real[:, 0]
     course: list[Mark] = [Line(time, largest, BLUE, hover="time {x}\ngrowth rate {y}")]

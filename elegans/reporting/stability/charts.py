@@ -60,7 +60,7 @@ def draw_charts(content: Content) -> dict[str, Chart]:
     spectra, proof = content.spectra, content.contraction
     if spectra is not None:
         certified = proof if proof is not None and proof.certified else None
-        charts += spectrum_charts(
+        plane, abscissa = spectrum_charts(
             spectra.real + 1j * spectra.imaginary,
             spectra.time,
             content.subject.time_unit,
@@ -68,6 +68,7 @@ def draw_charts(content: Content) -> dict[str, Chart]:
             rate=None if certified is None else certified.rate,
             evidence="" if certified is None else _brief(certified.evidence),
         )
+        charts += [plane, abscissa] if len(spectra.time) > 1 else [plane]
     return {chart.name: chart for chart in charts if chart is not None}
 
 
