@@ -15,6 +15,9 @@ from elegans.reporting import (
     draw_spectrum,
     save_figure,
 )
+from elegans.reporting.chart import Axis, Band, Chart, Heatmap, Line, Points, Rule, spans
+from elegans.reporting.figures import figure_of
+from elegans.reporting.interactive import to_plotly
 from elegans.tasks.cartpole import Rollouts
 from elegans.wiring import AutoNCP, Synapses, Wiring
 
@@ -170,6 +173,66 @@ def test_a_spectrum_that_turns_and_grows(tmp_path):
     assert np.abs(plane.collections[0].get_offsets()[:, 1]).max() > 0.1
     assert "positive in" in abscissa.get_title(loc="left")
     save_figure(figure, tmp_path / "spectrum.png")
+
+
+def chart(*marks, x=None, y=None):
+    return Chart("name", "$\\frac{", "alt", "caption", x or Axis("x"), y or Axis("y"), marks, 300)
+
+
+def test_both_renderers_draw_the_same_numbers():
+    x, y = np.array([1.0, 2.0, np.nan, 4.0]), np.array([0.5, -1.0, np.nan, 3.0])
+    lines = (
+        Line(x, y, "#123456", label="line"),
+        Rule("y", 2.5, "#654321"),
+        Band(1.0, 3.0, "#111111"),
+    )
+    points = Points(x[:2], y[:2], "#abcdef", error_y=np.array([0.1, 0.2]))
+    described = chart(*lines, points)
+    (axes,) = figure_of([described]).axes
+    (line, dots), layout = to_plotly(described)["data"], to_plotly(described)["layout"]
+    np.testing.assert_array_equal(axes.lines[0].get_xdata(), np.array(line["x"], float))
+    np.testing.assert_array_equal(axes.lines[0].get_ydata(), np.array(line["y"], float))
+    assert axes.lines[0].get_color() == line["line"]["color"] == "#123456"
+    assert axes.lines[1].get_ydata()[0] == layout["shapes"][0]["y0"] == 2.5
+    assert (layout["shapes"][1]["x0"], layout["shapes"][1]["x1"]) == (1.0, 3.0)
+    drawn = [each.get_offsets() for each in axes.collections if len(each.get_offsets()) == 2]
+    np.testing.assert_array_equal(drawn[-1], np.transpose([dots["x"], dots["y"]]))
+    assert dots["error_y"]["array"] == [0.1, 0.2]
+
+
+def test_both_renderers_name_rows_from_top_to_bottom_and_read_no_markup():
+    names = ("<b>first</b>", "$\\frac{", "third")
+    lo, hi = np.zeros(3), np.ones(3)
+    ticks = {0.1: "a tenth", 1.0: "one"}
+    bars = spans(lo + 0.1, hi, "#123456", 8, hover="{y}\nto {x}")
+    described = chart(bars, x=Axis("x", (0.1, 1.0), ticks, log=True), y=Axis(rows=names))
+    figure = figure_of([described])
+    (axes,) = figure.axes
+    figure.canvas.draw()
+    (bar,), layout = to_plotly(described)["data"], to_plotly(described)["layout"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == [*names]
+    assert layout["yaxis"]["ticktext"][0] == "&lt;b&gt;first&lt;/b&gt;"
+    assert axes.get_ylim() == tuple(layout["yaxis"]["range"]) == (2.5, -0.5)
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["a tenth", "one"]
+    assert layout["xaxis"]["ticktext"] == ["a tenth", "one"]
+    np.testing.assert_allclose(np.log10(axes.get_xlim()), layout["xaxis"]["range"], atol=1e-12)
+    assert bar["hovertemplate"] == "<b>%{y}</b><br>to %{x}<extra></extra>"
+
+
+@pytest.mark.parametrize("frames", [1, 2, 5])
+def test_cells_of_a_heatmap_lie_around_their_moments(frames):
+    moments = np.arange(1.0, frames + 1) ** 2
+    z = np.arange(2.0 * frames).reshape(2, frames) - 1
+    described = chart(Heatmap(moments, z, "potential"), y=Axis(rows=("a", "b")))
+    cells = figure_of([described]).axes[0].collections[0]
+    edges = cells.get_coordinates()[0, :, 0]
+    assert (edges[:-1] < moments).all()
+    assert (moments < edges[1:]).all()
+    np.testing.assert_array_equal(cells.get_array(), z)
+    (heatmap,) = to_plotly(described)["data"]
+    assert heatmap["z"] == z.tolist()
+    assert heatmap["x"] == moments.tolist()
+    assert -heatmap["zmin"] == heatmap["zmax"] == np.abs(z).max() == cells.norm.vmax
 
 
 def test_unknown_formats_are_refused(tmp_path):

@@ -20,10 +20,10 @@ from elegans.reporting.stability import graph as graph_module
 from elegans.reporting.stability import report
 from elegans.reporting.stability.charts import draw_charts
 from elegans.reporting.stability.content import EVIDENCE
-from elegans.reporting.stability.driving import drive_from, random_walk
+from elegans.reporting.stability.facts import rates_of
 from elegans.reporting.stability.graph import draw_graph
 from elegans.reporting.stability.page import SECTIONS
-from elegans.reporting.stability.rates import rates_of
+from elegans.reporting.stability.stimulus import random_walk, stimulus_from
 from elegans.reporting.stability.verdicts import summary, verdicts
 from elegans.wiring import AutoNCP, Synapses, Wiring
 
@@ -327,7 +327,7 @@ def test_a_large_circuit_is_shown_in_part(monkeypatch):
     assert (drawn.drawn, drawn.synapses) == (100, model.synapse_count + model.sensory_synapse_count)
     assert "Only the 100 strongest of" in made.html
     charts = draw_charts(made.content)
-    assert len(charts["activity"].figure["data"][0]["y"]) == 40
+    assert len(charts["activity"].y.rows) == len(charts["activity"].marks[0].z) == 40
     assert "40 of 60 are shown" in charts["activity"].caption
     assert len(made.to_dict()["activity"]["states"][0]) == 60  # the JSON has all of them
     weakest = min(made.content.circuit.weight.min(), made.content.circuit.sensory_weight.min())
@@ -386,14 +386,14 @@ def test_an_empty_ledger_and_none_are_two_things():
 
 
 def test_a_random_walk_stays_in_its_range_and_is_called_so():
-    drive = random_walk((-1, 3), 2, seed=1)
-    walk = drive.sequences[0][0]
+    stimulus = random_walk((-1, 3), 2, seed=1)
+    walk = stimulus.sequences[0][0]
     assert walk.min() >= -1
     assert walk.max() <= 3
     assert np.ptp(walk) > 2
-    assert "random walk" in drive.source
+    assert "random walk" in stimulus.source
     np.testing.assert_array_equal(walk, random_walk((-1, 3), 2, seed=1).sequences[0][0])
-    made = report(LTC(2, 3), drive)
+    made = report(LTC(2, 3), stimulus)
     assert "The inputs are synthetic" in made.html
 
 
@@ -405,8 +405,8 @@ def test_elapsed_times_are_used():
     assert short.content.contraction.kappa > long.content.contraction.kappa
     uneven = report(model, waves(8), elapsed=np.linspace(0.0, 1.0, 8))
     assert uneven.content.exponents.bound is None  # kappa is that of one length of a step
-    drive = drive_from(model, waves(8), elapsed=np.linspace(0.0, 1.0, 8))
-    assert not drive.even
+    stimulus = stimulus_from(model, waves(8), elapsed=np.linspace(0.0, 1.0, 8))
+    assert not stimulus.even
 
 
 # --- the command ----------------------------------------------------------------------------

@@ -1,7 +1,7 @@
-"""The shell: `elegans demo`, `train`, `evaluate` and `draw`.
+"""Commands of the shell: `elegans demo`, `train`, `evaluate`, `draw` and `report`.
 
-What a command takes is a frozen dataclass in `elegans.cli.commands`; what it does is the function
-`run` of the module named after it, imported when the command is chosen.
+The arguments of a command are a frozen dataclass in `elegans.cli.commands`. The function `run` of
+the module named after the command runs it; the module is imported when the command is chosen.
 """
 
 from elegans.cli.main import main

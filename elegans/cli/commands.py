@@ -1,4 +1,4 @@
-"""The arguments of each command: one definition for the shell, for code and for saved settings."""
+"""Arguments of each command: one definition for the shell, for code and for saved settings."""
 
 from __future__ import annotations
 
@@ -64,9 +64,9 @@ class Train:
     data
         A .csv or .npz file.
     inputs
-        Columns that the circuit is shown.
+        Columns that the circuit reads.
     targets
-        Columns that it shall answer.
+        Columns that it predicts.
     time
         Column of times; without it every step lasts equally long.
     sequence
@@ -82,7 +82,7 @@ class Train:
     mixed_memory
         Add a memory cell, for long-term dependencies.
     training
-        How to train.
+        Settings of the training.
     resume
         Continue a run that was stopped.
     quiet
@@ -122,7 +122,7 @@ class Evaluate:
 
 @dataclass(frozen=True)
 class Draw:
-    """Draw a circuit: what a run has made of its wiring, or a wiring in a file.
+    """Draw the wiring of a run before and after training, or a wiring in a file.
 
     Parameters
     ----------
@@ -139,10 +139,10 @@ class Draw:
 
 @dataclass(frozen=True)
 class Report:
-    """Say what is certain about a trained circuit: a page for the browser, JSON and pictures.
+    """Write a stability report of a trained circuit: a page for the browser, JSON and pictures.
 
-    The circuit is examined under the data of its run. Where that is not at hand, --inputs gives the
-    range of the inputs and a random walk in it takes their place; the report says so.
+    The circuit is examined under the data of its run. Without that data, --inputs gives the range
+    of a random walk that takes its place, and the report says so.
 
     Parameters
     ----------
@@ -151,12 +151,12 @@ class Report:
     data
         A .csv or .npz file with the columns of the run; by default the file it was trained on.
     inputs
-        Lowest and highest input that the proofs shall hold for, in the units of the circuit
+        Lowest and highest input of the proofs, in the units of the circuit
         (columns are scaled to mean 0 and deviation 1); by default the extremes of the data.
     out
         The page; JSON and pictures lie beside it. By default report.html in the folder.
     level
-        How the certificate is checked, and for which inputs and states it holds.
+        Arithmetic of the certificate, which decides for which inputs and states it holds.
     seed
         Draws what is sampled.
     """

@@ -1,4 +1,4 @@
-"""`elegans demo`: balance a pole from positions alone, with a circuit that rewires itself."""
+"""`elegans demo`: a circuit that rewires itself learns to balance a pole from positions."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from elegans.cli.commands import Demo
-from elegans.cli.naming import named
 from elegans.cli.printing import circuit_rows, print_files, print_table
+from elegans.cli.train import named_wiring
 from elegans.control.policy import Policy
 from elegans.data import Scales, Sequence, averaged_targets, cut_windows
 from elegans.errors import InputError
@@ -40,7 +40,7 @@ PICTURES = ("learning.png", "wiring.png", "drives.png", "spectrum.png")
 
 @dataclass(frozen=True)
 class Task:
-    """What the circuit learns from: scaled episodes of the expert."""
+    """Scaled episodes of the expert."""
 
     train: tuple[Sequence, ...]
     validation: tuple[Sequence, ...]
@@ -84,19 +84,19 @@ def run(command: Demo) -> None:
         progress=not command.quiet,
         condition=condition,
     )
-    driven = cartpole.drive(Policy(model, task.scales), command.drives, command.seed)
+    rollouts = cartpole.drive(Policy(model, task.scales), command.drives, command.seed)
     expert = cartpole.drive(cartpole.ExpertPolicy(), command.drives, command.seed, full=True)
-    _draw(folder, model, result, task, driven)
+    _draw(folder, model, result, task, rollouts)
     print_table(
         circuit_rows(model)
         | {
             "training": f"{result.steps} steps in {result.seconds:.0f} s",
             "validation": f"error {result.best_loss:.3f} of variance 1, at step {result.best_step}",
             "rewired": f"{sum(edit.grown is not None for edit in result.ledger)} synapses",
-            "mean return": f"{driven.mean_return:.1f} of {cartpole.MAX_STEPS} over "
+            "mean return": f"{rollouts.mean_return:.1f} of {cartpole.MAX_STEPS} over "
             f"{command.drives} fresh episodes (expert {expert.mean_return:.1f})",
         }
-        | ({} if condition is None else {"contraction": _proved(folder, condition)})
+        | ({} if condition is None else {"contraction": _save_certificate(folder, condition)})
     )
     print_files(folder.path, PICTURES if condition is None else (*PICTURES, CERTIFICATE))
 
@@ -107,8 +107,8 @@ def input_range(scales: Scales) -> tuple[list[float], list[float]]:
     return lowest, highest
 
 
-def _proved(folder: RunFolder, condition: ContractionCondition) -> str:
-    """Write the certificate and return what it says."""
+def _save_certificate(folder: RunFolder, condition: ContractionCondition) -> str:
+    """Write the certificate and return its statement."""
     certificate = condition.certificate()
     if not isinstance(certificate, Certificate):
         return str(certificate)
@@ -132,27 +132,28 @@ def demonstrations(episodes: int, seed: int, window: int) -> Task:
             f"got {episodes} episodes, expected at least 2, one to train and one to validate; "
             "the default is 40"
         )
-    shown = averaged_targets(
+    demonstrated = averaged_targets(
         cartpole.expert_episodes(episodes, seed, min_steps=max(window, cartpole.MIN_STEPS)),
         AVERAGED_STEPS,
     )
-    kept = max(1, round(VALIDATION_SHARE * episodes))
-    scales = Scales.fit(shown[:-kept])
-    return Task(scales.apply(shown[:-kept]), scales.apply(shown[-kept:]), scales)
+    train_count = episodes - max(1, round(VALIDATION_SHARE * episodes))
+    train, validation = demonstrated[:train_count], demonstrated[train_count:]
+    scales = Scales.fit(train)
+    return Task(scales.apply(train), scales.apply(validation), scales)
 
 
 def untrained(units: int, seed: int) -> LTC:
     """Return a neural circuit policy with two inputs and one output."""
     return LTC(
         2,
-        named(AutoNCP(units, output_size=1, seed=seed), ("position", "angle"), ("force",)),
+        named_wiring(AutoNCP(units, output_size=1, seed=seed), ("position", "angle"), ("force",)),
         ode_unfolds=UNFOLDS,
         generator=torch.Generator().manual_seed(seed),
     )
 
 
 def _draw(
-    folder: RunFolder, model: LTC, result: Result, task: Task, driven: cartpole.Rollouts
+    folder: RunFolder, model: LTC, result: Result, task: Task, rollouts: cartpole.Rollouts
 ) -> None:
     learning, wiring, drives, spectrum = (folder.path / name for name in PICTURES)
     save_figure(
@@ -164,7 +165,6 @@ def _draw(
         learning,
     )
     save_figure(draw_changes(model, folder.initial_wiring), wiring)
-    save_figure(draw_drives(driven), drives)
-    watched = task.validation[0]
-    inputs = torch.from_numpy(watched.inputs).to(next(model.parameters()))
+    save_figure(draw_drives(rollouts), drives)
+    inputs = torch.from_numpy(task.validation[0].inputs).to(next(model.parameters()))
     save_figure(draw_spectrum(model, inputs, step="control step of 0.02 s"), spectrum)

@@ -1,4 +1,4 @@
-"""`elegans draw`: a picture of a circuit."""
+"""`elegans draw`: drawing of a circuit."""
 
 from __future__ import annotations
 

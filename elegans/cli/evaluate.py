@@ -1,4 +1,4 @@
-"""`elegans evaluate`: the errors of a trained circuit on another file."""
+"""`elegans evaluate`: error of a trained circuit on another file."""
 
 from __future__ import annotations
 
@@ -30,5 +30,5 @@ def run(command: Evaluate) -> None:
     errors = squared_errors(model, table.sequences, scales)
     steps = sum(len(one) for one in table)
     print(f"{command.data}: {len(table)} sequences, {steps:,} steps")
-    named = zip(table.target_names, errors, scales.targets.unit, strict=True)
-    print_table({name: error_text(error, unit) for name, error, unit in named})
+    targets = zip(table.target_names, errors, scales.targets.unit, strict=True)
+    print_table({name: error_text(error, unit) for name, error, unit in targets})

@@ -1,4 +1,4 @@
-"""The entry point: choose a command, run it, and turn errors of the user into one line."""
+"""Entry point of the shell, which runs a command and prints user errors in one line."""
 
 from __future__ import annotations
 

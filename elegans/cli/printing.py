@@ -1,4 +1,4 @@
-"""Small tables that commands print."""
+"""Tables that commands print."""
 
 from __future__ import annotations
 
@@ -34,5 +34,5 @@ def circuit_rows(model: SequenceLayer) -> dict[str, str]:
 
 
 def print_files(folder: Path, names: Iterable[str]) -> None:
-    """Say where the results lie."""
+    """Print the folder of the results and their names."""
     print(f"\n{folder}: {', '.join(names)}")

@@ -1,4 +1,4 @@
-"""`elegans report`: what is certain about a trained circuit, as a page, JSON and pictures."""
+"""`elegans report`: stability report of a trained circuit as a page, JSON and pictures."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from elegans.errors import ElegansError, RunError
 from elegans.layers.sequence_layer import SequenceLayer
 from elegans.proofs.certificates.network import Box, given_range
 from elegans.reporting.stability import report
-from elegans.reporting.stability.driving import Drive, random_walk
 from elegans.reporting.stability.page import check_extra
+from elegans.reporting.stability.stimulus import Stimulus, random_walk
 from elegans.training import RunFolder
 from elegans.training.run_folder import INITIAL_WIRING, LEDGER
 
@@ -32,27 +32,29 @@ def run(command: Report) -> None:
     check_extra()
     model = load(command.run)
     folder = RunFolder.open(command.run) if (command.run / INITIAL_WIRING).exists() else None
-    drive = _drive(command, folder, model)
+    stimulus = _stimulus(command, folder, model)
     recorded = folder is not None and (folder.path / LEDGER).exists()
-    made = report(
+    stability = report(
         model,
-        drive,
+        stimulus,
         level=command.level,
         ledger=folder.ledger() if folder is not None and recorded else None,
         title=command.run.resolve().name,
         seed=command.seed,
     )
     page = command.run / PAGE if command.out is None else command.out
-    made.save(page)
-    made.save_json(page.with_suffix(".json"))
-    pictures = made.save_figures(page.with_name(f"{page.stem}_figures"))
-    print(made.summary)
-    print_table({each.question: f"{each.headline} ({each.evidence})" for each in made.verdicts})
+    stability.save(page)
+    stability.save_json(page.with_suffix(".json"))
+    pictures = stability.save_figures(page.with_name(f"{page.stem}_figures"))
+    print(stability.summary)
+    print_table(
+        {each.question: f"{each.headline} ({each.evidence})" for each in stability.verdicts}
+    )
     names = [page.name, page.with_suffix(".json").name]
     print_files(page.parent, [*names, f"{pictures[0].parent.name}/ ({len(pictures)} pictures)"])
 
 
-def _drive(command: Report, folder: RunFolder | None, model: SequenceLayer) -> Drive:
+def _stimulus(command: Report, folder: RunFolder | None, model: SequenceLayer) -> Stimulus:
     """Return the data of the run, or a random walk in the range that was given.
 
     Raises
@@ -60,28 +62,31 @@ def _drive(command: Report, folder: RunFolder | None, model: SequenceLayer) -> D
     RunError
         There is neither data nor a range.
     """
-    why = "a saved model has no data"
+    reason = "a saved model has no data"
     if folder is not None:
         try:
-            drive = _data_of(command, folder)
+            stimulus = _data_of(command, folder)
         except ElegansError as error:
             # A file that was asked for by name must not be replaced silently.
             if command.data is not None or command.inputs is None:
                 raise
-            why = str(error)
+            reason = str(error)
         else:
             if command.inputs is None:
-                return drive
+                return stimulus
             box = given_range(command.inputs, model.input_size)
-            return replace(drive, range=box, source=f"{drive.source} {_asked(command.inputs)}")
+            return replace(
+                stimulus, range=box, source=f"{stimulus.source} {_range_note(command.inputs)}"
+            )
     if command.inputs is None:
         raise RunError(
-            f"{command.run}: got no range of inputs, expected --inputs LOWEST HIGHEST since {why}"
+            f"{command.run}: got no range of inputs, expected --inputs LOWEST HIGHEST "
+            f"since {reason}"
         )
     return random_walk(command.inputs, model.input_size, seed=command.seed)
 
 
-def _data_of(command: Report, folder: RunFolder) -> Drive:
+def _data_of(command: Report, folder: RunFolder) -> Stimulus:
     """Return the scaled data of a run.
 
     Raises
@@ -107,41 +112,44 @@ def _data_of(command: Report, folder: RunFolder) -> Drive:
     table = read_table(
         path, data["inputs"], data["targets"], time=data["time"], sequence=data["sequence"]
     )
-    same = hashlib.sha256(path.read_bytes()).hexdigest() == data.get("sha256")
-    whose = "The data that the run was trained on" if same else "Other data than that of the run"
+    unchanged = hashlib.sha256(path.read_bytes()).hexdigest() == data.get("sha256")
+    origin = (
+        "The data that the run was trained on" if unchanged else "Other data than that of the run"
+    )
     scales = folder.scales
     steps = sum(len(one) for one in table)
     source = (
-        f"{whose}, {path.name}: {len(table):,} sequence{'s' if len(table) > 1 else ''}, "
+        f"{origin}, {path.name}: {len(table):,} sequence{'s' if len(table) > 1 else ''}, "
         f"{steps:,} steps, in the scaled units of training."
     )
     unit = (
         "time unit" if data["time"] is None else f"time unit of {scales.elapsed:g} ({data['time']})"
     )
-    return _drive_of(scales.apply(table.sequences), source, unit)
+    return _stimulus_of(scales.apply(table.sequences), source, unit)
 
 
-def _episodes(config: dict[str, Any]) -> Drive:
+def _episodes(config: dict[str, Any]) -> Stimulus:
     """Return the episodes of the demo, which its seed draws again."""
     settings, training = config["demo"], config["training"]
     task = demonstrations(settings["episodes"], training["seed"], training["window"])
-    shown = (*task.validation, *task.train)
+    episodes = (*task.validation, *task.train)
     source = (
-        f"The {len(shown)} episodes of the expert that the demo learned from, drawn again from its "
-        "seed, in the scaled units of training; the first that is shown was kept for validation."
+        f"The {len(episodes)} episodes of the expert that the demo learned from, drawn again "
+        "from its seed, in the scaled units of training; the first that is shown was kept for "
+        "validation."
     )
-    return _drive_of(shown, source, CONTROL_STEP)
+    return _stimulus_of(episodes, source, CONTROL_STEP)
 
 
-def _drive_of(sequences: tuple[Sequence, ...], source: str, time_unit: str) -> Drive:
-    every = np.concatenate([one.inputs for one in sequences])
-    return Drive(
+def _stimulus_of(sequences: tuple[Sequence, ...], source: str, time_unit: str) -> Stimulus:
+    inputs = np.concatenate([one.inputs for one in sequences])
+    return Stimulus(
         tuple((one.inputs, one.elapsed) for one in sequences),
-        Box(every.min(axis=0), every.max(axis=0)),
+        Box(inputs.min(axis=0), inputs.max(axis=0)),
         source,
         time_unit=time_unit,
     )
 
 
-def _asked(inputs: tuple[float, float]) -> str:
+def _range_note(inputs: tuple[float, float]) -> str:
     return f"The range of the inputs is the one that was asked for, {inputs[0]:g} to {inputs[1]:g}."

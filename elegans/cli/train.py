@@ -1,22 +1,22 @@
-"""`elegans train`: a circuit learns columns of the user's file."""
+"""`elegans train`: training of a circuit on columns of a file."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 import torch
 
 from elegans.cli.commands import Train
-from elegans.cli.naming import named
 from elegans.cli.printing import circuit_rows, error_text, print_files, print_table
 from elegans.data import Scales, SequenceTable, cut_windows, read_table, split_sequences
 from elegans.errors import RunError
 from elegans.ltc.layer import LTC
 from elegans.reporting import draw_changes, draw_learning, save_figure
 from elegans.training import RunFolder, check_training, fit, squared_errors
-from elegans.wiring import AutoNCP
+from elegans.wiring import AutoNCP, Recipe, Wiring
 
 PICTURES = ("learning.png", "wiring.png")
 
@@ -83,10 +83,36 @@ def untrained(command: Train, table: SequenceTable) -> LTC:
     recipe = AutoNCP(command.units, table.output_size, command.sparsity, seed=command.training.seed)
     return LTC(
         table.input_size,
-        named(recipe, table.input_names, table.target_names),
+        named_wiring(recipe, table.input_names, table.target_names),
         mixed_memory=command.mixed_memory,
         ode_unfolds=command.unfolds,
         generator=torch.Generator().manual_seed(command.training.seed),
+    )
+
+
+def named_wiring(recipe: Recipe, inputs: Sequence[str], targets: Sequence[str]) -> Wiring:
+    """Draw a wiring whose sensory and motor neurons are called after `inputs` and `targets`.
+
+    A target that would have the name of another neuron is marked as an answer.
+
+    Examples
+    --------
+    >>> from elegans.wiring import FullyConnected
+    >>> wiring = named_wiring(FullyConnected(3, 1), inputs=["speed"], targets=["speed"])
+    >>> wiring.sensory_names, wiring.names
+    (('speed',), ('speed (answer)', 'inter_0', 'inter_1'))
+    """
+    wiring = recipe.build(len(inputs))
+    hidden = wiring.names[len(targets) :]
+    taken = {*inputs, *hidden}
+    motor = [f"{name} (answer)" if name in taken else name for name in targets]
+    return Wiring(
+        wiring.input_size,
+        wiring.layers,
+        wiring.recurrent,
+        wiring.sensory,
+        names=[*motor, *hidden],
+        sensory_names=inputs,
     )
 
 
@@ -114,11 +140,11 @@ def _settings(command: Train, table: SequenceTable) -> dict[str, Any]:
 
 def _require_same_data(folder: RunFolder, settings: dict[str, Any]) -> None:
     """Raise `RunError` if the file has changed, and otherwise let it lie anywhere."""
-    was = folder.config.get("data", {})
-    if was.get("sha256") != settings["data"]["sha256"]:
+    recorded = folder.config.get("data", {})
+    if recorded.get("sha256") != settings["data"]["sha256"]:
         raise RunError(
             f"{folder.path}: got {settings['data']['path']} with other content than "
-            f"{was.get('path')} had when the run was begun, expected the same; restore the file, "
-            "or choose another folder"
+            f"{recorded.get('path')} had when the run was begun, expected the same; restore "
+            "the file, or choose another folder"
         )
-    settings["data"]["path"] = was.get("path")
+    settings["data"]["path"] = recorded.get("path")

@@ -1,4 +1,4 @@
-"""Pictures of a training and of what came out of it.
+"""Figures of a training and of the trained circuit.
 
 Functions return `matplotlib.figure.Figure`; `save_figure` writes one. No state of pyplot is used.
 """

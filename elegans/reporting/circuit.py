@@ -1,6 +1,8 @@
-"""Pictures of a circuit: as it is, and what training has made of it."""
+"""Drawings of a circuit, and of its changes in training."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
@@ -10,8 +12,15 @@ from elegans.reporting.figures import STYLE, new_figure
 from elegans.wiring import Wiring, draw
 
 
-def draw_circuit(circuit: SequenceLayer | Wiring) -> Figure:
+def draw_circuit(circuit: SequenceLayer | Wiring, **options: Any) -> Figure:
     """Draw a circuit; lines of a layer are as wide as its conductances.
+
+    Parameters
+    ----------
+    circuit
+        A layer or a wiring.
+    **options
+        As in `elegans.wiring.draw`.
 
     Raises
     ------
@@ -20,8 +29,8 @@ def draw_circuit(circuit: SequenceLayer | Wiring) -> Figure:
     """
     with rc_context(STYLE):
         figure = new_figure(7.6, _height(circuit))
-        _draw(circuit, ax=figure.subplots())
-    return figure
+        circuit.draw(ax=figure.subplots(), **options)
+    return _with_plain_names(figure)
 
 
 def draw_changes(circuit: SequenceLayer | Wiring, before: Wiring) -> Figure:
@@ -45,8 +54,8 @@ def draw_changes(circuit: SequenceLayer | Wiring, before: Wiring) -> Figure:
         left, right = figure.subplots(1, 2)
         after = circuit if isinstance(circuit, Wiring) else circuit.wiring
         draw(before, ax=left, later=after, title="before training")
-        _draw(circuit, ax=right, before=before, title="after training")
-    return figure
+        circuit.draw(ax=right, before=before, title="after training")
+    return _with_plain_names(figure)
 
 
 def _height(circuit: SequenceLayer | Wiring) -> float:
@@ -56,5 +65,9 @@ def _height(circuit: SequenceLayer | Wiring) -> float:
     return min(2.4 + 0.35 * max(largest, 6), 12.0)
 
 
-def _draw(circuit: SequenceLayer | Wiring, **options: object) -> None:
-    circuit.draw(**options)
+def _with_plain_names(figure: Figure) -> Figure:
+    """Return the figure with names that matplotlib does not read as mathematics."""
+    for axes in figure.axes:
+        for text in axes.texts:
+            text.set_parse_math(False)
+    return figure

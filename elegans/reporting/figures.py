@@ -1,20 +1,50 @@
-"""What all pictures share: size, colours, type, and how they reach a file."""
+"""Charts as matplotlib figures, the style of all figures, and their files."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from elegans.errors import InputError
 from elegans.files import make_folder, write_bytes, writing
+from elegans.reporting.chart import (
+    BLUE,
+    DIVERGING,
+    FAINT,
+    GREEN,
+    INK,
+    MUTED,
+    SEEN,
+    VERMILION,
+    Axis,
+    Band,
+    Chart,
+    Heatmap,
+    Line,
+    Mark,
+    Points,
+    Rule,
+)
 
-# Okabe and Ito's palette, told apart by every kind of colour vision and in print.
-BLUE, VERMILION, GREEN = "#0072B2", "#D55E00", "#009E73"
-INK, MUTED, FAINT = "#222222", "#6B6B6B", "#DDDDDD"
+__all__ = [
+    "BLUE",
+    "GREEN",
+    "INK",
+    "MUTED",
+    "STYLE",
+    "VERMILION",
+    "figure_of",
+    "new_figure",
+    "save_figure",
+]
 
 STYLE: Any = {
     "axes.axisbelow": True,
@@ -41,6 +71,13 @@ STYLE: Any = {
 }
 PIXELS_PER_INCH = 160
 
+_WIDTH = 7.2  # inches
+_PAGE_PIXELS_PER_INCH = 96
+_POINT = 0.75  # for a pixel of the page
+_TITLE = 0.4  # inches that the page does not need
+_DIVERGING = LinearSegmentedColormap.from_list("diverging", DIVERGING)
+_SYMBOLS = {"circle": "o", "ring": "o", "cross": "x", "up": "^", "down": "v", "tick": "|"}
+
 
 def new_figure(width: float, height: float) -> Figure:
     """Return an empty figure, sizes in inches, laid out so that nothing overlaps."""
@@ -57,14 +94,119 @@ def save_figure(figure: Figure, path: Path) -> None:
     """
     picture = io.BytesIO()
     kind = path.suffix.removeprefix(".").lower()
-    known = figure.canvas.get_supported_filetypes()
-    if kind not in known:
+    formats = figure.canvas.get_supported_filetypes()
+    if kind not in formats:
         raise InputError(
             f"got a picture named {path.name!r}, expected one of the suffixes "
-            f"{', '.join(f'.{name}' for name in sorted(known))}; use .png"
+            f"{', '.join(f'.{name}' for name in sorted(formats))}; use .png"
         )
     with rc_context(STYLE):
         figure.savefig(picture, format=kind, dpi=PIXELS_PER_INCH)
     make_folder(path.parent)
     with writing(path):
         write_bytes(path, picture.getvalue())
+
+
+def figure_of(charts: Sequence[Chart]) -> Figure:
+    """Return charts below each other as a figure."""
+    heights = [chart.height / _PAGE_PIXELS_PER_INCH + _TITLE for chart in charts]
+    with rc_context(STYLE):
+        figure = new_figure(_WIDTH, sum(heights))
+        column = figure.subplots(len(charts), squeeze=False, height_ratios=heights)[:, 0]
+        for axes, chart in zip(column, charts, strict=True):
+            for layer, mark in enumerate(chart.marks):
+                _draw(axes, mark, 2 + layer / 100)
+            _set_up(axes, chart.x, "x")
+            _set_up(axes, chart.y, "y")
+            axes.set_title(chart.title, parse_math=False)
+        if any(chart.has_legend for chart in charts):
+            figure.legend(loc="outside lower center", ncols=3)
+    return figure
+
+
+def _draw(axes: Axes, mark: Mark, layer: float) -> None:
+    options: dict[str, Any] = {"zorder": layer, "label": mark.label or "_"}
+    match mark:
+        case Line():
+            options |= {"color": mark.color, "linewidth": _POINT * mark.width}
+            axes.plot(mark.x, mark.y, solid_capstyle="butt", **options)
+        case Points():
+            _draw_points(axes, mark, options)
+        case Heatmap():
+            _draw_heatmap(axes, mark)
+        case Rule():
+            draw = axes.axvline if mark.axis == "x" else axes.axhline
+            draw(mark.at, color=mark.color, linewidth=1.5, **options)
+        case Band():
+            axes.axvspan(mark.lo, mark.hi, color=mark.color, alpha=0.12, linewidth=0)
+
+
+def _draw_points(axes: Axes, points: Points, options: dict[str, Any]) -> None:
+    color = points.color if isinstance(points.color, str) else [*points.color]
+    if points.error_x is not None or points.error_y is not None:
+        axes.errorbar(
+            points.x,
+            points.y,
+            points.error_y,
+            points.error_x,
+            fmt="none",
+            ecolor=SEEN,
+            elinewidth=1.2,
+            capsize=3,
+            zorder=options["zorder"],
+        )
+    if points.shade is not None:
+        options |= {"c": points.shade, "cmap": "viridis"}
+    elif points.symbol == "ring":
+        options |= {"facecolors": "white", "edgecolors": color}
+    else:
+        options["color"] = color
+    drawn = axes.scatter(
+        points.x,
+        points.y,
+        s=(_POINT * points.size) ** 2,
+        marker=_SYMBOLS[points.symbol],
+        alpha=points.opacity,
+        linewidths=0 if points.symbol in ("circle", "up", "down") else 1.2,
+        **options,
+    )
+    if points.shade is not None:
+        axes.figure.colorbar(drawn, ax=axes, label=points.shade_title)
+    for x, y, text in zip(points.x, points.y, points.texts, strict=False):
+        axes.annotate(text, (x, y), (0, 6), textcoords="offset points", ha="center", fontsize=9)
+
+
+def _draw_heatmap(axes: Axes, heatmap: Heatmap) -> None:
+    x, count = heatmap.x, len(heatmap.z)
+    middle = (x[1:] + x[:-1]) / 2 if len(x) > 1 else x[:1] + 0.5
+    edges = np.concatenate([2 * x[:1] - middle[:1], middle, 2 * x[-1:] - middle[-1:]])
+    most = float(np.abs(heatmap.z).max(initial=1e-12))
+    cells = axes.pcolormesh(
+        edges if len(x) > 1 else edges[:2],
+        np.arange(count + 1) - 0.5,
+        heatmap.z,
+        cmap=_DIVERGING,
+        vmin=-most,
+        vmax=most,
+        rasterized=True,
+    )
+    axes.figure.colorbar(cells, ax=axes, label=heatmap.title)
+
+
+def _set_up(axes: Axes, axis: Axis, name: str) -> None:
+    scale = axes.xaxis if name == "x" else axes.yaxis
+    scale.set_label_text(axis.title, parse_math=False)
+    if axis.zero:
+        (axes.axvline if name == "x" else axes.axhline)(0, color=INK, linewidth=1, zorder=1.5)
+    if axis.log:
+        axes.set(**{f"{name}scale": "log"})
+    if axis.ticks:
+        scale.set_ticks([*axis.ticks], [*axis.ticks.values()])
+        scale.set_ticks([], minor=True)
+    ends = axis.range
+    if axis.rows:
+        scale.set_ticks(range(len(axis.rows)), axis.rows, parse_math=False)
+        scale.set_tick_params(labelsize=8)
+        ends = (len(axis.rows) - 0.5, -0.5)
+    if ends is not None:
+        axes.set(**{f"{name}lim": ends})

@@ -1,4 +1,4 @@
-"""The learning curve, with the moments at which the circuit rewired itself."""
+"""Learning curve with the steps at which the circuit rewired itself."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from elegans.reporting.chart import log_ticks
 from elegans.reporting.figures import BLUE, GREEN, INK, MUTED, STYLE, VERMILION, new_figure
 
 
@@ -40,10 +41,10 @@ def draw_learning(
         else:
             top, bottom = figure.subplots(), None
 
-        trained = [line for line in metrics if line["train_loss"] is not None]
+        evaluations = [line for line in metrics if line["train_loss"] is not None]
         top.plot(
-            [line["step"] for line in trained],
-            [line["train_loss"] for line in trained],
+            [line["step"] for line in evaluations],
+            [line["train_loss"] for line in evaluations],
             color=BLUE,
             linewidth=1.6,
             linestyle=(0, (4, 1.5)),
@@ -73,9 +74,9 @@ def draw_learning(
         top.legend(loc="upper right")
         lowest = top
         if bottom is not None:
-            at = np.array(sorted(rewired))
-            counts = [rewired[step] for step in at]
-            bottom.vlines(at, 0, counts, color=GREEN, linewidth=3)
+            edit_steps = sorted(rewired)
+            counts = [rewired[step] for step in edit_steps]
+            bottom.vlines(edit_steps, 0, counts, color=GREEN, linewidth=3)
             bottom.set_ylim(0, max(counts) * 1.25)
             bottom.yaxis.set_major_locator(MaxNLocator(3, integer=True))
             bottom.set_ylabel("synapses\nrewired")
@@ -97,12 +98,7 @@ def draw_learning(
 
 
 class _PlainLogLocator(MaxNLocator):
-    """Round numbers on a logarithmic axis that spans less than a few decades."""
+    """Round numbers on a logarithmic axis that may span less than a decade."""
 
     def tick_values(self, vmin: float, vmax: float) -> list[float]:
-        """Return powers of ten between the limits, and a few multiples where these are few."""
-        vmin = max(vmin, 1e-300)
-        decades = np.arange(np.floor(np.log10(vmin)), np.ceil(np.log10(vmax)) + 1)
-        marks = (1.0, 2.0, 3.0, 5.0, 7.0) if len(decades) <= 4 else (1.0,)
-        ticks = [float(mark * 10.0**decade) for decade in decades for mark in marks]
-        return [tick for tick in ticks if vmin <= tick <= vmax]
+        return log_ticks(max(vmin, 1e-300), vmax)

@@ -1,4 +1,4 @@
-"""The stability report: what is proved, sampled and measured of a circuit.
+"""Stability report of a circuit: what is proved, sampled and measured.
 
 `report` gathers the content as plain data; page, JSON and figures are made from it alone.
 """

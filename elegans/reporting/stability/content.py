@@ -1,6 +1,6 @@
-"""What a stability report says, as plain data: page, JSON and pictures are made from nothing else.
+"""Content of a stability report as plain data, from which page, JSON and figures are made.
 
-Every statement bears the evidence for it, and the words for this are chosen here alone. Times are
+Every statement bears its evidence, in the words of `EVIDENCE` and its neighbours. Times are
 in the unit of the elapsed times, rates per this unit, inputs in the units that the layer is given.
 """
 
@@ -34,7 +34,7 @@ NOT_EXAMINED = "not examined"
 
 @dataclass(frozen=True)
 class Subject:
-    """Which circuit this is about, and under which inputs."""
+    """The circuit that was examined, and its inputs."""
 
     title: str
     library: str
@@ -74,7 +74,7 @@ class Precondition:
 
 
 @dataclass(frozen=True, eq=False)
-class Circuit:
+class WeightedWiring:
     """The wiring with effective conductances."""
 
     wiring: Wiring
@@ -140,7 +140,7 @@ class Spectra:
 
 @dataclass(frozen=True, eq=False)
 class Boxes:
-    """Where the potentials end up, and the ranges of the time constants there."""
+    """Boxes that attract the potentials, and the ranges of the time constants there."""
 
     evidence: str
     hull_lo: Array
@@ -179,7 +179,7 @@ class Component:
 
 @dataclass(frozen=True)
 class Level:
-    """What came of one level of proof."""
+    """Outcome of one level of proof."""
 
     level: str
     certified: bool
@@ -248,7 +248,7 @@ class Ceiling:
 
 
 @dataclass(frozen=True, eq=False)
-class Rest:
+class LinearisedEquilibrium:
     """An equilibrium, and how far from normal its linearisation is."""
 
     state: Array
@@ -271,7 +271,7 @@ class Rest:
 
 
 @dataclass(frozen=True, eq=False)
-class Equilibria:
+class EquilibriumSearch:
     """States that do not move under one constant input."""
 
     inputs: Array
@@ -279,7 +279,7 @@ class Equilibria:
     failed: int
     surely_incomplete: bool
     found: int
-    shown: list[Rest]
+    shown: list[LinearisedEquilibrium]
 
 
 @dataclass(frozen=True, eq=False)
@@ -338,13 +338,13 @@ class Content:
 
     subject: Subject
     preconditions: list[Precondition]
-    circuit: Circuit
+    circuit: WeightedWiring
     activity: Activity
     spectra: Spectra | None
     boxes: Boxes | None
     contraction: Contraction | None
     ceiling: Ceiling | None
-    equilibria: Equilibria | None
+    equilibria: EquilibriumSearch | None
     exponents: Exponents | None
     history: History | None
     skipped: dict[str, str]
@@ -368,7 +368,7 @@ class Content:
 
 def plain(value: Any) -> Any:
     """Return dataclasses, arrays and numbers as the values that JSON has."""
-    if isinstance(value, Circuit):
+    if isinstance(value, WeightedWiring):
         return plain(value.to_dict())
     if is_dataclass(value) and not isinstance(value, type):
         return {each.name: plain(getattr(value, each.name)) for each in fields(value)}

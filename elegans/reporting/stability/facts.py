@@ -1,4 +1,4 @@
-"""The numbers of each section, each with its unit, its evidence and what it means."""
+"""Numbers of each section with unit, evidence and meaning, and the rates of forgetting."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from elegans.proofs.certificates.network import Array
+from elegans.reporting.chart import PROVED, SEEN, UNKNOWN, WEAK
 from elegans.reporting.stability.content import MEASURED, SAMPLED, SEARCHED, Content
-from elegans.reporting.stability.wording import number, plural
+from elegans.reporting.wording import number, plural
 
 
 @dataclass(frozen=True)
@@ -37,72 +38,72 @@ def facts(content: Content) -> dict[str, list[Fact]]:
 
 
 def _certificate(content: Content) -> list[Fact]:
-    found, unit = content.contraction, content.subject.time_unit
+    proof, unit = content.contraction, content.subject.time_unit
     many = plural(unit)
-    if found is None or not found.certified:
+    if proof is None or not proof.certified:
         return []
     return [
         Fact(
             "Rate λ",
-            number(found.rate),
+            number(proof.rate),
             f"per {unit}",
             "Differences shrink at least like exp(−λt) in the weighted norm.",
-            found.evidence,
+            proof.evidence,
         ),
         Fact(
             "Best rate proved",
-            number(found.best_rate),
+            number(proof.best_rate),
             f"per {unit}",
             "The same, with weights of larger spread.",
-            found.evidence,
+            proof.evidence,
         ),
         Fact(
             "Overshoot cond(η)",
-            number(found.overshoot),
+            number(proof.overshoot),
             "times",
             "In the plain maximum norm a difference may first grow by this factor.",
-            found.evidence,
+            proof.evidence,
         ),
         Fact(
             "Break-even time",
-            number(found.break_even),
+            number(proof.break_even),
             many,
             "After this time every difference is smaller than it began.",
-            found.evidence,
+            proof.evidence,
         ),
         Fact(
             "Factor of a step κ",
-            number(found.kappa, 6),
+            number(proof.kappa, 6),
             "per unfold",
             "Nothing was proved of a step of this length: a self-synapse or another solver "
             "stands in the way."
-            if found.kappa is None
+            if proof.kappa is None
             else "By this factor, at most, one unfold of the step that runs changes a difference.",
-            found.evidence if found.kappa is not None else "",
+            proof.evidence if proof.kappa is not None else "",
         ),
         Fact(
             "Entry time",
-            number(found.entry_time),
+            number(proof.entry_time),
             many,
             "From anywhere in the first box, the statements hold after this time.",
-            found.evidence,
+            proof.evidence,
         ),
     ]
 
 
 def _advice(content: Content) -> list[Fact]:
-    found = content.contraction
-    if found is None or found.certified or found.rate is None:
+    proof = content.contraction
+    if proof is None or proof.certified or proof.rate is None:
         return []
-    radius = found.local_radius
+    radius = proof.local_radius
     return [
         Fact(
             "Largest certified scale",
-            number(found.largest_scale),
+            number(proof.largest_scale),
             "times the recurrent conductances",
             "With all recurrent conductances scaled by this the circuit is certified in double "
             "precision."
-            if found.largest_scale is not None
+            if proof.largest_scale is not None
             else "No scale was found: the trouble is not in the recurrent synapses alone.",
             "searched by bisection",
         ),
@@ -115,23 +116,23 @@ def _advice(content: Content) -> list[Fact]:
             "No such box was found under the middle of the inputs."
             if radius is None
             else f"Under the middle of the inputs, states this near to the equilibrium approach "
-            f"each other at the rate {number(found.local_rate)}.",
+            f"each other at the rate {number(proof.local_rate)}.",
             "searched by bisection",
         ),
     ]
 
 
 def _ceiling(content: Content) -> list[Fact]:
-    found, proof, unit = content.ceiling, content.contraction, content.subject.time_unit
-    if found is None:
+    ceiling, proof, unit = content.ceiling, content.contraction, content.subject.time_unit
+    if ceiling is None:
         return []
     result = [
         Fact(
             "Sampled ceiling −max α(J)",
-            number(found.rate),
+            number(ceiling.rate),
             f"per {unit}",
             "No norm proves a larger rate on this box: a state with this mode was found in it."
-            if not found.refutes
+            if not ceiling.refutes
             else "At or below zero: a state with a growing mode was found, so no norm certifies "
             "this box.",
             SAMPLED,
@@ -142,7 +143,7 @@ def _ceiling(content: Content) -> list[Fact]:
         result.append(
             Fact(
                 "Gap to the ceiling",
-                number(max(found.rate - best, 0.0)),
+                number(max(ceiling.rate - best, 0.0)),
                 f"per {unit}",
                 "Between the best rate of the method and the sampled ceiling: what better norms, "
                 "or worse states, could still change.",
@@ -184,7 +185,7 @@ def _boxes(content: Content) -> list[Fact]:
 
 
 def _time_constants(content: Content) -> list[Fact]:
-    boxes, seen = content.boxes, content.activity.time_constants
+    boxes, measured = content.boxes, content.activity.time_constants
     unit = plural(content.subject.time_unit)
     result = []
     if boxes is not None:
@@ -200,13 +201,13 @@ def _time_constants(content: Content) -> list[Fact]:
     result.append(
         Fact(
             "Measured range",
-            _range(seen, seen),
+            _range(measured, measured),
             unit,
             "From the fastest to the slowest moment of all neurons in the sequence shown.",
             MEASURED,
         )
     )
-    liquid = float(np.median(seen.max(axis=0) / np.maximum(seen.min(axis=0), 1e-300)))
+    liquid = float(np.median(measured.max(axis=0) / np.maximum(measured.min(axis=0), 1e-300)))
     result.append(
         Fact(
             "Liquidity",
@@ -220,41 +221,43 @@ def _time_constants(content: Content) -> list[Fact]:
 
 
 def _exponents(content: Content) -> list[Fact]:
-    found = content.exponents
-    if found is None:
+    exponents = content.exponents
+    if exponents is None:
         return []
     result = [
         Fact(
             "Largest exponent λ₁",
-            f"{number(float(found.values[0]))} ± {number(float(found.errors[0]), 2)}",
+            f"{number(float(exponents.values[0]))} ± {number(float(exponents.errors[0]), 2)}",
             "per step",
-            f"{found.members} trajectories of {found.steps:,} steps; the inputs were gone through "
-            f"{number(found.repeats)} times.",
+            f"{exponents.members} trajectories of {exponents.steps:,} steps; the inputs were gone "
+            f"through {number(exponents.repeats)} times.",
             MEASURED,
         ),
         Fact(
             "Kaplan–Yorke dimension",
-            number(found.kaplan_yorke),
+            number(exponents.kaplan_yorke),
             "",
             "0: the states under these inputs gather on a single trajectory."
-            if found.kaplan_yorke == 0
+            if exponents.kaplan_yorke == 0
             else "Dimension of what the states gather on under these inputs.",
             MEASURED,
         ),
         Fact(
             "Convergence",
-            "yes" if found.converged else "no",
+            "yes" if exponents.converged else "no",
             "",
-            "Nothing speaks against the estimates." if found.converged else f"{found.verdict}.",
+            "Nothing speaks against the estimates."
+            if exponents.converged
+            else f"{exponents.verdict}.",
             MEASURED,
         ),
     ]
-    if found.bound is not None and content.contraction is not None:
+    if exponents.bound is not None and content.contraction is not None:
         result.insert(
             1,
             Fact(
                 "Bound on λ₁",
-                number(found.bound),
+                number(exponents.bound),
                 "per step",
                 "Unfolds times ln κ: what the certificate allows the largest exponent to be.",
                 content.contraction.evidence,
@@ -264,7 +267,7 @@ def _exponents(content: Content) -> list[Fact]:
 
 
 def _horizon(content: Content) -> list[Fact]:
-    proof, seen = content.contraction, content.exponents
+    proof, exponents = content.contraction, content.exponents
     result = []
     if proof is not None and proof.horizon is not None:
         result.append(
@@ -276,11 +279,11 @@ def _horizon(content: Content) -> list[Fact]:
                 proof.evidence,
             )
         )
-    if seen is not None and seen.signs[0] == "-":
+    if exponents is not None and exponents.signs[0] == "-":
         result.append(
             Fact(
                 "Horizon in the run",
-                number(-1.0 / float(seen.values[0])),
+                number(-1.0 / float(exponents.values[0])),
                 "steps",
                 "−1/λ₁: how long it took under these inputs.",
                 MEASURED,
@@ -290,19 +293,19 @@ def _horizon(content: Content) -> list[Fact]:
 
 
 def _equilibria(content: Content) -> list[Fact]:
-    found = content.equilibria
-    if found is None:
+    search = content.equilibria
+    if search is None:
         return []
     return [
         Fact(
             "Found",
-            str(found.found),
+            str(search.found),
             "",
-            f"From {found.starts:,} starts under the mean input; {found.failed} did not end at an "
-            "equilibrium. "
+            f"From {search.starts:,} starts under the mean input; {search.failed} did not end at "
+            "an equilibrium. "
             + (
                 "There must be others, since the indices of all would sum to 1."
-                if found.surely_incomplete
+                if search.surely_incomplete
                 else "A search is no proof that these are all."
             ),
             SEARCHED,
@@ -312,3 +315,52 @@ def _equilibria(content: Content) -> list[Fact]:
 
 def _range(lo: Array, hi: Array) -> str:
     return f"{number(float(np.min(lo)))} to {number(float(np.max(hi)))}"
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A rate per unit of time; larger forgets faster."""
+
+    label: str
+    value: float
+    evidence: str
+    color: str
+    meaning: str
+    error: float = 0.0
+
+
+def rates_of(content: Content) -> list[Rate]:
+    """Return the rates that are known, proofs first."""
+    rates: list[Rate] = []
+    proof, ceiling, spectra = content.contraction, content.ceiling, content.spectra
+    if proof is not None and proof.rate is not None:
+        label, meaning = "certified λ", "the certificate's rate"
+        if not proof.certified:
+            label, meaning = "method's best", "must be above 0 for a certificate"
+        color = PROVED if proof.certified else WEAK
+        rates.append(Rate(label, proof.rate, proof.evidence, color, meaning))
+        if proof.certified and proof.best_rate is not None:
+            meaning = "the same proof with weights of larger spread"
+            rates.append(Rate("best proved", proof.best_rate, proof.evidence, color, meaning))
+    if proof is not None and proof.method_ceiling is not None:
+        evidence = "computed (double precision)"
+        meaning = "no weights of the maximum norm prove more on this box"
+        rates.append(Rate("method's ceiling", proof.method_ceiling, evidence, UNKNOWN, meaning))
+    if ceiling is not None:
+        meaning = "no norm whatever proves more on this box: −max α(J) over sampled states"
+        rates.append(Rate("any norm's ceiling", ceiling.rate, SAMPLED, UNKNOWN, meaning))
+    if content.equilibria is not None and content.equilibria.shown:
+        slowest = -content.equilibria.shown[0].rate
+        meaning = "slowest mode of the linearised flow under the mean input"
+        rates.append(Rate("at an equilibrium", slowest, SEARCHED, SEEN, meaning))
+    if spectra is not None:
+        slowest = -float(spectra.abscissa.max())
+        meaning = "slowest mode of the Jacobian at any moment of the sequence shown"
+        rates.append(Rate("slowest moment", slowest, MEASURED, SEEN, meaning))
+    if content.exponents is not None:
+        length = content.subject.elapsed
+        largest, error = content.exponents.values[0], content.exponents.errors[0]
+        meaning = "largest Lyapunov exponent of the steps that ran, by the length of a step"
+        label, rate = "over the run, −λ₁", -float(largest) / length
+        rates.append(Rate(label, rate, MEASURED, SEEN, meaning, error=float(error) / length))
+    return rates

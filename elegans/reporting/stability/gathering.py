@@ -1,4 +1,4 @@
-"""Putting the content of a report together."""
+"""The content of a report, gathered part by part."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from elegans.layers.sequence_layer import SequenceLayer
 from elegans.ltc.layer import LTC
 from elegans.proofs.certificates.network import Network
 from elegans.pruning import Edit
-from elegans.reporting.stability.content import EVIDENCE, Circuit, Content, Subject
-from elegans.reporting.stability.driving import Drive
+from elegans.reporting.stability.content import EVIDENCE, Content, Subject, WeightedWiring
 from elegans.reporting.stability.history import read_history
 from elegans.reporting.stability.measuring import (
     measure_activity,
@@ -23,6 +22,7 @@ from elegans.reporting.stability.measuring import (
     search_equilibria,
 )
 from elegans.reporting.stability.proving import check_preconditions, prove, search_ceiling
+from elegans.reporting.stability.stimulus import Stimulus
 
 LARGEST = 5_000
 """Neurons of a circuit that a report takes."""
@@ -32,20 +32,20 @@ _Part = TypeVar("_Part")
 
 def gather(
     model: SequenceLayer,
-    drive: Drive,
+    stimulus: Stimulus,
     *,
     title: str,
     level: str = "interval",
     ledger: Iterable[Edit | Mapping[str, Any]] | None = None,
     seed: int = 0,
 ) -> Content:
-    """Return everything that a report says about a layer under a drive.
+    """Return everything that a report says about a layer under a stimulus.
 
     Parameters
     ----------
     model
         A liquid layer, left as it is.
-    drive
+    stimulus
         Its inputs.
     title
         What the report calls the circuit.
@@ -76,37 +76,35 @@ def gather(
     _check_parameters(model)
     skipped: dict[str, str] = {}
 
-    def attempt(part: str, make: Callable[[], _Part]) -> _Part | None:
+    def attempt(part: str, make: Callable[..., _Part | None], *arguments: Any) -> _Part | None:
         """Return a part, or None with the reason noted: one that fails spoils no other."""
         try:
-            made = make()
+            result = make(*arguments)
         except ElegansError as error:
             skipped[part] = str(error)
             return None
-        if made is None:
+        if result is None:
             skipped[part] = f"the circuit of {model.state_size:,} neurons is too large for this"
-        return made
+        return result
 
-    activity, spectra = measure_activity(model, drive)
+    activity, spectra = measure_activity(model, stimulus)
     if spectra is None:
         skipped["spectra"] = f"{model.state_size:,} neurons are too many for dense spectra"
-    network = attempt("contraction", lambda: Network.of(model))
-    contraction = boxes = box = ceiling = rests = exponents = None
+    network = attempt("contraction", Network.of, model)
+    contraction = boxes = box = ceiling = equilibria = exponents = None
     if network is None:
         for part in ("boxes", "ceiling", "equilibria", "exponents"):
             skipped[part] = skipped["contraction"]
     else:
-        known = network
-        proved = attempt("contraction", lambda: prove(model, known, drive, level))
-        if proved is not None:
-            contraction, boxes, box = proved
+        proof = attempt("contraction", prove, model, network, stimulus, level)
+        if proof is not None:
+            contraction, boxes, box = proof
         if box is None:
             skipped["boxes"] = skipped["ceiling"] = "the preconditions do not hold"
         else:
-            inside = box
-            ceiling = attempt("ceiling", lambda: search_ceiling(known, inside, drive, seed))
-        rests = attempt("equilibria", lambda: search_equilibria(model, drive.mean, seed))
-        exponents = attempt("exponents", lambda: measure_exponents(model, drive, contraction, seed))
+            ceiling = attempt("ceiling", search_ceiling, network, box, stimulus, seed)
+        equilibria = attempt("equilibria", search_equilibria, model, stimulus.mean, seed)
+        exponents = attempt("exponents", measure_exponents, model, stimulus, contraction, seed)
     wiring = model.wiring
     history = None
     if ledger is None:
@@ -114,22 +112,22 @@ def gather(
     else:
         history = read_history(ledger, wiring)
     return Content(
-        _subject(model, drive, title),
-        check_preconditions(model, network, drive),
+        _subject(model, stimulus, title),
+        check_preconditions(model, network, stimulus),
         _circuit(model),
         activity,
         spectra,
         boxes,
         contraction,
         ceiling,
-        rests,
+        equilibria,
         exponents,
         history,
         skipped,
     )
 
 
-def _subject(model: LTC, drive: Drive, title: str) -> Subject:
+def _subject(model: LTC, stimulus: Stimulus, title: str) -> Subject:
     cell = model.cell
     return Subject(
         title=title,
@@ -145,25 +143,25 @@ def _subject(model: LTC, drive: Drive, title: str) -> Subject:
         solver=cell.solver.name,
         unfolds=cell.ode_unfolds,
         epsilon=cell.epsilon,
-        time_unit=drive.time_unit,
-        elapsed=drive.elapsed,
-        data=drive.source,
-        synthetic=drive.synthetic,
-        sequences=len(drive.sequences),
-        steps=drive.steps,
-        input_lo=drive.range.lo.tolist(),
-        input_hi=drive.range.hi.tolist(),
+        time_unit=stimulus.time_unit,
+        elapsed=stimulus.elapsed,
+        data=stimulus.source,
+        synthetic=stimulus.synthetic,
+        sequences=len(stimulus.sequences),
+        steps=stimulus.steps,
+        input_lo=stimulus.range.lo.tolist(),
+        input_hi=stimulus.range.hi.tolist(),
     )
 
 
 @torch.no_grad()
-def _circuit(model: LTC) -> Circuit:
+def _circuit(model: LTC) -> WeightedWiring:
     """Return the wiring with the conductances that the layer computes with."""
     recurrent, sensory = (
         synapses.values().weight.detach().cpu().numpy().astype(np.float64)
         for synapses in (model.cell.recurrent, model.cell.sensory)
     )
-    return Circuit(model.wiring, recurrent, sensory)
+    return WeightedWiring(model.wiring, recurrent, sensory)
 
 
 def _check_parameters(model: LTC) -> None:

@@ -1,4 +1,4 @@
-"""The wiring as an interactive graph whose neurons show the activity."""
+"""Interactive graph of a wiring whose neurons show the activity."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elegans.proofs.certificates.network import Array
-from elegans.reporting.figures import INK, MUTED
-from elegans.reporting.stability.content import Activity, Circuit
-from elegans.reporting.stability.palette import DIVERGING, layout
+from elegans.reporting.chart import DIVERGING, INK, MUTED
+from elegans.reporting.interactive import layout
+from elegans.reporting.stability.content import Activity, WeightedWiring
 from elegans.wiring.drawing.circuit import NEURON_COLORS, SYNAPSE_COLORS
 from elegans.wiring.drawing.curves import curves
 from elegans.wiring.drawing.layout import NodePositions, members, place
@@ -67,7 +67,7 @@ class Graph:
     layers: dict[str, str]
 
 
-def draw_graph(circuit: Circuit, activity: Activity) -> Graph:
+def draw_graph(circuit: WeightedWiring, activity: Activity) -> Graph:
     """Return the interactive graph of a circuit and its activity over time."""
     wiring = circuit.wiring
     edges, polarity, weight = _strongest(circuit)
@@ -99,7 +99,7 @@ def draw_graph(circuit: Circuit, activity: Activity) -> Graph:
     )
 
 
-def _strongest(circuit: Circuit) -> tuple[NDArray[np.int64], NDArray[np.int8], Array]:
+def _strongest(circuit: WeightedWiring) -> tuple[NDArray[np.int64], NDArray[np.int8], Array]:
     """Return ends (synapse, 2) with sensory neurons counted first, polarity and conductance."""
     wiring, shift = circuit.wiring, circuit.wiring.input_size
     sensory, recurrent = wiring.sensory, wiring.recurrent
@@ -107,8 +107,8 @@ def _strongest(circuit: Circuit) -> tuple[NDArray[np.int64], NDArray[np.int8], A
     target = np.concatenate([sensory.target, recurrent.target]).astype(np.int64) + shift
     polarity = np.concatenate([sensory.polarity, recurrent.polarity])
     weight = np.concatenate([circuit.sensory_weight, circuit.weight])
-    kept = np.sort(np.argsort(-weight, kind="stable")[:MOST_SYNAPSES])
-    return np.stack([source, target], axis=1)[kept], polarity[kept], weight[kept]
+    strongest = np.sort(np.argsort(-weight, kind="stable")[:MOST_SYNAPSES])
+    return np.stack([source, target], axis=1)[strongest], polarity[strongest], weight[strongest]
 
 
 def _turned(placement: NodePositions) -> NodePositions:
@@ -279,25 +279,22 @@ def _neurons(
     tall: bool,
 ) -> dict[str, Any]:
     count = wiring.input_size + wiring.units
-    short, outline = neuron_texts(wiring), [""] * count
-    texts, where = [""] * count, ["middle center"] * count
+    short, outline, layer_of = neuron_texts(wiring), [""] * count, [""] * count
+    texts, text_sides = [""] * count, ["bottom center"] * count
     for layer, neurons in members(wiring).items():
         for k in neurons:
-            outline[k] = layers[layer]
+            outline[k], layer_of[k] = layers[layer], layer
             if count <= _LABELLED or (layer in (SENSORY, MOTOR) and len(neurons) <= 24):
                 texts[k] = escape(_brief(short[k]), quote=False)
             if layer in (SENSORY, MOTOR):
                 first = layer == SENSORY
                 aside = ("top center", "bottom center") if tall else ("middle left", "middle right")
-                where[k] = aside[0 if first else 1]
-            else:
-                where[k] = "bottom center"
+                text_sides[k] = aside[0 if first else 1]
     names = [escape(name, quote=False) for name in wiring.sensory_names + wiring.names]
-    of = [layer for layer, neurons in members(wiring).items() for _ in neurons]
     hover = [
         f"<b>{name}</b><br>{escape(layer, quote=False)}, "
         + ("input" if layer == SENSORY else "potential")
-        for name, layer in zip(names, _by_number(wiring, of), strict=True)
+        for name, layer in zip(names, layer_of, strict=True)
     ]
     size = 19 if count <= 40 else 14 if count <= 120 else 9 if count <= 500 else 6
     return {
@@ -307,7 +304,7 @@ def _neurons(
         "x": placement.position[:, 0].round(3).tolist(),
         "y": placement.position[:, 1].round(3).tolist(),
         "text": texts,
-        "textposition": where,
+        "textposition": text_sides,
         "textfont": {"size": 11, "color": INK},
         "hovertext": hover,
         "customdata": [float(f"{value:.4g}") for value in values],
@@ -327,12 +324,3 @@ def _neurons(
 
 def _brief(name: str) -> str:
     return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
-
-
-def _by_number(wiring: Wiring, of: list[str]) -> list[str]:
-    """Return the layer of each node, in the order of the nodes."""
-    ordered = [""] * len(of)
-    for layer, neurons in members(wiring).items():
-        for k in neurons:
-            ordered[k] = layer
-    return ordered

@@ -1,4 +1,4 @@
-"""The ledger of prune-and-rewire, read with the names of the neurons."""
+"""Ledger of prune-and-rewire with the names of the neurons."""
 
 from __future__ import annotations
 

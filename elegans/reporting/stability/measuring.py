@@ -1,6 +1,6 @@
-"""What a circuit was seen to do: activity, spectra, equilibria, exponents.
+"""Measurements of a circuit: activity, spectra, equilibria, exponents.
 
-Everything here is evidence of the kinds "measured" and "searched numerically", never a proof.
+Their evidence is "measured" or "searched numerically", never a proof.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from elegans.proofs.lyapunov import model_exponents
 from elegans.reporting.stability.content import (
     Activity,
     Contraction,
-    Equilibria,
+    EquilibriumSearch,
     Exponents,
-    Rest,
+    LinearisedEquilibrium,
     Spectra,
 )
-from elegans.reporting.stability.driving import Drive
+from elegans.reporting.stability.stimulus import Stimulus
 
 FRAMES = 240
 """Steps of a sequence that are shown at most; fewer of a large circuit."""
@@ -51,14 +51,14 @@ def in_double(model: LTC) -> LTC:
 
 
 @torch.no_grad()
-def measure_activity(model: LTC, drive: Drive) -> tuple[Activity, Spectra | None]:
+def measure_activity(model: LTC, stimulus: Stimulus) -> tuple[Activity, Spectra | None]:
     """Return what the first sequence does to the circuit, and the extremes in all sequences.
 
     Parameters
     ----------
     model
         The layer, in its own precision.
-    drive
+    stimulus
         The inputs.
 
     Returns
@@ -68,17 +68,17 @@ def measure_activity(model: LTC, drive: Drive) -> tuple[Activity, Spectra | None
     Spectra or None
         None for a circuit too large for dense eigenvalue problems.
     """
-    like = next(model.parameters())
+    parameter = next(model.parameters())
     lo, hi = np.full(model.state_size, np.inf), np.full(model.state_size, -np.inf)
     shown: list[Array] = []
-    for inputs, elapsed in drive.sequences[:_SEQUENCES]:
-        u, dt = (torch.tensor(each).to(like) for each in (inputs, elapsed))
+    for inputs, elapsed in stimulus.sequences[:_SEQUENCES]:
+        u, dt = (torch.tensor(each).to(parameter) for each in (inputs, elapsed))
         _, _, states = model(u, timespans=dt, return_states=True)
         values = states.detach().cpu().double().numpy()  # (time, neuron)
         lo, hi = np.minimum(lo, values.min(axis=0)), np.maximum(hi, values.max(axis=0))
         if not shown:
             shown.append(values)
-    inputs, elapsed = drive.sequences[0]
+    inputs, elapsed = stimulus.sequences[0]
     frame, time = _evenly(len(inputs), _frames(model)), elapsed.cumsum()
     exact = in_double(model)
     u, x = torch.from_numpy(inputs[frame]), torch.from_numpy(shown[0][frame])
@@ -87,12 +87,12 @@ def measure_activity(model: LTC, drive: Drive) -> tuple[Activity, Spectra | None
     fewer = int(_SPECTRUM_WORK / model.state_size**3)
     if not fewer:
         return activity, None
-    some = _evenly(len(frame), fewer)
-    eigenvalues = spectra_along(exact, u[some], x[some]).numpy()
-    return activity, Spectra(time[frame][some], eigenvalues.real, eigenvalues.imag)
+    moments = _evenly(len(frame), fewer)
+    eigenvalues = spectra_along(exact, u[moments], x[moments]).numpy()
+    return activity, Spectra(time[frame][moments], eigenvalues.real, eigenvalues.imag)
 
 
-def search_equilibria(model: LTC, inputs: Array, seed: int) -> Equilibria:
+def search_equilibria(model: LTC, inputs: Array, seed: int) -> EquilibriumSearch:
     """Return the equilibria that Newton's method finds under a constant input.
 
     Raises
@@ -107,36 +107,36 @@ def search_equilibria(model: LTC, inputs: Array, seed: int) -> Equilibria:
             "matrices"
         )
     u = torch.from_numpy(inputs)
-    found = equilibria(model, u, starts=256 if n <= _GROWTH_UP_TO else 32, seed=seed)
+    search = equilibria(model, u, starts=256 if n <= _GROWTH_UP_TO else 32, seed=seed)
     dynamics = in_double(model).cell.dynamics(u.unsqueeze(0))
     shown = []
-    for each in found.found[:_SHOWN]:
+    for equilibrium in search.found[:_SHOWN]:
         with torch.no_grad():
-            jacobian = dynamics.jacobian(each.state.unsqueeze(0))[0]
+            jacobian = dynamics.jacobian(equilibrium.state.unsqueeze(0))[0]
         measures = non_normality(jacobian)
         shown.append(
-            Rest(
-                each.state.numpy(),
-                _LINEARISED[each.verdict],
-                each.rate,
-                each.frequency,
-                each.hits,
-                each.residual,
-                each.unstable_directions,
-                each.spectrum.real.numpy(),
-                each.spectrum.imag.numpy(),
+            LinearisedEquilibrium(
+                equilibrium.state.numpy(),
+                _LINEARISED[equilibrium.verdict],
+                equilibrium.rate,
+                equilibrium.frequency,
+                equilibrium.hits,
+                equilibrium.residual,
+                equilibrium.unstable_directions,
+                equilibrium.spectrum.real.numpy(),
+                equilibrium.spectrum.imag.numpy(),
                 float(measures.relative_departure),
                 float(measures.numerical_abscissa),
-                _growth(jacobian, each.rate) if n <= _GROWTH_UP_TO else None,
+                _growth(jacobian, equilibrium.rate) if n <= _GROWTH_UP_TO else None,
             )
         )
-    return Equilibria(
-        inputs, found.starts, len(found.failed), found.surely_incomplete, len(found), shown
+    return EquilibriumSearch(
+        inputs, search.starts, len(search.failed), search.surely_incomplete, len(search), shown
     )
 
 
 def measure_exponents(
-    model: LTC, drive: Drive, contraction: Contraction | None, seed: int
+    model: LTC, stimulus: Stimulus, contraction: Contraction | None, seed: int
 ) -> Exponents:
     """Return the Lyapunov exponents of the steps that run, under all inputs one after the other.
 
@@ -153,16 +153,16 @@ def measure_exponents(
     )
     if model.cell.solver.name != "semi_implicit":
         steps, members = 80, 2  # without a closed form, a step takes a hundred times as long
-    inputs = np.concatenate([each for each, _ in drive.sequences])
-    elapsed = np.concatenate([each for _, each in drive.sequences])
+    inputs = np.concatenate([each for each, _ in stimulus.sequences])
+    elapsed = np.concatenate([each for _, each in stimulus.sequences])
     lasting = elapsed > 0  # a step that lasts no time moves nothing
     inputs, elapsed = inputs[lasting], elapsed[lasting]
-    place = np.arange(steps) % len(inputs)
+    step = np.arange(steps) % len(inputs)
     starts = np.random.default_rng(seed).uniform(-1.0, 1.0, (members, n))
-    found = model_exponents(
+    estimate = model_exponents(
         in_double(model),
-        torch.from_numpy(inputs[place]),
-        elapsed=torch.from_numpy(elapsed[place]),
+        torch.from_numpy(inputs[step]),
+        elapsed=torch.from_numpy(elapsed[step]),
         states=torch.from_numpy(starts),
         count=min(count, n),
         blocks=_BLOCKS,
@@ -171,18 +171,18 @@ def measure_exponents(
     )
     bound, kappa = None, None if contraction is None else contraction.kappa
     # The factor is that of a step of one length, under inputs in the range.
-    if kappa is not None and drive.even and not drive.outside():
+    if kappa is not None and stimulus.even and not stimulus.outside():
         bound = model.cell.ode_unfolds * math.log(kappa)
     return Exponents(
-        found.exponents.numpy(),
-        found.errors.numpy(),
-        found.signs,
-        found.converged,
-        found.verdict,
+        estimate.exponents.numpy(),
+        estimate.errors.numpy(),
+        estimate.signs,
+        estimate.converged,
+        estimate.verdict,
         steps,
         members,
         steps / len(inputs),
-        found.kaplan_yorke,
+        estimate.kaplan_yorke,
         bound,
     )
 

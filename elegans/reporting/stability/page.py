@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs nothing else."""
+"""HTML page of a report: one file that needs no network."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import Any
 
 from elegans.errors import InputError
 from elegans.extras import require_extra
+from elegans.reporting.chart import Chart
+from elegans.reporting.interactive import to_plotly
 from elegans.reporting.stability.charts import draw_charts
 from elegans.reporting.stability.content import Content
 from elegans.reporting.stability.facts import facts
 from elegans.reporting.stability.graph import draw_graph
-from elegans.reporting.stability.traces import Chart
 from elegans.reporting.stability.verdicts import summary, verdicts, warnings
-from elegans.reporting.stability.wording import number
+from elegans.reporting.wording import number
 from elegans.wiring.drawing.circuit import SYNAPSE_COLORS
 
 EXTRA = "report"
@@ -61,24 +62,24 @@ def render(content: Content, document: dict[str, Any]) -> str:
     jinja2 = require_extra("jinja2", EXTRA)
     plotly = require_extra("plotly.offline", EXTRA).get_plotlyjs()
     charts, graph = draw_charts(content), draw_graph(content.circuit, content.activity)
-    here = files("elegans.reporting.stability")
+    folder = files("elegans.reporting.stability")
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=False
     )
     environment.filters["number"] = number
     environment.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
-    subject, rests = content.subject, content.equilibria
+    subject, equilibria = content.subject, content.equilibria
     inputs = zip(
         content.circuit.wiring.sensory_names, subject.input_lo, subject.input_hi, strict=True
     )
-    page = environment.from_string(_text(here, "page.html.j2")).render(
+    page = environment.from_string(_text(folder, "page.html.j2")).render(
         anchors={*SECTIONS, "ceiling"},
         charts=charts,
-        charts_json=_in_script(as_plotly(charts)),
+        charts_json=_in_script(_checked(charts)),
         content_json=_in_script(document),
         excitatory=SYNAPSE_COLORS["excitatory"],
         facts=facts(content),
-        found_rests=0 if rests is None else rests.found,
+        equilibrium_count=0 if equilibria is None else equilibria.found,
         graph=graph,
         graph_json=_in_script(
             {
@@ -97,12 +98,12 @@ def render(content: Content, document: dict[str, Any]) -> str:
         plotly=plotly,
         preconditions=content.preconditions,
         proof=content.contraction,
-        rests=[] if rests is None else rests.shown,
-        script=_text(here, "page.js"),
+        equilibria=[] if equilibria is None else equilibria.shown,
+        script=_text(folder, "page.js"),
         sections=SECTIONS.items(),
         shown_edits=SHOWN_EDITS,
         skipped=content.skipped,
-        style=jinja2.filters.Markup(_text(here, "page.css")),
+        style=jinja2.filters.Markup(_text(folder, "page.css")),
         subject=subject,
         summary=summary(content),
         verdicts=verdicts(content),
@@ -111,20 +112,19 @@ def render(content: Content, document: dict[str, Any]) -> str:
     return str(page)
 
 
-def as_plotly(charts: dict[str, Chart]) -> dict[str, Any]:
+def _checked(charts: dict[str, Chart]) -> dict[str, Any]:
     """Return data and layout of each chart, checked by plotly."""
     figure = require_extra("plotly.graph_objects", EXTRA).Figure
-    checked = {}
+    figures = {}
     for name, chart in charts.items():
         try:
-            made = figure(data=chart.figure["data"], layout=chart.figure["layout"])
+            plain = figure(to_plotly(chart)).to_plotly_json()
         except ValueError as error:
             raise InputError(f"the chart {name!r} cannot be drawn by plotly ({error})") from error
-        plain = made.to_plotly_json()
         # plotly's default template is larger than the charts, and nothing of it is used.
         plain["layout"].pop("template", None)
-        checked[name] = {"data": plain["data"], "layout": plain["layout"]}
-    return checked
+        figures[name] = {"data": plain["data"], "layout": plain["layout"]}
+    return figures
 
 
 def _in_script(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""What is proved of a circuit under a range of inputs, and what stands in the way."""
+"""Certificate, boxes and ceiling of a circuit under a range of inputs."""
 
 from __future__ import annotations
 
@@ -29,19 +29,21 @@ from elegans.reporting.stability.content import (
     Prune,
     Pull,
 )
-from elegans.reporting.stability.driving import Drive
+from elegans.reporting.stability.stimulus import Stimulus
 
 _COMPONENTS = 8
 _NAMED = 6
 _LARGEST_CEILING = 400
 
 
-def check_preconditions(model: LTC, network: Network | None, drive: Drive) -> list[Precondition]:
+def check_preconditions(
+    model: LTC, network: Network | None, stimulus: Stimulus
+) -> list[Precondition]:
     """Return what the proofs ask for, and whether it is so."""
-    cell, found = model.cell, []
+    cell, preconditions = model.cell, []
 
     def note(name: str, holds: bool | np.bool_, yes: str, no: str) -> None:
-        found.append(Precondition(name, bool(holds), yes if holds else no))
+        preconditions.append(Precondition(name, bool(holds), yes if holds else no))
 
     note(
         "memory",
@@ -63,7 +65,7 @@ def check_preconditions(model: LTC, network: Network | None, drive: Drive) -> li
             f"Every neuron leaks; the extra conductance epsilon is {network.epsilon:g}.",
             "A neuron has no leak, so nothing holds it when its gates are closed.",
         )
-    outside = drive.outside()
+    outside = stimulus.outside()
     note(
         "inputs",
         outside == 0,
@@ -78,11 +80,11 @@ def check_preconditions(model: LTC, network: Network | None, drive: Drive) -> li
         f"The solver is {cell.solver.name!r}: the proofs are about the differential equation, "
         "and not about its step.",
     )
-    return found
+    return preconditions
 
 
 def prove(
-    model: LTC, network: Network, drive: Drive, level: str
+    model: LTC, network: Network, stimulus: Stimulus, level: str
 ) -> tuple[Contraction, Boxes | None, Box | None]:
     """Return the certificate or its refusal, and the boxes.
 
@@ -92,7 +94,7 @@ def prove(
         The layer.
     network
         Its numbers.
-    drive
+    stimulus
         The inputs; what is proved holds for their range.
     level
         As in `elegans.proofs.certify`.
@@ -103,19 +105,19 @@ def prove(
         The last is the box that the certificate is about; both are None where the preconditions
         fail.
     """
-    given = (drive.range.lo, drive.range.hi)
-    found = certify(model, given, level, elapsed=drive.elapsed)
-    if isinstance(found, NotCertified) and found.rate is None:
-        return Contraction(level, NOT_CERTIFIED, False, found.reason, []), None, None
+    given = (stimulus.range.lo, stimulus.range.hi)
+    outcome = certify(model, given, level, elapsed=stimulus.elapsed)
+    if isinstance(outcome, NotCertified) and outcome.rate is None:
+        return Contraction(level, NOT_CERTIFIED, False, outcome.reason, []), None, None
     region = region_of(network, network.range_of(given), level)
     rows = rows_of(network, region, level)
     components = best_rates(rows, tolerance=1e-4)
     wiring = model.wiring
     names = wiring.names
-    levels = [Level(level, bool(found), found.rate)]
+    levels = [Level(level, bool(outcome), outcome.rate)]
     if level != "exact":
-        sure = certify(model, given, "exact", elapsed=drive.elapsed, advice=False)
-        levels.append(Level("exact", bool(sure), sure.rate))
+        exact = certify(model, given, "exact", elapsed=stimulus.elapsed, advice=False)
+        levels.append(Level("exact", bool(exact), exact.rate))
     common: dict[str, Any] = {
         "levels": levels,
         "components": [
@@ -126,39 +128,39 @@ def prove(
         **_singles(components),
     }
     box = region.box
-    if isinstance(found, Certificate):
-        box = found.box
-        figures = found.figures
+    if isinstance(outcome, Certificate):
+        box = outcome.box
+        figures = outcome.figures
         contraction = Contraction(
             level,
             EVIDENCE[level],
             True,
             "",
             **common,
-            rate=found.rate,
-            best_rate=found.best_rate,
+            rate=outcome.rate,
+            best_rate=outcome.best_rate,
             method_ceiling=figures.ceiling,
             overshoot=figures.overshoot,
             break_even=figures.break_even,
             entry_time=figures.entry_time,
             kappa=figures.kappa,
             horizon=figures.horizon,
-            fingerprint=found.fingerprint,
-            eta=found.eta,
-            gain=found.gain,
+            fingerprint=outcome.fingerprint,
+            eta=outcome.eta,
+            gain=outcome.gain,
         )
     else:
-        radius = found.local_box
+        radius = outcome.local_box
         contraction = Contraction(
             level,
             NOT_CERTIFIED,
             False,
-            _with_names(found, names),
+            _with_names(outcome, names),
             **common,
-            rate=found.rate,
-            largest_scale=found.largest_scale,
+            rate=outcome.rate,
+            largest_scale=outcome.largest_scale,
             local_radius=None if radius is None else np.array(radius),
-            local_rate=found.local_rate,
+            local_rate=outcome.local_rate,
             prune_first=[
                 Prune(
                     names[each["source"]],
@@ -166,29 +168,34 @@ def prove(
                     each["weight"],
                     each["gain_per_conductance"],
                 )
-                for each in found.prune_first
+                for each in outcome.prune_first
             ],
         )
     # The verifier checks the boxes of a certificate; otherwise they are those of double precision.
-    evidence = EVIDENCE[level if found else "float"]
+    evidence = EVIDENCE[level if outcome else "float"]
     return contraction, _boxes(network, region, box, evidence), box
 
 
-def search_ceiling(network: Network, box: Box, drive: Drive, seed: int) -> Ceiling | None:
+def search_ceiling(network: Network, box: Box, stimulus: Stimulus, seed: int) -> Ceiling | None:
     """Return the worst state found in the box, None for a circuit too large to search."""
     n = len(network)
     if n > _LARGEST_CEILING:
         return None
-    found = sampled_ceiling(
+    worst = sampled_ceiling(
         network,
         box,
-        (drive.range.lo, drive.range.hi),
+        (stimulus.range.lo, stimulus.range.hi),
         samples=256 if n <= 40 else 64 if n <= 100 else 8,
         rounds=12 if n <= 100 else 3,
         seed=seed,
     )
     return Ceiling(
-        found.abscissa, found.rate, found.refutes, found.samples, found.state, found.inputs
+        worst.abscissa,
+        worst.rate,
+        worst.refutes,
+        worst.samples,
+        worst.state,
+        worst.inputs,
     )
 
 

@@ -1,4 +1,4 @@
-"""The stability report of a layer under data."""
+"""Stability report of a layer under data."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from elegans.ltc.layer import LTC
 from elegans.proofs.certificates.network import Range
 from elegans.pruning import Edit
 from elegans.reporting.figures import save_figure
+from elegans.reporting.stability.charts import draw_figures
 from elegans.reporting.stability.content import Content
-from elegans.reporting.stability.driving import Data, Drive, drive_from
-from elegans.reporting.stability.figures import draw_figures
 from elegans.reporting.stability.gathering import gather
 from elegans.reporting.stability.page import render
+from elegans.reporting.stability.stimulus import Data, Stimulus, stimulus_from
 from elegans.reporting.stability.verdicts import Verdict, summary, verdicts
 
 
 class StabilityReport:
-    """What is proved, sampled and measured of a circuit: as a page, as JSON and as pictures.
+    """Stability report of a circuit: a page, JSON and pictures of what is proved and measured.
 
     Parameters
     ----------
@@ -75,13 +75,13 @@ class StabilityReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain values; what is not finite is None."""
-        said = [
+        cards = [
             {"name": each.name, "status": each.status, "evidence": each.evidence}
             | {"headline": each.headline, "figure": each.figure, "unit": each.unit}
             | {"sentence": each.sentence}
             for each in self.verdicts
         ]
-        return self.content.to_dict() | {"summary": self.summary, "verdicts": said}
+        return self.content.to_dict() | {"summary": self.summary, "verdicts": cards}
 
     def to_json(self) -> str:
         """Return the same content as the page, as JSON."""
@@ -119,7 +119,7 @@ class StabilityReport:
 
 def report(
     model: SequenceLayer,
-    data: Data | Drive,
+    data: Data | Stimulus,
     *,
     inputs: Range | None = None,
     elapsed: float | Data = 1.0,
@@ -129,7 +129,7 @@ def report(
     time_unit: str = "time unit",
     seed: int = 0,
 ) -> StabilityReport:
-    """Examine a layer under data and say what is certain about it.
+    """Examine a layer under data: certificate, boxes, spectra, equilibria, exponents, edits.
 
     Parameters
     ----------
@@ -176,10 +176,10 @@ def report(
             f"got {type(model).__name__}, expected elegans.LTC; the proofs are about liquid "
             "time-constant circuits"
         )
-    if not isinstance(data, Drive):
-        data = drive_from(model, data, elapsed=elapsed, inputs=inputs, time_unit=time_unit)
-    called = f"{type(model).__name__} of {model.state_size:,} neurons" if title is None else title
-    return StabilityReport(gather(model, data, title=called, level=level, ledger=ledger, seed=seed))
+    if not isinstance(data, Stimulus):
+        data = stimulus_from(model, data, elapsed=elapsed, inputs=inputs, time_unit=time_unit)
+    name = f"{type(model).__name__} of {model.state_size:,} neurons" if title is None else title
+    return StabilityReport(gather(model, data, title=name, level=level, ledger=ledger, seed=seed))
 
 
 def _write(path: Path, text: str) -> None:

@@ -1,4 +1,4 @@
-"""Verdicts in plain language. Each names its evidence; only a proof says "certified"."""
+"""Verdicts in plain language, each with its evidence; only a proof is called certified."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from elegans.reporting.stability.content import (
     SEARCHED,
     Content,
 )
-from elegans.reporting.stability.wording import number, plural, sentence_of
+from elegans.reporting.wording import number, plural, sentence_of
 
 _LOOSE = 0.1
 """An error of the inputs; a gain that says nothing of errors of this size is called loose."""
@@ -73,17 +73,17 @@ def verdicts(content: Content) -> list[Verdict]:
 
 def summary(content: Content) -> str:
     """Return the whole report in a sentence or two."""
-    subject, found = content.subject, content.contraction
+    subject, proof = content.subject, content.contraction
     size = (
         f"{subject.neurons:,} neurons and {subject.synapses + subject.sensory_synapses:,} synapses"
     )
-    begin = f"A liquid circuit of {size}. "
-    if found is None:
-        return begin + "Whether it forgets its initial state was not examined for a proof."
-    if found.certified:
-        return begin + (
+    opening = f"A liquid circuit of {size}. "
+    if proof is None:
+        return opening + "Whether it forgets its initial state was not examined for a proof."
+    if proof.certified:
+        return opening + (
             "It is certified: under any inputs in the stated range, two trajectories approach each "
-            f"other at a rate of at least {number(found.rate)} per {subject.time_unit} once they "
+            f"other at a rate of at least {number(proof.rate)} per {subject.time_unit} once they "
             "are in the certified box."
         )
     ending = (
@@ -91,7 +91,7 @@ def summary(content: Content) -> str:
         if content.ceiling is not None and content.ceiling.refutes
         else "That is not a statement that it is unstable."
     )
-    return begin + f"No certificate of contraction was found. {ending}"
+    return opening + f"No certificate of contraction was found. {ending}"
 
 
 def warnings(content: Content) -> list[str]:
@@ -100,72 +100,72 @@ def warnings(content: Content) -> list[str]:
 
 
 def _contraction(content: Content) -> Verdict:
-    found, unit = content.contraction, f"per {content.subject.time_unit}"
-    ask = ("certificate", "Does it forget where it began?")
-    if found is None:
-        return _unexamined(*ask, content.skipped.get("contraction", ""))
-    if found.certified and found.rate:
-        halving = math.log(2) / found.rate
-        where = (
+    proof, unit = content.contraction, f"per {content.subject.time_unit}"
+    topic = ("certificate", "Does it forget where it began?")
+    if proof is None:
+        return _unexamined(*topic, content.skipped.get("contraction", ""))
+    if proof.certified and proof.rate:
+        halving = math.log(2) / proof.rate
+        validity = (
             "for any inputs whatever"
-            if found.level == "exact"
+            if proof.level == "exact"
             else "for all inputs in the range, in the box that every trajectory enters or tends to"
         )
         return Verdict(
-            *ask,
+            *topic,
             "certified",
-            found.evidence,
+            proof.evidence,
             "Certified to contract",
-            number(found.rate),
+            number(proof.rate),
             unit,
             f"Differences between two trajectories under the same input halve at least every "
-            f"{number(halving)} {plural(content.subject.time_unit)}, {where}; measured in weights "
-            f"that differ by a factor of {number(found.overshoot)}.",
+            f"{number(halving)} {plural(content.subject.time_unit)}, {validity}; measured in "
+            f"weights that differ by a factor of {number(proof.overshoot)}.",
         )
     return Verdict(
-        *ask,
+        *topic,
         "uncertified",
         NOT_CERTIFIED,
         "Not certified",
-        number(found.rate),
+        number(proof.rate),
         f"{unit}, expected above 0",
-        f"The method gives no positive rate: {found.reason}. Not certified does not mean unstable.",
+        f"The method gives no positive rate: {proof.reason}. Not certified does not mean unstable.",
     )
 
 
 def _bounds(content: Content) -> Verdict:
     boxes = content.boxes
-    ask = ("boxes", "Do its potentials stay bounded?")
+    topic = ("boxes", "Do its potentials stay bounded?")
     if boxes is None:
-        return _unexamined(*ask, content.skipped.get("boxes", ""))
+        return _unexamined(*topic, content.skipped.get("boxes", ""))
     lo, hi = boxes.box_lo.min(), boxes.box_hi.max()
-    soon = (
+    entry = (
         f" From the first box they are in the last within {number(boxes.entry_time)} "
         f"{plural(content.subject.time_unit)}."
         if boxes.count > 1
         else ""
     )
     return Verdict(
-        *ask,
+        *topic,
         "certified",
         boxes.evidence,
         "Bounded, for certain",
         f"{number(float(lo))} to {number(float(hi))}",
         "potential",
         "Once every potential is in its interval of the box, it stays there for all inputs in the "
-        f"range.{soon}",
+        f"range.{entry}",
     )
 
 
 def _ceiling(content: Content) -> Verdict:
     ceiling, unit = content.ceiling, f"per {content.subject.time_unit}"
-    ask = ("ceiling", "How much better could any proof be?")
+    topic = ("ceiling", "How much better could any proof be?")
     if ceiling is None:
-        return _unexamined(*ask, content.skipped.get("ceiling", ""))
+        return _unexamined(*topic, content.skipped.get("ceiling", ""))
     count = f"{ceiling.samples:,} sampled states of the box"
     if ceiling.refutes:
         return Verdict(
-            *ask,
+            *topic,
             "uncertified",
             SAMPLED,
             "A counterexample stands in the box",
@@ -174,13 +174,13 @@ def _ceiling(content: Content) -> Verdict:
             f"Of {count}, one has a growing mode. No norm certifies this box; a smaller range of "
             "inputs or a smaller box may still be certified.",
         )
-    found = content.contraction
+    proof = content.contraction
     gap = ""
-    if found is not None and found.certified and found.best_rate is not None and ceiling.rate > 0:
-        share = min(found.best_rate / ceiling.rate, 1.0)
+    if proof is not None and proof.certified and proof.best_rate is not None and ceiling.rate > 0:
+        share = min(proof.best_rate / ceiling.rate, 1.0)
         gap = f" The best rate that was proved reaches {number(100 * share)} % of this."
     return Verdict(
-        *ask,
+        *topic,
         "measured",
         SAMPLED,
         "No proof on this box exceeds it",
@@ -192,68 +192,68 @@ def _ceiling(content: Content) -> Verdict:
 
 
 def _exponents(content: Content) -> Verdict:
-    found = content.exponents
-    ask = ("exponents", "What happened to small differences?")
-    if found is None:
-        return _unexamined(*ask, content.skipped.get("exponents", ""))
-    largest, error = float(found.values[0]), float(found.errors[0])
-    sign = found.signs[0]
+    exponents = content.exponents
+    topic = ("exponents", "What happened to small differences?")
+    if exponents is None:
+        return _unexamined(*topic, content.skipped.get("exponents", ""))
+    largest, error = float(exponents.values[0]), float(exponents.errors[0])
+    sign = exponents.signs[0]
     headline = {"-": "They shrank", "+": "They grew", "0": "Undecided: zero is in the error bar"}
     meaning = {
         "-": "states under these inputs approached each other",
         "+": "states under these inputs parted, as in chaos",
         "0": "whether states approached each other cannot be told from this run",
     }
-    settled = "" if found.converged else " The estimate has not converged to its tolerance."
+    convergence = "" if exponents.converged else " The estimate has not converged to its tolerance."
     return Verdict(
-        *ask,
+        *topic,
         "measured",
         MEASURED,
         headline[sign],
         f"{number(largest)} ± {number(error, 2)}",
         "per step (largest Lyapunov exponent)",
-        f"Over {found.steps:,} steps and {found.members} initial states, {meaning[sign]}. This is "
-        f"about the inputs that were used, and is no proof.{settled}",
+        f"Over {exponents.steps:,} steps and {exponents.members} initial states, {meaning[sign]}. "
+        f"This is about the inputs that were used, and is no proof.{convergence}",
     )
 
 
 def _equilibria(content: Content) -> Verdict:
-    found = content.equilibria
-    ask = ("equilibria", "Where does it rest under a constant input?")
-    if found is None:
-        return _unexamined(*ask, content.skipped.get("equilibria", ""))
-    attracting = sum(each.linearised == "attracting" for each in found.shown)
-    plural = "equilibrium" if found.found == 1 else "equilibria"
-    more = (
+    search = content.equilibria
+    topic = ("equilibria", "Where does it rest under a constant input?")
+    if search is None:
+        return _unexamined(*topic, content.skipped.get("equilibria", ""))
+    attracting = sum(each.linearised == "attracting" for each in search.shown)
+    plural = "equilibrium" if search.found == 1 else "equilibria"
+    others = (
         "There must be others that were not found, since the indices do not add up."
-        if found.surely_incomplete
+        if search.surely_incomplete
         else "There may be others."
     )
-    known, subject = content.contraction, content.subject
-    inside = (subject.input_lo <= found.inputs).all() and (found.inputs <= subject.input_hi).all()
-    if known is not None and known.certified and found.found == 1 and inside:
-        more = "The certificate leaves room for no other."
+    proof, subject = content.contraction, content.subject
+    inside = (subject.input_lo <= search.inputs).all() and (search.inputs <= subject.input_hi).all()
+    if proof is not None and proof.certified and search.found == 1 and inside:
+        others = "The certificate leaves room for no other."
     return Verdict(
-        *ask,
+        *topic,
         "measured",
         SEARCHED,
-        f"{found.found} {plural} found",
+        f"{search.found} {plural} found",
         f"{attracting}",
-        f"of {len(found.shown)} attracting, by linearisation",
-        f"Newton's method from {found.starts:,} starts, under the mean input. {more}",
+        f"of {len(search.shown)} attracting, by linearisation",
+        f"Newton's method from {search.starts:,} starts, under the mean input. {others}",
     )
 
 
 def _horizon(content: Content) -> Verdict:
     contraction, exponents = content.contraction, content.exponents
-    ask = ("horizon", "How far back do gradients reach?")
+    topic = ("horizon", "How far back do gradients reach?")
     measured = None
     if exponents is not None and exponents.signs[0] == "-":
         measured = -1.0 / float(exponents.values[0])
     if contraction is not None and contraction.certified and contraction.horizon is not None:
-        also = f" In the run it took about {number(measured)} steps." if measured else ""
+        in_this_run = f" In the run it took about {number(measured)} steps." if measured else ""
         return Verdict(
-            *ask,
+            *topic,
             "certified",
             contraction.evidence,
             "Gradients fade, for certain",
@@ -261,11 +261,11 @@ def _horizon(content: Content) -> Verdict:
             "steps to 1/e, at most",
             "A gradient carried back through time has fallen to 1/e after this many steps at the "
             f"latest, in the certificate's weights, if each step lasts "
-            f"{number(content.subject.elapsed)}.{also}",
+            f"{number(content.subject.elapsed)}.{in_this_run}",
         )
     if measured is not None:
         return Verdict(
-            *ask,
+            *topic,
             "measured",
             MEASURED,
             "Gradients faded in this run",
@@ -276,7 +276,7 @@ def _horizon(content: Content) -> Verdict:
         )
     if exponents is not None:
         return Verdict(
-            *ask,
+            *topic,
             "measured",
             MEASURED,
             "No horizon was seen",
@@ -284,23 +284,23 @@ def _horizon(content: Content) -> Verdict:
             "",
             "Small differences were not seen to decay for certain, so neither were gradients.",
         )
-    return _unexamined(*ask, content.skipped.get("exponents", ""))
+    return _unexamined(*topic, content.skipped.get("exponents", ""))
 
 
 def _gain(content: Content) -> Verdict:
     contraction = content.contraction
-    ask = ("gains", "How far can an error of the inputs carry?")
+    topic = ("gains", "How far can an error of the inputs carry?")
     if contraction is None or contraction.gain is None:
-        why = (
+        reason = (
             "A bound follows from a certificate, and there is none."
             if contraction is None or not contraction.certified
             else "The bound could not be computed in double precision."
         )
-        return Verdict(*ask, "unexamined", NOT_EXAMINED, "No bound known", "", "", why)
+        return Verdict(*topic, "unexamined", NOT_EXAMINED, "No bound known", "", "", reason)
     outputs = contraction.gain[: content.subject.outputs]
     worst = int(outputs.argmax())
     return Verdict(
-        *ask,
+        *topic,
         "certified",
         contraction.evidence,
         "Bounded, for certain" if _useful(content, worst) >= _LOOSE else "Bounded, but loosely",
@@ -312,7 +312,7 @@ def _gain(content: Content) -> Verdict:
 
 
 def _worth(content: Content, neuron: int) -> str:
-    """Say for which errors a gain says more than the box does."""
+    """Return for which errors a gain bounds more tightly than the box does."""
     most = _useful(content, neuron)
     return f" It says more than the box does for errors below {number(most)}."
 
@@ -328,35 +328,35 @@ def _useful(content: Content, neuron: int) -> float:
 
 def _edits(content: Content) -> Verdict:
     history = content.history
-    ask = ("ledger", "What did rewiring change?")
+    topic = ("ledger", "What did rewiring change?")
     if history is None:
-        return _unexamined(*ask, content.skipped.get("history", ""), "No ledger")
+        return _unexamined(*topic, content.skipped.get("history", ""), "No ledger")
     count = f"{history.rewired:,}"
     unit = "synapse rewired" if history.rewired == 1 else "synapses rewired"
-    rest = f"{history.kept:,} weak synapses were kept, {history.refused:,} edits were refused."
+    others = f"{history.kept:,} weak synapses were kept, {history.refused:,} edits were refused."
     if history.judged and history.least_slack is not None:
         return Verdict(
-            *ask,
+            *topic,
             "measured",
             RECORDED,
             "Edits were guarded",
             count,
             unit,
             f"{history.judged:,} edits were judged by a certificate's guard; the least slack of a "
-            f"row after an edit that happened was {number(history.least_slack)}. {rest}",
+            f"row after an edit that happened was {number(history.least_slack)}. {others}",
         )
     if not history.edits:
         return Verdict(
-            *ask, "measured", RECORDED, "Nothing was rewired", count, unit, "The ledger is empty."
+            *topic, "measured", RECORDED, "Nothing was rewired", count, unit, "The ledger is empty."
         )
     return Verdict(
-        *ask,
+        *topic,
         "measured",
         RECORDED,
         "Edits were not guarded",
         count,
         unit,
-        f"No certificate watched over them. {rest}",
+        f"No certificate watched over them. {others}",
     )
 
 

@@ -1,8 +1,11 @@
-"""Numbers, units and sentences as readers like them."""
+"""Numbers, units, names and sentences for readers."""
 
 from __future__ import annotations
 
 import math
+
+_LONGEST = 18  # letters of a name beside its row
+_MINUS, _NOTHING = "\N{MINUS SIGN}", "\N{EN DASH}"
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -14,9 +17,9 @@ def number(value: float | None, digits: int = 3) -> str:
     ('−0.0123', '123,457', '2.5·10⁻⁷', '–', '∞')
     """
     if value is None or math.isnan(value):
-        return "–"
+        return _NOTHING
     if math.isinf(value):
-        return "∞" if value > 0 else "−∞"
+        return "∞" if value > 0 else f"{_MINUS}∞"
     if value == 0:
         return "0"
     size = abs(value)
@@ -30,7 +33,7 @@ def number(value: float | None, digits: int = 3) -> str:
         power = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
         short = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
         text = f"{short}·10{power}"
-    return f"−{text}" if value < 0 else text
+    return f"{_MINUS}{text}" if value < 0 else text
 
 
 def plural(unit: str) -> str:
@@ -43,6 +46,16 @@ def plural(unit: str) -> str:
     """
     head, space, rest = unit.partition(" of ")
     return f"{head}s{space}{rest}" if not head.endswith("s") else unit
+
+
+def short(name: str) -> str:
+    """Return a name that fits beside its row."""
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
+
+
+def time_title(unit: str) -> str:
+    """Return the title of an axis of time."""
+    return "time" if unit == "time unit" else f"time (in {unit})"
 
 
 def sentence_of(text: str) -> str:

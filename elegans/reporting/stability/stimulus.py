@@ -1,4 +1,4 @@
-"""The inputs under which a circuit is examined: the user's data, or a random walk."""
+"""Inputs under which a circuit is examined: the user's data, or a random walk."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WALK_STEPS = 400
 
 
 @dataclass(frozen=True, eq=False)
-class Drive:
+class Stimulus:
     """Sequences of inputs, in the units that the layer is given.
 
     Parameters
@@ -50,15 +50,15 @@ class Drive:
     @property
     def elapsed(self) -> float:
         """Median length of a step, of those that last."""
-        every = np.concatenate([elapsed for _, elapsed in self.sequences])
-        lasting = every[every > 0]
+        lengths = self._lengths()
+        lasting = lengths[lengths > 0]
         return float(np.median(lasting)) if len(lasting) else 1.0
 
     @property
     def even(self) -> bool:
         """Whether all steps are equally long."""
-        every = np.concatenate([elapsed for _, elapsed in self.sequences])
-        return bool((every == every[0]).all())
+        lengths = self._lengths()
+        return bool((lengths == lengths[0]).all())
 
     @property
     def mean(self) -> Array:
@@ -67,19 +67,23 @@ class Drive:
 
     def outside(self) -> float:
         """Return the share of the steps with an input outside the range."""
-        every = np.concatenate([inputs for inputs, _ in self.sequences])
-        return float(((every < self.range.lo) | (every > self.range.hi)).any(axis=1).mean())
+        inputs = np.concatenate([inputs for inputs, _ in self.sequences])
+        return float(((inputs < self.range.lo) | (inputs > self.range.hi)).any(axis=1).mean())
+
+    def _lengths(self) -> Array:
+        """Return the elapsed times of all steps, shape (step,)."""
+        return np.concatenate([elapsed for _, elapsed in self.sequences])
 
 
-def drive_from(
+def stimulus_from(
     model: LTC,
     data: Data,
     *,
     elapsed: float | Data = 1.0,
     inputs: Range | None = None,
     time_unit: str = "time unit",
-) -> Drive:
-    """Return the user's data as a drive.
+) -> Stimulus:
+    """Return the user's data as a stimulus.
 
     Parameters
     ----------
@@ -122,18 +126,18 @@ def drive_from(
         )
     times = np.broadcast_to(times, x.shape[:2])
     lo, hi = x.min(axis=(0, 1)), x.max(axis=(0, 1))
-    whose = "the data's own extremes" if inputs is None else "the range that was asked for"
+    origin = "the data's own extremes" if inputs is None else "the range that was asked for"
     box = given_range((lo, hi) if inputs is None else inputs, model.input_size)
     counted = f"{len(x):,} sequence{'s' if len(x) > 1 else ''} of {x.shape[1]:,} steps"
-    return Drive(
+    return Stimulus(
         tuple(zip(x, times, strict=True)),
         box,
-        f"Data that was handed over: {counted}. The range of the inputs is {whose}.",
+        f"Data that was handed over: {counted}. The range of the inputs is {origin}.",
         time_unit=time_unit,
     )
 
 
-def random_walk(inputs: Range, count: int, *, seed: int = 0, steps: int = WALK_STEPS) -> Drive:
+def random_walk(inputs: Range, count: int, *, seed: int = 0, steps: int = WALK_STEPS) -> Stimulus:
     """Return a random walk that is reflected at the ends of a range.
 
     Parameters
@@ -149,8 +153,8 @@ def random_walk(inputs: Range, count: int, *, seed: int = 0, steps: int = WALK_S
 
     Examples
     --------
-    >>> drive = random_walk((-1, 1), count=2)
-    >>> drive.sequences[0][0].shape, drive.outside(), drive.synthetic
+    >>> stimulus = random_walk((-1, 1), count=2)
+    >>> stimulus.sequences[0][0].shape, stimulus.outside(), stimulus.synthetic
     ((400, 2), 0.0, True)
     """
     box = given_range(inputs, count)
@@ -158,7 +162,7 @@ def random_walk(inputs: Range, count: int, *, seed: int = 0, steps: int = WALK_S
     folded = 1 - np.abs((moves + 1.5) % 2 - 1)  # from 0 to 1, reflected
     walk = np.clip(box.lo + folded * box.width, box.lo, box.hi)
     lo, hi = box.lo.min(), box.hi.max()
-    return Drive(
+    return Stimulus(
         ((walk, np.ones(steps)),),
         box,
         f"The data was not at hand: the circuit is driven by a random walk of {steps} steps "
@@ -170,10 +174,10 @@ def random_walk(inputs: Range, count: int, *, seed: int = 0, steps: int = WALK_S
 
 def _array(name: str, values: object) -> Array:
     try:
-        kept = values.detach().cpu() if isinstance(values, Tensor) else values
-        if isinstance(kept, Tensor) and kept.dtype == torch.bfloat16:
-            kept = kept.float()
-        return np.asarray(kept, dtype=np.float64)
+        if isinstance(values, Tensor):
+            values = values.detach().cpu()
+            values = values.float() if values.dtype == torch.bfloat16 else values
+        return np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise InputError(
             f"got {name} that is no array of real numbers ({error}), expected a tensor or an array"
