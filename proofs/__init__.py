@@ -32,13 +32,8 @@ if TYPE_CHECKING:
     )
     from elegans.proofs.dynamics.equilibrium import equilibria as equilibria
     from elegans.proofs.dynamics.fixed_point import fixed_points as fixed_points
-    from elegans.proofs.dynamics.jacobian import flow_jacobian as flow_jacobian
-    from elegans.proofs.dynamics.jacobian import step_jacobian as step_jacobian
-    from elegans.proofs.dynamics.jacobian import time_constants as time_constants
+    from elegans.proofs.dynamics.jacobian import jacobian as jacobian
     from elegans.proofs.dynamics.sparse_jacobian import SparseJacobian as SparseJacobian
-    from elegans.proofs.dynamics.sparse_jacobian import multistep_jacobian as multistep_jacobian
-    from elegans.proofs.dynamics.sparse_jacobian import sparse_flow_jacobian as sparse_flow_jacobian
-    from elegans.proofs.dynamics.sparse_jacobian import sparse_step_jacobian as sparse_step_jacobian
     from elegans.proofs.dynamics.spectra import dominant as dominant
     from elegans.proofs.dynamics.spectra import rightmost as rightmost
     from elegans.proofs.dynamics.spectra import spectra_along as spectra_along

@@ -11,7 +11,7 @@ from scipy.optimize import minimize_scalar
 
 from elegans import LTC
 from elegans.errors import InputError
-from elegans.proofs.dynamics.sparse_jacobian import sparse_flow_jacobian
+from elegans.proofs.dynamics.jacobian import jacobian
 from elegans.proofs.dynamics.spectra import spectrum
 from elegans.proofs.dynamics.transients import (
     kreiss_bound,
@@ -41,7 +41,7 @@ def sparse_of(units, seed=0):
     model = LTC(1, wiring, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
     state = torch.rand(2, units, dtype=torch.float64)
     with torch.no_grad():
-        return sparse_flow_jacobian(model.cell.dynamics(torch.zeros(2, 1).double()), state)
+        return jacobian(model.cell.dynamics(torch.zeros(2, 1).double()), state, sparse=True)
 
 
 @pytest.mark.parametrize("kind", ORDER)

@@ -32,7 +32,7 @@ from elegans.proofs.certificates.network import (
     SynapseNumbers,
     given_range,
 )
-from elegans.proofs.dynamics.jacobian import flow_jacobian
+from elegans.proofs.dynamics.jacobian import jacobian
 from elegans.synapses.liquid import SynapseValues
 
 _STEP = 0.2
@@ -210,7 +210,7 @@ def _jacobian(network: Network, point: Tensor) -> Tensor:
     dynamics = LiquidDynamics(
         torch.from_numpy(network.capacitance), conductance, drive, _values(network.recurrent)
     )
-    return flow_jacobian(dynamics, state)
+    return jacobian(dynamics, state)
 
 
 def _abscissa(jacobian: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -45,7 +45,7 @@ from elegans.proofs.claims.small_circuits import (
     rewired,
     trajectory,
 )
-from elegans.proofs.dynamics.jacobian import flow_jacobian
+from elegans.proofs.dynamics.jacobian import jacobian
 from elegans.proofs.dynamics.spectra import spectrum
 
 
@@ -121,7 +121,7 @@ def measured(before: LiquidDynamics, after: LiquidDynamics) -> Effect:
     state = torch.zeros(1, len(before.capacitance), dtype=before.capacitance.dtype)
     with torch.no_grad():
         first, second = (
-            -spectrum(flow_jacobian(dynamics, state))[0].real for dynamics in (before, after)
+            -spectrum(jacobian(dynamics, state))[0].real for dynamics in (before, after)
         )
     return Effect(bool(second.sum() > first.sum()), bool(second.min() > first.min()))
 
@@ -201,7 +201,7 @@ def counterexample() -> Demonstration:
     """
     before, after = (dynamics_of(cell) for cell in published_example())
     rates = [
-        -spectrum(flow_jacobian(d, resting_points(d, [-1, -1], [1, 1])))[0].real.numpy()
+        -spectrum(jacobian(d, resting_points(d, [-1, -1], [1, 1])))[0].real.numpy()
         for d in (before, after)
     ]
     rows = [

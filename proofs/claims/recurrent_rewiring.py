@@ -47,7 +47,7 @@ from elegans.proofs.claims.small_circuits import (
     rewired,
     trajectory,
 )
-from elegans.proofs.dynamics.jacobian import flow_jacobian
+from elegans.proofs.dynamics.jacobian import jacobian
 from elegans.proofs.dynamics.spectra import spectrum
 
 
@@ -91,7 +91,7 @@ def feed_forward_rate(network: Network) -> float | None:
 def spectral_abscissa(dynamics: LiquidDynamics, states: Tensor) -> Tensor:
     """Return the largest real part of the eigenvalues at states (batch, neuron), shape (batch,)."""
     with torch.no_grad():
-        return spectrum(flow_jacobian(repeated(dynamics, len(states)), states)).real.amax(dim=-1)
+        return spectrum(jacobian(repeated(dynamics, len(states)), states)).real.amax(dim=-1)
 
 
 def bistable_example(

@@ -13,7 +13,7 @@ from torch import Tensor
 from elegans.errors import InputError
 from elegans.ltc.cell import LTCCell
 from elegans.ltc.dynamics import LiquidDynamics
-from elegans.proofs.dynamics.jacobian import flow_jacobian
+from elegans.proofs.dynamics.jacobian import jacobian
 from elegans.solvers import integrate
 from elegans.synapses.liquid import SynapseValues
 from elegans.wiring import Synapses, Wiring
@@ -180,7 +180,7 @@ def resting_points(
     least, most = (torch.tensor(end, dtype=torch.float64) for end in (lo, hi))
     dynamics = repeated(dynamics, len(state))
     for _ in range(rounds):
-        slope = flow_jacobian(dynamics, state)
+        slope = jacobian(dynamics, state)
         move: Tensor = torch.linalg.lstsq(slope, dynamics.derivative(state).unsqueeze(-1)).solution
         state = torch.clamp(state - move.squeeze(-1), least, most)
     state = state[(dynamics.derivative(state).abs() < 1e-12).all(dim=-1)]  # (found, neuron)

@@ -29,8 +29,8 @@ from elegans.proofs.dynamics.equilibrium import (
     scale_of,
     starting_points,
 )
+from elegans.proofs.dynamics.jacobian import jacobian
 from elegans.proofs.dynamics.newton import RootProblem, find_roots
-from elegans.proofs.dynamics.sparse_jacobian import multistep_jacobian
 from elegans.proofs.dynamics.spectra import dominant
 from elegans.solvers import SemiImplicit
 
@@ -179,7 +179,7 @@ def fixed_points(
 
     def multiplier(state: Tensor) -> Tensor:
         dynamics = held.dynamics(len(state))
-        return multistep_jacobian(dynamics, state, elapsed, unfolds).to_dense()
+        return jacobian(dynamics, state, elapsed=elapsed, unfolds=unfolds)
 
     problem = RootProblem(
         lambda state: moved(state, unfolds),

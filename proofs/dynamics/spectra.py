@@ -12,7 +12,7 @@ from torch import Tensor
 from elegans.errors import InputError, SolveError
 from elegans.ltc.dynamics import LiquidDynamics
 from elegans.ltc.layer import LTC
-from elegans.proofs.dynamics.jacobian import flow_jacobian, time_constants
+from elegans.proofs.dynamics.jacobian import jacobian
 from elegans.proofs.dynamics.sparse_jacobian import JacobianProduct, SparseJacobian
 
 PIECE = 8_000_000
@@ -76,7 +76,7 @@ def spectra_along(model: LTC, inputs: Tensor, states: Tensor) -> Tensor:
     torch.Size([3, 7, 5])
     """
     spectra = [
-        spectrum(flow_jacobian(dynamics, state))
+        spectrum(jacobian(dynamics, state))
         for dynamics, state in _pieces(model, inputs, states, size=model.state_size**2)
     ]
     return torch.cat(spectra).reshape(states.shape)
@@ -114,7 +114,7 @@ def time_constants_along(model: LTC, inputs: Tensor, states: Tensor) -> Tensor:
     """
     size = model.synapse_count + model.sensory_synapse_count + model.state_size
     constants = [
-        time_constants(dynamics, state)
+        dynamics.time_constant(state)
         for dynamics, state in _pieces(model, inputs, states, size=size)
     ]
     return torch.cat(constants).reshape(states.shape)
@@ -165,9 +165,8 @@ def rightmost(
 
     Examples
     --------
-    >>> from elegans.proofs.dynamics.sparse_jacobian import sparse_flow_jacobian
-    >>> cell = LTC(1, 50).cell
-    >>> J = sparse_flow_jacobian(cell.dynamics(torch.zeros(1, 1)), torch.zeros(1, 50))
+    >>> dynamics = LTC(1, 50).cell.dynamics(torch.zeros(1, 1))
+    >>> J = jacobian(dynamics, torch.zeros(1, 50), sparse=True)
     >>> torch.allclose(rightmost(J, 1), spectrum(J.to_dense())[:, :1])
     True
     """
