@@ -31,7 +31,6 @@ if TYPE_CHECKING:
         CertificateSensitivity as CertificateSensitivity,
     )
     from elegans.proofs.dynamics.equilibrium import equilibria as equilibria
-    from elegans.proofs.dynamics.fixed_point import fixed_points as fixed_points
     from elegans.proofs.dynamics.jacobian import jacobian as jacobian
     from elegans.proofs.dynamics.sparse_jacobian import SparseJacobian as SparseJacobian
     from elegans.proofs.dynamics.spectra import dominant as dominant

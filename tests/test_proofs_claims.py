@@ -35,11 +35,11 @@ from elegans.proofs.claims.small_circuits import (
     Synapse,
     circuit,
     dynamics_of,
-    repeated,
     resting_points,
     rewired,
     trajectory,
 )
+from elegans.proofs.dynamics.equilibrium import repeated
 from elegans.proofs.dynamics.jacobian import jacobian
 from elegans.wiring import AutoNCP
 
@@ -215,7 +215,7 @@ def test_weights_off_the_diagonal_fail():
         larger_state.decay_rate(-weights, np.ones(2))
     # V does rise between two trajectories of that circuit.
     values, vectors = np.linalg.eigh(-weights * np.array([[2.0, 11.0], [11.0, 20.0]]))
-    rest = resting_points(dynamics_of(after), [-1, -1], [1, 1])[0]
+    rest = resting_points(after)[0]
     start = rest + torch.tensor(vectors[:, -1])
     path = trajectory(dynamics_of(after), start, torch.tensor([0, 0.01]).double()) - rest
     v = torch.einsum("ti,ij,tj->t", path, torch.tensor(weights), path)
@@ -239,7 +239,7 @@ def test_one_rewire_makes_two_rests():
     ]
     assert roots == pytest.approx([0.0251147, 0.3457259, 0.7320189], abs=1e-6)
     _, after = recurrent_rewiring.bistable_example()
-    found = resting_points(dynamics_of(after), [0.0] * 3, [1.0] * 3)
+    found = resting_points(after)
     assert found[:, 0].tolist() == pytest.approx(roots, abs=1e-8)
     low, high = shown["end of x_i from (0, 0, 0)"][1], shown["end of x_i from (1, 1, 1)"][1]
     assert (low, high) == pytest.approx((roots[0], roots[2]), abs=1e-6)
@@ -248,7 +248,7 @@ def test_one_rewire_makes_two_rests():
 @pytest.mark.parametrize("change", [{"weight": 0.5}, {"centre": 0.4}, {"gain": 4.0}])
 def test_other_loops_make_no_second_rest(change):
     _, after = recurrent_rewiring.bistable_example(**change)
-    assert len(resting_points(dynamics_of(after), [0.0] * 3, [1.0] * 3)) == 1
+    assert len(resting_points(after)) == 1
 
 
 def test_one_rewire_makes_a_limit_cycle():
@@ -269,8 +269,7 @@ def test_one_rewire_makes_a_limit_cycle():
 def test_the_ring_rests_at_another_centre():
     """The published numbers alone, without centre and leak potential, do not make a cycle."""
     _, after = recurrent_rewiring.cyclic_example(centre=-0.5, leak_potential=0.0)
-    dynamics = dynamics_of(after)
-    rest = resting_points(dynamics, [-1.0] * 4, [0.0] * 4)
+    dynamics, rest = dynamics_of(after), resting_points(after)
     assert len(rest) == 1
     assert recurrent_rewiring.spectral_abscissa(dynamics, rest) < 0
     times = torch.linspace(0, 60, 1201, dtype=torch.float64)
@@ -324,9 +323,9 @@ def test_a_cycle_breaks_the_feed_forward_theorem():
         assert recurrent_rewiring.feed_forward_rate(after) is None
     own = circuit(1, [Synapse(0, 0, 3.0)])  # a self-synapse is a cycle: this one has two rests
     assert recurrent_rewiring.feed_forward_order(Network.of(own)) is None
-    dynamics = dynamics_of(circuit(1, [Synapse(0, 0, 3.0, gain=20.0)]))
-    points = resting_points(dynamics, [0.0], [1.0], grid=11)
-    assert (recurrent_rewiring.spectral_abscissa(dynamics, points) < 0).sum() == 2
+    steep = circuit(1, [Synapse(0, 0, 3.0, gain=20.0)])
+    abscissa = recurrent_rewiring.spectral_abscissa(dynamics_of(steep), resting_points(steep))
+    assert (abscissa < 0).sum() == 2
 
 
 def test_a_closed_synapse_is_no_cycle():

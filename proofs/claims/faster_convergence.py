@@ -199,10 +199,11 @@ def counterexample() -> Demonstration:
     >>> [round(t, 4) for t in shown["time to 1 % from (1, 0)"]]
     [4.6029, 4.6052]
     """
-    before, after = (dynamics_of(cell) for cell in published_example())
+    cells = published_example()
+    before, after = (dynamics_of(cell) for cell in cells)
     rates = [
-        -spectrum(jacobian(d, resting_points(d, [-1, -1], [1, 1])))[0].real.numpy()
-        for d in (before, after)
+        -spectrum(jacobian(dynamics, resting_points(cell)))[0].real.numpy()
+        for cell, dynamics in zip(cells, (before, after), strict=True)
     ]
     rows = [
         Row(name, float(of(rates[0])), float(of(rates[1])))

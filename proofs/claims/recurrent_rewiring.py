@@ -42,11 +42,11 @@ from elegans.proofs.claims.small_circuits import (
     Synapse,
     circuit,
     dynamics_of,
-    repeated,
     resting_points,
     rewired,
     trajectory,
 )
+from elegans.proofs.dynamics.equilibrium import repeated
 from elegans.proofs.dynamics.jacobian import jacobian
 from elegans.proofs.dynamics.spectra import spectrum
 
@@ -127,7 +127,7 @@ def bistability() -> Demonstration:
     times = torch.linspace(0, 60, 1201, dtype=torch.float64)
     for cell in bistable_example():
         dynamics = dynamics_of(cell)
-        points.append(resting_points(dynamics, [0.0] * 3, [1.0] * 3))
+        points.append(resting_points(cell))
         stable.append(int((spectral_abscissa(dynamics, points[-1]) < 0).sum()))
         ends.append([float(trajectory(dynamics, [x] * 3, times)[-1, 0]) for x in (0.0, 1.0)])
     rows = (
@@ -187,7 +187,7 @@ def limit_cycle(duration: float = 60.0) -> Demonstration:
     points, abscissa, swing, rhythm = [], [], [], []
     for cell in cyclic_example():
         dynamics = dynamics_of(cell)
-        points.append(resting_points(dynamics, [-1.0] * 4, [1.0] * 4))
+        points.append(resting_points(cell))
         abscissa.append(float(spectral_abscissa(dynamics, points[-1]).max()))
         x = trajectory(dynamics, [0.1, -0.3, -0.5, 0.0], times)[half:, 0]
         swing.append(float(x.max() - x.min()))

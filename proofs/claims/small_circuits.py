@@ -13,7 +13,7 @@ from torch import Tensor
 from elegans.errors import InputError
 from elegans.ltc.cell import LTCCell
 from elegans.ltc.dynamics import LiquidDynamics
-from elegans.proofs.dynamics.jacobian import jacobian
+from elegans.proofs.dynamics.equilibrium import equilibria
 from elegans.solvers import integrate
 from elegans.synapses.liquid import SynapseValues
 from elegans.wiring import Synapses, Wiring
@@ -133,14 +133,6 @@ def dynamics_of(cell: LTCCell, inputs: Sequence[float] | Tensor | None = None) -
     return cell.dynamics(given.to(cell.dtype).unsqueeze(0))
 
 
-def repeated(dynamics: LiquidDynamics, batch: int) -> LiquidDynamics:
-    """Return dynamics under one input, shape (1, neuron), as a batch of the same."""
-    capacitance, conductance, drive, *_ = dynamics.parameters()
-    return LiquidDynamics(
-        capacitance, conductance.expand(batch, -1), drive.expand(batch, -1), dynamics.recurrent
-    )
-
-
 @torch.no_grad()
 def trajectory(
     dynamics: LiquidDynamics,
@@ -155,36 +147,16 @@ def trajectory(
     return integrate(dynamics, state, times, solver, substeps).squeeze(1)
 
 
-@torch.no_grad()
-def resting_points(
-    dynamics: LiquidDynamics,
-    lo: Sequence[float],
-    hi: Sequence[float],
-    *,
-    grid: int = 5,
-    rounds: int = 60,
-) -> Tensor:
-    """Return the equilibria that Newton's method finds from a grid of starts in a box.
-
-    Shape (equilibrium, neuron), sorted. `grid` points a side, so for a few neurons only. All
-    that are returned are equilibria, to 1e-12; that there are no others is not claimed.
+def resting_points(cell: LTCCell) -> Tensor:
+    """Return the equilibria found under inputs of zero, shape (equilibrium, neuron), sorted.
 
     Examples
     --------
-    >>> cell = circuit(1, leak_potential=0.25)
-    >>> resting_points(dynamics_of(cell), [-1.0], [1.0])
+    >>> resting_points(circuit(1, leak_potential=0.25))
     tensor([[0.2500]], dtype=torch.float64)
     """
-    sides = [np.linspace(a, b, grid) for a, b in zip(lo, hi, strict=True)]
-    state = torch.tensor(np.stack(np.meshgrid(*sides), axis=-1).reshape(-1, len(sides)))
-    least, most = (torch.tensor(end, dtype=torch.float64) for end in (lo, hi))
-    dynamics = repeated(dynamics, len(state))
-    for _ in range(rounds):
-        slope = jacobian(dynamics, state)
-        move: Tensor = torch.linalg.lstsq(slope, dynamics.derivative(state).unsqueeze(-1)).solution
-        state = torch.clamp(state - move.squeeze(-1), least, most)
-    state = state[(dynamics.derivative(state).abs() < 1e-12).all(dim=-1)]  # (found, neuron)
-    points: Tensor = torch.unique(state.round(decimals=9), dim=0)
+    rests = equilibria(cell, torch.zeros(cell.sensory_size))
+    points: Tensor = torch.unique(torch.stack([rest.state for rest in rests]), dim=0)
     return points
 
 

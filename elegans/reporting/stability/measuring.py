@@ -110,7 +110,7 @@ def search_equilibria(model: LTC, inputs: Array, seed: int) -> Equilibria:
     found = equilibria(model, u, starts=256 if n <= _GROWTH_UP_TO else 32, seed=seed)
     dynamics = in_double(model).cell.dynamics(u.unsqueeze(0))
     shown = []
-    for each in found.found[:_SHOWN]:
+    for each in found.points[:_SHOWN]:
         with torch.no_grad():
             jacobian = dynamics.jacobian(each.state.unsqueeze(0))[0]
         measures = non_normality(jacobian)
