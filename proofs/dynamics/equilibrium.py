@@ -19,7 +19,7 @@ from elegans.ltc.cell import LTCCell
 from elegans.ltc.dynamics import LiquidDynamics
 from elegans.ltc.layer import LTC
 from elegans.proofs.certificates.boxes import hull
-from elegans.proofs.certificates.network import Box, Network, cell_of, checked_box
+from elegans.proofs.certificates.network import Box, Network, checked_box
 from elegans.proofs.dynamics.jacobian import jacobian
 from elegans.proofs.dynamics.newton import RootProblem, find_roots, spread
 from elegans.proofs.dynamics.spectra import dominant, spectrum
@@ -238,7 +238,7 @@ def equilibria(
             "numbers; pass one constant input, such as x[0, 0] of a batch"
         )
     dynamics = network.dynamics(u.unsqueeze(0))
-    motion = _Flow(dynamics) if elapsed is None else _Step.of(cell_of(model), dynamics, elapsed)
+    motion = _Flow(dynamics) if elapsed is None else _Step.of(model, dynamics, elapsed)
     box = hull(network) if box is None else checked_box(box, len(network))
     scale = float(max(abs(box.lo).max(), abs(box.hi).max(), box.width.max())) or 1.0
     if isinstance(starts, int):
@@ -357,8 +357,9 @@ class _Step(NamedTuple):
     unfolds: int
 
     @classmethod
-    def of(cls, cell: LTCCell, dynamics: LiquidDynamics, elapsed: float) -> _Step:
-        """Return the step of a cell."""
+    def of(cls, model: LTC | LTCCell, dynamics: LiquidDynamics, elapsed: float) -> _Step:
+        """Return the step of a layer or cell."""
+        cell = getattr(model, "cell", model)
         solver = cell.solver
         if not isinstance(solver, SemiImplicit):
             raise InputError(

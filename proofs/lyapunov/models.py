@@ -12,9 +12,9 @@ from elegans.errors import InputError
 from elegans.layers.cell import Cell
 from elegans.layers.sequence_layer import SequenceLayer
 from elegans.proofs.dynamics.jacobian import has_synapses, jacobian
-from elegans.proofs.lyapunov.benettin import LARGEST_VOLUME, Plan, measure
-from elegans.proofs.lyapunov.judging import judge
-from elegans.proofs.lyapunov.motions import Drive, FlowMotion, Motion, identity, tangent_of
+from elegans.proofs.lyapunov.benettin import Plan
+from elegans.proofs.lyapunov.judging import exponents_of
+from elegans.proofs.lyapunov.motions import Drive, FlowMotion, Motion, tangent_of
 from elegans.proofs.lyapunov.spectrum import LyapunovSpectrum
 from elegans.solvers import GatedLinearSystem, SemiImplicit, System
 
@@ -68,12 +68,6 @@ class CellMotion(Motion):
             frame = _carried(system, state, frame, h)
             state = self._cell.solver.step(system, state, h)  # type: ignore[operator,union-attr]
         return state, frame
-
-    def growth(self, before: Tensor, after: Tensor, step: int) -> Tensor:
-        """Return log|det J| of the step, (batch,)."""
-        _, jacobian = self.carry(before, identity(before), step)
-        growth: Tensor = torch.linalg.slogdet(jacobian).logabsdet
-        return growth
 
     def _step(self, state: Tensor, step: int) -> Tensor:
         return self._cell.step(self._sensed, step, state, self._elapsed[:, step : step + 1])
@@ -194,8 +188,8 @@ def model_exponents(
     --------
     >>> from elegans import LTC
     >>> model = LTC(2, 5, dtype=torch.float64)
-    >>> found = model_exponents(model, torch.zeros(100, 2), progress=False)
-    >>> found.kind, found.exponents.shape, bool(found.exponents[0] < 0)
+    >>> spectrum = model_exponents(model, torch.zeros(100, 2), progress=False)
+    >>> spectrum.kind, spectrum.exponents.shape, bool(spectrum.exponents[0] < 0)
     ('map', torch.Size([5]), True)
     """
     cell = model.cell
@@ -212,7 +206,6 @@ def model_exponents(
     turning = length // 8 if frame_transient is None else frame_transient
     hold = substeps if kind == "flow" else 1
     neurons = state.shape[-1]
-    wanted = neurons if count is None else count
     intervals = (length - rest - turning) // qr_every
     if min(rest, turning) < 0 or blocks < 2 or intervals < blocks:
         raise InputError(
@@ -220,53 +213,37 @@ def model_exponents(
             f"{max(0, intervals)} intervals for {blocks} blocks; expected at least one a block: "
             "give a longer sequence, shorter transients or fewer blocks"
         )
-    volume = wanted == neurons and neurons <= LARGEST_VOLUME
     plan = Plan(
+        neurons,
+        neurons if count is None else count,
         rest * hold,
         turning // qr_every,
         intervals,
         qr_every * hold,
-        wanted,
+        blocks,
+        tolerance,
         seed,
-        volume,
         progress,
     )
+    motion: Motion
     with torch.no_grad():
-        motion: Motion
         if kind == "flow":
             motion = _flow(cell, x, state, times, substeps, generic)
         else:
             motion = CellMotion(cell, x, times, generic=generic)
-        motion.shared = bool((x == x[:1]).all())
-        measured = measure(motion, state, plan)
-    found = judge(
-        kind,
-        motion,
-        plan,
-        measured,
-        blocks=blocks,
-        tolerance=tolerance,
-        settings={
-            "transient": rest,
-            "frame_transient": turning,
-            "qr_every": qr_every,
-            "count": wanted,
-            "members": len(state),
-            "blocks": blocks,
-            "tolerance": tolerance,
-            "seed": seed,
-        },
-    )
+    motion.shared = bool((x == x[:1]).all())
+    settings = {"transient": rest, "frame_transient": turning, "qr_every": qr_every}
+    spectrum = exponents_of(motion, state, plan, settings)
     if certified_rate is None or kind == "map":
-        return found
-    largest, error = float(found.exponents[0]), float(found.errors[0])
+        return spectrum
+    largest, error = float(spectrum.exponents[0]), float(spectrum.errors[0])
     if largest <= -certified_rate + error:
-        return found
+        return spectrum
     contradiction = (
         f"the largest exponent {largest:.4g} is above the certified rate {-certified_rate:.4g}; "
         "the inputs may leave the certified range"
     )
-    return replace(found, reasons=(*found.reasons, contradiction))
+    return replace(spectrum, reasons=(*spectrum.reasons, contradiction))
 
 
 def _flow(
