@@ -1,4 +1,4 @@
-"""What is certain about a liquid circuit: certificates, Jacobians, exponents, refuted claims.
+"""Certificates, Jacobians, equilibria, Lyapunov exponents and checked claims of liquid circuits.
 
 `certify` proves that a circuit contracts, or says why it cannot; `elegans.proofs.verify` checks
 a certificate with the standard library alone.
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from elegans.proofs.dynamics.transients import kreiss_bound as kreiss_bound
     from elegans.proofs.dynamics.transients import logarithmic_norm as logarithmic_norm
     from elegans.proofs.dynamics.transients import non_normality as non_normality
-    from elegans.proofs.dynamics.transients import numerical_abscissa as numerical_abscissa
     from elegans.proofs.dynamics.transients import transient_growth as transient_growth
 
 # Names are loaded when they are first used: the verifier must not need PyTorch. No module may have

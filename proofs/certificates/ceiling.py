@@ -1,4 +1,4 @@
-r"""How fast a circuit can be shown to contract at most: a search for the state that speaks against.
+r"""The sampled ceiling of contraction rates: a search for the state that speaks against a rate.
 
 Whatever the norm, its logarithmic norm is at least the spectral abscissa, the largest real part of
 the eigenvalues:
@@ -175,10 +175,10 @@ def sampled_ceiling(
             drawn = torch.from_numpy(rng.random(uphill.shape))
             place = (place.detach() + length * uphill.sign() * drawn).clamp(0, 1)
     assert best is not None  # there is at least one round
-    found = best[2].numpy()
+    witness = best[2].numpy()
     # Rounding may carry lo + (hi - lo) across the box.
-    state = np.clip(found[: len(network)], lo, hi)
-    u = np.clip(found[len(network) :], given.lo, given.hi)
+    state = np.clip(witness[: len(network)], lo, hi)
+    u = np.clip(witness[len(network) :], given.lo, given.hi)
     return SampledCeiling(best[0], best[1], state, u, samples * (rounds + 1))
 
 

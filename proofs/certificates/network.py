@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import NamedTuple
+from numbers import Real
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -236,6 +238,15 @@ def checked_box(box: Box, neurons: int) -> Box:
             f"neuron {neuron}, expected lo <= hi"
         )
     return Box(lo, hi)
+
+
+def require_between(name: str, value: Any, least: float, most: float) -> None:
+    """Raise `InputError` unless `value` is a real number above `least` and below `most`."""
+    real = isinstance(value, Real) and not isinstance(value, bool)
+    if not (real and math.isfinite(value) and least < value < most):
+        raise InputError(
+            f"got {name}={value!r}, expected a finite number above {least:g} and below {most:g}"
+        )
 
 
 def given_range(inputs: Range, count: int) -> Box:

@@ -155,11 +155,11 @@ def holds(cell: LTCCell, inputs: Sequence[float], slot: int, synapse: Synapse) -
     after = rewired(cell, "sensory", slot, synapse)
     shares = []
     for network in (Network.of(cell), Network.of(after)):
-        held = network.sensory
+        synapses = network.sensory
         seen = network.scale * np.asarray(inputs) + network.shift
-        gate = expit(held.gain * (seen[held.source] - held.centre))
-        target = int(held.target[slot])
-        share = held.weight[slot] * gate[slot] / network.capacitance[target]
+        gate = expit(synapses.gain * (seen[synapses.source] - synapses.centre))
+        target = int(synapses.target[slot])
+        share = synapses.weight[slot] * gate[slot] / network.capacitance[target]
         shares.append((target, float(share)))
     layers = dynamics_of(cell, inputs), dynamics_of(after, inputs)
     return predicted(layer_rates(layers[0]), *shares) == measured(*layers)

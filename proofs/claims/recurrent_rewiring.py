@@ -131,13 +131,13 @@ def bistability() -> Demonstration:
         stable.append(int((spectral_abscissa(dynamics, points[-1]) < 0).sum()))
         ends.append([float(trajectory(dynamics, [x] * 3, times)[-1, 0]) for x in (0.0, 1.0)])
     rows = (
-        Row("equilibria", *(float(len(found)) for found in points)),
+        Row("equilibria", *(float(len(rests)) for rests in points)),
         Row("of them stable", *(float(number) for number in stable)),
         Row("end of x_i from (0, 0, 0)", ends[0][0], ends[1][0]),
         Row("end of x_i from (1, 1, 1)", ends[0][1], ends[1][1]),
     )
     same, apart = (abs(high - low) for low, high in ends)
-    confirmed = [len(found) for found in points] == [1, 3] and stable == [1, 2]
+    confirmed = [len(rests) for rests in points] == [1, 3] and stable == [1, 2]
     return Demonstration(("before", "after"), rows, confirmed and same < 1e-9 and apart > 0.5)
 
 
@@ -151,12 +151,12 @@ def crossing_times(values: Tensor, times: Tensor, level: float) -> list[float]:
     [1.0]
     """
     above = values > level
-    found = torch.nonzero(~above[:-1] & above[1:]).flatten().tolist()
+    crossings = torch.nonzero(~above[:-1] & above[1:]).flatten().tolist()
     return [
         float(
             times[i] + (times[i + 1] - times[i]) * (level - values[i]) / (values[i + 1] - values[i])
         )
-        for i in found
+        for i in crossings
     ]
 
 
@@ -196,14 +196,14 @@ def limit_cycle(duration: float = 60.0) -> Demonstration:
     period = sum(settled) / len(settled) if settled else math.nan
     spread = max(settled) - min(settled) if settled else math.inf
     rows = (
-        Row("equilibria", *(float(len(found)) for found in points)),
+        Row("equilibria", *(float(len(rests)) for rests in points)),
         Row("largest real part of the spectrum there", *abscissa),
         Row("swing of x_0 at the end", *swing),
         Row("period of x_0", math.nan, period),
         Row("spread of the periods in the second half", math.nan, spread),
     )
     confirmed = (
-        [len(found) for found in points] == [1, 1]
+        [len(rests) for rests in points] == [1, 1]
         and abscissa[0] < 0 < abscissa[1]
         and swing[0] < 1e-9
         and swing[1] > 0.5

@@ -1,4 +1,4 @@
-"""Small circuits with given numbers, edits of them, and where they come to rest."""
+"""Small circuits with given numbers, their edits, trajectories and equilibria."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from elegans.proofs.dynamics.newton import RootProblem, find_roots, spread
 from elegans.proofs.dynamics.spectra import dominant, spectrum
 from elegans.solvers import SemiImplicit
 
-Verdict = Literal["stable", "unstable", "marginal"]
+Stability = Literal["stable", "unstable", "marginal"]
 
 MARGIN = 1e-6
 """An eigenvalue nearer to the border of stability than this share of the fastest rate, of decay
@@ -49,7 +49,7 @@ class Equilibrium:
     spectrum: Tensor
     """Eigenvalues of the flow's Jacobian, the largest real part first, or of the step's, the
     largest modulus first, complex, (neuron,)."""
-    verdict: Verdict
+    verdict: Stability
     """Of the linearised motion: ``"marginal"`` decides nothing."""
     unstable_directions: int
     """Number of eigenvalues with a positive real part, or outside the unit circle; the marginal
@@ -293,7 +293,7 @@ class _Modes(NamedTuple):
     size: float
     """The size that rounding is relative to."""
 
-    def verdict(self) -> tuple[Verdict, int]:
+    def verdict(self) -> tuple[Stability, int]:
         """Return the verdict and the number of unstable directions."""
         margin = MARGIN * self.size
         unstable = int((self.beyond > margin).sum())

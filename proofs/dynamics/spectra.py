@@ -1,4 +1,4 @@
-"""Eigenvalues of Jacobians, and what changes along a trajectory."""
+"""Eigenvalues of Jacobians; eigenvalues and time constants along a trajectory."""
 
 from __future__ import annotations
 
@@ -227,8 +227,8 @@ def _extreme(
         eigenvalues = spectrum(dense.detach())
     else:
         samples = range(len(jacobian))
-        found = [_arnoldi(jacobian, each, k, which, iterations, seed) for each in samples]
-        eigenvalues = ordered(torch.from_numpy(np.stack(found)))
+        converged = [_arnoldi(jacobian, each, k, which, iterations, seed) for each in samples]
+        eigenvalues = ordered(torch.from_numpy(np.stack(converged)))
         dtype = torch.complex64 if jacobian.dtype == torch.float32 else torch.complex128
         eigenvalues = eigenvalues.to(jacobian.device, dtype)
     if which == "LM":
@@ -263,7 +263,7 @@ def _arnoldi(
     start = np.random.default_rng(seed).standard_normal(neurons)
     basis = min(neurons, max(4 * k, 40))  # twice scipy's default: clustered ends need the room
     try:
-        found: NDArray[np.complex128] = eigs(
+        eigenvalues: NDArray[np.complex128] = eigs(
             operator,
             k,
             which=which,
@@ -277,7 +277,7 @@ def _arnoldi(
             f"got {len(error.eigenvalues)} of {k} eigenvalues after {iterations} restarts, "
             "expected all; raise iterations, ask for fewer, or use spectrum(jacobian.to_dense())"
         ) from error
-    return found
+    return eigenvalues
 
 
 def ordered(eigenvalues: Tensor) -> Tensor:
@@ -299,8 +299,8 @@ def _pieces(
 
     `size` is how many numbers one state needs.
     """
-    wanted = (*inputs.shape[:-1], model.state_size)
-    if inputs.shape[-1] != model.input_size or tuple(states.shape) != wanted:
+    expected = (*inputs.shape[:-1], model.state_size)
+    if inputs.shape[-1] != model.input_size or tuple(states.shape) != expected:
         raise InputError(
             f"got inputs of shape {tuple(inputs.shape)} and states of shape {tuple(states.shape)}, "
             f"expected (..., time, {model.input_size}) and (..., time, {model.state_size}) with "

@@ -121,14 +121,14 @@ def measure(motion: Motion, state: Tensor, plan: Plan) -> Measurement:
             step += plan.interval
             bar.update(plan.interval)
         volume = float(run.volume)
-    lasting = plan.interval * motion.length
+    duration = plan.interval * motion.length
     return Measurement(
-        torch.stack(logs).double().cpu() / lasting,
-        volume / (lasting * plan.intervals) if plan.volume else None,
+        torch.stack(logs).double().cpu() / duration,
+        volume / (duration * plan.intervals) if plan.volume else None,
         began,
         state,
-        torch.stack(step_changes).double().cpu() / lasting if step_changes else None,
-        torch.stack(interval_changes).double().cpu() / lasting if interval_changes else None,
+        torch.stack(step_changes).double().cpu() / duration if step_changes else None,
+        torch.stack(interval_changes).double().cpu() / duration if interval_changes else None,
     )
 
 

@@ -81,7 +81,7 @@ def exponents_of(
             "may be too short or the steps too long"
         )
     means = block_means(rates.mean(1, keepdim=True), plan.blocks)[:, 0]
-    lasting = len(rates) // plan.blocks * plan.interval * motion.length
+    duration = len(rates) // plan.blocks * plan.interval * motion.length
     return LyapunovSpectrum(
         motion.kind,
         exponents,
@@ -90,7 +90,7 @@ def exponents_of(
         step,
         interval,
         source,
-        lasting * torch.arange(1, plan.blocks + 1, dtype=torch.float64),
+        duration * torch.arange(1, plan.blocks + 1, dtype=torch.float64),
         means,
         members,
         plan.neurons,
@@ -133,20 +133,20 @@ def _unsteady(
 ) -> list[str]:
     """Return what speaks against one stationary state."""
     reasons = []
-    moved = drift(rates).abs()
-    excess = moved - RANDOM_DRIFT / 2 * sampling  # half-widths are two standard deviations
+    half_drift = drift(rates).abs()
+    excess = half_drift - RANDOM_DRIFT / 2 * sampling  # half-widths are two standard deviations
     if float(excess.max()) > allowed:
         worst = int(excess.argmax())
         reasons.append(
             f"exponent {worst + 1} drifts: its mean over the later half differs from that over "
-            f"the earlier by {2 * float(moved[worst]):.2g}; a longer transient is needed"
+            f"the earlier by {2 * float(half_drift[worst]):.2g}; a longer transient is needed"
         )
     if distinct_members(measured.began) >= FEWEST_MEMBERS and not motion.shared:
         ratio = disagreement(rates, blocks)
         spread = rates.mean(0).std(0)
-        apart = (ratio > RANDOM_DRIFT**2) & (spread > 10 * allowed)
-        if bool(apart.any()):
-            worst = int(apart.nonzero()[0])
+        differ = (ratio > RANDOM_DRIFT**2) & (spread > 10 * allowed)
+        if bool(differ.any()):
+            worst = int(differ.nonzero()[0])
             reasons.append(
                 f"members differ in exponent {worst + 1} by {float(spread[worst]):.2g}, "
                 f"{float(ratio[worst]) ** 0.5:.1f} times what their own course explains: they may "
