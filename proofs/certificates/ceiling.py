@@ -163,7 +163,7 @@ def sampled_ceiling(
     for turn in range(rounds + 1):
         place.requires_grad_()
         point = low + place * width
-        state, u = point.split([len(network), len(given.lo)], dim=-1)
+        state, u = point[:, : len(network)], point[:, len(network) :]
         abscissa, error, slope = _abscissa(network.dynamics(u).jacobian(state))
         sure = abscissa - error
         top = int(sure.argmax())

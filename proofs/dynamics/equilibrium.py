@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -273,7 +273,7 @@ def equilibria(
                 verdict,
                 unstable,
                 int(hits),
-                modes.index(),
+                modes.sign(),
                 period,
                 elapsed,
             )
@@ -301,7 +301,7 @@ class _Modes(NamedTuple):
             return "unstable", unstable
         return ("stable" if bool((self.beyond < -margin).all()) else "marginal"), 0
 
-    def index(self) -> int | None:
+    def sign(self) -> int | None:
         """Return the sign of det(-J), or None where an eigenvalue is nearly 0.
 
         Conjugate pairs have a positive product, so that only real positive eigenvalues count.
@@ -359,7 +359,7 @@ class _Step(NamedTuple):
     @classmethod
     def of(cls, model: LTC | LTCCell, dynamics: LiquidDynamics, elapsed: float) -> _Step:
         """Return the step of a layer or cell."""
-        cell = getattr(model, "cell", model)
+        cell: Any = getattr(model, "cell", model)
         solver = cell.solver
         if not isinstance(solver, SemiImplicit):
             raise InputError(
