@@ -44,19 +44,22 @@ def assert_equal(actual, expected):
 
 @given(seed=st.integers(0, 10_000))
 @settings(max_examples=25, deadline=None)
-def test_flow_jacobian_equals_autograd(seed):
+def test_jacobian_of_the_flow_equals_autograd(seed):
     _, dynamics, state = random_circuit(seed)
-    assert_equal(jacobian(dynamics, state), by_autograd(dynamics.derivative, state))
+    expected = by_autograd(dynamics.derivative, state)
+    assert_equal(jacobian(dynamics, state), expected)
+    assert_equal(jacobian(dynamics, state, sparse=True).to_dense(), expected)
 
 
 @given(seed=st.integers(0, 10_000), h=st.floats(0, 50))
 @settings(max_examples=25, deadline=None)
-def test_step_jacobian_equals_autograd(seed, h):
+def test_jacobian_of_an_unfold_equals_autograd(seed, h):
     _, dynamics, state = random_circuit(seed)
     length = torch.tensor([[h], [h / 2], [0.3]], dtype=torch.float64)
     solver = get_solver("semi_implicit")
     expected = by_autograd(lambda x: solver.step(dynamics, x, length), state)
     assert_equal(jacobian(dynamics, state, elapsed=length), expected)
+    assert_equal(jacobian(dynamics, state, elapsed=length, sparse=True).to_dense(), expected)
 
 
 def test_step_of_length_zero_is_the_identity():
@@ -89,7 +92,7 @@ def test_a_wrong_denominator_would_be_noticed():
     assert (wrong - jacobian(dynamics, state, elapsed=h)).abs().max() > 1e-2
 
 
-def test_flow_jacobian_of_a_leak_is_its_rate():
+def test_jacobian_of_a_leak_is_its_rate():
     leak = Wiring(1, {"motor": 3}, Synapses.empty(), Synapses.empty())
     cell = LTC(1, leak, dtype=torch.float64).cell
     dynamics, state = cell.dynamics(torch.zeros(1, 1).double()), torch.randn(1, 3).double()
@@ -134,21 +137,9 @@ def test_jacobians_have_gradients():
     assert model.cell.recurrent.sigma.grad.abs().sum() > 0
 
 
-@given(seed=st.integers(0, 10_000), h=st.floats(0, 50))
-@settings(max_examples=15, deadline=None)
-def test_sparse_forms_equal_autograd(seed, h):
-    _, dynamics, state = random_circuit(seed)
-    solver = get_solver("semi_implicit")
-    flow = by_autograd(dynamics.derivative, state)
-    assert_equal(jacobian(dynamics, state, sparse=True).to_dense(), flow)
-    length = torch.tensor([[h], [h / 2], [0.3]], dtype=torch.float64)
-    step = by_autograd(lambda x: solver.step(dynamics, x, length), state)
-    assert_equal(jacobian(dynamics, state, elapsed=length, sparse=True).to_dense(), step)
-
-
 @given(seed=st.integers(0, 10_000), elapsed=st.floats(0, 5), unfolds=st.integers(1, 7))
 @settings(max_examples=15, deadline=None)
-def test_whole_step_equals_autograd(seed, elapsed, unfolds):
+def test_jacobian_of_several_unfolds_equals_autograd(seed, elapsed, unfolds):
     _, dynamics, state = random_circuit(seed)
     solver = get_solver("semi_implicit")
     length = torch.tensor([[elapsed], [elapsed / 2], [0.3]], dtype=torch.float64)
@@ -156,6 +147,7 @@ def test_whole_step_equals_autograd(seed, elapsed, unfolds):
     product = jacobian(dynamics, state, elapsed=length, unfolds=unfolds, sparse=True)
     assert product.shape == (3, 6, 6)
     assert_equal(product.to_dense(), expected)
+    assert_equal(jacobian(dynamics, state, elapsed=length, unfolds=unfolds), expected)
     vectors = torch.randn(3, 6, 2, dtype=torch.float64)
     assert_equal(product @ vectors, expected @ vectors)
     assert_equal(product.T @ vectors, expected.mT @ vectors)
