@@ -21,7 +21,7 @@ _POLISHING = 3
 
 @dataclass(frozen=True, eq=False)
 class Roots:
-    """Where Newton iterations ended."""
+    """The ends of Newton iterations."""
 
     states: Tensor
     """Distinct roots, in the order of their hits, shape (root, neuron)."""
