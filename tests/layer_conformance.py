@@ -10,6 +10,8 @@ import torch
 from torch.nn.utils import parametrize, prune
 
 from elegans.errors import InputError, SolveError
+from elegans.layers.wired_cell import WiredCell
+from elegans.pruning import Pruner, PruneRewire, Relative
 
 INPUTS, OUTPUTS = 3, 2
 
@@ -236,19 +238,94 @@ class LayerConformance:
         assert torch.equal(model(x)[0], model.cell.output_mapping.bias.expand(4, 6, 2))
         prune.remove(model.cell.output_mapping, "weight")
         for synapses in model.cell.synapse_sets().values():
-            prune.l1_unstructured(synapses, "weight", amount=0.5)
-            closed = synapses.weight_mask == 0
-            assert closed.any()
-            before = synapses.values().weight.detach().clone()
-            assert not before[closed].any()
+            weight = synapses.weight
+            pruned = torch.arange(len(synapses)) % 2 == 0
+            prune.custom_from_mask(synapses, "weight", (~pruned).expand(weight.shape))
+            assert torch.equal(~synapses.is_open, pruned)
+            before = synapses.strength()
+            assert not before[pruned].any()
             optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
             for _ in range(2):
                 optimizer.zero_grad()
                 model(x)[1].sum().backward()
                 optimizer.step()
-            after = synapses.values().weight
-            assert not after[closed].any()
-            assert (after[~closed] != before[~closed]).any()
+            model(x)  # the mask is applied before a step
+            after = synapses.strength()
+            assert not after[pruned].any()
+            assert (after[~pruned] != before[~pruned]).any()
+        if isinstance(model.cell, WiredCell):
+            open_count = model.cell.synapse_sets()["recurrent"].open_count
+            assert model.wiring.synapse_count == model.synapse_count == open_count
+
+    # --- pruning and rewiring ------------------------------------------------------------
+
+    def test_the_wiring_follows_pruning(self):
+        model = self.make()
+        if not isinstance(model.cell, WiredCell):
+            pytest.skip("not on a wiring")
+        before = model.wiring
+        pruner = Pruner(model)
+        pruner.prune(0.5)
+        sets = model.cell.synapse_sets()
+        for name, count in (
+            ("recurrent", model.synapse_count),
+            ("sensory", model.sensory_synapse_count),
+        ):
+            left = getattr(model.wiring, name)
+            assert count == len(left) == int(sets[name].mask.sum())
+            assert abs(count - 0.5 * len(sets[name])) <= 0.5
+            assert set(left) <= set(getattr(before, name))
+        assert sum(edit.outcome == "pruned" for edit in pruner.ledger) == pruner.cut
+        twin = self.make()
+        twin.load_state_dict(model.state_dict())
+        assert twin.wiring == model.wiring
+        assert torch.equal(twin(self.inputs())[0], model(self.inputs())[0])
+
+    def test_a_pruned_synapse_carries_nothing(self):
+        model = self.make()
+        for name, synapses in model.cell.synapse_sets().items():
+            mask = torch.arange(len(synapses)) % 2 == 0
+            synapses.set_mask(mask)
+            pruned = model(self.inputs())[1].detach()
+            with torch.no_grad():
+                for value in synapses.VALUES:
+                    getattr(synapses, value)[..., ~mask] += 3.0
+            assert torch.equal(model(self.inputs())[1], pruned), name
+            model.zero_grad()
+            model(self.inputs())[1].square().sum().backward()
+            for value in synapses.VALUES:
+                assert not getattr(synapses, value).grad[..., ~mask].any(), (name, value)
+
+    @pytest.mark.parametrize("growth", ["random", "gradient"])
+    def test_prune_and_rewire_by_either_face_of_the_engine(self, growth):
+        models = [self.make(generator=torch.Generator().manual_seed(0)) for _ in range(2)]
+        if not isinstance(models[0].cell, WiredCell):
+            pytest.skip("not on a wiring")
+        ledgers = []
+        for model, face in zip(models, (PruneRewire, Pruner), strict=True):
+            for synapses in model.cell.synapse_sets().values():  # so that there is room
+                synapses.set_mask(torch.arange(len(synapses)) % 3 > 0)
+            optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+            options = {"growth": growth, "every": 2, "seed": 3}
+            if face is PruneRewire:
+                rewirer = face(model, optimizer, Relative(1.0), **options)
+            else:
+                rewirer = face(model, optimizer, drop_fraction=Relative(1.0), **options)
+            judged = []
+            rewirer.add_guard(lambda proposal, judged=judged: judged.append(proposal))
+            for _ in range(4):
+                optimizer.zero_grad()
+                model(self.inputs())[0].square().mean().backward()
+                optimizer.step()
+                count = model.wiring.synapse_count, model.wiring.sensory_synapse_count
+                rewirer.step(lambda model=model: model(self.inputs())[0].square().mean())
+                assert count == (model.wiring.synapse_count, model.wiring.sensory_synapse_count)
+            assert len(judged) == rewirer.counts["rewired"]
+            ledgers.append(rewirer.ledger)
+        assert ledgers[0] == ledgers[1]
+        assert models[0].wiring == models[1].wiring
+        state = models[0].state_dict()
+        assert all(torch.equal(value, state[k]) for k, value in models[1].state_dict().items())
 
     def test_replicas_run(self):
         model = self.make()
@@ -275,9 +352,12 @@ class LayerConformance:
         assert torch.isfinite(filled(self.inputs())[0]).all()
 
     def test_a_damaged_state_changes_nothing(self):
+        for name in self.make().cell.synapse_sets():
+            self._damage(name)
+
+    def _damage(self, name):
         model = self.make()
         before = copy.deepcopy(model.state_dict())
-        name = next(iter(model.cell.synapse_sets()))
         for key, value, message in (
             ("target", 99, "must hold indices from 0 to"),
             ("source", -1, "must hold indices from 0 to"),
@@ -291,6 +371,15 @@ class LayerConformance:
         del state[f"cell.{name}.source"]
         with pytest.raises(InputError, match=r"lacks \['source'\]"):
             model.load_state_dict(state, strict=False)
+        state = copy.deepcopy(self.make().state_dict())
+        for key in ("source", "target", "polarity"):
+            state[f"cell.{name}.{key}"] = state[f"cell.{name}.{key}"][1:]
+        with pytest.raises(InputError, match="build the layer from the wiring the state was"):
+            model.load_state_dict(state)
+        state = copy.deepcopy(self.make().state_dict())
+        state["cell.layer_sizes"] += 1
+        with pytest.raises(InputError, match=r"neurons, motor first, this circuit has"):
+            model.load_state_dict(state)
         for key, value in model.state_dict().items():
             assert torch.equal(value, before[key])
 

@@ -59,6 +59,13 @@ def signed() -> tuple[nn.Module, Loss]:
     return model, lambda: (model(x)[0] - y).square().mean()
 
 
+def wired() -> tuple[nn.Module, Loss]:
+    torch.manual_seed(0)
+    model = elegans.CfC(5, AutoNCP(20, 3, seed=1))
+    x, y = torch.randn(4, 6, 5), torch.randn(4, 6, 3)
+    return model, lambda: (model(x)[0] - y).square().mean()
+
+
 def ensemble() -> tuple[nn.Module, Loss]:
     def network(seed: int) -> nn.Module:
         return nn.Sequential(nn.Linear(6, 12), nn.ReLU(), nn.Linear(12, 4))
@@ -82,6 +89,7 @@ MODELS = {
     "memory": memory,
     "liquid": liquid,
     "signed": signed,
+    "wired": wired,
     "ensemble": ensemble,
     "liquid_ensemble": liquid_ensemble,
 }

@@ -5,7 +5,6 @@ import copy
 import numpy as np
 import pytest
 import torch
-from connection_conformance import ConnectionConformance
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from layer_conformance import INPUTS, OUTPUTS, LayerConformance
@@ -17,8 +16,8 @@ from elegans.cfc.closed_form import HEADS
 from elegans.cfc.layer import CfC
 from elegans.cfc.wired_cell import WiredCfCCell
 from elegans.cfc.wiring import stage_of, with_all_gates, with_ncps_connections, with_own_states
-from elegans.errors import InputError, PruningError, SolveError
-from elegans.pruning import PruneRewire
+from elegans.errors import InputError, SolveError
+from elegans.pruning import PruneRewire, Relative
 from elegans.wiring import NCP, AutoNCP, FullyConnected, Random, Synapses, Wiring
 
 PARALLEL = Wiring(
@@ -75,32 +74,26 @@ class TestPureCfCWithoutBackbone(DenseConformance):
         )
 
 
-class WiredConformance(ConnectionConformance):
-    def weighted(self, model):
-        maps = [m for m in (model.cell.heads, model.cell.gates) if m is not None]
-        return [(m, name) for m in maps for name in ("weight", "sensory_weight")]
-
-
-class TestWiredCfC(WiredConformance):
+class TestWiredCfC(LayerConformance):
     def make(self, **options):
         return CfC(INPUTS, AutoNCP(7, OUTPUTS), output_mapping="affine", **options)
 
 
-class TestWiredCfCWithConnectionsOfNcps(WiredConformance):
+class TestWiredCfCWithConnectionsOfNcps(LayerConformance):
     def make(self, **options):
         return CfC(
             INPUTS, AutoNCP(7, OUTPUTS), output_mapping="affine", ncps_connections=True, **options
         )
 
 
-class TestPureWiredCfC(WiredConformance):
+class TestPureWiredCfC(LayerConformance):
     def make(self, **options):
         return CfC(
             INPUTS, FullyConnected(5, OUTPUTS), mode="pure", output_mapping="affine", **options
         )
 
 
-class TestWiredCfCWithoutGate(WiredConformance):
+class TestWiredCfCWithoutGate(LayerConformance):
     def make(self, **options):
         return CfC(INPUTS, PARALLEL, mode="no_gate", output_mapping="affine", **options)
 
@@ -137,17 +130,16 @@ def test_a_wired_step_neuron_by_neuron(wiring, mode):
     new = old.copy()
     for i in np.argsort(stage, kind="stable"):
         maps = []
-        for group in ("heads", "gates") if cell.gates is not None else ("heads",):
-            for m in range(len(numbers[f"{group}.bias"])):
-                y = numbers[f"{group}.bias"][m, i]
-                for k, (j, target, _) in enumerate(circuit.recurrent):
-                    if target == i:
-                        x = new[j] if stage[j] < stage[i] else old[j]
-                        y += numbers[f"{group}.weight"][m, k] * x
-                for k, (j, target, _) in enumerate(circuit.sensory):
-                    if target == i:
-                        y += numbers[f"{group}.sensory_weight"][m, k] * u[j]
-                maps.append(y)
+        for m in range(len(numbers["bias"])):
+            y = numbers["bias"][m, i]
+            for k, (j, target, _) in enumerate(circuit.recurrent):
+                if target == i:
+                    x = new[j] if stage[j] < stage[i] else old[j]
+                    y += numbers["recurrent.weight"][m, k] * x
+            for k, (j, target, _) in enumerate(circuit.sensory):
+                if target == i:
+                    y += numbers["sensory.weight"][m, k] * u[j]
+            maps.append(y)
         rate, asymptote = (
             numbers.get(f"solution.{name}", old)[i] for name in ("rate", "asymptote")
         )
@@ -247,7 +239,7 @@ def test_influence_follows_the_wiring(seed, mode, ncps_connections):
         generator=torch.Generator().manual_seed(seed),
         dtype=torch.float64,
     )
-    wiring = with_all_gates(cell.wiring) if cell.connections().keys() > {"gate_sensory"} else None
+    wiring = with_all_gates(cell.wiring) if "gate_sensory" in cell.synapse_sets() else None
     circuit = cell.wiring if wiring is None else wiring
     stage, reads = stage_of(circuit), circuit.adjacency().T != 0  # [target, source]
     depends = np.eye(units, dtype=bool)
@@ -279,7 +271,6 @@ def test_only_synapses_that_exist_are_parameters():
     synapses = model.synapse_count + model.sensory_synapse_count
     assert sum(p.numel() for p in model.parameters()) == 4 * (synapses + 16)
     assert model.synapse_count == model.wiring.synapse_count
-    assert not model.cell.synapse_sets()
     pure = CfC(8, AutoNCP(16, 4), mode="pure")
     assert sum(p.numel() for p in pure.parameters()) == synapses + 3 * 16
 
@@ -294,12 +285,19 @@ def test_work_does_not_grow_with_the_square_of_neurons():
     assert output.shape == (1, 2, 1)
 
 
-def test_a_state_of_other_synapses_is_refused():
-    first, second = (CfC(INPUTS, Random(9, OUTPUTS, 0.5, seed)) for seed in (7, 8))
-    assert first.synapse_count == second.synapse_count
+def test_the_state_of_a_rewired_circuit_loads_and_one_of_other_layers_is_refused():
+    first, second = CfC(INPUTS, AutoNCP(12, OUTPUTS)), CfC(INPUTS, AutoNCP(12, OUTPUTS))
+    optimizer = torch.optim.Adam(first.parameters())
+    assert PruneRewire(first, optimizer, Relative(1.0), every=1).step()
     assert first.wiring != second.wiring
-    with pytest.raises(InputError, match=r"other synapses at cell.recurrent.* than this layer"):
-        second.load_state_dict(first.state_dict())
+    second.load_state_dict(first.state_dict())
+    assert first.wiring == second.wiring
+    x = torch.randn(2, 3, INPUTS)
+    assert torch.equal(first(x)[0], second(x)[0])
+    state = CfC(INPUTS, AutoNCP(9, OUTPUTS)).state_dict()
+    state["cell.recurrent.target"] = state["cell.recurrent.target"].flip(0)
+    with pytest.raises(InputError, match=r"of other layers at cell.recurrent.* than this layer"):
+        CfC(INPUTS, AutoNCP(9, OUTPUTS)).load_state_dict(state)
 
 
 # --- options -----------------------------------------------------------------------------
@@ -404,9 +402,3 @@ def test_an_empty_batch(units, mode):
     assert output.shape == (0, 6, model.output_size)
     jacobian = model.cell.step_jacobian(torch.zeros(0, INPUTS), state, torch.zeros(0, 1))
     assert jacobian.shape == (0, model.state_size, model.state_size)
-
-
-def test_prune_and_rewire_says_that_there_is_nothing_for_it():
-    model = CfC(1, AutoNCP(7, 1))
-    with pytest.raises(PruningError, match="holds no layer whose synapses could be rewired"):
-        PruneRewire(model, torch.optim.Adam(model.parameters()), threshold=0.01, every=1)

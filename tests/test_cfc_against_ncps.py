@@ -247,7 +247,7 @@ def test_a_state_that_does_not_fit_changes_nothing(units, ours, message):
 
 
 def test_something_else_is_refused():
-    with pytest.raises(InputError, match=r"this is not the state_dict\(\) of an ncps.torch.CfC"):
+    with pytest.raises(InputError, match=r"is not the state_dict\(\) of an ncps.torch.LTC or"):
         from_ncps(torch.nn.LSTM(2, 3).state_dict())
 
 

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from connection_conformance import ConnectionConformance
-from layer_conformance import INPUTS, OUTPUTS
+from layer_conformance import INPUTS, OUTPUTS, LayerConformance
 from torch.testing import assert_close
 
 from elegans.checkpoints.saving import load, save
@@ -12,8 +11,7 @@ from elegans.ctrnn.cell import INITIAL_TAU, CTRNNCell
 from elegans.ctrnn.dynamics import CTRNNDynamics
 from elegans.ctrnn.layer import CTRNN, magnitudes
 from elegans.data import Sequence, cut_windows
-from elegans.errors import InputError, PruningError, SolveError, SolverError
-from elegans.pruning import PruneRewire
+from elegans.errors import InputError, SolveError, SolverError
 from elegans.solvers import integrate, solver_names
 from elegans.synapses.sums import SynapticSum
 from elegans.training import RewireConfig, RunFolder, TrainingConfig, fit, load_model
@@ -27,22 +25,17 @@ PARALLEL = Wiring(
 )  # parallel synapses, a self-synapse, a neuron that gets no recurrent synapse
 
 
-class CTRNNConformance(ConnectionConformance):
-    def weighted(self, model):
-        return [(model.cell.recurrent, "weight"), (model.cell.sensory, "weight")]
-
-
-class TestCTRNN(CTRNNConformance):
+class TestCTRNN(LayerConformance):
     def make(self, **options):
         return CTRNN(INPUTS, AutoNCP(7, OUTPUTS), **options)
 
 
-class TestFullyConnectedTanh(CTRNNConformance):
+class TestFullyConnectedTanh(LayerConformance):
     def make(self, **options):
         return CTRNN(INPUTS, FullyConnected(5, OUTPUTS), activation="tanh", **options)
 
 
-class TestCTRNNWithParallelSynapses(CTRNNConformance):
+class TestCTRNNWithParallelSynapses(LayerConformance):
     def make(self, **options):
         return CTRNN(INPUTS, PARALLEL, implicit_param_constraints=False, **options)
 
@@ -210,7 +203,6 @@ def test_only_synapses_that_exist_are_parameters():
     model = CTRNN(8, AutoNCP(16, 4))
     synapses = model.synapse_count + model.sensory_synapse_count
     assert sum(p.numel() for p in model.parameters()) == synapses + 2 * 16 + 2 * 8 + 2 * 4
-    assert not model.cell.synapse_sets()
 
 
 @pytest.mark.parametrize("implicit", [True, False])
@@ -379,9 +371,3 @@ def test_training_into_a_run_folder(tmp_path):
     x = torch.randn(2, 5, 1)
     assert type(again) is type(model)
     assert torch.equal(again(x)[0], model(x)[0])
-
-
-def test_prune_and_rewire_says_that_there_is_nothing_for_it():
-    model = CTRNN(1, AutoNCP(7, 1))
-    with pytest.raises(PruningError, match="holds no layer whose synapses could be rewired"):
-        PruneRewire(model, torch.optim.Adam(model.parameters()), threshold=0.01, every=1)

@@ -114,13 +114,13 @@ def test_closed_synapses():
     members = [layer(0) for _ in range(3)]
     for k in (1, 2):
         synapses = members[k].cell.recurrent
-        synapses.hold_mask(torch.rand(len(synapses)) < 0.5)
+        synapses.set_mask(torch.rand(len(synapses)) < 0.5)
     ensemble = Ensemble(members)
     x = torch.randn(5, 4, 3, dtype=torch.float64)
     compare(ensemble, members, x)
     assert ensemble.member(1).wiring == members[1].wiring
     assert list(ensemble.prunable_weights()) == ["cell.recurrent.weight", "cell.sensory.weight"]
-    mask = ensemble.stacked.get_buffer("cell.recurrent.weight_mask")
+    mask = ensemble.stacked.get_buffer("cell.recurrent.mask")
     assert mask[0].all()
     mask[0, :3] = False  # an edit takes effect
     taken = ensemble.member(0)

@@ -10,6 +10,7 @@ from torch.testing import assert_close
 
 import elegans
 from elegans.errors import InputError, SolveError, SolverError
+from elegans.ltc.layer import conductances
 from elegans.solvers import SemiImplicit, solver_names
 from elegans.synapses.initial import INITIAL_RANGES
 from elegans.wiring import NCP, AutoNCP, FullyConnected, Random, Synapses, Wiring
@@ -151,7 +152,7 @@ def test_a_solve_that_blows_up_names_time_step_and_neuron():
 def effective(model):
     cell = model.cell
     values = {
-        "gleak": cell.recurrent.positivity()(cell.gleak),
+        "gleak": cell.recurrent.positivity(cell.gleak),
         "vleak": cell.vleak,
         "cm": cell.dynamics(torch.zeros(1, model.input_size)).capacitance,
     }
@@ -297,7 +298,7 @@ def test_the_picture_follows_the_parameters():
     model = elegans.LTC(INPUTS, AutoNCP(9, 2))
     axes = model.draw()
     assert axes.collections
-    assert elegans.ltc.conductances(model.cell.recurrent).shape == (model.synapse_count,)
+    assert conductances(model.cell.recurrent).shape == (model.synapse_count,)
 
 
 # --- mixed memory ------------------------------------------------------------------------

@@ -36,8 +36,8 @@ def circuit(seed, *, units=8, synapses=14, own=True, calm=0.3):
     generator = torch.Generator().manual_seed(seed)
     model = LTC(2, wiring, dtype=torch.float64, generator=generator)
     with torch.no_grad():
-        values = model.cell.recurrent.positivity()(model.cell.recurrent.weight)
-        model.cell.recurrent.weight.copy_(model.cell.recurrent.positivity().inverse(calm * values))
+        values = model.cell.recurrent.positivity(model.cell.recurrent.weight)
+        model.cell.recurrent.weight.copy_(model.cell.recurrent.positivity.inverse(calm * values))
         model.cell.gleak.add_(1.0)
     return model
 

@@ -22,7 +22,7 @@ def circuit(seed: int, scale: float = 1.0) -> elegans.LTC:
     model = elegans.LTC(3, recipe, generator=generator, dtype=torch.float64)
     synapses = model.cell.recurrent
     with torch.no_grad():
-        synapses.weight.copy_(synapses.positivity().inverse(scale * synapses.values().weight))
+        synapses.weight.copy_(synapses.positivity.inverse(scale * synapses.values().weight))
     return model
 
 
@@ -62,7 +62,7 @@ def test_the_score_is_the_slope_along_the_conductance() -> None:
     for factor in (1 - 1e-5, 1 + 1e-5):
         kept = synapses.weight.detach().clone()
         with torch.no_grad():
-            synapses.weight[k] = synapses.positivity().inverse(weight * factor)
+            synapses.weight[k] = synapses.positivity.inverse(weight * factor)
         rates.append(float(rates_of(model).sum()))
         with torch.no_grad():
             synapses.weight.copy_(kept)

@@ -51,7 +51,7 @@ def random_circuit(seed, *, density=0.5, open_share=0.5, **options):
         for parameter in model.cell.parameters():
             parameter.mul_(0.7 + 0.6 * torch.rand(parameter.shape, generator=generator))
     for synapses in model.cell.synapse_sets().values():
-        synapses.hold_mask(torch.rand(len(synapses), generator=generator) < open_share)
+        synapses.set_mask(torch.rand(len(synapses), generator=generator) < open_share)
     x = torch.randn(3, 4, inputs, generator=generator, dtype=torch.float64)
     return model, x
 
@@ -253,7 +253,7 @@ def test_neurons_at_rest_become_part_of_leaks(implicit):
     assert record.without_inputs == ("inter_1", "inter_2")
     assert set(record.constants) == {"inter_1", "inter_2"}
     cell, small = model.cell.requires_grad_(False), compacted.model.cell
-    leak = cell.recurrent.positivity()(cell.gleak[3])
+    leak = cell.recurrent.positivity(cell.gleak[3])
     rest = float(leak * cell.vleak[3] / (leak + 0.01))
     assert record.constants["inter_2"] == pytest.approx(rest, rel=1e-12)
     assert torch.equal(small.gleak[0], cell.gleak[0])  # neuron 0 hears none of them
@@ -378,7 +378,7 @@ def test_it_is_a_plain_layer_again(tmp_path):
 def test_outputs_cut_from_all_inputs_are_refused_unless_asked_for():
     model = LTC(2, AutoNCP(9, 2))
     for synapses in model.cell.synapse_sets().values():
-        synapses.hold_mask(torch.zeros(len(synapses), dtype=torch.bool))
+        synapses.set_mask(torch.zeros(len(synapses), dtype=torch.bool))
     with pytest.raises(PruningError, match=r"the layer: no open synapse leads .*allow_empty=True"):
         compact(model)
     x = torch.randn(3, 4, 2)

@@ -144,7 +144,7 @@ def _difference(part: object, place: tuple[int, ...], loss: object, step: float)
             kept = part.parameter.clone()
             weight = part.weights()[place] * (1 + sign * step)
             if isinstance(part, SynapsePart):
-                weight = part.synapses.positivity().inverse(weight)
+                weight = part.synapses.positivity.inverse(weight)
             part.parameter[place] = weight
             losses.append(float(loss()))
             part.parameter.copy_(kept)

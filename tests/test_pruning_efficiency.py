@@ -51,7 +51,7 @@ def test_a_closed_synapse_is_four_parameters_less():
     before = sum(parameter.numel() for parameter in model.parameters())
     mask = torch.ones(len(model.cell.recurrent), dtype=torch.bool)
     mask[:5] = False
-    model.cell.recurrent.hold_mask(mask)
+    model.cell.recurrent.set_mask(mask)
     result = figures(model, torch.zeros(2, 4, 3))
     assert result.parameters_remaining == before - 20
     # The compacted layer holds just these, unless it could remove neurons as well.

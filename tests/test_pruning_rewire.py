@@ -9,8 +9,9 @@ import torch
 
 import elegans
 from elegans.errors import PruningError
-from elegans.pruning import Absolute, CosineFraction, Edit, Relative
+from elegans.pruning import Absolute, CosineFraction, Edit, GradientGrowth, Relative
 from elegans.pruning.ledger import REFUSED, REWIRED
+from elegans.synapses.slots import FreshSynapses
 from elegans.wiring import AutoNCP, FullyConnected, Random
 
 OPTIMIZERS = {
@@ -90,7 +91,7 @@ def test_the_cosine_fraction_falls_as_published():
 
 def test_a_number_is_an_absolute_threshold():
     _, _, rewirer = make(threshold=0.01)
-    assert rewirer.settings.threshold == Absolute(0.01)
+    assert rewirer.settings.drop_fraction == Absolute(0.01)
 
 
 def test_the_weakest_go_first():
@@ -231,7 +232,7 @@ def test_a_bare_cell_is_rewired():
 
 
 def test_gradient_growth_takes_the_steepest_descent():
-    model, _, rewirer = make(growth="gradient", every=1, candidates=100)
+    model, _, rewirer = make(growth=GradientGrowth(candidates=100), every=1)
     x, y = batch(0)
 
     def loss():
@@ -244,27 +245,23 @@ def test_gradient_growth_takes_the_steepest_descent():
     first = proposals[0]
 
     # By hand: put the synapse into the untouched model with a small conductance and see.
-    def change(target, polarity, sigma, mu):
+    def change(polarity):
         twin = copy.deepcopy(before).double()
-        kind = first.synapses.rpartition(".")[2]
-        synapses = getattr(twin.cell, kind)
-        like = synapses.weight
-        epsilon = 1e-5
-        candidate = elegans.synapses.SynapseValues(
+        synapses = twin.get_submodule(first.synapses)
+        like, epsilon = synapses.weight, 1e-5
+        candidate = FreshSynapses(
             torch.tensor([first.source]),
-            torch.tensor([target]),
+            torch.tensor([first.grown]),
+            torch.tensor([polarity]),
             like.new_tensor([epsilon]),
-            like.new_tensor([sigma]),
-            like.new_tensor([mu]),
-            like.new_tensor([polarity]),
+            {name: like.new_tensor([value]) for name, value in first.values.items()},
         )
         with torch.no_grad():
             plain = (twin(x.double())[0] - y).square().mean()
             with synapses.with_candidates(candidate):
                 return float(((twin(x.double())[0] - y).square().mean() - plain) / epsilon)
 
-    chosen = change(first.grown, first.polarity, first.sigma, first.mu)
-    opposite = change(first.grown, -first.polarity, first.sigma, first.mu)
+    chosen, opposite = change(first.polarity), change(-first.polarity)
     assert chosen < 0
     assert chosen < opposite
 
@@ -298,7 +295,7 @@ def test_candidates_leave_no_trace():
 @pytest.mark.parametrize(
     ("closure", "message"),
     [
-        (None, "needs the loss: call rewirer.step"),
+        (None, "growth by GradientGrowth needs the loss: call step"),
         (lambda: 1.0, "must return the loss as a differentiable scalar"),
         (lambda: torch.zeros(()), "must return the loss as a differentiable scalar"),
         (lambda: torch.full((), torch.nan, requires_grad=True) * 1, "returned a loss of nan"),
@@ -499,7 +496,9 @@ def test_an_unknown_optimiser_is_refused_with_advice():
         elegans.PruneRewire(model, unknown)
     with pytest.raises(PruningError, match="must be a sequence of names, got the text 'sum'"):
         elegans.PruneRewire(model, unknown, optimizer_state_names="sum")
-    with pytest.raises(PruningError, match=r"moments names \['summ'\], but .* remembers \['sum"):
+    with pytest.raises(
+        PruningError, match=r"optimizer_state_names has \['summ'\], but .* remembers \['sum"
+    ):
         elegans.PruneRewire(model, unknown, optimizer_state_names=("summ",))
     rewirer = elegans.PruneRewire(
         model, unknown, Relative(1.0), every=1, optimizer_state_names=("sum",)
@@ -578,7 +577,9 @@ def test_a_weight_below_the_precision_is_refused():
 
 def test_a_model_without_synapses_is_refused():
     linear = torch.nn.Linear(2, 2)
-    with pytest.raises(PruningError, match="Linear holds no layer whose synapses"):
+    with pytest.raises(
+        PruningError, match="Linear holds no synapses, and its weight matrices are full"
+    ):
         elegans.PruneRewire(linear, torch.optim.Adam(linear.parameters()))
 
 
@@ -601,7 +602,7 @@ def test_a_conductance_that_is_not_finite_stops_the_round_before_it_begins():
     with torch.no_grad():
         model[1].cell.sensory.weight[3] = float("nan")
     before, state = [layer.wiring for layer in model], rewirer.state_dict()
-    with pytest.raises(PruningError, match=r"1.cell.sensory.weight holds nan in slot 3 at step 1"):
+    with pytest.raises(PruningError, match=r"1.cell.sensory.weight holds nan at \(3,\)"):
         rewirer.step()
     assert [layer.wiring for layer in model] == before
     assert rewirer.state_dict() == state
@@ -615,13 +616,15 @@ def test_a_conductance_that_is_not_finite_stops_the_round_before_it_begins():
         ({"threshold": 0.1, "weight": 0.05}, "would be weak at once"),
         ({"every": 0}, "every must be an integer of at least 1, got 0"),
         ({"every": 50, "until": 10}, "ends before the first edit"),
-        ({"growth": "towards the light"}, r"unknown growth .* expected one of \('random', "),
+        (
+            {"growth": "towards the light"},
+            r"unknown growth .* expected a GrowthRule or one of \('random', ",
+        ),
         ({"weight": 0.0}, "must be a number > 0"),
         ({"excitatory": 1.5}, "probability from 0 to 1"),
         ({"every": 2.5}, r"every must be an integer of at least 1, got 2.5"),
         ({"every": "5"}, "every must be an integer"),
         ({"threshold": Relative}, "threshold must be a number, Absolute, Relative"),
-        ({"candidates": 0}, "candidates must be an integer of at least 1"),
     ],
 )
 def test_wrong_settings(options, message):
@@ -641,6 +644,7 @@ def test_a_wrong_seed():
         (lambda: Relative(1.5), "share of the median must be from 0 to 1"),
         (lambda: CosineFraction(2.0, 10), "initial fraction must be from 0 to 1"),
         (lambda: CosineFraction(0.3, 0), "steps must be at least 1"),
+        (lambda: GradientGrowth(0), "candidates must be an integer of at least 1"),
     ],
 )
 def test_wrong_thresholds(build, message):

@@ -35,11 +35,11 @@ def held(model):
     }
 
 
-def test_a_synapse_takes_25_bytes():
+def test_a_synapse_takes_26_bytes():
     wiring = HeavyTailed(200, 5, 5000).build(4)
     synapses = elegans.LTC(4, wiring).cell.recurrent
     tensors = [*synapses.parameters(), *synapses.buffers()]
-    assert sum(tensor.nbytes for tensor in tensors) == 25 * 5000
+    assert sum(tensor.nbytes for tensor in tensors) == 26 * 5000
     columns = (wiring.recurrent.source, wiring.recurrent.target, wiring.recurrent.polarity)
     assert sum(column.nbytes for column in columns) == 9 * 5000
 
@@ -50,7 +50,7 @@ def test_states_with_wide_integers_load(model, assign):
     narrow = held(other)
     other.load_state_dict(wide(model.state_dict()), assign=assign)
     assert held(other) == narrow
-    assert set(narrow.values()) == {torch.int32, torch.int8}
+    assert set(narrow.values()) == {torch.int32, torch.int8, torch.bool}
     x = torch.randn(2, 5, 3)
     assert torch.equal(other(x)[0], model(x)[0])
     assert other.wiring == model.wiring
@@ -98,7 +98,7 @@ def test_candidates_and_fresh_synapses_stay_narrow(model):
     )
     x = torch.randn(2, 5, 3)
     assert rewirer.step(lambda: model(x)[0].square().mean())
-    assert set(held(model).values()) == {torch.int32, torch.int8}
+    assert set(held(model).values()) == {torch.int32, torch.int8, torch.bool}
 
 
 def test_indices_of_large_circuits_do_not_wrap_around():

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Unpack
+from typing import Any, NamedTuple, Unpack, cast
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from elegans.cfc.closed_form import GATES, HEADS, ClosedForm
 from elegans.cfc.projection import check_outputs, output_projection
@@ -15,8 +15,8 @@ from elegans.checks import Placement, check_choice
 from elegans.errors import InputError
 from elegans.layers.cell import as_wiring
 from elegans.layers.wired_cell import WiredCell
-from elegans.synapses.maps import SynapticMaps
-from elegans.synapses.slots import CONNECTION, ConnectionSlots
+from elegans.synapses.initial import draw_uniform
+from elegans.synapses.maps import MappedSynapses
 from elegans.synapses.sums import SynapticSum
 from elegans.wiring import Recipe, Synapses, Wiring
 
@@ -28,7 +28,7 @@ class _Stage(NamedTuple):
     slots: tuple[slice, ...]
     """Of the synapses, and of those of the gates if they have their own."""
     sources: slice
-    """Neurons from the first to the last that any of the synapses comes from."""
+    """Neurons of the layers that the synapses come from, from the first to the last."""
 
 
 class SensedStage(NamedTuple):
@@ -64,8 +64,7 @@ class WiredCfCCell(WiredCell):
 
     A neuron needs its own state to remember anything. A leak keeps it in other cells; here every
     neuron gets a self-synapse, and `wiring` shows it. The polarities of the wiring have no meaning:
-    a synapse has several weights of either sign. Hence there is nothing that prune-and-rewire
-    could act on, and `synapse_sets` is empty.
+    a synapse has several weights of either sign, and is as strong as their Euclidean norm.
 
     Parameters
     ----------
@@ -140,48 +139,52 @@ class WiredCfCCell(WiredCell):
         self._own_gates = ncps_connections and GATES[mode] > 0  # gates along synapses of their own
         self._gate_blueprint = with_all_gates(wiring) if self._own_gates else wiring
         self._stages = _stages(wiring, *([self._gate_blueprint] if self._own_gates else []))
-        device = factory_kwargs.get("device")
-        self.recurrent = ConnectionSlots(wiring.recurrent, device=device)
-        self.sensory = ConnectionSlots(wiring.sensory, device=device)
+        shared = HEADS[mode] + (0 if self._own_gates else GATES[mode])
+        kinds: dict[str, tuple[Wiring, int]] = {"": (wiring, shared)}
         if self._own_gates:
-            self.gate_recurrent = ConnectionSlots(self._gate_blueprint.recurrent, device=device)
-            self.gate_sensory = ConnectionSlots(self._gate_blueprint.sensory, device=device)
-        sizes = self.sensory_size, self.state_size
-        heads = (self.recurrent, self.sensory)
-        self.heads = SynapticMaps(
-            HEADS[mode], *sizes, *heads, generator=generator, **factory_kwargs
-        )
-        self.gates = None
-        if GATES[mode]:
-            self.gates = SynapticMaps(
-                GATES[mode], *sizes, *self._gate_slots(), generator=generator, **factory_kwargs
-            )
+            kinds["gate_"] = (self._gate_blueprint, GATES[mode])
+        for prefix, (blueprint, maps) in kinds.items():
+            for name, sources in (("recurrent", self.state_size), ("sensory", self.sensory_size)):
+                synapses = MappedSynapses(
+                    getattr(blueprint, name),
+                    maps,
+                    sources,
+                    self.state_size,
+                    generator=generator,
+                    **factory_kwargs,
+                )
+                self.add_module(prefix + name, synapses)
+        count = HEADS[mode] + GATES[mode]
+        self.bias = nn.Parameter(torch.empty(count, self.state_size, **factory_kwargs))
+        self._draw_biases(generator)
         self.solution = ClosedForm(mode, self.state_size, generator=generator, **factory_kwargs)
         self.projection = output_projection(self.motor_size, proj_size, generator, **factory_kwargs)
 
-    def _gate_slots(self) -> tuple[ConnectionSlots, ConnectionSlots]:
-        if self._own_gates:
-            return self.gate_recurrent, self.gate_sensory
-        return self.recurrent, self.sensory
-
-    def connections(self) -> dict[str, ConnectionSlots]:
+    def synapse_sets(self) -> dict[str, MappedSynapses]:
         """Return the synapses by the name of their module."""
-        slots = {"recurrent": self.recurrent, "sensory": self.sensory}
+        names = ["recurrent", "sensory"]
         if self._own_gates:
-            slots |= {"gate_recurrent": self.gate_recurrent, "gate_sensory": self.gate_sensory}
-        return slots
+            names += ["gate_recurrent", "gate_sensory"]
+        return {name: cast(MappedSynapses, self._modules[name]) for name in names}
+
+    def groups(self) -> list[tuple[slice, MappedSynapses, MappedSynapses]]:
+        """Return which maps run along which recurrent and sensory synapses: heads, then gates."""
+        sets = list(self.synapse_sets().values())
+        split = len(sets[0].weight)
+        pairs = zip((slice(0, split), slice(split, None)), sets[::2], sets[1::2], strict=False)
+        return list(pairs)
+
+    @torch.no_grad()
+    def _draw_biases(self, generator: torch.Generator | None) -> None:
+        """Draw biases within one by the square root of the number of synapses onto the neuron."""
+        for maps, recurrent, sensory in self.groups():
+            reaching = sum(s.fan(s.sources, s.targets)[1] for s in (recurrent, sensory))
+            draw_uniform(self.bias[maps], reaching.clamp(min=1).rsqrt(), generator)
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw all parameters anew and return to the wiring that the cell was made with.
-
-        For a cell made on the meta device: ``cell.to_empty(device=...)``, then this.
-        """
+        """Draw all parameters anew; see `WiredCell.reset_parameters`."""
         super().reset_parameters(generator)
-        for name, slots in self.connections().items():
-            slots.hold(self._drawn(name))
-        self.heads.reset_parameters(self.recurrent, self.sensory, generator)
-        if self.gates is not None:
-            self.gates.reset_parameters(*self._gate_slots(), generator)
+        self._draw_biases(generator)
         self.solution.reset_parameters(generator)
         if self.projection is not None:
             self.projection.reset_parameters(generator)
@@ -199,42 +202,31 @@ class WiredCfCCell(WiredCell):
     @property
     def dtype(self) -> torch.dtype:
         """The precision that the cell computes in."""
-        return self.heads.bias.dtype
+        return self.bias.dtype
 
     def sense(self, inputs: Tensor) -> tuple[SensedStage, ...]:
         """Return what inputs (batch, time, input) add to the maps of each layer."""
         mapped = self.input_mapping(inputs)
-        drives, weights, ends = [], [], []
-        for maps, recurrent, sensory in self._groups():
-            pairs = [each(mapped, sensory) for each in maps]
-            drives += [drive for drive, _ in pairs]
-            weights.append(torch.cat([weight for _, weight in pairs]))  # (map, synapse)
-            ends.append((recurrent.source, recurrent.target))
+        drives, groups = [], []
+        for maps, recurrent, sensory in self.groups():
+            sizes = sensory.sources, sensory.targets
+            arriving = SynapticSum.of(sensory.weights(), *sensory.ends(), *sizes)
+            drives.append(self.bias[maps] + arriving(mapped))
+            groups.append((recurrent.weights(), *recurrent.ends()))  # (map, synapse), (synapse,)
         drive = torch.cat(drives, dim=-2)  # (batch, time, map, neuron)
         sensed = []
         for stage in self._stages:
             first, neurons = stage.sources.start, stage.neurons
             sizes = stage.sources.stop - first, neurons.stop - neurons.start
-            sums = tuple(
-                SynapticSum.of(
-                    weight[:, slots], source[slots] - first, target[slots] - neurons.start, *sizes
-                )
-                for weight, (source, target), slots in zip(weights, ends, stage.slots, strict=True)
-            )
-            sensed.append(SensedStage(stage, drive[..., neurons].unbind(1), sums))
+            sums = []
+            for (weight, source, target), slots, synapses in zip(
+                groups, stage.slots, list(self.synapse_sets().values())[::2], strict=True
+            ):
+                index = _with_candidates(slots, len(synapses), target, neurons)
+                ends = source[index] - first, target[index] - neurons.start
+                sums.append(SynapticSum.of(weight[:, index], *ends, *sizes))
+            sensed.append(SensedStage(stage, drive[..., neurons].unbind(1), tuple(sums)))
         return tuple(sensed)
-
-    def _groups(
-        self,
-    ) -> list[tuple[list[SynapticMaps], ConnectionSlots, ConnectionSlots]]:
-        """Return maps with their recurrent and sensory synapses, maps of the same ones together."""
-        heads, gates = [self.heads], [] if self.gates is None else [self.gates]
-        if self._own_gates:
-            return [
-                (heads, self.recurrent, self.sensory),
-                (gates, self.gate_recurrent, self.gate_sensory),
-            ]
-        return [(heads + gates, self.recurrent, self.sensory)]
 
     def step(
         self, sensed: tuple[SensedStage, ...], time: int, state: Tensor, elapsed: Tensor
@@ -295,8 +287,8 @@ class WiredCfCCell(WiredCell):
         output: Tensor = self.output_mapping(self.projection(state[..., : self.motor_size]))
         return output
 
-    def _drawn(self, name: str) -> Synapses:
-        """Return the synapses that the cell was made with in one of its `connections`."""
+    def drawn(self, name: str) -> Synapses:
+        """Return the connections that a set of synapses was made with."""
         gates = name.startswith("gate_")
         blueprint = self._gate_blueprint if gates else self._blueprint
         synapses: Synapses = getattr(blueprint, name.removeprefix("gate_"))
@@ -304,17 +296,29 @@ class WiredCfCCell(WiredCell):
 
     def _check_connections(self, state_dict: dict[str, Any], prefix: str) -> None:
         super()._check_connections(state_dict, prefix)
-        # The weights of a layer lie together: they fit these connections alone.
-        for name in self.connections():
-            for column in CONNECTION:
+        # The synapses onto a layer lie together: a slot keeps the layers that it connects.
+        for name in self.synapse_sets():
+            drawn = self.drawn(name)
+            for column in ("source", "target"):
                 saved = state_dict.get(f"{prefix}{name}.{column}")
-                if saved is None or saved.is_meta:
+                if saved is None or saved.is_meta or (column, name[-7:]) == ("source", "sensory"):
                     continue
-                if not np.array_equal(saved.cpu().numpy(), getattr(self._drawn(name), column)):
+                layer = self._blueprint.layer_of
+                if not np.array_equal(layer[saved.cpu().numpy()], layer[getattr(drawn, column)]):
                     raise InputError(
-                        f"the saved state holds other synapses at {prefix}{name}.{column} than "
-                        "this layer; build the layer from the wiring the state was saved with"
+                        f"the saved state holds synapses of other layers at {prefix}{name}."
+                        f"{column} than this layer; build the layer from the wiring the state was "
+                        "saved with"
                     )
+
+
+def _with_candidates(slots: slice, count: int, target: Tensor, neurons: slice) -> slice | Tensor:
+    """Return `slots` and, after the `count` slots of the set, the candidates onto `neurons`."""
+    fresh = torch.arange(count, len(target), device=target.device)
+    fresh = fresh[(target[count:] >= neurons.start) & (target[count:] < neurons.stop)]
+    if not len(fresh):
+        return slots
+    return torch.cat([torch.arange(slots.start, slots.stop, device=target.device), fresh])
 
 
 def _stages(*wirings: Wiring) -> tuple[_Stage, ...]:
@@ -330,7 +334,9 @@ def _stages(*wirings: Wiring) -> tuple[_Stage, ...]:
         source = np.concatenate(
             [wiring.recurrent.source[part] for wiring, part in zip(wirings, slots, strict=True)]
         )
-        sources = slice(int(source.min()), int(source.max()) + 1)
+        # Whole layers: an edit of the wiring may choose any neuron of them.
+        read = [wirings[0].layer_range(str(name)) for name in set(wirings[0].layer_of[source])]
+        sources = slice(min(r.start for r in read), max(r.stop for r in read))
         stages.append(_Stage(slice(*ends), slots, sources))
     return tuple(stages)
 

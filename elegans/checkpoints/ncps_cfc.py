@@ -18,7 +18,7 @@ from elegans.cfc.cell import CfCCell
 from elegans.cfc.layer import CfC
 from elegans.cfc.wired_cell import WiredCfCCell
 from elegans.errors import InputError
-from elegans.synapses.slots import ConnectionSlots
+from elegans.synapses.slots import SynapseSlots
 from elegans.wiring import Synapses, Wiring
 
 LAYER = CfC
@@ -203,22 +203,20 @@ def _dense_pairs(cell: CfCCell, deep: Sequence[str]) -> Iterator[_Pair]:
 
 def _wired_pairs(cell: WiredCfCCell) -> Iterator[_Pair]:
     sizes = _sizes(cell.wiring)
-    groups = [(cell.heads, _HEADS, cell.recurrent, cell.sensory)]
-    if cell.gates is not None:
-        groups.append((cell.gates, _GATES, cell.gate_recurrent, cell.gate_sensory))
     for layer, neurons in enumerate(_neurons(cell.wiring)):
         size, before = len(neurons), sizes[layer]
         prefix, own_neurons = f"{_CELL}layer_{layer}.", slice(neurons.start, neurons.stop)
-        for maps, names, recurrent, sensory in groups:
+        for (maps, recurrent, sensory), names in zip(cell.groups(), (_HEADS, _GATES), strict=False):
             entries = (
-                (maps.weight, *_entries(recurrent, cell.wiring, layer)),
-                (maps.sensory_weight, *_entries(sensory, cell.wiring, layer, sensory=True)),
+                (recurrent.weight, *_entries(recurrent, cell.wiring, layer)),
+                (sensory.weight, *_entries(sensory, cell.wiring, layer, sensory=True)),
             )
-            for m, name in zip(range(len(maps.bias)), names, strict=False):
+            for m, name in zip(range(len(recurrent.weight)), names, strict=False):
                 for own, slots, place in entries:
                     shape = (size, before + size)
                     yield _Pair(own, (m, slots), f"{prefix}{name}.weight", shape, place)
-                yield _Pair(maps.bias, (m, own_neurons), f"{prefix}{name}.bias", (size,), ...)
+                row = maps.start + m
+                yield _Pair(cell.bias, (row, own_neurons), f"{prefix}{name}.bias", (size,), ...)
         for name, own in cell.solution.named_parameters():
             yield _Pair(own, own_neurons, f"{prefix}{_PURE[name]}", (1, size), 0)
 
@@ -229,21 +227,22 @@ def _masks(model: CfC) -> Iterator[tuple[str, Tensor]]:
     if not isinstance(cell, WiredCfCCell):
         return
     _require_ncps_connections(cell)
-    sizes = _sizes(cell.wiring)
+    sizes, sets = _sizes(cell.wiring), cell.synapse_sets()
     for layer, neurons in enumerate(_neurons(cell.wiring)):
-        mask = cell.heads.weight.new_zeros(len(neurons), sizes[layer] + len(neurons))
-        mask[_entries(cell.recurrent, cell.wiring, layer)[1]] = 1
-        mask[_entries(cell.sensory, cell.wiring, layer, sensory=True)[1]] = 1
+        mask = cell.bias.new_zeros(len(neurons), sizes[layer] + len(neurons))
+        mask[_entries(sets["recurrent"], cell.wiring, layer)[1]] = 1
+        mask[_entries(sets["sensory"], cell.wiring, layer, sensory=True)[1]] = 1
         yield f"{_CELL}layer_{layer}.{_MASK}", mask
 
 
 def _entries(
-    slots: ConnectionSlots, wiring: Wiring, layer: int, *, sensory: bool = False
+    slots: SynapseSlots, wiring: Wiring, layer: int, *, sensory: bool = False
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     """Return the slots that end in a layer, and where its matrix (neuron, source) has them."""
     neurons = _neurons(wiring)[layer]
     source, target = slots.source.long(), slots.target.long()
-    which = ((target >= neurons.start) & (target < neurons.stop)).nonzero()[:, 0]
+    inside_layer = (target >= neurons.start) & (target < neurons.stop)
+    which = (inside_layer & slots.mask).nonzero()[:, 0]
     source, target = source[which], target[which]
     if not sensory:
         inside = source >= neurons.start

@@ -79,7 +79,8 @@ def load(model: LTC, state_dict: Mapping[str, Tensor]) -> None:
     loads: list[tuple[Tensor, Tensor]] = []
     for prefix, synapses in (("", cell.recurrent), ("sensory_", cell.sensory)):
         mask = _get(state_dict, f"{prefix}sparsity_mask")
-        ends = (synapses.source.cpu(), synapses.target.cpu())
+        slots = synapses.open_slots()
+        ends = (synapses.source[slots].cpu(), synapses.target[slots].cpu())
         present = torch.zeros(mask.shape, dtype=torch.bool)
         fits = mask.shape == (_sources(model, prefix), model.state_size)
         if fits:
@@ -88,12 +89,15 @@ def load(model: LTC, state_dict: Mapping[str, Tensor]) -> None:
             raise InputError(
                 f"the state has {int((mask != 0).sum())} {prefix or 'recurrent '}synapses of "
                 f"shape {tuple(mask.shape)} that are not those of this model "
-                f"({len(synapses)}); use elegans.from_ncps(state_dict) to build one"
+                f"({len(slots)}); use elegans.from_ncps(state_dict) to build one"
             )
         for ours, theirs in _SYNAPSE.items():
-            loads.append((getattr(synapses, ours), _get(state_dict, prefix + theirs).cpu()[ends]))
-        sign = _get(state_dict, f"{prefix}erev").cpu()[ends].sign()
-        loads.append((synapses.polarity, torch.where(sign == 0, torch.ones_like(sign), sign)))
+            value = getattr(synapses, ours).detach().clone()
+            value[slots] = _get(state_dict, prefix + theirs).to(value)[ends]
+            loads.append((getattr(synapses, ours), value))
+        polarity = synapses.polarity.clone()
+        polarity[slots] = torch.where(value[slots] < 0, -1, 1).to(polarity)
+        loads.append((synapses.polarity, polarity))
     for name in _NEURON:
         loads.append((getattr(cell, name), _get(state_dict, name)))
     for side, mapping in (("input", cell.input_mapping), ("output", cell.output_mapping)):

@@ -73,7 +73,7 @@ class StepKernel:
             or model.memory is not None
             or not (state.device.type == "cpu" and state.dtype in FUSED_TYPES)
             or not all(map(is_plain, _called(model, cell)))
-            or any(s.mask is not None for s in cell.synapse_sets().values())  # slots are copies
+            or not all(s.all_open() for s in cell.synapse_sets().values())  # slots are copies
             or not choose_fused(cell.solver, state)
         ):
             return None

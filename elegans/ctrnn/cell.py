@@ -38,8 +38,7 @@ class CTRNNCell(WiredCell):
     proportional to neurons and synapses.
 
     Weights are signed and may change sign while training; `wiring` shows the signs as they are
-    now. `synapse_sets` is empty: prune-and-rewire acts on conductances, which are positive and
-    have a polarity, a gain, a centre and a reversal potential beside them.
+    now.
 
     Parameters
     ----------
@@ -128,13 +127,8 @@ class CTRNNCell(WiredCell):
         self._draw_neurons(generator)
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw all parameters anew and return to the wiring that the cell was made with.
-
-        For a cell made on the meta device: ``cell.to_empty(device=...)``, then this.
-        """
+        """Draw all parameters anew; see `WiredCell.reset_parameters`."""
         super().reset_parameters(generator)
-        self.recurrent.reset_parameters(self._blueprint.recurrent, generator)
-        self.sensory.reset_parameters(self._blueprint.sensory, generator)
         self._draw_neurons(generator)
 
     @torch.no_grad()
@@ -160,8 +154,8 @@ class CTRNNCell(WiredCell):
         """The precision that the cell computes in."""
         return self.bias.dtype
 
-    def connections(self) -> dict[str, SignedSynapses]:
-        """Return the synapses by kind."""
+    def synapse_sets(self) -> dict[str, SignedSynapses]:
+        """Return the synapses by name."""
         return {"recurrent": self.recurrent, "sensory": self.sensory}
 
     def sense(self, inputs: Tensor) -> SensedCTRNN:

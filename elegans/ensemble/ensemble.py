@@ -23,8 +23,7 @@ from elegans.ensemble.stacking import (
 from elegans.errors import InputError
 from elegans.ltc.layer import LTC
 from elegans.synapses.constraints import SMALLEST_CAPACITANCE
-from elegans.synapses.liquid import SynapseParameters
-from elegans.synapses.slots import ConnectionSlots
+from elegans.synapses.slots import SynapseSlots
 
 Loss = Callable[[Any, Any], Tensor]
 """Takes the output of one member and its target; returns a number."""
@@ -244,7 +243,7 @@ class Ensemble(nn.Module):
         """
         found = {}
         for path, module in self._computation.template.named_modules():
-            listed = isinstance(module, SynapseParameters | ConnectionSlots)
+            listed = isinstance(module, SynapseSlots)
             node = self.stacked.get_submodule(path)
             for name, parameter in node.named_parameters(recurse=False):
                 cut = parameter.dim() > 2 or (listed and name == "weight")

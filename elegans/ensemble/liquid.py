@@ -21,16 +21,13 @@ from elegans.layers.execution import choose_fused
 from elegans.layers.mapping import mapped
 from elegans.layers.sequence_layer import SequenceLayer
 from elegans.ltc.cell import LTCCell
-from elegans.ltc.dynamics import Sensed, effective, sense
+from elegans.ltc.dynamics import Sensed, sense
 from elegans.ltc.fused import run_fused
 from elegans.ltc.layer import LTC
 from elegans.solvers.circuit import Circuit, Slots
-from elegans.synapses.constraints import POSITIVITY, SMALLEST_CAPACITANCE
-from elegans.synapses.liquid import values_of
-from elegans.synapses.slots import MASK_SUFFIX
+from elegans.synapses.constraints import SMALLEST_CAPACITANCE
+from elegans.synapses.slots import OpenCheck
 from elegans.wiring import Synapses, Wiring
-
-MASK = "weight" + MASK_SUFFIX
 
 
 class JointCell(Cell):
@@ -54,6 +51,7 @@ class JointCell(Cell):
         self._held = template, stack  # no submodules: one has no values, and the other is its own
         self._members = members
         self._ends: dict[str, tuple[Any, Tensor, Tensor]] = {}
+        self._open_check = {"recurrent": OpenCheck(), "sensory": OpenCheck()}
 
     @property
     def template(self) -> LTCCell:
@@ -75,10 +73,9 @@ class JointCell(Cell):
         for kind in ("recurrent", "sensory"):
             source, target = self._joint_ends(kind)
             node = getattr(self._stack, kind)
-            open_ = node._buffers.get(MASK)
-            chosen = slice(None) if open_ is None else open_.reshape(-1)
             columns = source, target, node.polarity.reshape(-1)
-            sets.append(Synapses(*(column[chosen].cpu().numpy() for column in columns)))
+            is_open = node.mask.reshape(-1)
+            sets.append(Synapses(*(column[is_open].cpu().numpy() for column in columns)))
         own = self.template._blueprint
         members = range(self._members)
         motor = self.template.motor_size
@@ -159,13 +156,12 @@ class JointCell(Cell):
         return torch.where(neuron < motor, member * motor + neuron, others).int().flatten()
 
     def _slots(self, kind: str) -> Slots:
-        node = getattr(self._stack, kind)
-        fixed = getattr(self.template, kind).fixed_polarity
-        return Slots(
-            *self._joint_ends(kind),
-            node.polarity.reshape(-1) if fixed else None,
-            *(getattr(node, name).reshape(-1) for name in ("weight", "sigma", "mu", "erev")),
-        )
+        node, alike = getattr(self._stack, kind), getattr(self.template, kind)
+        weight, *others = (getattr(node, name).reshape(-1) for name in alike.VALUES)
+        if not self._open_check[kind](node.mask):
+            weight = torch.where(node.mask.reshape(-1), weight, alike.positivity.closed)
+        polarity = node.polarity.reshape(-1) if alike.fixed_polarity else None
+        return Slots(*self._joint_ends(kind), polarity, weight, *others)
 
     def circuit(self, inputs: Tensor) -> tuple[Tensor, Circuit]:
         """Return inputs and parameters as kernels take them; see `LTCCell.circuit`."""
@@ -185,16 +181,7 @@ class JointCell(Cell):
             SMALLEST_CAPACITANCE,
             self.template.epsilon,
         )
-        masks = {kind: getattr(stack, kind)._buffers.get(MASK) for kind in ("recurrent", "sensory")}
-        if all(mask is None for mask in masks.values()):
-            return inputs, circuit
-        sets: dict[str, Any] = {}
-        for kind, mask in masks.items():
-            values = values_of(getattr(circuit, kind), POSITIVITY[circuit.positivity])
-            if mask is not None:
-                values = values._replace(weight=values.weight * mask.reshape(-1))
-            sets[kind] = values.slots()
-        return mapped(inputs, circuit.scale, circuit.shift), effective(circuit)._replace(**sets)
+        return inputs, circuit
 
     def _flat(self, module: str, name: str) -> Tensor | None:
         """Return scales or shifts of all members side by side, or None where there are none."""

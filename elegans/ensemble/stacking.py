@@ -180,8 +180,6 @@ def _fill(node: Stack, modules: Sequence[nn.Module], first: nn.Module) -> None:
         joint = _padded(values) if padded else torch.stack(values)
         node.register_parameter(name, nn.Parameter(joint, requires_grad=parameter.requires_grad))
     names = dict.fromkeys(name for module in modules for name in _present(module._buffers))
-    if len(set(counts)) > 1:
-        names["weight" + MASK_SUFFIX] = None
     for name in names:
         present = [m for m in modules if m._buffers.get(name) is not None]
         persistent = not present or name not in present[0]._non_persistent_buffers_set

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from elegans.checks import as_computed, check_elapsed, check_finite
 from elegans.errors import InputError, SolveError
-from elegans.synapses.liquid import SynapseParameters
+from elegans.synapses.slots import SynapseSlots
 from elegans.wiring import FullyConnected, Recipe, Wiring
 
 
@@ -42,8 +43,8 @@ class Cell(nn.Module, ABC):
     def motor_size(self) -> int:
         """Number of outputs."""
 
-    def synapse_sets(self) -> dict[str, SynapseParameters]:
-        """Return the trainable synapses by kind, ``"recurrent"`` and ``"sensory"``."""
+    def synapse_sets(self) -> Mapping[str, SynapseSlots]:
+        """Return the synapses that can be pruned and rewired, by name; none by default."""
         return {}
 
     @property

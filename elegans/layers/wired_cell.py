@@ -13,8 +13,8 @@ from elegans.checks import Placement, check_dtype
 from elegans.errors import InputError
 from elegans.layers.cell import Cell, as_wiring
 from elegans.layers.mapping import ElementwiseMapping
-from elegans.synapses.slots import ConnectionSlots
-from elegans.wiring import Recipe, Wiring
+from elegans.synapses.slots import SynapseSlots
+from elegans.wiring import Recipe, Synapses, Wiring
 
 
 class WiredCell(Cell):
@@ -64,8 +64,13 @@ class WiredCell(Cell):
         self.register_buffer("layer_sizes", sizes)
 
     @abstractmethod
-    def connections(self) -> Mapping[str, ConnectionSlots]:
-        """Return the connections by the name of their module; ``sensory`` are from inputs."""
+    def synapse_sets(self) -> Mapping[str, SynapseSlots]:
+        """Return the synapses by the name of their module; ``...sensory`` are from inputs."""
+
+    def drawn(self, name: str) -> Synapses:
+        """Return the connections that a set of synapses was made with."""
+        synapses: Synapses = getattr(self._blueprint, name)
+        return synapses
 
     @torch.no_grad()
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
@@ -73,6 +78,8 @@ class WiredCell(Cell):
 
         For a cell made on the meta device: ``cell.to_empty(device=...)``, then this.
         """
+        for name, synapses in self.synapse_sets().items():
+            synapses.reset_parameters(self.drawn(name), generator)
         self.input_mapping.reset_parameters()
         self.output_mapping.reset_parameters()
         self.layer_sizes.copy_(torch.tensor(list(self._blueprint.layers.values())))
@@ -80,9 +87,9 @@ class WiredCell(Cell):
     @property
     def wiring(self) -> Wiring:
         """The circuit as it is now."""
-        connections = self.connections()
+        sets = self.synapse_sets()
         return self._blueprint.with_synapses(
-            connections["recurrent"].synapses(), connections["sensory"].synapses()
+            sets["recurrent"].synapses(), sets["sensory"].synapses()
         )
 
     @property
@@ -102,13 +109,13 @@ class WiredCell(Cell):
 
     @property
     def synapse_count(self) -> int:
-        """Number of synapses between neurons."""
-        return len(self.connections()["recurrent"])
+        """Number of open synapses between neurons."""
+        return self.synapse_sets()["recurrent"].open_count
 
     @property
     def sensory_synapse_count(self) -> int:
-        """Number of synapses from the inputs."""
-        return len(self.connections()["sensory"])
+        """Number of open synapses from the inputs."""
+        return self.synapse_sets()["sensory"].open_count
 
     def read(self, state: Tensor) -> Tensor:
         """Return the mapped states of the motor neurons, shape (..., output)."""
@@ -133,6 +140,6 @@ class WiredCell(Cell):
 
     def _check_connections(self, state_dict: dict[str, Any], prefix: str) -> None:
         """Raise `InputError` unless the connections in a state fit this cell."""
-        for name, slots in self.connections().items():
+        for name, slots in self.synapse_sets().items():
             sources = self.sensory_size if name.endswith("sensory") else self.state_size
             slots.check_state(state_dict, f"{prefix}{name}.", sources, self.state_size)

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from numbers import Real
 from typing import Any, Unpack
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from elegans.checks import Placement, as_computed, check_elapsed, check_finite
+from elegans.checks import Placement, check_count
 from elegans.errors import InputError
 from elegans.hooks import is_plain
-from elegans.layers.cell import Cell, as_wiring
 from elegans.layers.execution import choose_fused
-from elegans.layers.mapping import ElementwiseMapping
+from elegans.layers.wired_cell import WiredCell
 from elegans.ltc.dynamics import LiquidDynamics, Sensed, effective, sense
 from elegans.ltc.fused import run_fused
 from elegans.solvers import Solver, get_solver
@@ -27,7 +24,7 @@ from elegans.synapses.liquid import SynapseParameters
 from elegans.wiring import Recipe, Wiring
 
 
-class LTCCell(Cell):
+class LTCCell(WiredCell):
     r"""One step of a liquid time-constant circuit.
 
     .. math::
@@ -111,11 +108,9 @@ class LTCCell(Cell):
         generator: torch.Generator | None = None,
         **factory_kwargs: Unpack[Placement],
     ) -> None:
-        super().__init__()
-        self._blueprint = as_wiring(wiring, in_features)
-        _check_options(ode_unfolds, epsilon, factory_kwargs.get("dtype"))
-        self.ode_unfolds = int(ode_unfolds)
-        self.epsilon = float(epsilon)
+        super().__init__(wiring, in_features, input_mapping, output_mapping, **factory_kwargs)
+        self.ode_unfolds = check_count("ode_unfolds", ode_unfolds)
+        self.epsilon = _checked_epsilon(epsilon)
         self.implicit_param_constraints = implicit_param_constraints
         self.solver = get_solver(solver)
         self._initial = Initializer(POSITIVITY[self._constraint], initialization)
@@ -133,74 +128,27 @@ class LTCCell(Cell):
             )
             for synapses in (self._blueprint.recurrent, self._blueprint.sensory)
         )
-        self.input_mapping = ElementwiseMapping(input_mapping, self.sensory_size, **factory_kwargs)
-        self.output_mapping = ElementwiseMapping(output_mapping, self.motor_size, **factory_kwargs)
-        # Travels with the state, so that one of a circuit with other layers is recognised.
-        sizes = torch.tensor(
-            list(self._blueprint.layers.values()), device=factory_kwargs.get("device")
-        )
-        self.register_buffer("layer_sizes", sizes)
         self._draw_neurons(generator)
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw all parameters anew and return to the wiring that the cell was made with.
-
-        For a cell made on the meta device: ``cell.to_empty(device=...)``, then this.
-        """
-        for name, synapses in self.synapse_sets().items():
-            synapses.reset_parameters(getattr(self._blueprint, name), generator)
-        self.input_mapping.reset_parameters()
-        self.output_mapping.reset_parameters()
-        with torch.no_grad():
-            self.layer_sizes.copy_(torch.tensor(list(self._blueprint.layers.values())))
+        """Draw all parameters anew; see `WiredCell.reset_parameters`."""
+        super().reset_parameters(generator)
         self._draw_neurons(generator)
 
     @torch.no_grad()
     def _draw_neurons(self, generator: torch.Generator | None) -> None:
         for name in ("gleak", "vleak", "cm"):
             parameter = getattr(self, name)
-            factory_kwargs: Placement = {"device": parameter.device, "dtype": parameter.dtype}
-            parameter.copy_(
-                self._initial.draw(name, self.state_size, generator=generator, **factory_kwargs)
-            )
-
-    @property
-    def wiring(self) -> Wiring:
-        """The circuit as it is now, rewiring and changed polarities included."""
-        return self._blueprint.with_synapses(self.recurrent.synapses(), self.sensory.synapses())
-
-    @property
-    def state_size(self) -> int:
-        """Number of neurons."""
-        return self._blueprint.units
-
-    @property
-    def sensory_size(self) -> int:
-        """Number of inputs."""
-        return self._blueprint.input_size
-
-    @property
-    def motor_size(self) -> int:
-        """Number of outputs."""
-        return self._blueprint.output_size
+            like: Placement = {"device": parameter.device, "dtype": parameter.dtype}
+            parameter.copy_(self._initial.draw(name, self.state_size, generator=generator, **like))
 
     @property
     def dtype(self) -> torch.dtype:
         """The precision that the cell computes in."""
         return self.vleak.dtype
 
-    @property
-    def synapse_count(self) -> int:
-        """Number of open synapses between neurons."""
-        return self.recurrent.open_count
-
-    @property
-    def sensory_synapse_count(self) -> int:
-        """Number of open synapses from the inputs."""
-        return self.sensory.open_count
-
     def synapse_sets(self) -> dict[str, SynapseParameters]:
-        """Return the trainable synapses by kind."""
+        """Return the synapses by name."""
         return {"recurrent": self.recurrent, "sensory": self.sensory}
 
     def sense(self, inputs: Tensor) -> Sensed:
@@ -249,104 +197,14 @@ class LTCCell(Cell):
         return self.solver.advance(sensed.at(time), state, elapsed, self.ode_unfolds)
 
     def run(self, inputs: Tensor, state: Tensor, elapsed: Tensor) -> tuple[Tensor, Tensor]:
-        """Return outputs (batch, time, output) and states (batch, time, neuron); see `Cell.run`."""
-        return self._run(inputs, state, elapsed, self.unroll)
-
-    def _run(
-        self,
-        inputs: Tensor,
-        state: Tensor,
-        elapsed: Tensor,
-        reference: Callable[[Sensed, Tensor, Tensor], Tensor],
-    ) -> tuple[Tensor, Tensor]:
-        """Return outputs and states by a kernel if one fits, or else by way of `reference`."""
+        """Return outputs and states, by a kernel where one fits; see `Cell.run`."""
         inputs, circuit = self.circuit(inputs)
         tensors = (inputs, state, elapsed, *circuit.parameters)
         if not choose_fused(self.solver, *tensors):
-            states = reference(sense(inputs, circuit), state, elapsed)
+            states = self.unroll(sense(inputs, circuit), state, elapsed)
             return self.read(states), states
         output, states = run_fused(inputs, state, elapsed, circuit, self.solver, self.ode_unfolds)
         return (self.read(states) if circuit.positivity == "identity" else output), states
-
-    def read(self, state: Tensor) -> Tensor:
-        """Return the mapped potentials of the motor neurons, shape (..., output)."""
-        output: Tensor = self.output_mapping(state[..., : self.motor_size])
-        return output
-
-    def forward(
-        self, inputs: Tensor, states: Tensor, elapsed_time: float | Tensor = 1.0
-    ) -> tuple[Tensor, Tensor]:
-        """Take one step.
-
-        Parameters
-        ----------
-        inputs
-            Shape (batch, input).
-        states
-            Shape (batch, neuron).
-        elapsed_time
-            Time since the last step: a number, or shape (batch,) or (batch, 1).
-
-        Returns
-        -------
-        output, state
-            Shapes (batch, output) and (batch, neuron).
-
-        Raises
-        ------
-        InputError
-            A shape, type or value is not valid.
-        SolveError
-            An adaptive solver failed.
-        """
-        x = as_computed("inputs", inputs, self.dtype)
-        state = as_computed("states", states, self.dtype)
-        for name, value, size in (
-            ("inputs", x, self.sensory_size),
-            ("states", state, self.state_size),
-        ):
-            if value.dim() != 2 or value.shape[1] != size:
-                raise InputError(
-                    f"{name} has shape {tuple(value.shape)}, expected (batch, {size}); add an axis "
-                    "for a single sample with unsqueeze(0)"
-                )
-        if len(x) != len(state):
-            raise InputError(
-                f"got {len(x)} inputs and {len(state)} states, expected one state each"
-            )
-        elapsed = torch.as_tensor(elapsed_time, dtype=x.dtype, device=x.device)
-        if tuple(elapsed.shape) not in ((), (len(x),), (len(x), 1)):
-            raise InputError(
-                f"elapsed_time must be a number or one a sample, shape ({len(x)},), got shape "
-                f"{tuple(elapsed.shape)}"
-            )
-        elapsed = elapsed.expand(len(x)) if elapsed.dim() == 0 else elapsed.reshape(len(x))
-        check_finite("inputs", x, ("batch", "feature"))
-        check_elapsed("elapsed_time", elapsed, ("batch",))
-        output, after = self._run(x.unsqueeze(1), state, elapsed.unsqueeze(1), self._advance)
-        return output[:, 0], after[:, 0]
-
-    def _advance(self, sensed: Sensed, state: Tensor, elapsed: Tensor) -> Tensor:
-        """Return the states (batch, 1, neuron) after the one step of `sensed`."""
-        return self.step(sensed, 0, state, elapsed).unsqueeze(1)
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        # Everything is checked before anything is copied.
-        sizes = state_dict.get(prefix + "layer_sizes")
-        if (
-            sizes is not None
-            and not sizes.is_meta
-            and sizes.tolist() != [*self._blueprint.layers.values()]
-        ):
-            raise InputError(
-                f"the saved state is of layers of {sizes.tolist()} neurons, motor first, this "
-                f"circuit has {dict(self._blueprint.layers)}; build the layer from the wiring the "
-                "state was saved with"
-            )
-        for name, synapses in self.synapse_sets().items():
-            sources = self.sensory_size if name == "sensory" else self.state_size
-            synapses.check_state(state_dict, f"{prefix}{name}.", sources, self.state_size)
-        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def apply_weight_constraints(self) -> None:
         """Clip parameters at zero after an optimiser step; needed without implicit constraints."""
@@ -358,12 +216,8 @@ class LTCCell(Cell):
                 self.cm.clamp_(min=SMALLEST_CAPACITANCE)
 
 
-def _check_options(ode_unfolds: Any, epsilon: Any, dtype: torch.dtype | None) -> None:
-    """Raise `InputError` unless the numbers of a cell are valid."""
-    whole = isinstance(ode_unfolds, int | np.integer) and not isinstance(ode_unfolds, bool)
-    if not whole or ode_unfolds < 1:
-        raise InputError(f"ode_unfolds must be an integer of at least 1, got {ode_unfolds!r}")
+def _checked_epsilon(epsilon: Any) -> float:
+    """Return `epsilon`; raise `InputError` unless it is a finite number of at least 0."""
     if not isinstance(epsilon, Real) or not 0 <= float(epsilon) < math.inf:
         raise InputError(f"epsilon must be a finite number of at least 0, got {epsilon!r}")
-    if dtype is not None and not dtype.is_floating_point:
-        raise InputError(f"dtype must be a floating type such as torch.float32, got {dtype}")
+    return float(epsilon)

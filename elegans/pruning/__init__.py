@@ -1,8 +1,8 @@
 """Operators that edit what is connected while a network learns.
 
-`PruneRewire` moves the weak synapses of liquid circuits; thresholds say which are weak. `Pruner`
-cuts weights of any model: a criterion says which, a scope what competes with what, a schedule how
-many and when.
+`Pruner` is the engine, for any model: a criterion says which weights go, a scope what competes with
+what, a schedule or a threshold how many and when, a growth rule where others come. `PruneRewire` is
+its face for circuits that keep their number of synapses.
 """
 
 from elegans.pruning.amount.schedules import (
@@ -15,6 +15,7 @@ from elegans.pruning.amount.schedules import (
 )
 from elegans.pruning.amount.scopes import SCOPES, Scope
 from elegans.pruning.amount.thresholds import Absolute, CosineFraction, Relative, Threshold
+from elegans.pruning.criteria import CRITERIA
 from elegans.pruning.criteria.magnitude import (
     Criterion,
     FunctionCriterion,
@@ -25,16 +26,23 @@ from elegans.pruning.criteria.magnitude import (
 )
 from elegans.pruning.criteria.saliency import GradientWeight, Movement, Snip
 from elegans.pruning.criteria.synaptic_flow import SynapticFlow
+from elegans.pruning.growing.rules import (
+    GROWTHS,
+    GradientGrowth,
+    GrowthContext,
+    GrowthRule,
+    RandomGrowth,
+)
 from elegans.pruning.ledger import Edit, GuardResult, ProposedEdit
 from elegans.pruning.parts.finding import parts_of
 from elegans.pruning.parts.part import PrunableWeight
 from elegans.pruning.pruner import Pruner
-from elegans.pruning.pruner_settings import CRITERIA
 from elegans.pruning.rewire import PruneRewire
 from elegans.pruning.ticket import LotteryTicket
 
 __all__ = [
     "CRITERIA",
+    "GROWTHS",
     "SCOPES",
     "Absolute",
     "AtFractions",
@@ -44,7 +52,10 @@ __all__ = [
     "Cubic",
     "Edit",
     "FunctionCriterion",
+    "GradientGrowth",
     "GradientWeight",
+    "GrowthContext",
+    "GrowthRule",
     "GuardResult",
     "IterativeSchedule",
     "LargestFirst",
@@ -56,6 +67,7 @@ __all__ = [
     "PrunableWeight",
     "PruneRewire",
     "Pruner",
+    "RandomGrowth",
     "RandomScore",
     "Relative",
     "Schedule",

@@ -1,14 +1,17 @@
-"""What prune-and-rewire did and what it left alone, one record a synapse."""
+"""The ledger of edits: what was cut and grown, what had to stay, and what guards said."""
 
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from elegans.errors import PruningError
 
 REWIRED = "rewired"
+PRUNED = "pruned"
 NO_FREE_TARGET = "kept: no free target"
 LAST_INPUT = "kept: last input of its target"
 REFUSED = "kept: refused"
@@ -16,34 +19,42 @@ REFUSED = "kept: refused"
 
 @dataclass(frozen=True)
 class ProposedEdit:
-    """A rewiring that is about to happen: everything a guard needs to judge it.
+    """An edit that is about to happen: everything a guard needs to judge it.
 
-    The synapse in `slot` of the set `synapses` leads from `source` to `cut`; it would lead to
-    `grown`, as a fresh synapse of the given values.
+    The weight in `slot` of `synapses` leads from `source` to `cut`. It would lead from
+    `grown_source` to `grown` with fresh values, or be pruned where `grown` is None.
+
+    Examples
+    --------
+    >>> ProposedEdit(5, "cell.recurrent", 3, source=1, cut=0, old_weight=0.01).is_pruning
+    True
     """
 
     step: int
     synapses: str
-    """Dotted name of the set of synapses in the model, such as ``cell.recurrent``."""
+    """Dotted name of the set of synapses, such as ``cell.recurrent``, or of the weight matrix."""
     slot: int
+    """Slot of the synapse, or index of the entry in the flattened matrix."""
     source: int
     cut: int
-    grown: int
     old_weight: float
-    polarity: int
-    weight: float
-    sigma: float
-    mu: float
+    grown_source: int | None = None
+    grown: int | None = None
+    polarity: int | None = None
+    weight: float = 0.0
+    """How strong the fresh synapse would be; entries of a matrix grow at zero."""
+    values: dict[str, float] = field(default_factory=dict)
+    """Further fresh values, for a liquid synapse its ``gain`` and ``centre``."""
 
     @property
-    def erev(self) -> float:
-        """The reversal potential of the fresh synapse."""
-        return float(self.polarity)
+    def is_pruning(self) -> bool:
+        """Whether nothing would grow."""
+        return self.grown is None
 
 
 @dataclass(frozen=True)
 class GuardResult:
-    """What a guard thinks of a proposal, with figures for the ledger; true if it consents.
+    """What a guard says of a proposed edit, with figures for the ledger; true if it consents.
 
     Parameters
     ----------
@@ -54,6 +65,11 @@ class GuardResult:
         for the same reason once.
     notes
         Figures to be noted with the edit, whether it happens or not.
+
+    Examples
+    --------
+    >>> bool(GuardResult(False, "the rate would fall", {"rate": 0.1}))
+    False
     """
 
     accepted: bool
@@ -64,24 +80,37 @@ class GuardResult:
         return self.accepted
 
 
+Guard = Callable[[ProposedEdit], object]
+"""Consents by returning None or anything true; anything false, or a reason as a text, refuses."""
+
+
 @dataclass(frozen=True)
 class Edit:
-    """One weak synapse and what became of it."""
+    """One weight that was to go, and what became of it.
+
+    Examples
+    --------
+    >>> edit = Edit(50, "cell.recurrent", 4, 1, 4, 2, -1, 0.003, "rewired")
+    >>> Edit.from_dict(edit.to_dict()) == edit
+    True
+    """
 
     step: int
     synapses: str
-    """Dotted name of the set of synapses in the model, such as ``cell.recurrent``."""
+    """Dotted name of the set of synapses, such as ``cell.recurrent``, or of the weight matrix."""
     source: int
     cut: int
     """The target it led to."""
+    grown_source: int | None
+    """The source it leads from now; None where nothing grew."""
     grown: int | None
-    """The target it leads to now; None where the synapse was kept."""
+    """The target it leads to now; None where nothing grew."""
     polarity: int | None
-    """The polarity it has now; None where the synapse was kept."""
+    """The polarity it has now; None where nothing grew, or in a matrix."""
     weight: float
-    """The conductance that made it weak."""
+    """How strong it was."""
     outcome: str
-    """``rewired``, or ``kept: `` and the reason."""
+    """``rewired``, ``pruned``, or ``kept: `` and the reason."""
     notes: dict[str, float] = field(default_factory=dict)
     """Figures of the guards that judged it; see `GuardResult`."""
 
@@ -108,3 +137,61 @@ class Edit:
             raise PruningError(
                 f"not a record of an edit: {record!r} ({error}); pass what to_dict() returned"
             ) from error
+
+
+class Ledger:
+    """Edits in the order in which they happened, their counts by outcome, and the guards' word.
+
+    A synapse that is kept again and again for the same reason is listed once and counted each time.
+    """
+
+    def __init__(self) -> None:
+        self.edits: list[Edit] = []
+        self.counts: Counter[str] = Counter()
+        self._last: dict[tuple[str, int, int], str] = {}  # why a synapse was kept last
+
+    def record(self, edit: Edit) -> None:
+        """Count an edit and list it."""
+        self.counts[edit.outcome.partition(" (")[0]] += 1
+        if edit.outcome.startswith("kept"):
+            # One look back suffices: what happened to the synapse last.
+            place = (edit.synapses, edit.source, edit.cut)
+            if self._last.get(place) == edit.outcome:
+                return
+            self._last[place] = edit.outcome
+        self.edits.append(edit)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return edits and counts as plain values."""
+        return {"ledger": [edit.to_dict() for edit in self.edits], "counts": dict(self.counts)}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Ledger:
+        """Return the ledger that `state_dict` described."""
+        ledger = cls()
+        ledger.edits = [Edit.from_dict(record) for record in state["ledger"]]
+        ledger.counts = Counter({str(k): int(n) for k, n in state["counts"].items()})
+        ledger._last = {
+            (edit.synapses, edit.source, edit.cut): edit.outcome
+            for edit in ledger.edits
+            if edit.outcome.startswith("kept")
+        }
+        return ledger
+
+
+def ask(
+    guards: Sequence[Guard], proposal: ProposedEdit, outcome: str
+) -> tuple[str, dict[str, float]]:
+    """Return `outcome`, or why a guard refuses, and what the guards note."""
+    notes: dict[str, float] = {}
+    for guard in guards:
+        answer = guard(proposal)
+        if isinstance(answer, GuardResult):
+            notes |= answer.notes
+            if not answer:
+                return f"{REFUSED} ({answer.reason})" if answer.reason else REFUSED, notes
+        elif isinstance(answer, str):
+            return f"{REFUSED} ({answer})" if answer else REFUSED, notes
+        elif answer is not None and not answer:
+            return REFUSED, notes
+    return outcome, notes

@@ -1,10 +1,14 @@
-"""The operator: cuts weights of any model while it learns, and lets as many grow if asked."""
+"""The engine: cuts weights of any model while it learns, and lets others grow in their place."""
 
 from __future__ import annotations
 
 import copy
+import math
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -13,8 +17,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from elegans.errors import PruningError
-from elegans.pruning.amount.budgets import spread
+from elegans.pruning.amount.budgets import check_budget, spread
 from elegans.pruning.amount.schedules import (
+    OneShot,
     Schedule,
     Sparsity,
     check_sparsity,
@@ -22,17 +27,103 @@ from elegans.pruning.amount.schedules import (
     described,
 )
 from elegans.pruning.amount.scopes import Scope, as_scope, select
-from elegans.pruning.amount.thresholds import CosineFraction
+from elegans.pruning.amount.thresholds import Absolute, Threshold
+from elegans.pruning.criteria import as_criterion
 from elegans.pruning.criteria.gradients import Closure
 from elegans.pruning.criteria.magnitude import Criterion, ScoringContext
-from elegans.pruning.growing.exchange import exchange as exchange_weights
+from elegans.pruning.growing.circuits import CircuitRound
+from elegans.pruning.growing.legality import Connections, has_room
+from elegans.pruning.growing.matrices import MatrixRound
+from elegans.pruning.growing.round import Log, Round, plan
+from elegans.pruning.growing.rules import GrowthRule, as_growth
+from elegans.pruning.ledger import PRUNED, Edit, Guard, Ledger, ProposedEdit
 from elegans.pruning.parts.finding import parts_of
 from elegans.pruning.parts.moments import Moments
 from elegans.pruning.parts.part import PrunableWeight
-from elegans.pruning.parts.synapses import SynapsePart
-from elegans.pruning.parts.weights import StackedSynapsePart
-from elegans.pruning.pruner_settings import PrunerSettings, as_criterion, as_schedule
-from elegans.pruning.rewire_settings import checked_seed
+from elegans.pruning.parts.synapses import StackedSynapsePart, SynapsePart
+
+
+@dataclass(frozen=True)
+class PrunerSettings:
+    """What a pruner was asked to do; see `Pruner`."""
+
+    scope: Scope
+    budget: str
+    growth: GrowthRule | None
+    drop_fraction: Threshold | None
+    every: int
+    until: int | None
+    weight: float
+    excitatory: float
+    self_synapses: bool
+    allow_empty: bool
+    list_matrices: bool
+    seed: int
+
+    def __post_init__(self) -> None:
+        check_budget(self.budget)
+        if self.budget != "uniform" and self.scope.pool != "layer":
+            raise PruningError(
+                f"got budget={self.budget!r} with weights that compete across layers, expected "
+                "scope='layer' or 'unit', where each layer has a budget of its own"
+            )
+        if (self.growth is None) != (self.drop_fraction is None):
+            raise PruningError(
+                f"got growth={self.growth!r} and drop_fraction={self.drop_fraction!r}, expected "
+                "both or neither: what grows takes the place of what is dropped"
+            )
+        if self.drop_fraction is not None and not isinstance(self.drop_fraction, Threshold):
+            raise PruningError(
+                f"drop_fraction must be a CosineFraction or another threshold, got "
+                f"{self.drop_fraction!r}; CosineFraction(0.3, steps) begins with 30 %"
+            )
+        check_step("every", self.every)
+        if self.until is not None:
+            check_step("until", self.until)
+            if self.until < self.every:
+                raise PruningError(
+                    f"until={self.until} ends before the first edit at step every={self.every}; "
+                    "raise until"
+                )
+        if not (_is_number(self.weight) and 0 < self.weight < math.inf):
+            raise PruningError(
+                f"the weight of a fresh synapse must be a number > 0, got {self.weight!r}"
+            )
+        if not (_is_number(self.excitatory) and 0 <= self.excitatory <= 1):
+            raise PruningError(
+                f"excitatory must be a probability from 0 to 1, got {self.excitatory!r}"
+            )
+        self.check_weight(float(self.weight))
+
+    def check_weight(self, weight: float) -> None:
+        """Raise `PruningError` when a fresh synapse as strong as `weight` would be weak at once."""
+        if not math.isfinite(weight):
+            raise PruningError(
+                f"a fresh synapse of weight={self.weight} is not finite in the layer's precision; "
+                "raise weight"
+            )
+        if isinstance(self.drop_fraction, Absolute) and weight < self.drop_fraction.value:
+            raise PruningError(
+                f"a fresh synapse of weight={weight:.9g} would be weak at once, below the "
+                f"threshold {self.drop_fraction.value}; raise weight or lower the threshold"
+            )
+
+    def exchanges_at(self, step: int) -> bool:
+        """Whether weights are exchanged after optimiser `step`, counted from 1."""
+        due = step % self.every == 0 and (self.until is None or step <= self.until)
+        return self.growth is not None and due
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, to be compared when training is resumed."""
+        plain = {
+            name: value.item() if isinstance(value, np.generic) else value
+            for name, value in vars(self).items()
+        }
+        return plain | {
+            "scope": vars(self.scope),
+            "growth": None if self.growth is None else repr(self.growth),
+            "drop_fraction": None if self.drop_fraction is None else repr(self.drop_fraction),
+        }
 
 
 class Pruner:
@@ -68,20 +159,30 @@ class Pruner:
         How the share is spread over layers where each loses its own: ``"uniform"`` or
         ``"erdos_renyi"``.
     growth
-        None, ``"random"`` (SET) or ``"gradient"`` (RigL): how as many weights grow as
-        `drop_fraction` cuts.
+        None, ``"random"`` (SET), ``"gradient"`` (RigL), another name in `GROWTHS`, or a
+        `GrowthRule`: where as many weights grow as `drop_fraction` drops. In a matrix they come
+        back at zero; in a circuit the synapse moves, see `PruneRewire`.
     drop_fraction
-        The share of the remaining weights that is exchanged: a `CosineFraction`.
-    every
-        Weights are exchanged once in so many steps.
+        Which of the remaining weights are exchanged: a `CosineFraction` of them, or another
+        threshold. The sets of synapses of a cell are judged together, a matrix by itself.
+    every, until
+        Weights are exchanged once in so many steps, until this step; no limit by default.
+    weight, excitatory, self_synapses
+        What a synapse begins with that grows: its strength, the probability that it is excitatory
+        where the rule does not choose, and whether it may lead to its own source.
+    guards
+        Called with each `ProposedEdit` before it happens, cuts included; see `add_guard`.
     include, exclude
         Names of weights or modules, with wildcards, that are pruned, or are not.
     allow_empty
         Whether a layer may lose all its weights.
     optimizer_state_names
         Names of the per-weight state tensors of an optimiser of another kind.
+    list_matrices
+        Whether the ledger lists what happens to the entries of matrices one by one; they are
+        counted in any case, and those of circuits are listed.
     seed
-        Seed of all random choices.
+        Seed of all random choices. Replicas with equal weights and seeds make equal edits.
 
     Raises
     ------
@@ -119,12 +220,18 @@ class Pruner:
         scope: str | Scope = "layer",
         *,
         budget: str = "uniform",
-        growth: str | None = None,
-        drop_fraction: CosineFraction | None = None,
+        growth: str | GrowthRule | None = None,
+        drop_fraction: Threshold | None = None,
         every: int = 100,
+        until: int | None = None,
+        weight: float = 0.05,
+        excitatory: float = 0.5,
+        self_synapses: bool = False,
+        guards: Sequence[Guard] = (),
         include: Sequence[str] | None = None,
         exclude: Sequence[str] = (),
         allow_empty: bool = False,
+        list_matrices: bool = False,
         optimizer_state_names: Sequence[str] | None = None,
         seed: int = 0,
     ) -> None:
@@ -132,18 +239,29 @@ class Pruner:
         self.schedule = as_schedule(schedule)
         self.criterion = as_criterion(criterion)
         self.settings = PrunerSettings(
-            as_scope(scope), budget, growth, drop_fraction, every, allow_empty, checked_seed(seed)
+            as_scope(scope),
+            budget,
+            None if growth is None else as_growth(growth),
+            drop_fraction,
+            every,
+            until,
+            weight,
+            excitatory,
+            self_synapses,
+            allow_empty,
+            list_matrices,
+            checked_seed(seed),
         )
         self._generator = own_generator(self.settings.seed)
+        self._rng = np.random.default_rng(self.settings.seed)
+        self._guards = list(guards)
+        self._ledger = Ledger()
         self._moments = Moments(optimizer, optimizer_state_names)
-        self.parts = parts_of(model, include, exclude)
+        self.parts = self._chosen(parts_of(model, include, exclude))
         for part in self.parts:
             self._moments.check(part.named_parameters())
-            if growth is not None and isinstance(part, StackedSynapsePart):
-                raise PruningError(
-                    f"synapses of {part.name} would have to grow in several circuits at once; "
-                    "let one member at a time grow, or prune the ensemble without growth"
-                )
+            if growth is not None:
+                self._check_growth(part)
         self.steps = 0
         self.cut = 0
         """Weights cut so far, those exchanged included."""
@@ -156,7 +274,29 @@ class Pruner:
             if self.criterion.watches:
                 optimizer.register_step_pre_hook(self._watch)
 
+    def _chosen(self, parts: list[PrunableWeight]) -> list[PrunableWeight]:
+        """Return the parts that are pruned, of those that could be."""
+        return parts
+
+    def add_guard(self, guard: Guard) -> None:
+        """Ask `guard` before every edit.
+
+        It consents by returning None or anything true; anything false, or a reason as a text,
+        refuses: the weight stays. With a `GuardResult` it adds figures to the ledger.
+        """
+        self._guards.append(guard)
+
     # --- what there is -------------------------------------------------------------------
+
+    @property
+    def ledger(self) -> list[Edit]:
+        """The edits so far, in their order."""
+        return self._ledger.edits
+
+    @property
+    def counts(self) -> Counter[str]:
+        """How many weights were rewired, pruned, or kept, and why."""
+        return self._ledger.counts
 
     @property
     def sparsity(self) -> float:
@@ -226,27 +366,21 @@ class Pruner:
         if not self._noted:
             pairs = zip(self.parts, self._ever, strict=True)
             self._ever, self._noted = [part.joined(ever) for part, ever in pairs], True
-        share = self.settings.exchanged(step)
+        exchanges = self.settings.exchanges_at(step)
         cuts = self.schedule is not None and self.schedule.is_due(step)
-        with self._undone_on_error(cuts and share > 0):
+        rounds: list[Round] = []
+        with self._undone_on_error(cuts and exchanges):
             if cuts and self.schedule is not None:
                 self.prune(self.schedule.sparsity(step), closure)
-            if share > 0:
-                self._check_parts()
-                self.cut += exchange_weights(
-                    self.parts,
-                    self._scores(closure),
-                    share,
-                    str(self.settings.growth),
-                    closure,
-                    self._generator,
-                    self._moments,
-                    self.criterion.forget,
-                )
-                self._noted = False
+            if exchanges:
+                rounds = self._planned(step, closure)
         if cuts and self.schedule is not None:
             self.schedule.advance()
         self.steps = step
+        log = self._log()
+        for each in rounds:
+            self._noted = False
+            self.cut += each.carry_out(log)
         return self.cut - before
 
     def report_metric(self, loss: float | Tensor) -> None:
@@ -350,7 +484,9 @@ class Pruner:
             "schedule": {} if self.schedule is None else self.schedule.state_dict(),
             "criterion": self.criterion.state_dict(),
             "random": self._generator.get_state(),
+            "growing": copy.deepcopy(self._rng.bit_generator.state),
             "settings": self._described(),
+            **self._ledger.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -371,6 +507,7 @@ class Pruner:
             )
             generator = torch.Generator()
             generator.set_state(torch.as_tensor(state["random"]).cpu())
+            rng, ledger = _rng_of(state["growing"]), Ledger.from_state(state)
             schedule, criterion = copy.deepcopy((self.schedule, self.criterion))
             if schedule is not None:
                 schedule.load_state_dict(dict(state["schedule"]))
@@ -393,6 +530,7 @@ class Pruner:
             )
         self.schedule, self.criterion = schedule, criterion
         self.steps, self.cut, self._generator = steps, cut, generator
+        self._rng, self._ledger = rng, ledger
         self._ever = [ever[part.name] for part in self.parts]
         self._noted = False
         for part in self.parts:
@@ -413,6 +551,7 @@ class Pruner:
             yield
             return
         kept = self.cut, self._noted, self._generator.get_state()
+        ledger = copy.deepcopy(self._ledger)
         masks = [part.mask.clone() for part in self.parts]
         held = [
             (tensor, tensor.detach().clone())
@@ -424,6 +563,7 @@ class Pruner:
             yield
         except BaseException:
             self.cut, self._noted = kept[:2]
+            self._ledger = ledger
             self._generator.set_state(kept[2])
             for part, mask in zip(self.parts, masks, strict=True):
                 part.hold(mask, Moments(None))
@@ -455,8 +595,127 @@ class Pruner:
                     )
         self._noted = False
         for part, mask in zip(self.parts, after, strict=True):
-            self.cut += int((part.mask & ~mask).sum())
-            part.hold(mask, self._moments)
+            going = part.mask & ~mask
+            listed = self.settings.list_matrices or isinstance(part, SynapsePart)
+            if self._guards or (listed and bool(going.any())):
+                self._cut_one_by_one(part, going)
+            else:
+                number = int(going.sum())
+                part.hold(mask, self._moments)
+                self.cut += number
+                self._ledger.counts[PRUNED] += number
+
+    def _cut_one_by_one(self, part: PrunableWeight, going: Tensor) -> None:
+        """Cut the weights `going`, as far as guards consent, and list them."""
+        log, mask = self._log(), part.mask.clone()
+        strengths = part.weights().abs()
+        for place in going.nonzero().tolist():
+            index = tuple(place)
+            source, target = part.ends(index)
+            slot = int(np.ravel_multi_index(index, going.shape))
+            name = part.owner if isinstance(part, SynapsePart) else part.name
+            proposal = ProposedEdit(
+                self.steps + 1, name, slot, source, target, float(strengths[index])
+            )
+            if log.ask(proposal, PRUNED) == PRUNED:
+                mask[index] = False
+                self.cut += 1
+                if self._guards:  # the next one sees the model with all edits so far
+                    part.hold(mask, self._moments)
+        part.hold(mask, self._moments)
+
+    # --- one exchange --------------------------------------------------------------------
+
+    def _log(self) -> Log:
+        return Log(self.steps, self._ledger, self._guards, self._moments, self.criterion)
+
+    def _check_growth(self, part: PrunableWeight) -> None:
+        if isinstance(part, StackedSynapsePart):
+            raise PruningError(
+                f"synapses of {part.name} would have to grow in several circuits at once; let one "
+                "member at a time grow, or prune the ensemble without growth"
+            )
+        if isinstance(part, SynapsePart):
+            self.settings.check_weight(part.synapses.realised(float(self.settings.weight)))
+
+    def _planned(self, step: int, closure: Closure | None) -> list[Round]:
+        """Return the rounds of an exchange, whose edits are chosen; nothing is changed yet."""
+        rule = self.settings.growth
+        assert rule is not None
+        self._check_parts()
+        random = copy.deepcopy(self._rng.bit_generator.state)
+        try:
+            rounds = self._rounds(step, self._scores(closure))
+            plan(rounds, rule, closure)
+        except BaseException:
+            self._rng.bit_generator.state = random
+            raise
+        return rounds
+
+    def _rounds(self, step: int, scores: Sequence[Tensor]) -> list[Round]:
+        """Return a round for each cell and for each matrix in which a weight is weak."""
+        rounds: list[Round] = []
+        for group in self._groups():
+            members = self.parts[group[0]].members
+            alive = [self.parts[k].flat(self.parts[k].mask).cpu().numpy() for k in group]
+            score = [self.parts[k].flat(scores[k]).double().cpu().numpy() for k in group]
+            weak = [np.zeros_like(mask) for mask in alive]
+            for m in range(members):
+                pooled = np.concatenate([s[m][a[m]] for s, a in zip(score, alive, strict=True)])
+                chosen = self._threshold.weak(pooled, step)
+                splits = np.cumsum([int(a[m].sum()) for a in alive])[:-1]
+                for w, a, part in zip(weak, alive, np.split(chosen, splits), strict=True):
+                    w[m][a[m]] = part
+            if not any(mask.any() for mask in weak):
+                continue
+            circuit = [part for k in group if isinstance(part := self.parts[k], SynapsePart)]
+            if circuit:
+                rounds.append(
+                    CircuitRound(
+                        circuit,
+                        [mask[0] for mask in weak],
+                        [values[0] for values in score],
+                        self._rng,
+                        weight=float(self.settings.weight),
+                        excitatory=float(self.settings.excitatory),
+                        self_synapses=self.settings.self_synapses,
+                    )
+                )
+            else:
+                part, mask = self.parts[group[0]], torch.from_numpy(weak[0])
+                mask = mask.to(part.mask.device).reshape(part.mask.shape)
+                listed = self.settings.list_matrices
+                rounds.append(MatrixRound(part, mask, scores[group[0]], self._rng, listed=listed))
+        return rounds
+
+    @property
+    def _threshold(self) -> Threshold:
+        assert self.settings.drop_fraction is not None
+        return self.settings.drop_fraction
+
+    def _groups(self) -> list[list[int]]:
+        """Return the numbers of the parts that exchange weights together: those of one cell."""
+        groups: dict[int, list[int]] = defaultdict(list)
+        for k, part in enumerate(self.parts):
+            groups[id(part.cell) if isinstance(part, SynapsePart) else id(part)].append(k)
+        return list(groups.values())
+
+    def _has_room(self) -> bool:
+        """Whether some weight could grow."""
+        for group in self._groups():
+            first = self.parts[group[0]]
+            if not isinstance(first, SynapsePart):
+                if not bool(first.mask.all()):
+                    return True
+                continue
+            wiring, sets = first.cell.wiring, first.cell.synapse_sets()
+            kinds = [part.kind for k in group if isinstance(part := self.parts[k], SynapsePart)]
+            edited = {kind: Connections(kind, wiring, sets[kind]) for kind in kinds}
+            if has_room(wiring, edited, self.settings.self_synapses):
+                return True
+        return False
+
+    # --- scores and checks ---------------------------------------------------------------
 
     def _scores(self, closure: Closure | None) -> list[Tensor]:
         context = ScoringContext(
@@ -513,3 +772,28 @@ def own_generator(seed: int) -> torch.Generator:
     """
     mixed = np.random.SeedSequence((seed, 0x7072756E65)).generate_state(1, np.uint64)[0]
     return torch.Generator().manual_seed(int(mixed >> np.uint64(1)))
+
+
+def checked_seed(seed: Any) -> int:
+    """Return the seed; raise `PruningError` unless it is an integer of at least 0."""
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise PruningError(f"seed must be an integer of at least 0, got {seed!r}")
+    return int(seed)
+
+
+def as_schedule(schedule: Any) -> Schedule | None:
+    """Return a copy of the schedule, or the one that a sparsity stands for."""
+    if schedule is None or isinstance(schedule, Schedule):
+        return copy.deepcopy(schedule)
+    check_sparsity("schedule", schedule)
+    return OneShot(schedule)
+
+
+def _rng_of(state: Any) -> np.random.Generator:
+    rng = np.random.default_rng()
+    rng.bit_generator.state = copy.deepcopy(state)
+    return rng
+
+
+def _is_number(value: Any) -> bool:
+    return not isinstance(value, bool) and isinstance(value, Real)

@@ -10,7 +10,7 @@ from torch import Tensor
 from elegans.checks import Placement
 from elegans.errors import InputError
 from elegans.synapses.constraints import Positivity
-from elegans.synapses.slots import ConnectionSlots
+from elegans.synapses.slots import SynapseSlots
 
 INITIAL_RANGES = {
     "gleak": (0.001, 1.0),
@@ -78,7 +78,7 @@ class Initializer:
         return value.to(**factory_kwargs)
 
 
-def glorot_bound(slots: ConnectionSlots, sources: int, targets: int) -> Tensor:
+def glorot_bound(slots: SynapseSlots, sources: int, targets: int) -> Tensor:
     r"""Return the bound of the uniform initial weight of each synapse, shape (synapse,).
 
     .. math:: \sqrt{6 / (n_{in} + n_{out})}
@@ -95,7 +95,7 @@ def glorot_bound(slots: ConnectionSlots, sources: int, targets: int) -> Tensor:
     Examples
     --------
     >>> from elegans.wiring import Synapses
-    >>> slots = ConnectionSlots(Synapses([0, 1, 1], [0, 0, 1], [1, 1, 1]))
+    >>> slots = SynapseSlots(Synapses([0, 1, 1], [0, 0, 1], [1, 1, 1]))
     >>> glorot_bound(slots, 2, 2)
     tensor([1.4142, 1.2247, 1.4142])
     """

@@ -1,91 +1,124 @@
-"""Affine maps of neurons and inputs that exist along synapses only."""
+"""Synapses with several signed weights each, one for each map that is computed along them."""
 
 from __future__ import annotations
 
+import math
 from typing import Unpack
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from elegans.checks import Placement
 from elegans.synapses.initial import draw_uniform, glorot_bound
-from elegans.synapses.slots import ConnectionSlots
-from elegans.synapses.sums import SynapticSum
+from elegans.synapses.slots import FreshSynapses, SynapseSlots
+from elegans.wiring import Synapses
 
 
-class SynapticMaps(nn.Module):
-    r"""Several maps along the same synapses.
+class MappedSynapses(SynapseSlots):
+    r"""Connections along which several maps read their sources, each with weights of its own.
 
-    .. math::
-        y_{mi} = b_{mi} + \sum_{k: j \to i} w_{mk} x_j + \sum_{k: j \to i} \tilde w_{mk} u_j
+    .. math:: y_{mi} = \sum_{k: j \to i} w_{mk} x_j
+
+    A synapse is as strong as the Euclidean norm of its weights; pruned, it has none in any map.
+    Its polarity has no meaning.
 
     Parameters
     ----------
-    count
+    synapses
+        The connections, in the order of the slots.
+    maps
         Number of maps; 0 is a number, too.
-    inputs, units
-        Number of inputs u and neurons x.
-    recurrent, sensory
-        The synapses; weights begin in the bounds of `glorot_bound`, biases within one by the
-        square root of the number of synapses onto the neuron.
+    sources, targets
+        Number of neurons, or inputs, that synapses may leave and reach.
     generator
         Source of randomness; PyTorch's default generator when None.
     **factory_kwargs
-        ``device`` and ``dtype`` of the parameters.
+        ``device`` and ``dtype`` of the weights.
+
+    Examples
+    --------
+    >>> from elegans.wiring import Synapses
+    >>> synapses = MappedSynapses(Synapses([0, 1], [1, 0], [1, 1]), 3, 2, 2)
+    >>> synapses.weights().shape
+    torch.Size([3, 2])
     """
+
+    VALUES = ("weight",)
+
+    weight: Tensor
 
     def __init__(
         self,
-        count: int,
-        inputs: int,
-        units: int,
-        recurrent: ConnectionSlots,
-        sensory: ConnectionSlots,
+        synapses: Synapses,
+        maps: int,
+        sources: int,
+        targets: int,
         *,
         generator: torch.Generator | None = None,
         **factory_kwargs: Unpack[Placement],
     ) -> None:
-        super().__init__()
-        self._sizes = inputs, units
-        self.weight = nn.Parameter(torch.empty(count, len(recurrent), **factory_kwargs))
-        self.sensory_weight = nn.Parameter(torch.empty(count, len(sensory), **factory_kwargs))
-        self.bias = nn.Parameter(torch.empty(count, units, **factory_kwargs))
-        self.reset_parameters(recurrent, sensory, generator)
+        super().__init__(synapses, device=factory_kwargs.get("device"))
+        self.sources, self.targets = sources, targets
+        self.weight = nn.Parameter(torch.empty(maps, len(synapses), **factory_kwargs))
+        self.reset_parameters(synapses, generator)
 
     def reset_parameters(
-        self,
-        recurrent: ConnectionSlots,
-        sensory: ConnectionSlots,
-        generator: torch.Generator | None = None,
+        self, synapses: Synapses, generator: torch.Generator | None = None
     ) -> None:
-        """Draw all parameters anew."""
-        inputs, units = self._sizes
-        draw_uniform(self.weight, glorot_bound(recurrent, units, units), generator)
-        draw_uniform(self.sensory_weight, glorot_bound(sensory, inputs, units), generator)
-        reaching = recurrent.fan(units, units)[1] + sensory.fan(inputs, units)[1]
-        draw_uniform(self.bias, reaching.clamp(min=1).rsqrt(), generator)
+        """Hold `synapses`, as many as there are slots, all open, with freshly drawn weights."""
+        self.connect(synapses)
+        draw_uniform(self.weight, glorot_bound(self, self.sources, self.targets), generator)
 
     def extra_repr(self) -> str:
         """Return the sizes for ``print(model)``."""
-        count, synapses = self.weight.shape
-        return f"{count} maps along {synapses} synapses"
+        maps, synapses = self.weight.shape
+        return f"{maps} maps along {synapses} synapses"
 
-    def forward(self, inputs: Tensor, sensory: ConnectionSlots) -> tuple[Tensor, Tensor]:
-        """Return what does not depend on the state, and the weights of what does.
+    def forward(self) -> Tensor:
+        """Return the weights, shape (map, synapse), zero where pruned."""
+        weight = self.masked(self.weight)
+        fresh = self._candidates
+        if fresh is None:
+            return weight
+        return torch.cat([weight, fresh.values["direction"].to(weight) * fresh.strength], dim=-1)
 
-        Parameters
-        ----------
-        inputs
-            Shape (batch, time, input).
-        sensory
-            The synapses from the inputs.
+    def weights(self) -> Tensor:
+        """Return the weights, those of candidates last; calls the module, hooks included."""
+        weights: Tensor = self()
+        return weights
 
-        Returns
-        -------
-        drive
-            Biases and inputs, shape (batch, time, map, neuron).
-        weight
-            Of the recurrent synapses, shape (map, synapse).
+    def ends(self) -> tuple[Tensor, Tensor]:
+        """Return source and target of all weights, those of candidates last."""
+        fresh = self._candidates
+        if fresh is None:
+            return self.source, self.target
+        return torch.cat([self.source, fresh.source]), torch.cat([self.target, fresh.target])
+
+    # --- what operators ask for ----------------------------------------------------------
+
+    def strength_of(self, weight: Tensor) -> Tensor:
+        """Return the norms of weights (..., map, synapse), shape (..., synapse)."""
+        return weight.norm(dim=-2)
+
+    def slope_of(self, weight: Tensor, gradient: Tensor) -> Tensor:
+        r"""Return d loss / d norm along the present direction, shape (..., synapse).
+
+        .. math:: \sum_m \frac{w_{mk}}{\lVert w_k \rVert} \frac{\partial L}{\partial w_{mk}}
         """
-        arriving = SynapticSum.of(self.sensory_weight, sensory.source, sensory.target, *self._sizes)
-        return self.bias + arriving(inputs), self.weight
+        return (torch.nn.functional.normalize(weight.detach(), dim=-2) * gradient).sum(-2)
+
+    def draw(self, count: int, rng: np.random.Generator) -> dict[str, Tensor]:
+        """Draw directions, (map, count), uniformly on the sphere."""
+        direction = rng.standard_normal((len(self.weight), count))
+        length = np.linalg.norm(direction, axis=0, keepdims=True)
+        return {"direction": self.weight.new_tensor(direction / np.where(length > 0, length, 1))}
+
+    def realised(self, strength: float) -> float:
+        """Return the norm in the precision of the weights."""
+        rounded = float(torch.tensor(strength, dtype=self.weight.dtype))
+        return rounded if math.isfinite(rounded) else math.nan
+
+    def _write(self, slots: Tensor, fresh: FreshSynapses) -> None:
+        direction = fresh.values["direction"].to(self.weight)
+        self.weight[:, slots] = direction * fresh.strength.to(self.weight)

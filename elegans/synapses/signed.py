@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Unpack
 
 import torch
@@ -9,13 +10,13 @@ from torch import Tensor, nn
 
 from elegans.checks import Placement
 from elegans.synapses.initial import draw_uniform, glorot_bound
-from elegans.synapses.slots import ConnectionSlots
+from elegans.synapses.slots import FreshSynapses, SynapseSlots
 from elegans.synapses.sums import SynapticSum
 from elegans.wiring import Synapses
 
 
-class SignedSynapses(ConnectionSlots):
-    """Connections with a weight whose sign is the polarity.
+class SignedSynapses(SynapseSlots):
+    """Connections with a weight whose sign is the polarity; a pruned one has weight zero.
 
     Training may change the sign: the polarity that a wiring shows is that of the weight now, and
     that of the slot where the weight is zero.
@@ -42,6 +43,11 @@ class SignedSynapses(ConnectionSlots):
     [1.0, -1.0]
     """
 
+    VALUES = ("weight",)
+    signed = True
+
+    weight: Tensor
+
     def __init__(
         self,
         synapses: Synapses,
@@ -61,27 +67,49 @@ class SignedSynapses(ConnectionSlots):
     def reset_parameters(
         self, synapses: Synapses, generator: torch.Generator | None = None
     ) -> None:
-        """Hold `synapses`, as many as there are slots, with freshly drawn weights."""
-        self.hold(synapses)
+        """Hold `synapses`, as many as there are slots, all open, with freshly drawn weights."""
+        self.connect(synapses)
         bound = glorot_bound(self, self.sources, self.targets)
         draw_uniform(self.weight, self.gain * bound, generator)
         self.weight.abs_().mul_(self.polarity)
 
     def forward(self) -> Tensor:
-        """Return the weights, shape (synapse,)."""
-        return self.weight
+        """Return the weights, shape (synapse,), zero where pruned."""
+        return self.masked(self.weight)
 
     def weights(self) -> Tensor:
-        """Return the weights; calls the module, so that hooks and masks take part."""
+        """Return the weights; calls the module, so that hooks take part."""
         weights: Tensor = self()
         return weights
 
     def total(self) -> SynapticSum:
         """Return the sum over the synapses onto each neuron, as a single map."""
-        weight = self.weights().unsqueeze(0)
-        return SynapticSum.of(weight, self.source, self.target, self.sources, self.targets)
+        weight, source, target = self.weights(), self.source, self.target
+        fresh = self._candidates
+        if fresh is not None:
+            weight = torch.cat([weight, fresh.strength * fresh.polarity])
+            source, target = torch.cat([source, fresh.source]), torch.cat([target, fresh.target])
+        return SynapticSum.of(weight.unsqueeze(0), source, target, self.sources, self.targets)
 
     def current_polarity(self) -> Tensor:
         """Return +1 or -1 for each slot: the sign of its weight, shape (synapse,)."""
         sign = self.weight.detach().sign().to(self.polarity.dtype)
         return torch.where(sign == 0, self.polarity, sign)
+
+    # --- what operators ask for ----------------------------------------------------------
+
+    def strength_of(self, weight: Tensor) -> Tensor:
+        """Return the magnitudes of weights, in their shape."""
+        return weight.abs()
+
+    def slope_of(self, weight: Tensor, gradient: Tensor) -> Tensor:
+        """Return d loss / d magnitude from weights and gradient, in their shape."""
+        return gradient * torch.where(weight.detach() < 0, -1.0, 1.0)
+
+    def realised(self, strength: float) -> float:
+        """Return the magnitude in the precision of the weights."""
+        rounded = float(torch.tensor(strength, dtype=self.weight.dtype))
+        return rounded if math.isfinite(rounded) else math.nan
+
+    def _write(self, slots: Tensor, fresh: FreshSynapses) -> None:
+        self.weight[slots] = (fresh.strength * fresh.polarity).to(self.weight)

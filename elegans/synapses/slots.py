@@ -1,28 +1,30 @@
-"""Who is connected to whom, as buffers that travel with the state of a layer."""
+"""Synapse slots: connections, their mask, and what every kind of synapse offers.
+
+A set of synapses lies in flat arrays of slots. Slots are stable: an edit changes the connection of
+a slot and resets its values, so that shapes and the state of optimisers stay valid.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from elegans.checks import Device
+from elegans.checks import Device, values_are_visible
 from elegans.errors import InputError
 from elegans.wiring import Synapses
 
 CONNECTION = {"source": torch.int32, "target": torch.int32, "polarity": torch.int8}
-"""The buffers of a set of synapses, and how they are held."""
-
-MASK = "weight_mask"
-"""The buffer that says which synapses are open, once some have been closed."""
-
+"""Buffers that say which neurons a slot connects, and how."""
 
 MASK_SUFFIX = "_mask"
-"""The bool buffer ``<weight>_mask`` says which weights are there."""
+"""The bool buffer ``<weight>_mask`` says which entries of a weight matrix are there."""
 
 _INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 """Integers by their size in bytes."""
@@ -38,8 +40,76 @@ def zero_outside(values: Tensor, mask: Tensor) -> None:
     values.detach().view(bits).bitwise_and_(mask.to(bits).neg_())
 
 
-class ConnectionSlots(nn.Module):
-    """Synapses in the order of their slots: `source`, `target` and `polarity`, shape (synapse,).
+class OpenCheck:
+    """Answers whether a mask is true everywhere, and looks again only when it has changed.
+
+    On a GPU every look waits for the device. While values are traced the answer is no; on the meta
+    device, yes.
+    """
+
+    def __init__(self) -> None:
+        self._known: tuple[Tensor, int, bool] | None = None
+
+    def __call__(self, mask: Tensor) -> bool:
+        """Return whether `mask` is true everywhere."""
+        if mask.is_meta or not values_are_visible(mask):
+            return mask.is_meta
+        if mask.is_inference():  # has no version
+            return bool(mask.all())
+        known = self._known
+        if known is None or known[0] is not mask or known[1] != mask._version:
+            known = self._known = mask, mask._version, bool(mask.all())
+        return known[2]
+
+
+@dataclass(frozen=True)
+class FreshSynapses:
+    """Synapses that may grow: arrays of shape (synapse,), or (..., synapse) for further values."""
+
+    source: Tensor
+    target: Tensor
+    polarity: Tensor
+    """+1 or -1."""
+    strength: Tensor
+    """What `SynapseSlots.strength` shall return, >= 0; may require a gradient."""
+    values: dict[str, Tensor] = field(default_factory=dict)
+    """What else a synapse of the kind has, see `SynapseSlots.draw`."""
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def take(self, index: Tensor) -> FreshSynapses:
+        """Return some of the synapses, in the order of `index`."""
+        return FreshSynapses(
+            *(getattr(self, name)[index] for name in ("source", "target", "polarity", "strength")),
+            {name: value[..., index] for name, value in self.values.items()},
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence[FreshSynapses]) -> FreshSynapses:
+        """Return the synapses of all parts, one after the other."""
+        return cls(
+            *(
+                torch.cat([getattr(part, name) for part in parts])
+                for name in ("source", "target", "polarity", "strength")
+            ),
+            {
+                name: torch.cat([part.values[name] for part in parts], dim=-1)
+                for name in parts[0].values
+            },
+        )
+
+    def with_strength(self, strength: Tensor) -> FreshSynapses:
+        """Return the same synapses with other strengths."""
+        return replace(self, strength=strength)
+
+
+class SynapseSlots(nn.Module):
+    """A set of synapses in slots: `source`, `target`, `polarity` and `mask`, shape (synapse,).
+
+    The connections travel with the ``state_dict`` in int32 and int8, and so does the mask: a
+    synapse is open where it is true, and pruned elsewhere. A kind of synapse derives from this
+    class, adds the parameters named in `VALUES`, and says how strong a synapse is.
 
     Parameters
     ----------
@@ -51,27 +121,47 @@ class ConnectionSlots(nn.Module):
     Examples
     --------
     >>> from elegans.wiring import Synapses
-    >>> ConnectionSlots(Synapses([2, 0], [1, 0], [-1, 1])).synapses()
+    >>> slots = SynapseSlots(Synapses([2, 0], [1, 0], [-1, 1]))
+    >>> slots.synapses()
     Synapses(0 -> 0 (+), 2 -> 1 (-))
+    >>> slots.set_mask(torch.tensor([True, False]))
+    >>> slots.synapses(), slots.open_count
+    (Synapses(0 -> 0 (+)), 1)
     """
+
+    VALUES: ClassVar[tuple[str, ...]] = ()
+    """Parameters with an entry for each synapse along the last axis; the first is the weight."""
+
+    signed: ClassVar[bool] = False
+    """Whether the sign of the weight is the polarity, so that training may change it."""
 
     source: Tensor
     target: Tensor
     polarity: Tensor
+    mask: Tensor
 
     def __init__(self, synapses: Synapses, *, device: Device = None) -> None:
         super().__init__()
         for name, dtype in CONNECTION.items():
-            column = torch.empty(len(synapses), dtype=dtype, device=device)
-            self.register_buffer(name, column)
-        self.hold(synapses)
+            self.register_buffer(name, torch.empty(len(synapses), dtype=dtype, device=device))
+        self.register_buffer("mask", torch.ones(len(synapses), dtype=torch.bool, device=device))
+        self._open_check = OpenCheck()
+        self._candidates: FreshSynapses | None = None
+        self.connect(synapses)
 
     @torch.no_grad()
-    def hold(self, synapses: Synapses) -> None:
-        """Take over the ends of `synapses`, as many as there are slots."""
+    def connect(self, synapses: Synapses) -> None:
+        """Hold `synapses`, as many as there are slots, all open."""
         for name in CONNECTION:
             buffer = getattr(self, name)
             buffer.copy_(torch.tensor(getattr(synapses, name), device=buffer.device))
+        self.mask.fill_(True)
+
+    def reset_parameters(
+        self, synapses: Synapses, generator: torch.Generator | None = None
+    ) -> None:
+        """Hold `synapses`, as many as there are slots, all open, with freshly drawn values."""
+        self.connect(synapses)
 
     def __len__(self) -> int:
         return len(self.source)
@@ -80,27 +170,72 @@ class ConnectionSlots(nn.Module):
         """Return the number of synapses for ``print(model)``."""
         return f"{len(self)} synapses"
 
+    # --- the mask ------------------------------------------------------------------------
+
+    def all_open(self) -> bool:
+        """Whether no synapse is pruned, as far as Python may know: not while values are traced."""
+        return self._foreign_mask() is None and self._open_check(self.mask)
+
+    @property
+    def is_open(self) -> Tensor:
+        """Which synapses are open, bool, shape (synapse,).
+
+        A mask of ``torch.nn.utils.prune`` on the weight counts as well as `mask`.
+        """
+        foreign = self._foreign_mask()
+        return self.mask if foreign is None else self.mask & foreign
+
+    def _foreign_mask(self) -> Tensor | None:
+        foreign = self._buffers.get(self.VALUES[0] + MASK_SUFFIX) if self.VALUES else None
+        if foreign is None:
+            return None
+        return foreign.bool() if foreign.dim() == 1 else foreign.bool().any(0)
+
+    def masked(self, values: Tensor, pruned: float = 0.0) -> Tensor:
+        """Return `values` (..., synapse) with `pruned` in place of those of pruned synapses."""
+        return values if self.all_open() else torch.where(self.is_open, values, pruned)
+
+    def open_slots(self) -> Tensor:
+        """Return the slots that hold an open synapse, shape (open synapse,)."""
+        if self.all_open():
+            return torch.arange(len(self), device=self.source.device)
+        return self.is_open.nonzero().squeeze(-1)
+
+    @property
+    def open_count(self) -> int:
+        """Number of open synapses."""
+        return len(self) if self.all_open() else int(self.is_open.sum())
+
+    @torch.no_grad()
+    def set_mask(self, mask: Tensor) -> None:
+        """Leave the synapses open where `mask`, shape (synapse,), is true, and prune the others."""
+        self.mask.copy_(mask)
+
+    # --- what is connected ---------------------------------------------------------------
+
     def current_polarity(self) -> Tensor:
         """Return +1 or -1 for each slot, shape (synapse,)."""
         return self.polarity
 
-    def synapses(self) -> Synapses:
-        """Return the connections as they are now, sorted by target."""
+    def _columns(self) -> tuple[Tensor, list[NDArray[Any]]]:
+        """Return the open slots, and source, target and polarity of each."""
         if self.source.is_meta:
             raise InputError(
                 "the layer is on the meta device and holds no connections; load a state with "
                 "assign=True, or call to_empty(...) and reset_parameters()"
             )
-        return Synapses(
-            self.source.cpu().numpy(),
-            self.target.cpu().numpy(),
-            self.current_polarity().cpu().numpy(),
-        )
+        slots = self.open_slots()
+        columns = (self.source, self.target, self.current_polarity())
+        return slots, [column[slots].cpu().numpy() for column in columns]
+
+    def synapses(self) -> Synapses:
+        """Return the open connections as they are now, sorted by target."""
+        return Synapses(*self._columns()[1])
 
     def sorted_slots(self) -> NDArray[np.int64]:
-        """Return the slot of each synapse in the order of `synapses`, shape (synapse,)."""
-        columns = (self.current_polarity(), self.source, self.target)
-        return np.lexsort([column.cpu().numpy() for column in columns])
+        """Return the slot of each synapse in the order of `synapses`, shape (open synapse,)."""
+        slots, (source, target, polarity) = self._columns()
+        return slots.cpu().numpy()[np.lexsort((polarity, source, target))]
 
     def fan(self, sources: int, targets: int) -> tuple[Tensor, Tensor]:
         """Return how many synapses leave each source, and how many reach each target."""
@@ -111,12 +246,71 @@ class ConnectionSlots(nn.Module):
             for index, size in ((self.source, sources), (self.target, targets))
         )  # type: ignore[return-value]
 
+    # --- what operators ask for ----------------------------------------------------------
+
+    def strength_of(self, weight: Tensor) -> Tensor:
+        """Return how strong synapses of the parameter `weight` (...) are, (..., synapse), >= 0."""
+        raise self._no_values()
+
+    def slope_of(self, weight: Tensor, gradient: Tensor) -> Tensor:
+        """Return d loss / d strength from parameter and gradient of the weight, (..., synapse)."""
+        raise self._no_values()
+
+    def strength(self) -> Tensor:
+        """Return how strong each synapse is, 0 where pruned, detached, shape (synapse,)."""
+        return self.masked(self.strength_of(getattr(self, self.VALUES[0]).detach()))
+
+    def draw(self, count: int, rng: np.random.Generator) -> dict[str, Tensor]:
+        """Draw the further values of `count` fresh synapses; a kind without any draws none."""
+        return {}
+
+    def realised(self, strength: float) -> float:
+        """Return what a parameter makes of `strength` in its precision; NaN if none can."""
+        raise self._no_values()
+
+    def rewire(self, slots: Tensor, fresh: FreshSynapses) -> None:
+        """Let `slots` hold the synapses `fresh`, open."""
+        with torch.no_grad():
+            self.mask[slots] = True
+            for name, dtype in CONNECTION.items():
+                getattr(self, name)[slots] = getattr(fresh, name).to(dtype)
+            self._write(slots, fresh)
+
+    def _write(self, slots: Tensor, fresh: FreshSynapses) -> None:
+        """Write the values of `fresh` into the parameters."""
+        raise self._no_values()
+
+    @contextmanager
+    def with_candidates(self, candidates: FreshSynapses) -> Iterator[None]:
+        """Let `candidates` take part in the computation for a while.
+
+        With strength zero they change nothing, but have a gradient.
+        """
+        self._candidates = candidates
+        try:
+            yield
+        finally:
+            self._candidates = None
+
+    def _no_values(self) -> InputError:
+        return InputError(
+            f"{type(self).__name__} holds connections without values, expected a kind of synapse "
+            "that says how strong they are, such as SignedSynapses"
+        )
+
+    # --- states --------------------------------------------------------------------------
+
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        # A state may hold wider integers, which load_state_dict(assign=True) would keep.
-        for name, dtype in CONNECTION.items():
+        # A state may hold wider integers, which load_state_dict(assign=True) would keep, and a
+        # state without a mask is of synapses that are all open.
+        for name, dtype in (CONNECTION | {"mask": torch.bool}).items():
             saved = state_dict.get(prefix + name)
             if isinstance(saved, Tensor):
                 state_dict[prefix + name] = saved.to(dtype)
+        if prefix + "source" in state_dict and prefix + "mask" not in state_dict:
+            state_dict[prefix + "mask"] = torch.ones_like(
+                state_dict[prefix + "source"], dtype=torch.bool
+            )
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def check_state(
@@ -141,6 +335,12 @@ class ConnectionSlots(nn.Module):
             raise InputError(
                 f"the saved state holds {len(saved['source'])} synapses at {prefix!r}, this layer "
                 f"has {len(self)}; build the layer from the wiring the state was saved with"
+            )
+        mask = state_dict.get(prefix + "mask")
+        if mask is not None and mask.shape != saved["source"].shape:
+            raise InputError(
+                f"{prefix}mask has shape {tuple(mask.shape)}, expected one entry for each of the "
+                f"{len(self)} synapses; the saved state is damaged"
             )
         for name, size in (("source", sources), ("target", targets)):
             _check_range(prefix + name, saved[name], size - 1)

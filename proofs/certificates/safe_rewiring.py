@@ -15,9 +15,9 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 
 from elegans.errors import InputError
@@ -143,8 +143,8 @@ class CertificateGuard:
 
     def __call__(self, proposal: ProposedEdit) -> GuardResult | None:
         """Judge an edit; edits of other modules are none of this guard's business."""
-        synapses = self._model.get_submodule(proposal.synapses)
-        kinds = [kind for kind, held in self._cell.synapse_sets().items() if held is synapses]
+        edited = dict(self._model.named_modules()).get(proposal.synapses)
+        kinds = [kind for kind, own in self._cell.synapse_sets().items() if own is edited]
         if not kinds:
             return None
         if proposal.step != self._step or not self._follows(proposal):
@@ -155,7 +155,9 @@ class CertificateGuard:
         return self._judge(kinds[0], proposal, self._standing)
 
     def _judge(self, kind: str, proposal: ProposedEdit, standing: Standing) -> GuardResult:
-        ends = {"cut": proposal.cut, "grown": proposal.grown}
+        ends = {"cut": proposal.cut}
+        if proposal.grown is not None:
+            ends["grown"] = proposal.grown
         notes = {"rate": standing.rate} | {
             f"{name}_slack_before": self._slack(neuron, standing) for name, neuron in ends.items()
         }
@@ -195,8 +197,11 @@ class CertificateGuard:
         last = self._pending
         if last is None:
             return True
-        held = self._model.get_submodule(last.synapses)
-        return isinstance(held, SynapseParameters) and int(held.target[last.slot]) == last.grown
+        synapses = self._model.get_submodule(last.synapses)
+        assert isinstance(synapses, SynapseParameters)
+        if last.is_pruning:
+            return not bool(synapses.mask[last.slot])
+        return int(synapses.target[last.slot]) == last.grown
 
     def _certified(self) -> Standing | None:
         """Return boxes, weights and rate of the circuit, None if it cannot be certified."""
@@ -219,25 +224,25 @@ class CertificateGuard:
             return None
         return Standing(region, eta, rate)
 
-    def _fresh(self, proposal: ProposedEdit) -> dict[str, float]:
-        """Return the synapse that would grow, with the values that the layer would compute with."""
+    def _fresh(self, proposal: ProposedEdit) -> dict[str, Any]:
+        """Return the synapse that would be there, with the values that the layer computes with."""
         held = self._model.get_submodule(proposal.synapses)
         if not isinstance(held, SynapseParameters):
             raise InputError(
                 f"{proposal.synapses} holds no synapses; pass the model of the rewirer"
             )
-        positivity, like = held.positivity(), held.weight
-        with torch.no_grad():
-            free = positivity.inverse(like.new_tensor(proposal.weight))
-            values = {
-                "weight": positivity(free),
-                "gain": like.new_tensor(proposal.sigma),
-                "centre": like.new_tensor(proposal.mu),
-                "potential": like.new_tensor(proposal.erev),
-            }
-        return {"target": proposal.grown} | {name: float(v) for name, v in values.items()}
+        if proposal.is_pruning:
+            return {"target": proposal.cut, "weight": 0.0}
+        like = held.weight
+        values = {name: float(like.new_tensor(value)) for name, value in proposal.values.items()}
+        return {
+            "target": proposal.grown,
+            "weight": held.realised(proposal.weight),
+            "potential": float(proposal.polarity),
+            **values,
+        }
 
-    def _write(self, kind: str, slot: int, values: dict[str, float]) -> dict[str, float]:
+    def _write(self, kind: str, slot: int, values: dict[str, Any]) -> dict[str, Any]:
         """Put a synapse into a slot of the numbers and return the one that was there."""
         synapses: SynapseNumbers = getattr(self._network, kind)
         old = {name: getattr(synapses, name)[slot].item() for name in values}

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from elegans.ltc.cell import LTCCell
-from elegans.synapses.liquid import VALUES
 from elegans.wiring import Synapses, Wiring
 
 NEURON_VALUES = ("gleak", "vleak", "cm")
@@ -32,7 +31,7 @@ class Draft:
         self._cell, self._wiring = cell, wiring
         self._slots = {kind: k.open_slots() for kind, k in cell.synapse_sets().items()}
         self.keeps: NDArray[np.bool_] = np.ones(wiring.units, dtype=bool)
-        positivity = cell.recurrent.positivity()
+        positivity = cell.recurrent.positivity
         self._leak = positivity(cell.gleak.detach())  # (neuron,)
         self._current = self._leak * cell.vleak.detach()  # (neuron,): leak times its potential
         self._settled = torch.zeros_like(self._leak, dtype=torch.bool)  # whose leak has changed
@@ -117,7 +116,7 @@ class Draft:
             dtype=old.vleak.dtype,
         )
         for kind, synapses in cell.synapse_sets().items():
-            for name in VALUES:
+            for name in synapses.VALUES:
                 _take(synapses, old.synapse_sets()[kind], name, order[kind][0])
         kept = torch.as_tensor(self.kept(), device=old.vleak.device)
         for name in NEURON_VALUES:
@@ -133,7 +132,7 @@ class Draft:
         """Write the leaks that have changed, and leave the parameters of others as they are."""
         changed = self._settled[kept]
         leak, current = self._leak[kept][changed], self._current[kept][changed]
-        positivity = cell.recurrent.positivity()
+        positivity = cell.recurrent.positivity
         with torch.no_grad():
             cell.gleak[changed] = positivity.inverse(leak)
             cell.vleak[changed] = current / leak

@@ -6,10 +6,11 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from elegans.pruning.compact.held_weights import held_weights
-from elegans.synapses.liquid import MASK, SynapseParameters
+from elegans.synapses.slots import SynapseSlots
 
 
 def copy_with(model: nn.Module, new: Mapping[nn.Module, nn.Module]) -> nn.Module:
@@ -30,11 +31,11 @@ def copy_with(model: nn.Module, new: Mapping[nn.Module, nn.Module]) -> nn.Module
 
 
 def dense_copy(model: nn.Module) -> nn.Module:
-    """Return a copy in which no liquid synapse is closed; weights that are zero stay so."""
+    """Return a copy in which no synapse is pruned; weights that are zero stay so."""
     dense = copy_with(model, {})
     for module in dense.modules():
-        if isinstance(module, SynapseParameters) and "weight" in module._parameters:
-            module._buffers.pop(MASK, None)
+        if isinstance(module, SynapseSlots):
+            module.set_mask(torch.ones_like(module.mask))
     return dense
 
 

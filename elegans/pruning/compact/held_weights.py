@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from elegans.pruning.compact.sparse_linear import SparseLinear
-from elegans.synapses.liquid import VALUES, SynapseParameters
-from elegans.synapses.slots import ConnectionSlots
+from elegans.synapses.slots import SynapseSlots
 
 
 class WeightHolder(NamedTuple):
@@ -20,6 +19,8 @@ class WeightHolder(NamedTuple):
     attribute: str
     each: int
     """How many parameters an entry stands for: four for a liquid synapse."""
+    along: SynapseSlots | None = None
+    """The kind of synapses that the entries are, None for a matrix."""
 
     def weight(self) -> Tensor:
         """Return the weight as it acts, under a mask of ``torch.nn.utils.prune``, too."""
@@ -28,18 +29,21 @@ class WeightHolder(NamedTuple):
 
     def mask(self) -> Tensor:
         """Return which entries are there: by the mask, or else those that are not zero."""
+        if self.along is not None:
+            owner = self.owner
+            return owner.is_open if isinstance(owner, SynapseSlots) else owner.get_buffer("mask")
         held = self.owner._buffers.get(f"{self.attribute}_mask")
         if held is not None:
             return held.bool()
-        if self.each > 1 or isinstance(self.owner, SparseLinear):  # no zeros stand for absence
+        if isinstance(self.owner, SparseLinear):  # no zeros stand for absence
             return torch.ones_like(self.weight(), dtype=torch.bool)
         return self.weight() != 0
 
     @torch.no_grad()
     def hold(self, mask: Tensor) -> None:
         """Cut the entries outside `mask`."""
-        if isinstance(self.owner, SynapseParameters) and "weight" in self.owner._parameters:
-            self.owner.hold_mask(mask)
+        if self.along is not None:
+            self.owner.get_buffer("mask").copy_(mask)
             return
         buffer = self.owner._buffers.get(f"{self.attribute}_mask")
         if buffer is not None:
@@ -68,25 +72,31 @@ def _find(model: nn.Module) -> Iterator[tuple[str, WeightHolder]]:
         stacked = getattr(module, "prunable_weights", None)
         if callable(stacked):  # an ensemble
             told.update(map(id, module.modules()))
-            cut = set(map(id, stacked().values()))
+            template: Any = module.template
+            cut = {id(parameter): own for own, parameter in stacked().items()}
             for part_path, part in module.named_modules(prefix=path):
                 for name, parameter in part._parameters.items():
                     if parameter is not None and id(parameter) in cut:
                         where = f"{part_path}." if part_path else ""
-                        yield where + name, WeightHolder(part, name, _each(part))
-        elif isinstance(module, SynapseParameters):
-            yield f"{prefix}weight", WeightHolder(module, "weight", _each(module))
+                        own = template.get_submodule(cut[id(parameter)].rpartition(".")[0])
+                        alike = own if isinstance(own, SynapseSlots) else None
+                        yield where + name, WeightHolder(part, name, _each(alike), alike)
+        elif isinstance(module, SynapseSlots):
+            weight = module.VALUES[0]
+            yield f"{prefix}{weight}", WeightHolder(module, weight, _each(module), module)
         elif isinstance(module, SparseLinear):
             yield f"{prefix}values", WeightHolder(module, "values", 1)
         else:
-            least = 1 if isinstance(module, ConnectionSlots) else 2
             for name, parameter in module._parameters.items():
                 is_bias = name.endswith("bias")  # with two axes in closed-form circuits
-                if parameter is not None and parameter.dim() >= least and not is_bias:
+                if parameter is not None and parameter.dim() >= 2 and not is_bias:
                     attribute = name.removesuffix("_orig")  # under torch.nn.utils.prune
                     yield prefix + attribute, WeightHolder(module, attribute, 1)
 
 
-def _each(module: nn.Module) -> int:
-    """Return how many parameters go with a weight: a liquid synapse is held as four."""
-    return len(VALUES) if all(hasattr(module, name) for name in VALUES) else 1
+def _each(synapses: SynapseSlots | None) -> int:
+    """Return how many parameters a synapse has, 1 for an entry of a matrix."""
+    if synapses is None:
+        return 1
+    weight = getattr(synapses, synapses.VALUES[0])
+    return len(synapses.VALUES) * (1 if weight.dim() == 1 else len(weight))

@@ -18,7 +18,6 @@ from elegans.pruning.compact.circuit_draft import Draft
 from elegans.pruning.compact.circuit_paths import depends_on_inputs, heard
 from elegans.pruning.compact.record import SMALLER, UNCHANGED, LayerRecord
 from elegans.solvers import TorchDiffEq
-from elegans.synapses.liquid import VALUES
 from elegans.wiring import Synapses, Wiring
 
 
@@ -40,7 +39,7 @@ def obstacle(cell: nn.Module) -> str | None:
     if not plain or not all(map(is_masked_only, cell.synapse_sets().values())):
         return "it has hooks or parametrizations"
     for synapses in cell.synapse_sets().values():
-        computed = [name for name in VALUES[1:] if name not in synapses._parameters]
+        computed = [name for name in synapses.VALUES[1:] if name not in synapses._parameters]
         if computed:
             return f"its {computed[0]} has a mask of its own"
     return None
@@ -96,7 +95,7 @@ def compact_cell(
         constants={wiring.names[k]: value for k, value in constants.items()},
         notes=tuple(notes),
     )
-    masked = any(synapses.mask is not None for synapses in cell.synapse_sets().values())
+    masked = not all(synapses.all_open() for synapses in cell.synapse_sets().values())
     return (draft.build() if removed or masked else None), record
 
 

@@ -13,8 +13,7 @@ from elegans.errors import PruningError
 from elegans.layers.cell import Cell
 from elegans.pruning.criteria.magnitude import Criterion, ScoringContext
 from elegans.pruning.parts.part import PrunableWeight
-from elegans.pruning.parts.synapses import SynapsePart
-from elegans.pruning.parts.weights import StackedSynapsePart
+from elegans.pruning.parts.synapses import StackedSynapsePart, SynapsePart
 from elegans.wiring.wiring import SENSORY
 
 
@@ -137,19 +136,19 @@ def _infer(model: nn.Module) -> Tensor:
 
 def _of_circuit(cell: Cell) -> dict[str, Tensor]:
     """Return the flow through the synapses of each kind, each of shape (synapse,)."""
-    sets = {kind: synapses.values() for kind, synapses in cell.synapse_sets().items()}
-    weights = {
-        kind: values.weight.detach().double().requires_grad_() for kind, values in sets.items()
-    }
+    sets = cell.synapse_sets()
+    weights = {kind: s.strength().double().requires_grad_() for kind, s in sets.items()}
     like = next(iter(weights.values()))
     flow = torch.zeros(cell.state_size, dtype=torch.float64, device=like.device)
-    if SENSORY in sets:
-        flow = flow.index_add(0, sets[SENSORY].target.long(), weights[SENSORY])
+    for kind in (kind for kind in sets if kind.endswith(SENSORY)):
+        flow = flow.index_add(0, sets[kind].target.long(), weights[kind])
     total = flow[: cell.motor_size].sum()
     for _ in range(len(cell.wiring.layers) - 1):
-        recurrent = sets["recurrent"]
-        passing = weights["recurrent"] * flow[recurrent.source.long()]
-        flow = torch.zeros_like(flow).index_add(0, recurrent.target.long(), passing)
+        arriving = torch.zeros_like(flow)
+        for kind in (kind for kind in sets if not kind.endswith(SENSORY)):
+            passing = weights[kind] * flow[sets[kind].source.long()]
+            arriving = arriving.index_add(0, sets[kind].target.long(), passing)
+        flow = arriving
         total = total + flow[: cell.motor_size].sum()
     slopes = torch.autograd.grad(
         total, list(weights.values()), allow_unused=True, materialize_grads=True

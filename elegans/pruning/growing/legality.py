@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from elegans.synapses.slots import SynapseSlots
 from elegans.wiring import Wiring
 from elegans.wiring.wiring import SENSORY
 
@@ -17,28 +17,27 @@ _DRAWS = 16
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A synapse of a cell: the kind of set it is in (``"recurrent"``, ``"sensory"``), its slot."""
+    """A synapse of a cell: the name of its set, ``"recurrent"`` or ``"sensory"``, and its slot."""
 
     kind: str
     index: int
 
 
+def is_sensory(name: str) -> bool:
+    """Whether the synapses of a set come from inputs."""
+    return name.endswith(SENSORY)
+
+
 class Connections:
     """Sources and targets of one set of synapses, in the order of the slots, and which are open."""
 
-    def __init__(
-        self,
-        kind: str,
-        wiring: Wiring,
-        source: NDArray[np.int64],
-        target: NDArray[np.int64],
-        is_open: NDArray[np.bool_],
-    ) -> None:
-        self.source = source
-        self.is_open = is_open
+    def __init__(self, name: str, wiring: Wiring, synapses: SynapseSlots) -> None:
+        self.is_open, self.source, target = (
+            getattr(synapses, column).cpu().numpy() for column in ("mask", "source", "target")
+        )
         self.target = target.copy()  # changes while the wiring is edited
         self.source_layer = (
-            np.full(len(source), SENSORY) if kind == SENSORY else wiring.layer_of[source]
+            np.full(len(target), SENSORY) if is_sensory(name) else wiring.layer_of[self.source]
         )
         self.target_layer = wiring.layer_of[target]
 
@@ -79,7 +78,7 @@ class Legality:
         self._inputs_from: Counter[tuple[str, int]] = Counter()
         for kind, connections in sets.items():
             target, is_open = connections.target, connections.is_open
-            counted = is_open if kind == SENSORY else is_open & (connections.source != target)
+            counted = is_open if is_sensory(kind) else is_open & (connections.source != target)
             self._inputs.update(target[counted].tolist())
             self._inputs_from.update(
                 zip(
@@ -113,7 +112,7 @@ class Legality:
         connections = self._sets[slot.kind]
         layer = str(connections.source_layer[slot.index])
         source, target = self.ends(slot)
-        if slot.kind != SENSORY and source == target:
+        if not is_sensory(slot.kind) and source == target:
             return self._inputs[target] > 0
         if layer == connections.target_layer[slot.index]:
             return self._inputs[target] > 1
@@ -122,7 +121,7 @@ class Legality:
     def is_free(self, slot: Slot, target: int) -> bool:
         """Whether `slot` may move to `target`, a neuron of the layer it leads to."""
         source, _ = self.ends(slot)  # its present target is reached, hence not free
-        if slot.kind != SENSORY and not self._self_synapses and source == target:
+        if not is_sensory(slot.kind) and not self._self_synapses and source == target:
             return False
         return not self._reached[slot.kind, source][target]
 
@@ -148,7 +147,7 @@ class Legality:
         source, lost = self.ends(slot)
         target_layer = str(connections.target_layer[slot.index])
         for neuron, change in ((lost, -1), (target, 1)):
-            if slot.kind == SENSORY or neuron != source:
+            if is_sensory(slot.kind) or neuron != source:
                 self._inputs[neuron] += change
             self._inputs_from[layer, neuron] += change
             self._count_reached(slot.kind, source, target_layer, neuron, change)
@@ -161,16 +160,13 @@ class Legality:
         self._reached_in[kind, source, layer] += (after > 0) - (before > 0)
 
 
-def has_room(wiring: Wiring, kinds: Iterable[str], self_synapses: bool) -> bool:
-    """Whether some source of `wiring` could reach another neuron of a layer that it reaches."""
-    for kind in kinds:
-        synapses = wiring.sensory if kind == SENSORY else wiring.recurrent
-        layer = wiring.layer_of[synapses.target]
-        loops_barred = kind != SENSORY and not self_synapses
+def has_room(wiring: Wiring, connections: Mapping[str, Connections], self_synapses: bool) -> bool:
+    """Whether some source could reach another neuron of a layer that it reaches."""
+    for kind, found in connections.items():
+        loops_barred = not is_sensory(kind) and not self_synapses
         reached: dict[tuple[int, str], set[int]] = defaultdict(set)
-        for j, i, name in zip(
-            synapses.source.tolist(), synapses.target.tolist(), layer, strict=True
-        ):
+        rows = (found.source, found.target, found.target_layer)
+        for j, i, name in zip(*(row[found.is_open].tolist() for row in rows), strict=True):
             reached[j, str(name)].add(i)
         for (j, name), targets in reached.items():
             neurons = wiring.layer_range(name)

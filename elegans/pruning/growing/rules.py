@@ -1,152 +1,174 @@
-"""Where a cut synapse grows again: growth rules.
-
-A growth rule is a function of a `Round`. It returns a chooser, which is asked once for each weak
-synapse, weakest first, while the wiring is being edited.
-"""
+"""Growth rules: which of the places where a weight could grow are the best."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import islice
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from elegans.errors import PruningError
-from elegans.pruning.criteria.gradients import Closure, differentiable
-from elegans.pruning.growing.legality import Legality, Slot
-from elegans.synapses.initial import INITIAL_RANGES
-from elegans.synapses.liquid import SynapseParameters, SynapseValues
-
-
-class Fresh(NamedTuple):
-    """A synapse that may grow; its source is that of the slot it takes over."""
-
-    target: int
-    polarity: int
-    sigma: float
-    mu: float
-
-    @classmethod
-    def draw(cls, target: int, polarity: int, rng: np.random.Generator) -> Fresh:
-        """Draw gain and centre from their initial ranges."""
-        sigma, mu = (rng.uniform(*INITIAL_RANGES[name]) for name in ("sigma", "mu"))
-        return cls(target, polarity, sigma, mu)
 
 
 @dataclass(frozen=True)
-class Round:
-    """One round of rewiring of one cell, as a growth rule sees it."""
+class GrowthContext:
+    """Places where a weight could grow, as a growth rule sees them; arrays (candidate,).
 
-    sets: dict[str, SynapseParameters]
-    weak: Sequence[Slot]
-    legality: Legality
-    rng: np.random.Generator
-    excitatory: float
-    candidates: int
-    closure: Closure | None
-
-
-Choose = Callable[[Slot], Fresh | None]
-Growth = Callable[[Round], Choose]
-
-
-def grow_at_random(round_: Round) -> Choose:
-    """Take a legal target and a polarity at random."""
-    rng = round_.rng
-
-    def choose(slot: Slot) -> Fresh | None:
-        target = next(round_.legality.free_targets(slot, rng), None)
-        if target is None:
-            return None
-        return Fresh.draw(target, 1 if rng.random() < round_.excitatory else -1, rng)
-
-    return choose
-
-
-def grow_by_gradient(round_: Round) -> Choose:
-    """Take the candidate whose conductance would lower the loss fastest.
-
-    Both polarities of some legal targets of every weak synapse are put into the circuit with
-    conductance zero, which changes no output, and the loss is differentiated once for all.
+    In a circuit each candidate is a synapse that a cut one may become; in a matrix each absent
+    entry is one.
     """
-    if round_.closure is None:
-        raise PruningError(
-            "growth='gradient' needs the loss: call rewirer.step(lambda: loss of the batch)"
-        )
-    candidates: dict[Slot, list[Fresh]] = {}
-    for slot in round_.weak:
-        targets = islice(round_.legality.free_targets(slot, round_.rng), round_.candidates)
-        candidates[slot] = [Fresh.draw(i, p, round_.rng) for i in targets for p in (1, -1)]
-    slopes = _slopes(round_.sets, candidates, round_.closure)
 
-    def choose(slot: Slot) -> Fresh | None:
-        # Earlier edits of the same round may have taken a target.
-        legal = [
-            (slope, fresh)
-            for slope, fresh in zip(slopes[slot], candidates[slot], strict=True)
-            if round_.legality.is_free(slot, fresh.target)
-        ]
-        return min(legal, key=lambda pair: pair[0])[1] if legal else None
+    name: str
+    """Dotted name of the weight or of the cell."""
+    source: Tensor
+    """Neuron or input, or column of the matrix."""
+    target: Tensor
+    """Neuron, or row of the matrix."""
+    polarity: Tensor
+    """+1 or -1 for a synapse, 0 for an entry of a matrix."""
+    rng: np.random.Generator
+    _slopes: Callable[[], Tensor]
 
-    return choose
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def slopes(self) -> Tensor:
+        """Return d loss / d weight of each candidate at strength zero; takes one backward pass.
+
+        Raises
+        ------
+        PruningError
+            The operator was not given the loss.
+        """
+        return self._slopes()
+
+    def random(self) -> Tensor:
+        """Return a random number in [0, 1) for each candidate."""
+        return torch.from_numpy(self.rng.random(len(self))).to(self.source.device)
 
 
-GROWTHS: dict[str, Growth] = {"random": grow_at_random, "gradient": grow_by_gradient}
+class GrowthRule(ABC):
+    """Says where weights grow: the candidates of the highest interest do.
+
+    The operator sees to everything else: which places are legal, how many weights grow, which
+    values they begin with. Register a rule in `GROWTHS` to call it by a name.
+
+    Examples
+    --------
+    Weights grow near the diagonal:
+
+    >>> class Near(GrowthRule):
+    ...     candidates = 8
+    ...
+    ...     def interest(self, context):
+    ...         return -(context.source - context.target).abs()
+    >>> import torch
+    >>> from elegans.pruning import CosineFraction, Pruner
+    >>> model = torch.nn.Linear(4, 4)
+    >>> drop = CosineFraction(0.5, 100)
+    >>> pruner = Pruner(model, growth=Near(), drop_fraction=drop, every=1)
+    >>> _ = pruner.prune(0.5)
+    >>> pruner.step()  # half of the eight weights that are left are exchanged
+    4
+    """
+
+    candidates: int = 1
+    """How many legal targets, at random, each weak synapse of a circuit considers."""
+    both_polarities: bool = False
+    """Whether each target is a candidate in both polarities, or in one at random."""
+
+    @abstractmethod
+    def interest(self, context: GrowthContext) -> Tensor:
+        """Return how much each candidate should grow, shape (candidate,)."""
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and vars(self) == vars(other)
+
+    def __hash__(self) -> int:
+        return hash(type(self))
+
+    def __repr__(self) -> str:
+        settings = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
+        return f"{type(self).__name__}({settings})"
 
 
-def fresh_values(
-    synapses: SynapseParameters, slots: Sequence[int], fresh: Sequence[Fresh], weight: Tensor
-) -> SynapseValues:
-    """Return `fresh` as synapses from the sources of `slots`, with conductances `weight`."""
-    columns = [list(column) for column in zip(*fresh, strict=True)] or [[]] * 4
-    target, polarity, sigma, mu = columns
-    like = synapses.weight
-    return SynapseValues(
-        synapses.source[torch.tensor(slots, dtype=torch.long, device=like.device)],
-        torch.tensor(target, dtype=synapses.target.dtype, device=like.device),
-        weight,
-        like.new_tensor(sigma),
-        like.new_tensor(mu),
-        like.new_tensor(polarity),
+class RandomGrowth(GrowthRule):
+    """Weights grow at random, as in sparse evolutionary training (SET).
+
+    References
+    ----------
+    Mocanu, Mocanu, Stone, Nguyen, Gibescu, Liotta, "Scalable training of artificial neural networks
+    with adaptive sparse connectivity inspired by network science", Nature Communications 9:2383
+    (2018).
+
+    Examples
+    --------
+    >>> import elegans
+    >>> from elegans.wiring import AutoNCP
+    >>> model = elegans.LTC(8, AutoNCP(units=19, output_size=4))
+    >>> optimizer = torch.optim.Adam(model.parameters())
+    >>> rewirer = elegans.PruneRewire(model, optimizer, growth=RandomGrowth())
+    >>> rewirer.settings.growth
+    RandomGrowth()
+    """
+
+    def interest(self, context: GrowthContext) -> Tensor:
+        """Return random numbers."""
+        return context.random()
+
+
+class GradientGrowth(GrowthRule):
+    r"""Weights grow where the loss falls fastest, as in RigL.
+
+    In a matrix the interest is :math:`|\partial L / \partial w|`. The strength of a synapse
+    cannot be negative, so that in a circuit it is :math:`-\partial L / \partial w` of either
+    polarity.
+
+    Parameters
+    ----------
+    candidates
+        How many legal targets each weak synapse considers.
+
+    References
+    ----------
+    Evci, Gale, Menick, Castro, Elsen, "Rigging the lottery: making all tickets winners", ICML 2020.
+
+    Examples
+    --------
+    >>> GradientGrowth(candidates=8)
+    GradientGrowth(candidates=8)
+    """
+
+    both_polarities = True
+
+    def __init__(self, candidates: int = 32) -> None:
+        if isinstance(candidates, bool) or not isinstance(candidates, int) or candidates < 1:
+            raise PruningError(f"candidates must be an integer of at least 1, got {candidates!r}")
+        self.candidates = candidates
+
+    def interest(self, context: GrowthContext) -> Tensor:
+        """Return how fast the loss falls."""
+        slopes = context.slopes()
+        return torch.where(context.polarity == 0, slopes.abs(), -slopes)
+
+
+GROWTHS: dict[str, Callable[[], GrowthRule]] = {
+    "random": RandomGrowth,
+    "gradient": GradientGrowth,
+}
+"""Growth rules by name."""
+
+
+def as_growth(growth: Any) -> GrowthRule:
+    """Return the rule that a name or a rule stands for."""
+    if isinstance(growth, GrowthRule):
+        return growth
+    if isinstance(growth, str) and growth in GROWTHS:
+        return GROWTHS[growth]()
+    raise PruningError(
+        f"unknown growth {growth!r}, expected a GrowthRule or one of {tuple(GROWTHS)}"
     )
-
-
-def _slopes(
-    sets: dict[str, SynapseParameters], candidates: dict[Slot, list[Fresh]], closure: Closure
-) -> dict[Slot, list[float]]:
-    """Return d loss / d conductance at zero of every candidate of every slot."""
-    rows = {
-        kind: [
-            (slot, fresh) for slot in candidates if slot.kind == kind for fresh in candidates[slot]
-        ]
-        for kind in sets
-    }
-    weights = {
-        kind: torch.zeros_like(sets[kind].weight[:1]).repeat(len(rows[kind])).requires_grad_()
-        for kind in sets
-    }
-    with ExitStack() as stack, torch.enable_grad():
-        for kind, synapses in sets.items():
-            slots, fresh = [slot.index for slot, _ in rows[kind]], [f for _, f in rows[kind]]
-            values = fresh_values(synapses, slots, fresh, weights[kind])
-            stack.enter_context(synapses.with_candidates(values))
-        loss = differentiable(closure())
-        try:
-            gradients = torch.autograd.grad(
-                loss, list(weights.values()), allow_unused=True, materialize_grads=True
-            )
-        except RuntimeError as error:
-            raise PruningError(
-                f"the loss of the closure cannot be differentiated ({error}); let the closure "
-                "compute it anew and do not call backward() in it"
-            ) from error
-    slopes: dict[Slot, list[float]] = {slot: [] for slot in candidates}
-    for kind, gradient in zip(sets, gradients, strict=True):
-        for (slot, _), slope in zip(rows[kind], gradient.tolist(), strict=True):
-            slopes[slot].append(slope)
-    return slopes

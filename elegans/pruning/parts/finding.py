@@ -13,10 +13,9 @@ from torch.nn.utils.parametrize import ParametrizationList
 from elegans.errors import PruningError
 from elegans.layers.cell import Cell
 from elegans.pruning.parts.part import PrunableWeight
-from elegans.pruning.parts.synapses import SynapsePart
-from elegans.pruning.parts.weights import StackedSlotsPart, StackedSynapsePart, WeightPart
-from elegans.synapses.liquid import SynapseParameters
-from elegans.synapses.slots import ConnectionSlots
+from elegans.pruning.parts.synapses import StackedSynapsePart, SynapsePart
+from elegans.pruning.parts.weights import WeightPart
+from elegans.synapses.slots import SynapseSlots
 
 _STACKED = "stacked"  # where an ensemble holds the weights of its members
 
@@ -26,8 +25,8 @@ def parts_of(
 ) -> list[PrunableWeight]:
     """Return the parts of `model` that can be pruned.
 
-    These are the synapses of liquid circuits, the weights of signed synapses, and all other
-    trainable parameters with at least two axes. Biases stay.
+    These are the sets of synapses of circuits, and all other trainable parameters with at least
+    two axes. Biases stay.
 
     Parameters
     ----------
@@ -91,16 +90,16 @@ def _find(model: nn.Module) -> Iterator[tuple[str, Callable[[], PrunableWeight]]
         if isinstance(module, Cell):
             for kind, synapses in module.synapse_sets().items():
                 told.update(map(id, synapses.modules()))
-                computed = "weight" not in synapses._parameters
-                if len(synapses) and (computed or synapses.weight.requires_grad):
+                computed = not set(synapses.VALUES) <= set(synapses._parameters)
+                weight = synapses.VALUES[0]
+                if len(synapses) and (computed or getattr(synapses, weight).requires_grad):
                     where = _join(path, kind)
                     make = partial(SynapsePart, where, module, kind)
-                    name = _join(where, "weight")
+                    name = _join(where, weight)
                     yield name, partial(_refuse, name) if computed else make
-        least = 1 if isinstance(module, ConnectionSlots) else 2
         for attribute, parameter in module.named_parameters(recurse=False):
             told_or_frozen = id(parameter) in told or not parameter.requires_grad
-            if told_or_frozen or parameter.dim() < least or attribute.endswith("bias"):
+            if told_or_frozen or parameter.dim() < 2 or attribute.endswith("bias"):
                 continue
             told.add(id(parameter))
             name = _join(path, attribute)
@@ -117,12 +116,9 @@ def _stacked(ensemble: Any, name: str, where: str, parameter: nn.Parameter) -> P
     """Return the part of a weight of all members, called `name` in one of them."""
     holder, attribute = _holder(ensemble, parameter)
     alike = ensemble.template.get_submodule(name.rpartition(".")[0])
-    if isinstance(alike, SynapseParameters):
-        return StackedSynapsePart(
-            where, holder, attribute, members=len(ensemble), positivity=alike.positivity()
-        )
-    kind = StackedSlotsPart if isinstance(alike, ConnectionSlots) else WeightPart
-    return kind(where, holder, attribute, members=len(ensemble))
+    if isinstance(alike, SynapseSlots):
+        return StackedSynapsePart(where, holder, alike, members=len(ensemble))
+    return WeightPart(where, holder, attribute, members=len(ensemble))
 
 
 def _holder(module: nn.Module, parameter: nn.Parameter) -> tuple[nn.Module, str]:

@@ -110,11 +110,20 @@ class Moments:
 
     @torch.no_grad()
     def reset(self, parameter: Tensor, slots: Tensor) -> None:
-        """Zero moments and gradient of the elements `slots` (or mask) of `parameter`."""
+        """Zero moments and gradient of elements of `parameter`.
+
+        Parameters
+        ----------
+        parameter
+            The parameter.
+        slots
+            A mask in its shape; or a mask, or indices, along its last axis.
+        """
+        index = slots if slots.shape == parameter.shape else (..., slots)
         state = {} if self._optimizer is None else self._optimizer.state.get(parameter, {})
         for name in self._names:
             moment = state.get(name)
             if moment is not None:  # AMSGrad, momentum and centring are optional
-                moment[slots] = 0
+                moment[index] = 0
         if parameter.grad is not None:
-            parameter.grad[slots] = 0
+            parameter.grad[index] = 0

@@ -58,6 +58,10 @@ class PrunableWeight(ABC):
         """Return the neuron that each weight of a member leads to, shape (weight,)."""
 
     @abstractmethod
+    def ends(self, index: tuple[int, ...]) -> tuple[int, int]:
+        """Return source and target of the weight at `index`: neurons, or column and row."""
+
+    @abstractmethod
     def block_of(self) -> Tensor:
         """Return the block of layers that each weight of a member belongs to, shape (weight,)."""
 

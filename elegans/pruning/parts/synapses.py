@@ -1,4 +1,4 @@
-"""Sets of liquid synapses, as parts that can be pruned."""
+"""Sets of synapses, as parts that can be pruned: of one circuit, or of an ensemble of circuits."""
 
 from __future__ import annotations
 
@@ -6,45 +6,49 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from elegans.errors import PruningError
 from elegans.layers.cell import Cell
 from elegans.pruning.parts.moments import Moments
 from elegans.pruning.parts.part import PrunableWeight
-from elegans.synapses.liquid import VALUES, SynapseParameters
+from elegans.synapses.slots import SynapseSlots
 from elegans.wiring.wiring import SENSORY
 
 
 class SynapsePart(PrunableWeight):
-    """A set of liquid synapses; a cut synapse has conductance zero and leaves the wiring."""
+    """A set of synapses of any kind; a pruned one has strength zero and leaves the wiring.
+
+    Its weights are the strengths of synapses: conductances, magnitudes, or norms.
+    """
 
     members = 1
 
     def __init__(self, name: str, cell: Cell, kind: str) -> None:
         self.owner = name
-        self.name = f"{name}.weight" if name else "weight"
         self.cell, self.kind = cell, kind
-        self.synapses: SynapseParameters = cell.synapse_sets()[kind]
+        self.synapses: SynapseSlots = cell.synapse_sets()[kind]
+        weight = self.synapses.VALUES[0]
+        self.name = f"{name}.{weight}" if name else weight
 
     @property
     def mask(self) -> Tensor:
         """Which synapses are open, shape (synapse,)."""
-        mask = self.synapses.mask
-        return torch.ones_like(self.synapses.source, dtype=torch.bool) if mask is None else mask
+        return self.synapses.mask
 
     @property
     def parameter(self) -> Tensor:
-        """The parameter under the conductance."""
-        return self.synapses.weight
+        """The parameter under the strength."""
+        parameter: Tensor = getattr(self.synapses, self.synapses.VALUES[0])
+        return parameter
 
     def weights(self) -> Tensor:
-        """Return the conductances, zero where closed, shape (synapse,)."""
-        return self.synapses.values().weight.detach()
+        """Return the strengths, zero where pruned, shape (synapse,)."""
+        return self.synapses.strength()
 
     def slopes(self, gradient: Tensor) -> Tensor:
-        """Return the gradient with respect to the conductance, shape (synapse,)."""
-        return self.synapses.positivity().slope_of(self.synapses.weight, gradient)
+        """Return the gradient with respect to the strength, shape (synapse,)."""
+        return self.synapses.slope_of(self.parameter, gradient)
 
     @property
     def dimensions(self) -> tuple[int, ...]:
@@ -56,6 +60,10 @@ class SynapsePart(PrunableWeight):
         """Return the target of each synapse, shape (synapse,)."""
         return self.synapses.target.long()
 
+    def ends(self, index: tuple[int, ...]) -> tuple[int, int]:
+        """Return source and target of the synapse in a slot."""
+        return int(self.synapses.source[index]), int(self.synapses.target[index])
+
     def block_of(self) -> Tensor:
         """Return a number for the pair (source layer, target layer) of each synapse."""
         wiring = self.cell.wiring
@@ -63,7 +71,7 @@ class SynapsePart(PrunableWeight):
         number = np.array([layers[str(name)] for name in wiring.layer_of], dtype=np.int64)
         target = number[self.synapses.target.cpu().numpy()]
         source = np.full_like(target, layers[SENSORY])
-        if self.kind != SENSORY:
+        if not self.kind.endswith(SENSORY):
             source = number[self.synapses.source.cpu().numpy()]
         return torch.from_numpy(source * len(layers) + target).to(self.mask.device)
 
@@ -71,8 +79,7 @@ class SynapsePart(PrunableWeight):
     def hold(self, mask: Tensor, moments: Moments) -> None:
         """Leave the synapses of `mask` open; forget what is remembered of those that changed."""
         changed = self.mask ^ mask
-        if self.synapses.mask is not None or not bool(mask.all()):
-            self.synapses.hold_mask(mask)
+        self.synapses.set_mask(mask)
         for _, parameter in self.named_parameters():
             moments.reset(parameter, changed)
 
@@ -109,6 +116,100 @@ class SynapsePart(PrunableWeight):
             )
 
     def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
-        """Iterate over the four parameters of the synapses."""
-        for value in VALUES:
+        """Iterate over all parameters of the synapses."""
+        for value in self.synapses.VALUES:
             yield f"{self.owner}.{value}", getattr(self.synapses, value)
+
+
+class StackedSynapsePart(PrunableWeight):
+    """A set of synapses of all members of an ensemble, shape (member, synapse).
+
+    A slot leads to another neuron in every member, so that neither neurons nor blocks can be cut
+    as a whole.
+    """
+
+    def __init__(self, name: str, node: nn.Module, alike: SynapseSlots, *, members: int) -> None:
+        self.owner, _, self._attribute = name.rpartition(".")
+        self.name, self.members = name, members
+        self._node, self._alike = node, alike
+        self._parameter: nn.Parameter = getattr(node, self._attribute)
+
+    @property
+    def mask(self) -> Tensor:
+        """Which synapses are open, shape (member, synapse)."""
+        return self._node.get_buffer("mask")
+
+    @property
+    def parameter(self) -> Tensor:
+        """The stacked parameter under the strength."""
+        return self._parameter
+
+    def weights(self) -> Tensor:
+        """Return the strengths, zero where pruned, shape (member, synapse)."""
+        return torch.where(self.mask, self._alike.strength_of(self._parameter.detach()), 0.0)
+
+    def slopes(self, gradient: Tensor) -> Tensor:
+        """Return the gradient with respect to the strengths, shape (member, synapse)."""
+        return self._alike.slope_of(self._parameter, gradient)
+
+    @property
+    def dimensions(self) -> tuple[int, ...]:
+        """Number of sources and of targets that the synapses of the first member have."""
+        ends = (self._node.get_buffer(name)[0] for name in ("source", "target"))
+        return tuple(len(torch.unique(end)) for end in ends)
+
+    def unit_of(self) -> Tensor:
+        """Refuse: a slot leads to another neuron in every member."""
+        raise self._differ("neurons")
+
+    def ends(self, index: tuple[int, ...]) -> tuple[int, int]:
+        """Return source and target of the synapse of a member in a slot."""
+        source, target = (int(self._node.get_buffer(name)[index]) for name in ("source", "target"))
+        return source, target
+
+    def block_of(self) -> Tensor:
+        """Refuse: a slot belongs to another block in every member."""
+        raise self._differ("blocks")
+
+    def _differ(self, what: str) -> PruningError:
+        return PruningError(
+            f"the {what} of {self.name} differ between the members of the ensemble, whose wirings "
+            "may differ; prune by 'layer' or 'global', or one member at a time"
+        )
+
+    @torch.no_grad()
+    def hold(self, mask: Tensor, moments: Moments) -> None:
+        """Leave the synapses of `mask` open; forget what is remembered of those that changed."""
+        changed = self.mask ^ mask
+        self.mask.copy_(mask)
+        for _, parameter in self.named_parameters():
+            maps = parameter.dim() - changed.dim()  # axes between member and synapse
+            moments.reset(
+                parameter, changed.unflatten(0, (-1, *[1] * maps)).expand(parameter.shape)
+            )
+
+    @property
+    def possible(self) -> int:
+        """Number of slots of all members."""
+        return self.mask.numel()
+
+    def joined(self, ever: Tensor | None) -> Tensor:
+        """Return which slots were ever open, shape (member, synapse)."""
+        return self.mask.clone() if ever is None else ever.to(self.mask.device) | self.mask
+
+    def check(self) -> None:
+        """Raise `PruningError` if the parameters were replaced."""
+        self.check_same()
+
+    def check_same(self) -> None:
+        """Raise `PruningError` if the parameter was replaced."""
+        if self._node._parameters.get(self._attribute) is not self._parameter:
+            raise PruningError(
+                f"{self.name} is another parameter than the one that the mask was made for; make a "
+                "new pruner, and a new optimiser, after replacing parameters"
+            )
+
+    def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
+        """Iterate over the stacked parameters of the synapses."""
+        for value in self._alike.VALUES:
+            yield f"{self.owner}.{value}", getattr(self._node, value)

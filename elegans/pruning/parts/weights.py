@@ -12,9 +12,7 @@ from torch.nn.modules.conv import _ConvTransposeNd
 from elegans.errors import PruningError
 from elegans.pruning.parts.moments import Moments
 from elegans.pruning.parts.part import PrunableWeight
-from elegans.synapses.constraints import Positivity
-from elegans.synapses.liquid import VALUES
-from elegans.synapses.slots import MASK_SUFFIX, ConnectionSlots, zero_outside
+from elegans.synapses.slots import MASK_SUFFIX, zero_outside
 
 _GUARDED = "_elegans_gradient_guarded"
 
@@ -40,15 +38,12 @@ class WeightPart(PrunableWeight):
                 "exclude the weight"
             )
 
-    persistent = False
-    """Whether the mask enters the ``state_dict`` of the model."""
-
     def attach(self) -> None:
         """Put the mask beside the weight, and a guard on its gradient."""
         if self._buffer is None:
             mask = torch.ones_like(self._parameter, dtype=torch.bool)
             name = self._attribute + MASK_SUFFIX
-            self._module.register_buffer(name, mask, persistent=self.persistent)
+            self._module.register_buffer(name, mask, persistent=False)
         if self._parameter.requires_grad and not hasattr(self._parameter, _GUARDED):
             guard = self._close_gradient
             self._parameter.register_post_accumulate_grad_hook(guard)  # type: ignore[no-untyped-call]
@@ -79,10 +74,7 @@ class WeightPart(PrunableWeight):
 
     @property
     def dimensions(self) -> tuple[int, ...]:
-        """The shape of the tensor, of one member; sources and targets of a list of synapses."""
-        if isinstance(self._module, ConnectionSlots):
-            ends = self._module.source, self._module.target
-            return tuple(len(torch.unique(end)) for end in ends)
+        """The shape of the tensor, of one member."""
         return tuple(self._parameter.shape[1:] if self._stacked else self._parameter.shape)
 
     def unit_of(self) -> Tensor:
@@ -93,12 +85,16 @@ class WeightPart(PrunableWeight):
                 "or prune its weights one by one"
             )
         shape = self._parameter.shape[1:] if self._stacked else self._parameter.shape
-        if isinstance(self._module, ConnectionSlots):
-            return self._module.target.long().expand(shape).reshape(-1)
         rows = torch.arange(shape[0], device=self._parameter.device)
         if isinstance(self._module, nn.RNNBase | nn.RNNCellBase) and "_hr" not in self._attribute:
             rows = rows % self._module.hidden_size
         return rows.repeat_interleave(int(np.prod(shape[1:], dtype=np.int64)))
+
+    def ends(self, index: tuple[int, ...]) -> tuple[int, int]:
+        """Return column, of the flattened rest of the axes, and row."""
+        row, *rest = index[self._stacked :]
+        shape = self.dimensions[1:]
+        return (int(np.ravel_multi_index(tuple(rest), shape)) if rest else 0), row
 
     def block_of(self) -> Tensor:
         """Return zeros: a tensor is one block; those of a module are pooled."""
@@ -158,81 +154,3 @@ class WeightPart(PrunableWeight):
     def _close_gradient(self, parameter: Tensor) -> None:
         if parameter.grad is not None and self._buffer is not None:
             zero_outside(parameter.grad, self.mask)
-
-
-class StackedSlotsPart(WeightPart):
-    """Weights along lists of synapses, of all members of an ensemble.
-
-    A slot leads to another neuron in every member, so that neurons cannot be cut as a whole.
-    """
-
-    @property
-    def dimensions(self) -> tuple[int, ...]:
-        """Number of sources and of targets that the synapses of the first member have."""
-        ends = (self._module.get_buffer(name)[0] for name in ("source", "target"))
-        return tuple(len(torch.unique(end)) for end in ends)
-
-    def unit_of(self) -> Tensor:
-        """Refuse: a slot leads to another neuron in every member."""
-        raise self._differ("neurons")
-
-    def _differ(self, what: str) -> PruningError:
-        return PruningError(
-            f"the {what} of {self.name} differ between the members of the ensemble, whose wirings "
-            "may differ; prune by 'layer' or 'global', or one member at a time"
-        )
-
-
-class StackedSynapsePart(StackedSlotsPart):
-    """The synapses of all members of a liquid ensemble; a closed one has conductance zero.
-
-    The parameter under a closed conductance stays as it is, as in a circuit alone, and the mask
-    enters the state of the ensemble.
-    """
-
-    persistent = True
-
-    def __init__(
-        self,
-        name: str,
-        module: nn.Module,
-        attribute: str,
-        *,
-        members: int,
-        positivity: Positivity,
-    ) -> None:
-        super().__init__(name, module, attribute, members=members)
-        self._positivity = positivity
-
-    def weights(self) -> Tensor:
-        """Return the conductances, zero where closed, shape (member, synapse)."""
-        return self._positivity(self._parameter.detach()) * self.mask
-
-    def slopes(self, gradient: Tensor) -> Tensor:
-        """Return the gradient with respect to the conductances, shape (member, synapse)."""
-        return self._positivity.slope_of(self._parameter, gradient)
-
-    def block_of(self) -> Tensor:
-        """Refuse: a slot belongs to another block in every member."""
-        raise self._differ("blocks")
-
-    @torch.no_grad()
-    def hold(self, mask: Tensor, moments: Moments) -> None:
-        """Leave the synapses of `mask` open; forget what is remembered of those that changed."""
-        changed = self.mask ^ mask
-        self.attach()
-        self.mask.copy_(mask)
-        for _, parameter in self.named_parameters():
-            moments.reset(parameter, changed)
-
-    def check(self) -> None:
-        """Raise `PruningError` if the parameters were replaced."""
-        self.check_same()
-
-    def close_again(self) -> None:
-        """Leave the parameters: the mask closes the conductance."""
-
-    def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
-        """Iterate over the four stacked parameters of the synapses."""
-        for value in VALUES:
-            yield f"{self.owner}.{value}", getattr(self._module, value)

@@ -1,0 +1,142 @@
+"""What a round of exchange is asked for, whether in a circuit or in a matrix, and its log."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
+
+import torch
+from torch import Tensor
+
+from elegans.errors import PruningError
+from elegans.pruning.criteria.gradients import Closure, differentiable
+from elegans.pruning.criteria.magnitude import Criterion
+from elegans.pruning.growing.rules import GrowthRule
+from elegans.pruning.ledger import Edit, Guard, Ledger, ProposedEdit, ask
+from elegans.pruning.parts.moments import Moments
+from elegans.pruning.parts.part import PrunableWeight
+
+
+class Log:
+    """What goes with an edit: guards before it, the ledger, and what is forgotten after it."""
+
+    def __init__(
+        self,
+        step: int,
+        ledger: Ledger,
+        guards: Sequence[Guard],
+        moments: Moments,
+        criterion: Criterion,
+    ) -> None:
+        self.step, self.guards = step, guards
+        self._ledger, self._moments, self._criterion = ledger, moments, criterion
+
+    def ask(self, proposal: ProposedEdit, outcome: str) -> str:
+        """Return `outcome`, or why a guard refuses, and record the edit."""
+        answer, notes = ask(self.guards, proposal, outcome)
+        place = proposal.synapses, proposal.source, proposal.cut
+        grown = (proposal.grown_source, proposal.grown, proposal.polarity)
+        self.record(place, proposal.old_weight, answer, notes, grown if answer == outcome else None)
+        return answer
+
+    def record(
+        self,
+        place: tuple[str, int, int],
+        weight: float,
+        outcome: str,
+        notes: dict[str, float] | None = None,
+        grown: tuple[int | None, int | None, int | None] | None = None,
+    ) -> None:
+        """Record what became of the weight from one neuron to another in a set of synapses."""
+        grown = grown or (None, None, None)
+        self._ledger.record(Edit(self.step, *place, *grown, weight, outcome, notes or {}))
+
+    def count(self, outcome: str, number: int) -> None:
+        """Count edits that the ledger does not list."""
+        self._ledger.counts[outcome] += number
+
+    def forget(self, part: PrunableWeight, slots: Tensor) -> None:
+        """Forget what optimiser and criterion remember of weights that others have replaced."""
+        for _, parameter in part.named_parameters():
+            self._moments.reset(parameter, slots)
+        changed = torch.zeros_like(part.mask)
+        changed[slots] = True
+        self._criterion.forget(part, changed)
+
+    def hold(self, part: PrunableWeight, mask: Tensor) -> None:
+        """Let `mask` say which weights of a part are there."""
+        self._criterion.forget(part, part.mask ^ mask)
+        part.hold(mask, self._moments)
+
+
+class Round(ABC):
+    """Weights that are to go, and others that may come in their place, in one cell or matrix.
+
+    The driver calls, in this order: `draw`; `probed`, if the rule asks for slopes; `rank`; and,
+    once all rounds have been ranked without an error, `carry_out`.
+    """
+
+    @abstractmethod
+    def draw(self, rule: GrowthRule) -> None:
+        """Choose the candidates."""
+
+    @abstractmethod
+    def probed(self) -> AbstractContextManager[list[Tensor]]:
+        """Yield tensors whose gradients are the slopes of the candidates."""
+
+    @abstractmethod
+    def rank(self, rule: GrowthRule, slopes: Callable[[], list[Tensor]]) -> None:
+        """Ask the rule for its interest; `slopes` returns the gradients of what was probed."""
+
+    @abstractmethod
+    def carry_out(self, log: Log) -> int:
+        """Exchange the weights and return how many were."""
+
+
+def plan(rounds: Sequence[Round], rule: GrowthRule, closure: Closure | None) -> None:
+    """Draw and rank the candidates of all rounds; nothing of the model is changed.
+
+    Raises
+    ------
+    PruningError
+        The rule needs the loss and there is none, or it cannot be differentiated.
+    """
+    for each in rounds:
+        each.draw(rule)
+    gradients: list[list[Tensor]] = []
+
+    def slopes(k: int) -> list[Tensor]:
+        if not gradients:
+            gradients.extend(_gradients(rounds, rule, closure))
+        return gradients[k]
+
+    for k, each in enumerate(rounds):
+        each.rank(rule, lambda k=k: slopes(k))  # type: ignore[misc]
+
+
+def _gradients(
+    rounds: Sequence[Round], rule: GrowthRule, closure: Closure | None
+) -> list[list[Tensor]]:
+    """Return the gradients of everything probed, by one backward pass for all rounds."""
+    if closure is None:
+        raise PruningError(
+            f"growth by {type(rule).__name__} needs the loss: call step(lambda: loss of the batch)"
+        )
+    with ExitStack() as stack, torch.enable_grad():
+        probes = [stack.enter_context(each.probed()) for each in rounds]
+        loss = differentiable(closure())
+        try:
+            gradients = torch.autograd.grad(
+                loss,
+                [tensor for each in probes for tensor in each],
+                allow_unused=True,
+                materialize_grads=True,
+            )
+        except RuntimeError as error:
+            raise PruningError(
+                f"the loss of the closure cannot be differentiated ({error}); let the closure "
+                "compute it anew and do not call backward() in it"
+            ) from error
+    left = iter(gradients)
+    return [[next(left) for _ in each] for each in probes]
