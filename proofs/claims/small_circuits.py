@@ -15,7 +15,7 @@ from elegans.ltc.cell import LTCCell
 from elegans.ltc.dynamics import LiquidDynamics
 from elegans.proofs.dynamics.equilibrium import equilibria
 from elegans.solvers import integrate
-from elegans.synapses.liquid import SynapseValues
+from elegans.synapses.slots import FreshSynapses
 from elegans.wiring import Synapses, Wiring
 
 
@@ -114,15 +114,16 @@ def rewired(cell: LTCCell, kind: Kind, slot: int, synapse: Synapse) -> LTCCell:
             f"got a synapse from {synapse.source} for slot {slot}, expected one from {source}: a "
             "rewire keeps the source; choose a slot of that source"
         )
-    fresh = SynapseValues(
-        torch.tensor([synapse.source], dtype=torch.int32),
-        torch.tensor([synapse.target], dtype=torch.int32),
-        torch.tensor([synapse.weight], dtype=cell.dtype),
-        torch.tensor([synapse.gain], dtype=cell.dtype),
-        torch.tensor([synapse.centre], dtype=cell.dtype),
-        torch.tensor([synapse.potential], dtype=cell.dtype),
+    one = torch.ones(1, dtype=cell.dtype)
+    fresh = FreshSynapses(
+        synapse.source * one,
+        synapse.target * one,
+        torch.sign(synapse.potential * one),
+        synapse.weight * one,
+        {"gain": synapse.gain * one, "centre": synapse.centre * one},
     )
     synapses.rewire(torch.tensor([slot]), fresh)
+    synapses.erev[slot] = abs(synapse.potential)  # the polarity gives the sign
     return after
 
 
