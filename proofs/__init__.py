@@ -1,4 +1,4 @@
-"""What is certain about a liquid circuit: certificates, Jacobians, exponents, refuted claims.
+"""Certificates, Jacobians, equilibria, Lyapunov exponents and checked claims of liquid circuits.
 
 `certify` proves that a circuit contracts, or says why it cannot; `elegans.proofs.verify` checks
 a certificate with the standard library alone.
@@ -31,14 +31,8 @@ if TYPE_CHECKING:
         CertificateSensitivity as CertificateSensitivity,
     )
     from elegans.proofs.dynamics.equilibrium import equilibria as equilibria
-    from elegans.proofs.dynamics.fixed_point import fixed_points as fixed_points
-    from elegans.proofs.dynamics.jacobian import flow_jacobian as flow_jacobian
-    from elegans.proofs.dynamics.jacobian import step_jacobian as step_jacobian
-    from elegans.proofs.dynamics.jacobian import time_constants as time_constants
+    from elegans.proofs.dynamics.jacobian import jacobian as jacobian
     from elegans.proofs.dynamics.sparse_jacobian import SparseJacobian as SparseJacobian
-    from elegans.proofs.dynamics.sparse_jacobian import multistep_jacobian as multistep_jacobian
-    from elegans.proofs.dynamics.sparse_jacobian import sparse_flow_jacobian as sparse_flow_jacobian
-    from elegans.proofs.dynamics.sparse_jacobian import sparse_step_jacobian as sparse_step_jacobian
     from elegans.proofs.dynamics.spectra import dominant as dominant
     from elegans.proofs.dynamics.spectra import rightmost as rightmost
     from elegans.proofs.dynamics.spectra import spectra_along as spectra_along
@@ -47,7 +41,6 @@ if TYPE_CHECKING:
     from elegans.proofs.dynamics.transients import kreiss_bound as kreiss_bound
     from elegans.proofs.dynamics.transients import logarithmic_norm as logarithmic_norm
     from elegans.proofs.dynamics.transients import non_normality as non_normality
-    from elegans.proofs.dynamics.transients import numerical_abscissa as numerical_abscissa
     from elegans.proofs.dynamics.transients import transient_growth as transient_growth
 
 # Names are loaded when they are first used: the verifier must not need PyTorch. No module may have

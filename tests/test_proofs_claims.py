@@ -35,12 +35,12 @@ from elegans.proofs.claims.small_circuits import (
     Synapse,
     circuit,
     dynamics_of,
-    repeated,
     resting_points,
     rewired,
     trajectory,
 )
-from elegans.proofs.dynamics.jacobian import flow_jacobian, time_constants
+from elegans.proofs.dynamics.equilibrium import repeated
+from elegans.proofs.dynamics.jacobian import jacobian
 from elegans.wiring import AutoNCP
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -215,7 +215,7 @@ def test_weights_off_the_diagonal_fail():
         larger_state.decay_rate(-weights, np.ones(2))
     # V does rise between two trajectories of that circuit.
     values, vectors = np.linalg.eigh(-weights * np.array([[2.0, 11.0], [11.0, 20.0]]))
-    rest = resting_points(dynamics_of(after), [-1, -1], [1, 1])[0]
+    rest = resting_points(after)[0]
     start = rest + torch.tensor(vectors[:, -1])
     path = trajectory(dynamics_of(after), start, torch.tensor([0, 0.01]).double()) - rest
     v = torch.einsum("ti,ij,tj->t", path, torch.tensor(weights), path)
@@ -239,7 +239,7 @@ def test_one_rewire_makes_two_rests():
     ]
     assert roots == pytest.approx([0.0251147, 0.3457259, 0.7320189], abs=1e-6)
     _, after = recurrent_rewiring.bistable_example()
-    found = resting_points(dynamics_of(after), [0.0] * 3, [1.0] * 3)
+    found = resting_points(after)
     assert found[:, 0].tolist() == pytest.approx(roots, abs=1e-8)
     low, high = shown["end of x_i from (0, 0, 0)"][1], shown["end of x_i from (1, 1, 1)"][1]
     assert (low, high) == pytest.approx((roots[0], roots[2]), abs=1e-6)
@@ -248,7 +248,7 @@ def test_one_rewire_makes_two_rests():
 @pytest.mark.parametrize("change", [{"weight": 0.5}, {"centre": 0.4}, {"gain": 4.0}])
 def test_other_loops_make_no_second_rest(change):
     _, after = recurrent_rewiring.bistable_example(**change)
-    assert len(resting_points(dynamics_of(after), [0.0] * 3, [1.0] * 3)) == 1
+    assert len(resting_points(after)) == 1
 
 
 def test_one_rewire_makes_a_limit_cycle():
@@ -269,8 +269,7 @@ def test_one_rewire_makes_a_limit_cycle():
 def test_the_ring_rests_at_another_centre():
     """The published numbers alone, without centre and leak potential, do not make a cycle."""
     _, after = recurrent_rewiring.cyclic_example(centre=-0.5, leak_potential=0.0)
-    dynamics = dynamics_of(after)
-    rest = resting_points(dynamics, [-1.0] * 4, [0.0] * 4)
+    dynamics, rest = dynamics_of(after), resting_points(after)
     assert len(rest) == 1
     assert recurrent_rewiring.spectral_abscissa(dynamics, rest) < 0
     times = torch.linspace(0, 60, 1201, dtype=torch.float64)
@@ -293,9 +292,9 @@ def test_without_cycles_the_spectrum_is_that_of_the_leaks(seed):
     dynamics, states = dynamics_of(cell, rng.normal(size=2)), torch.tensor(rng.normal(size=(4, 5)))
     order = recurrent_rewiring.feed_forward_order(Network.of(cell))
     batch = repeated(dynamics, 4)
-    triangular = flow_jacobian(batch, states)[:, order][:, :, order]
+    triangular = jacobian(batch, states)[:, order][:, :, order]
     assert torch.equal(triangular, torch.tril(triangular))  # nothing runs back
-    leaks = -1 / time_constants(batch, states)[:, order]
+    leaks = -1 / batch.time_constant(states)[:, order]
     torch.testing.assert_close(triangular.diagonal(dim1=1, dim2=2), leaks, rtol=1e-14, atol=0)
     assert (leaks <= -rate * (1 - 1e-14)).all()
 
@@ -324,9 +323,9 @@ def test_a_cycle_breaks_the_feed_forward_theorem():
         assert recurrent_rewiring.feed_forward_rate(after) is None
     own = circuit(1, [Synapse(0, 0, 3.0)])  # a self-synapse is a cycle: this one has two rests
     assert recurrent_rewiring.feed_forward_order(Network.of(own)) is None
-    dynamics = dynamics_of(circuit(1, [Synapse(0, 0, 3.0, gain=20.0)]))
-    points = resting_points(dynamics, [0.0], [1.0], grid=11)
-    assert (recurrent_rewiring.spectral_abscissa(dynamics, points) < 0).sum() == 2
+    steep = circuit(1, [Synapse(0, 0, 3.0, gain=20.0)])
+    abscissa = recurrent_rewiring.spectral_abscissa(dynamics_of(steep), resting_points(steep))
+    assert (abscissa < 0).sum() == 2
 
 
 def test_a_closed_synapse_is_no_cycle():
@@ -363,10 +362,10 @@ def test_the_rate_bounds_the_logarithmic_norm(seed):
     network = Network.of(cell)
     box = hull(network)
     states = torch.tensor(rng.uniform(box.lo, box.hi, size=(8, 5)))
-    jacobian = flow_jacobian(repeated(dynamics_of(cell), 8), states)
+    J = jacobian(repeated(dynamics_of(cell), 8), states)
     worst = (
-        torch.diagonal(jacobian, dim1=1, dim2=2)
-        + (jacobian.abs().sum(-1) - torch.diagonal(jacobian, dim1=1, dim2=2).abs())
+        torch.diagonal(J, dim1=1, dim2=2)
+        + (J.abs().sum(-1) - torch.diagonal(J, dim1=1, dim2=2).abs())
     ).amax(dim=-1)
     assert (worst <= -bounded_motion.contraction_rate(network, box) + 1e-12).all()
 
@@ -375,7 +374,7 @@ def test_a_smaller_slope_breaks_the_rate(monkeypatch):
     cell = circuit(2, [Synapse(0, 1, 1.0, gain=20.0, centre=0.0), Synapse(0, 1, 1e-9, -1.0)])
     network, state = Network.of(cell), torch.tensor([[0.0, -1.0]]).double()
     box = Box(np.array([-1.0, -1.0]), np.array([1.0, 1.0]))
-    row = flow_jacobian(dynamics_of(cell), state)[0, 1]
+    row = jacobian(dynamics_of(cell), state)[0, 1]
     worst = float(row[1] + row[0].abs())
     assert worst <= -bounded_motion.contraction_rate(network, box)
     monkeypatch.setattr(bounded_motion, "STEEPEST", 1 / 8)
@@ -532,7 +531,7 @@ def test_time_constants_stay_within_the_bounds(seed):
     network = Network.of(cell)
     box = published_bounds.time_constant_bounds(network)
     states = torch.tensor(rng.normal(0, 5, size=(8, 5)))
-    tau = time_constants(repeated(dynamics_of(cell, rng.normal(0, 5, size=2)), 8), states).numpy()
+    tau = repeated(dynamics_of(cell, rng.normal(0, 5, size=2)), 8).time_constant(states).numpy()
     assert (box.lo <= tau).all()
     assert (tau <= box.hi).all()
     weights = sum(
@@ -561,7 +560,7 @@ def test_both_ends_of_the_time_constant_are_reached():
     cell = circuit(1, sensory=[Synapse(0, 0, 3.0, gain=100.0, centre=0.0)])
     box = published_bounds.time_constant_bounds(Network.of(cell))
     state = torch.zeros(1, 1, dtype=torch.float64)
-    ends = [float(time_constants(dynamics_of(cell, [u]), state)[0, 0]) for u in (1.0, -1.0)]
+    ends = [float(dynamics_of(cell, [u]).time_constant(state)[0, 0]) for u in (1.0, -1.0)]
     assert ends == pytest.approx([box.lo[0], box.hi[0]], rel=1e-9)
     assert ends[0] < 1 / (1 + 3 / 2)
 
@@ -593,7 +592,7 @@ def test_a_layer_with_a_policy_wiring():
     assert invariant_hull.permitted_hull(network).contains(hull(network))
     box = published_bounds.time_constant_bounds(network)
     state = torch.randn(3, 19)
-    tau = time_constants(model.cell.dynamics(torch.randn(3, 8)), state).detach().numpy()
+    tau = model.cell.dynamics(torch.randn(3, 8)).time_constant(state).detach().numpy()
     assert (box.lo <= tau * (1 + 1e-6)).all()  # the layer computes in float32
     assert (tau * (1 - 1e-6) <= box.hi).all()
 

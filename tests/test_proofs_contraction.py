@@ -28,10 +28,10 @@ from scipy.optimize import minimize
 from elegans.proofs.certificates.advice import binding_row, local_certificate, prune_first
 from elegans.proofs.certificates.boxes import GateRanges, hull, nested_boxes, row_tests
 from elegans.proofs.certificates.contraction import Rows
-from elegans.proofs.certificates.horizon import horizon
 from elegans.proofs.certificates.network import Box, Network, SynapseNumbers
 from elegans.proofs.certificates.perron import best_rates, weights_for
 from elegans.proofs.certificates.stepping import (
+    horizon,
     input_effect,
     input_gains,
     longest_step,

@@ -2,6 +2,7 @@
 
 import math
 import re
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,6 @@ from elegans.errors import InputError
 from elegans.proofs.certificates.boxes import hull
 from elegans.proofs.certificates.network import Box, Network
 from elegans.proofs.dynamics.equilibrium import equilibria
-from elegans.proofs.dynamics.fixed_point import fixed_points
 from elegans.proofs.dynamics.newton import RootProblem, find_roots
 from elegans.wiring import Synapses, Wiring
 
@@ -228,7 +228,7 @@ def test_starts_that_fail_are_handed_back():
 def test_short_unfolds_have_the_equilibria_of_the_flow(elapsed):
     for model in (bistable(), ring()):
         still = equilibria(model, NO_INPUT)
-        found = fixed_points(model, NO_INPUT, elapsed)
+        found = equilibria(model, NO_INPUT, elapsed=elapsed)
         assert len(found) == len(still)
         for each in found:
             nearest = min(still, key=lambda other: (other.state - each.state).abs().max())
@@ -242,10 +242,19 @@ def test_short_unfolds_have_the_equilibria_of_the_flow(elapsed):
 def test_one_unfold_has_the_equilibria_of_the_flow_whatever_its_length(elapsed):
     model, u = random_circuit(5)
     model.cell.ode_unfolds = 1
-    still, found = equilibria(model, u), fixed_points(model, u, elapsed)
-    assert len(still) == len(found) == len(found.equilibria)
+    still, found = equilibria(model, u), equilibria(model, u, elapsed=elapsed)
+    assert len(still) == len(found)
+    assert all(each.period == 1 for each in found)
     for each in found:
         assert min((each.state - other.state).abs().max() for other in still) < 1e-9
+
+
+def test_rates_of_a_step_are_those_of_its_multipliers():
+    (leak,) = equilibria(circuit(1, [], potential=0.3), NO_INPUT, elapsed=0.6)  # (1 + h)⁻⁶
+    assert (leak.rate, leak.frequency) == (pytest.approx(-10 * math.log(1.1)), 0)
+    (focus,), (short,) = (equilibria(ring(), NO_INPUT, elapsed=each) for each in (None, 1e-3))
+    assert short.rate == pytest.approx(focus.rate, rel=0.01)
+    assert short.frequency == pytest.approx(focus.frequency, rel=0.01)
 
 
 def test_long_unfolds_have_cycles_that_the_flow_has_not():
@@ -253,13 +262,14 @@ def test_long_unfolds_have_cycles_that_the_flow_has_not():
     model = circuit(1, [(0, 0, 5.0, 10.0, 0.0, -1.0)], potential=1.0, unfolds=2)
     (rest,) = equilibria(model, NO_INPUT)
     assert rest.verdict == "stable"
-    found = fixed_points(model, NO_INPUT, elapsed=1000.0)
+    found = equilibria(model, NO_INPUT, elapsed=1000.0)
     assert sorted((each.period, each.verdict) for each in found) == [
         (1, "unstable"),
         (2, "stable"),
         (2, "stable"),
     ]
-    torch.testing.assert_close(found.equilibria[0].state, rest.state, rtol=0, atol=1e-9)
+    (still,) = [each for each in found if each.period == 1]
+    torch.testing.assert_close(still.state, rest.state, rtol=0, atol=1e-9)
     assert (found.index_sum, found.surely_incomplete) == (1, False)
     assert "period 2" in str(found)
 
@@ -267,7 +277,7 @@ def test_long_unfolds_have_cycles_that_the_flow_has_not():
 def test_faults_are_named():
     model = bistable()
     two = np.zeros(2)
-    for function in (equilibria, fixed_points):
+    for function in (equilibria, partial(equilibria, elapsed=1.0)):
         with pytest.raises(InputError, match=r"inputs of shape \(2,\), expected \(1,\) finite"):
             function(model, torch.zeros(2))
         with pytest.raises(InputError, match=r"starts of shape \(2,\).*unsqueeze a single start"):
@@ -281,10 +291,10 @@ def test_faults_are_named():
         with pytest.raises(InputError, match="expected 0 < tolerance <= merge_tolerance"):
             function(model, NO_INPUT, tolerance=1e-3, merge_tolerance=1e-6)
     with pytest.raises(InputError, match=r"elapsed=0\.0, expected a positive time"):
-        fixed_points(model, NO_INPUT, 0.0)
+        equilibria(model, NO_INPUT, elapsed=0.0)
     other = circuit(1, [], solver="rk4")
     with pytest.raises(InputError, match="solver 'rk4', expected 'semi_implicit'"):
-        fixed_points(other, NO_INPUT)
+        equilibria(other, NO_INPUT, elapsed=1.0)
 
 
 def test_the_guide_says_what_it_prints(capsys):

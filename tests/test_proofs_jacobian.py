@@ -6,15 +6,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from elegans import LTC
+from elegans import CTRNN, LTC
 from elegans.errors import InputError
-from elegans.proofs import flow_jacobian, spectrum, step_jacobian, time_constants
-from elegans.proofs.dynamics.sparse_jacobian import (
-    JacobianProduct,
-    multistep_jacobian,
-    sparse_flow_jacobian,
-    sparse_step_jacobian,
-)
+from elegans.proofs import jacobian, spectrum
+from elegans.proofs.dynamics.sparse_jacobian import JacobianProduct
 from elegans.solvers import get_solver
 from elegans.wiring import Synapses, Wiring
 
@@ -49,32 +44,36 @@ def assert_equal(actual, expected):
 
 @given(seed=st.integers(0, 10_000))
 @settings(max_examples=25, deadline=None)
-def test_flow_jacobian_equals_autograd(seed):
+def test_jacobian_of_the_flow_equals_autograd(seed):
     _, dynamics, state = random_circuit(seed)
-    assert_equal(flow_jacobian(dynamics, state), by_autograd(dynamics.derivative, state))
+    expected = by_autograd(dynamics.derivative, state)
+    assert_equal(jacobian(dynamics, state), expected)
+    assert_equal(jacobian(dynamics, state, sparse=True).to_dense(), expected)
 
 
 @given(seed=st.integers(0, 10_000), h=st.floats(0, 50))
 @settings(max_examples=25, deadline=None)
-def test_step_jacobian_equals_autograd(seed, h):
+def test_jacobian_of_an_unfold_equals_autograd(seed, h):
     _, dynamics, state = random_circuit(seed)
     length = torch.tensor([[h], [h / 2], [0.3]], dtype=torch.float64)
     solver = get_solver("semi_implicit")
     expected = by_autograd(lambda x: solver.step(dynamics, x, length), state)
-    assert_equal(step_jacobian(dynamics, state, length), expected)
+    assert_equal(jacobian(dynamics, state, elapsed=length), expected)
+    assert_equal(jacobian(dynamics, state, elapsed=length, sparse=True).to_dense(), expected)
 
 
 def test_step_of_length_zero_is_the_identity():
     _, dynamics, state = random_circuit(0)
-    assert torch.equal(step_jacobian(dynamics, state, 0.0), torch.eye(6).double().expand(3, 6, 6))
+    J = jacobian(dynamics, state, elapsed=0.0)
+    assert torch.equal(J, torch.eye(6).double().expand(3, 6, 6))
 
 
 def test_short_step_approaches_the_flow():
     _, dynamics, state = random_circuit(1)
     errors = []
     for h in (1e-3, 1e-4):
-        slope = (step_jacobian(dynamics, state, h) - torch.eye(6)) / h
-        errors.append((slope - flow_jacobian(dynamics, state)).abs().max().item())
+        slope = (jacobian(dynamics, state, elapsed=h) - torch.eye(6)) / h
+        errors.append((slope - jacobian(dynamics, state)).abs().max().item())
     assert errors[0] / errors[1] == pytest.approx(10, rel=0.05)
 
 
@@ -90,64 +89,65 @@ def test_a_wrong_denominator_would_be_noticed():
     wrong = torch.zeros(3, 36, dtype=torch.float64)
     wrong = wrong.index_add(-1, synapses.target * 6 + synapses.source, slope).reshape(3, 6, 6)
     wrong = (wrong + torch.diag(dynamics.capacitance / h)) / denominator.unsqueeze(-1)
-    assert (wrong - step_jacobian(dynamics, state, h)).abs().max() > 1e-2
+    assert (wrong - jacobian(dynamics, state, elapsed=h)).abs().max() > 1e-2
 
 
-def test_flow_jacobian_of_a_leak_is_its_rate():
+def test_jacobian_of_a_leak_is_its_rate():
     leak = Wiring(1, {"motor": 3}, Synapses.empty(), Synapses.empty())
     cell = LTC(1, leak, dtype=torch.float64).cell
     dynamics, state = cell.dynamics(torch.zeros(1, 1).double()), torch.randn(1, 3).double()
-    rates = spectrum(flow_jacobian(dynamics, state))[0].real
-    expected = torch.sort(-1 / time_constants(dynamics, state)[0], descending=True).values
+    rates = spectrum(jacobian(dynamics, state))[0].real
+    expected = torch.sort(-1 / dynamics.time_constant(state)[0], descending=True).values
     assert_equal(rates, expected)
 
 
 def test_shapes_are_checked():
     _, dynamics, state = random_circuit(4)
     with pytest.raises(InputError, match=r"state of shape \(6,\), expected \(batch, 6\)"):
-        flow_jacobian(dynamics, state[0])
+        jacobian(dynamics, state[0])
     with pytest.raises(InputError, match=r"state of shape \(3, 5\), expected \(batch, 6\)"):
-        sparse_step_jacobian(dynamics, state[:, :5], 0.1)
-    J = sparse_flow_jacobian(dynamics, state)
+        jacobian(dynamics, state[:, :5], elapsed=0.1, sparse=True)
+    J = jacobian(dynamics, state, sparse=True)
     with pytest.raises(InputError, match=r"vector of shape \(6,\), expected \(3, 6\)"):
         J.matvec(state[0])
     with pytest.raises(InputError, match="unfolds=0, expected at least 1"):
-        multistep_jacobian(dynamics, state, 1.0, 0)
-    other = sparse_flow_jacobian(dynamics, state)[0]
+        jacobian(dynamics, state, elapsed=1.0, unfolds=0, sparse=True)
+    with pytest.raises(InputError, match="unfolds=6, expected at least 1 and the elapsed time"):
+        jacobian(dynamics, state, unfolds=6)
+    other = jacobian(dynamics, state, sparse=True)[0]
     with pytest.raises(InputError, match=r"shapes \[\(1, 6, 6\), \(3, 6, 6\)\]"):
         JacobianProduct((J, other))
+
+
+def test_a_system_without_synapses_has_dense_jacobians_only():
+    dynamics = CTRNN(2, 4, dtype=torch.float64).cell.dynamics(torch.zeros(1, 2).double())
+    state, h = torch.randn(1, 4).double(), torch.tensor([[0.3]]).double()
+    expected = by_autograd(lambda x: get_solver("semi_implicit").step(dynamics, x, h), state)
+    assert_equal(jacobian(dynamics, state, elapsed=h), expected)
+    assert_equal(jacobian(dynamics, state), by_autograd(dynamics.derivative, state))
+    with pytest.raises(InputError, match="got CTRNNDynamics, which does not say what each synapse"):
+        jacobian(dynamics, state, sparse=True)
 
 
 def test_jacobians_have_gradients():
     model, _, state = random_circuit(5)
     dynamics = model.cell.dynamics(torch.zeros(3, 2).double())
-    (flow_jacobian(dynamics, state).sum() + step_jacobian(dynamics, state, 0.1).sum()).backward()
+    (jacobian(dynamics, state).sum() + jacobian(dynamics, state, elapsed=0.1).sum()).backward()
     assert torch.isfinite(model.cell.recurrent.sigma.grad).all()
     assert model.cell.recurrent.sigma.grad.abs().sum() > 0
 
 
-@given(seed=st.integers(0, 10_000), h=st.floats(0, 50))
-@settings(max_examples=15, deadline=None)
-def test_sparse_forms_equal_autograd(seed, h):
-    _, dynamics, state = random_circuit(seed)
-    solver = get_solver("semi_implicit")
-    flow = by_autograd(dynamics.derivative, state)
-    assert_equal(sparse_flow_jacobian(dynamics, state).to_dense(), flow)
-    length = torch.tensor([[h], [h / 2], [0.3]], dtype=torch.float64)
-    step = by_autograd(lambda x: solver.step(dynamics, x, length), state)
-    assert_equal(sparse_step_jacobian(dynamics, state, length).to_dense(), step)
-
-
 @given(seed=st.integers(0, 10_000), elapsed=st.floats(0, 5), unfolds=st.integers(1, 7))
 @settings(max_examples=15, deadline=None)
-def test_whole_step_equals_autograd(seed, elapsed, unfolds):
+def test_jacobian_of_several_unfolds_equals_autograd(seed, elapsed, unfolds):
     _, dynamics, state = random_circuit(seed)
     solver = get_solver("semi_implicit")
     length = torch.tensor([[elapsed], [elapsed / 2], [0.3]], dtype=torch.float64)
     expected = by_autograd(lambda x: solver.advance(dynamics, x, length, unfolds), state)
-    product = multistep_jacobian(dynamics, state, length, unfolds)
+    product = jacobian(dynamics, state, elapsed=length, unfolds=unfolds, sparse=True)
     assert product.shape == (3, 6, 6)
     assert_equal(product.to_dense(), expected)
+    assert_equal(jacobian(dynamics, state, elapsed=length, unfolds=unfolds), expected)
     vectors = torch.randn(3, 6, 2, dtype=torch.float64)
     assert_equal(product @ vectors, expected @ vectors)
     assert_equal(product.T @ vectors, expected.mT @ vectors)
@@ -156,8 +156,8 @@ def test_whole_step_equals_autograd(seed, elapsed, unfolds):
 
 def test_sparse_forms_agree():
     _, dynamics, state = random_circuit(6)
-    J = sparse_flow_jacobian(dynamics, state)
-    dense = flow_jacobian(dynamics, state)
+    J = jacobian(dynamics, state, sparse=True)
+    dense = jacobian(dynamics, state)
     vectors = torch.randn(3, 6, 4, dtype=torch.complex128)
     assert_equal(J @ vectors, dense.cdouble() @ vectors)
     assert_equal(J @ vectors[..., 0].real, (dense @ vectors[..., :1].real).squeeze(-1))
@@ -172,7 +172,7 @@ def test_sparse_forms_agree():
 
 def test_each_connected_pair_has_one_entry():
     _, dynamics, state = random_circuit(7)
-    J, synapses = sparse_flow_jacobian(dynamics, state), dynamics.recurrent
+    J, synapses = jacobian(dynamics, state, sparse=True), dynamics.recurrent
     wanted = {*zip(synapses.target.tolist(), synapses.source.tolist(), strict=True)}
     wanted |= {(i, i) for i in range(6)}
     places = [*zip(J.row.tolist(), J.column.tolist(), strict=True)]
@@ -181,7 +181,7 @@ def test_each_connected_pair_has_one_entry():
 
 def test_parallel_synapses_that_replace_each_other_would_be_noticed():
     _, dynamics, state = random_circuit(8)
-    J, synapses = sparse_flow_jacobian(dynamics, state), dynamics.recurrent
+    J, synapses = jacobian(dynamics, state, sparse=True), dynamics.recurrent
     wrong = J.to_dense()
     terms = dynamics.coupling(state, state) / dynamics.capacitance[synapses.target]
     wrong[:, synapses.target.long(), synapses.source.long()] = terms
@@ -191,9 +191,10 @@ def test_parallel_synapses_that_replace_each_other_would_be_noticed():
 def test_the_gradient_of_a_sparse_step_is_that_of_the_dense_one():
     model, _, state = random_circuit(9)
     gradients = []
-    for jacobian in (sparse_step_jacobian, step_jacobian):
+    for sparse in (True, False):
         dynamics = model.cell.dynamics(torch.zeros(3, 2).double())
-        product = jacobian(dynamics, state, 0.4) @ torch.ones(3, 6, 1).double()
+        step = jacobian(dynamics, state, elapsed=0.4, sparse=sparse)
+        product = step @ torch.ones(3, 6, 1).double()
         gradients.append(torch.autograd.grad(product.square().sum(), model.cell.recurrent.sigma)[0])
     assert_equal(*gradients)
     assert gradients[0].abs().sum() > 0
@@ -210,7 +211,7 @@ def test_a_large_circuit_needs_a_number_a_synapse():
     state = torch.zeros(1, units, dtype=torch.float64)
     with torch.no_grad():
         dynamics = model.cell.dynamics(torch.zeros(1, 1).double())
-        J = sparse_flow_jacobian(dynamics, state)
+        J = jacobian(dynamics, state, sparse=True)
         assert J.values.numel() <= count + units
         direction, h = torch.randn_like(state), 1e-5
         ends = (dynamics.derivative(state + sign * h * direction) for sign in (1, -1))

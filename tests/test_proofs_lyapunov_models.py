@@ -8,7 +8,7 @@ from torch import nn
 
 from elegans import CTRNN, LTC, CfC
 from elegans.errors import InputError
-from elegans.proofs import flow_jacobian, spectrum
+from elegans.proofs import jacobian, spectrum
 from elegans.proofs.lyapunov import StabilityMonitor, model_exponents
 from elegans.proofs.lyapunov import models as of_models
 from elegans.wiring import AutoNCP, Synapses, Wiring
@@ -98,7 +98,7 @@ def test_constant_input_gives_the_spectrum_of_the_equilibrium():
         dynamics = model.cell.dynamics(x[:, 0])
         for _ in range(4000):
             state = state + 0.02 * dynamics.derivative(state)
-        expected = spectrum(flow_jacobian(dynamics, state))[0].real
+        expected = spectrum(jacobian(dynamics, state))[0].real
     torch.testing.assert_close(found.exponents, expected, rtol=0.02, atol=0.02)
 
 

@@ -11,13 +11,15 @@ from hypothesis import strategies as st
 import elegans
 from elegans import LTC
 from elegans.errors import InputError
-from elegans.proofs import CertificateGuard, Network, safe_rewiring
+from elegans.proofs import CertificateGuard, Network
+from elegans.proofs.certificates import safe_rewiring
 from elegans.proofs.certificates.boxes import GateRanges, row_tests
 from elegans.proofs.certificates.contraction import Rows
 from elegans.proofs.certificates.perron import best_rates, weights_for
 from elegans.proofs.certificates.region import pieces_of, region_of, rows_of
 from elegans.proofs.certificates.safe_rewiring import Standing, row_slack
 from elegans.pruning import GuardResult, ProposedEdit
+from elegans.synapses.slots import FreshSynapses
 from elegans.wiring import AutoNCP, Synapses, Wiring
 
 seeds = st.integers(0, 10_000)
@@ -174,8 +176,7 @@ def proposals(model, rng, count, weights=(0.05, 2.0)):
             old_weight=0.0,
             polarity=int(rng.choice([-1, 1])),
             weight=float(rng.uniform(*weights)),
-            sigma=float(rng.uniform(3, 8)),
-            mu=float(rng.uniform(0.3, 0.8)),
+            values={"gain": float(rng.uniform(3, 8)), "centre": float(rng.uniform(0.3, 0.8))},
         )
 
 
@@ -183,13 +184,12 @@ def carry_out(model, proposal):
     """Make an edit as prune-and-rewire does."""
     synapses = model.cell.recurrent
     like = synapses.weight
-    fresh = safe_rewiring.SynapseParameters.values(synapses)._replace(
-        source=synapses.source[[proposal.slot]],
-        target=torch.tensor([proposal.grown], dtype=synapses.target.dtype),
-        weight=like.new_tensor([proposal.weight]),
-        sigma=like.new_tensor([proposal.sigma]),
-        mu=like.new_tensor([proposal.mu]),
-        erev=like.new_tensor([proposal.erev]),
+    fresh = FreshSynapses(
+        synapses.source[[proposal.slot]],
+        torch.tensor([proposal.grown]),
+        torch.tensor([proposal.polarity]),
+        like.new_tensor([proposal.weight]),
+        {name: like.new_tensor([value]) for name, value in proposal.values.items()},
     )
     synapses.rewire(torch.tensor([proposal.slot]), fresh)
 

@@ -6,8 +6,7 @@ import torch
 
 from elegans import LTC
 from elegans.errors import InputError, SolveError
-from elegans.proofs import flow_jacobian, spectra, step_jacobian
-from elegans.proofs.dynamics.sparse_jacobian import multistep_jacobian, sparse_flow_jacobian
+from elegans.proofs.dynamics import jacobian, spectra
 from elegans.proofs.dynamics.spectra import (
     dominant,
     rightmost,
@@ -47,7 +46,7 @@ def test_spectra_along_a_trajectory(monkeypatch):
     along = spectra_along(model, x, states)
     assert along.shape == (2, 7, 6)
     dynamics = model.cell.dynamics(x[1, 4:5])
-    assert_equal(along[1, 4], spectrum(flow_jacobian(dynamics, states[1, 4:5]))[0])
+    assert_equal(along[1, 4], spectrum(jacobian(dynamics, states[1, 4:5]))[0])
     assert_equal(spectra_along(model, x[1], states[1]), along[1])
     monkeypatch.setattr(spectra, "PIECE", 3 * 36)  # three states at a time
     assert_equal(spectra_along(model, x, states), along)
@@ -93,7 +92,7 @@ def test_rightmost_of_a_sparse_jacobian_equals_the_dense_one(seed):
     model = random_model(300, 1500, seed)
     dynamics = model.cell.dynamics(torch.zeros(2, 2).double())
     state = torch.rand(2, 300, dtype=torch.float64)
-    J = sparse_flow_jacobian(dynamics, state)
+    J = jacobian(dynamics, state, sparse=True)
     expected = spectrum(J.to_dense())[:, :8]
     # A cut pair may show either half; real parts are compared, and whole pairs.
     found = rightmost(J, 8)
@@ -115,24 +114,24 @@ def test_dominant_multipliers_of_a_layers_step():
     model = random_model(300, 1500)
     dynamics = model.cell.dynamics(torch.zeros(1, 2).double())
     state = torch.rand(1, 300, dtype=torch.float64)
-    product = multistep_jacobian(dynamics, state, 1.0, 6)
+    product = jacobian(dynamics, state, elapsed=1.0, unfolds=6, sparse=True)
     moduli = torch.linalg.eigvals(product.to_dense()).abs().sort(descending=True).values
     assert_equal(dominant(product, 5).abs(), moduli[:, :5], 1e-8)
     assert_equal(dominant(product.to_dense(), 5).abs(), moduli[:, :5])
-    one = step_jacobian(dynamics, state, 0.1)
+    one = jacobian(dynamics, state, elapsed=0.1)
     assert dominant(one, 2).abs()[0, 0] == torch.linalg.eigvals(one).abs().max()
 
 
 def test_precision_follows_the_jacobian():
     model = random_model(250, 800).float()
-    J = sparse_flow_jacobian(model.cell.dynamics(torch.zeros(1, 2)), torch.zeros(1, 250))
+    J = jacobian(model.cell.dynamics(torch.zeros(1, 2)), torch.zeros(1, 250), sparse=True)
     assert rightmost(J, 2).dtype == torch.complex64
 
 
 def test_faults_of_the_search_are_named():
     model = random_model(300, 1500)
     state = torch.rand(1, 300, dtype=torch.float64)
-    J = sparse_flow_jacobian(model.cell.dynamics(torch.zeros(1, 2).double()), state)
+    J = jacobian(model.cell.dynamics(torch.zeros(1, 2).double()), state, sparse=True)
     with pytest.raises(InputError, match="k=0, expected 1 to 300"):
         rightmost(J, 0)
     with pytest.raises(SolveError, match=r"of 40 eigenvalues after 1 restarts.*raise iterations"):

@@ -1,4 +1,4 @@
-r"""How fast a circuit can be shown to contract at most: a search for the state that speaks against.
+r"""The sampled ceiling of contraction rates: a search for the state that speaks against a rate.
 
 Whatever the norm, its logarithmic norm is at least the spectral abscissa, the largest real part of
 the eigenvalues:
@@ -22,18 +22,15 @@ from torch import Tensor
 
 from elegans.errors import InputError
 from elegans.ltc.cell import LTCCell
-from elegans.ltc.dynamics import LiquidDynamics
 from elegans.ltc.layer import LTC
 from elegans.proofs.certificates.network import (
     Array,
     Box,
     Network,
     Range,
-    SynapseNumbers,
+    checked_box,
     given_range,
 )
-from elegans.proofs.dynamics.jacobian import flow_jacobian
-from elegans.synapses.liquid import SynapseValues
 
 _STEP = 0.2
 """Length of a step of the search, as a share of the box; it shrinks to a twentieth of this."""
@@ -150,7 +147,7 @@ def sampled_ceiling(
     """
     network = model if isinstance(model, Network) else Network.of(model)
     given = given_range(inputs, len(network.scale))
-    lo, hi = _checked(network, box)
+    lo, hi = checked_box(box, len(network))
     for name, value, least in (("samples", samples, 1), ("rounds", rounds, 0)):
         if value < least:
             raise InputError(f"got {name}={value}, expected at least {least}")
@@ -166,8 +163,8 @@ def sampled_ceiling(
     for turn in range(rounds + 1):
         place.requires_grad_()
         point = low + place * width
-        jacobian = _jacobian(network, point)
-        abscissa, error, slope = _abscissa(jacobian)
+        state, u = point[:, : len(network)], point[:, len(network) :]
+        abscissa, error, slope = _abscissa(network.dynamics(u).jacobian(state))
         sure = abscissa - error
         top = int(sure.argmax())
         if best is None or float(sure[top]) > best[0] - best[1]:
@@ -178,39 +175,11 @@ def sampled_ceiling(
             drawn = torch.from_numpy(rng.random(uphill.shape))
             place = (place.detach() + length * uphill.sign() * drawn).clamp(0, 1)
     assert best is not None  # there is at least one round
-    found = best[2].numpy()
+    witness = best[2].numpy()
     # Rounding may carry lo + (hi - lo) across the box.
-    state = np.clip(found[: len(network)], lo, hi)
-    u = np.clip(found[len(network) :], given.lo, given.hi)
+    state = np.clip(witness[: len(network)], lo, hi)
+    u = np.clip(witness[len(network) :], given.lo, given.hi)
     return SampledCeiling(best[0], best[1], state, u, samples * (rounds + 1))
-
-
-def _checked(network: Network, box: Box) -> tuple[Array, Array]:
-    lo, hi = (np.asarray(end, dtype=np.float64) for end in box)
-    wanted = (len(network),)
-    if lo.shape != wanted or hi.shape != wanted or not np.isfinite(hi - lo).all():
-        raise InputError(
-            f"got a box with ends of shape {lo.shape} and {hi.shape}, expected finite numbers of "
-            f"shape {wanted}; pass certificate.box of a certificate of this model"
-        )
-    if (lo > hi).any():
-        raise InputError("got a box with a lower end above the upper, expected Box(lo, hi)")
-    return lo, hi
-
-
-def _jacobian(network: Network, point: Tensor) -> Tensor:
-    """Return the flow's Jacobian at points (sample, neuron + input), (sample, neuron, neuron)."""
-    state, u = point[:, : len(network)], point[:, len(network) :]
-    leak, potential = torch.from_numpy(network.leak), torch.from_numpy(network.leak_potential)
-    mapped = torch.from_numpy(network.scale) * u + torch.from_numpy(network.shift)
-    shape = state.shape
-    conductance, drive = _values(network.sensory).add_to(
-        (leak + network.epsilon).expand(shape), (leak * potential).expand(shape), mapped
-    )
-    dynamics = LiquidDynamics(
-        torch.from_numpy(network.capacitance), conductance, drive, _values(network.recurrent)
-    )
-    return flow_jacobian(dynamics, state)
 
 
 def _abscissa(jacobian: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -236,8 +205,3 @@ def _abscissa(jacobian: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     # A defective eigenvalue has no gradient; such a point stays where it is.
     usable = torch.isfinite(slope) & torch.isfinite(abscissa)
     return abscissa, torch.where(usable, error, torch.inf), torch.where(usable, slope, 0.0)
-
-
-def _values(synapses: SynapseNumbers) -> SynapseValues:
-    columns = (getattr(synapses, name) for name in synapses.__dataclass_fields__)
-    return SynapseValues(*(torch.from_numpy(np.ascontiguousarray(column)) for column in columns))

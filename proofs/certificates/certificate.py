@@ -16,8 +16,8 @@ from elegans.files import write_bytes, writing
 from elegans.ltc.cell import LTCCell
 from elegans.ltc.layer import LTC
 from elegans.proofs import verify
-from elegans.proofs.certificates.horizon import horizon
 from elegans.proofs.certificates.network import Array, Box, Network, SynapseNumbers
+from elegans.proofs.certificates.stepping import horizon
 
 LEVELS = verify.LEVELS
 """How a certificate was checked, the strongest first."""

@@ -20,7 +20,6 @@ from elegans.errors import InputError
 from elegans.ltc.cell import LTCCell
 from elegans.ltc.layer import LTC
 from elegans.proofs import verify
-from elegans.proofs.arguments import require_between
 from elegans.proofs.certificates.advice import (
     binding_row,
     largest_scale,
@@ -34,11 +33,17 @@ from elegans.proofs.certificates.certificate import (
     network_document,
 )
 from elegans.proofs.certificates.contraction import Rows
-from elegans.proofs.certificates.horizon import horizon
-from elegans.proofs.certificates.network import Array, Box, Network, Range, given_range
+from elegans.proofs.certificates.network import (
+    Array,
+    Box,
+    Network,
+    Range,
+    given_range,
+    require_between,
+)
 from elegans.proofs.certificates.perron import Components, best_rates, weights_for
 from elegans.proofs.certificates.region import Region, pieces_of, region_of, require_level, rows_of
-from elegans.proofs.certificates.stepping import input_gains, longest_step, step_factors
+from elegans.proofs.certificates.stepping import horizon, input_gains, longest_step, step_factors
 
 RATE_FRACTION = 0.9
 """Share of the best rate that a certificate claims: at the best rate itself the weights can differ

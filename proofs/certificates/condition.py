@@ -9,10 +9,9 @@ from torch import Tensor
 
 from elegans.errors import InputError, SolveError
 from elegans.ltc.layer import LTC
-from elegans.proofs.arguments import require_between
 from elegans.proofs.certificates.certificate import Certificate, NotCertified
 from elegans.proofs.certificates.certification import certify
-from elegans.proofs.certificates.network import Range
+from elegans.proofs.certificates.network import Range, require_between
 from elegans.proofs.certificates.regulariser import ContractionPenalty
 from elegans.proofs.certificates.safe_rewiring import CertificateGuard
 from elegans.pruning import GuardResult, ProposedEdit

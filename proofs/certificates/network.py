@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import NamedTuple
+from numbers import Real
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,9 +16,10 @@ from torch import Tensor
 from elegans.errors import InputError
 from elegans.hooks import is_plain
 from elegans.ltc.cell import LTCCell
-from elegans.ltc.dynamics import effective
+from elegans.ltc.dynamics import LiquidDynamics, effective
 from elegans.ltc.layer import LTC
 from elegans.solvers.circuit import Slots
+from elegans.synapses.liquid import SynapseValues
 
 SLACK = 1e-12
 """Relative widening of what is computed in double precision: about 4,500 units in the last place,
@@ -67,6 +70,11 @@ class SynapseNumbers:
     def take(self, which: NDArray[np.bool_] | Index) -> SynapseNumbers:
         """Return some of the synapses."""
         return SynapseNumbers(*(getattr(self, field.name)[which] for field in fields(self)))
+
+    def tensors(self) -> SynapseValues:
+        """Return the same as tensors, in float64."""
+        columns = (getattr(self, field.name) for field in fields(self))
+        return SynapseValues(*(torch.from_numpy(np.ascontiguousarray(each)) for each in columns))
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,10 +200,53 @@ class Network:
         ends = ends + self.shift
         return Box(ends.min(axis=0) - slack, ends.max(axis=0) + slack)
 
+    def dynamics(self, inputs: Tensor) -> LiquidDynamics:
+        """Return the differential equation in float64 under constant inputs (batch, input)."""
+        leak, potential = torch.from_numpy(self.leak), torch.from_numpy(self.leak_potential)
+        seen = torch.from_numpy(self.scale) * inputs + torch.from_numpy(self.shift)
+        shape = (len(inputs), len(self))
+        conductance, drive = self.sensory.tensors().add_to(
+            (leak + self.epsilon).expand(shape), (leak * potential).expand(shape), seen
+        )
+        capacitance = torch.from_numpy(self.capacitance)
+        return LiquidDynamics(capacitance, conductance, drive, self.recurrent.tensors())
+
     def scaled(self, factor: float) -> Network:
         """Return the circuit with all conductances of recurrent synapses times `factor`."""
         synapses = replace(self.recurrent, weight=factor * self.recurrent.weight)
         return replace(self, recurrent=synapses)
+
+
+def checked_box(box: Box, neurons: int) -> Box:
+    """Return a box of states in double precision.
+
+    Raises
+    ------
+    InputError
+        Its ends are not finite, of another shape or in the wrong order.
+    """
+    lo, hi = (np.asarray(end, dtype=np.float64) for end in box)
+    if not lo.shape == hi.shape == (neurons,) or not np.isfinite(hi - lo).all():
+        raise InputError(
+            f"got a box with ends of shape {lo.shape} and {hi.shape}, expected finite numbers of "
+            f"shape ({neurons},); pass Box(lo, hi), such as certificate.box"
+        )
+    if (lo > hi).any():
+        neuron = int(np.argmax(lo > hi))
+        raise InputError(
+            f"got a lower end above the upper in the box from {lo[neuron]} to {hi[neuron]} at "
+            f"neuron {neuron}, expected lo <= hi"
+        )
+    return Box(lo, hi)
+
+
+def require_between(name: str, value: Any, least: float, most: float) -> None:
+    """Raise `InputError` unless `value` is a real number above `least` and below `most`."""
+    real = isinstance(value, Real) and not isinstance(value, bool)
+    if not (real and math.isfinite(value) and least < value < most):
+        raise InputError(
+            f"got {name}={value!r}, expected a finite number above {least:g} and below {most:g}"
+        )
 
 
 def given_range(inputs: Range, count: int) -> Box:

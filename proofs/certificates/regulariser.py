@@ -21,10 +21,16 @@ from torch import Tensor
 from elegans.ltc.cell import LTCCell
 from elegans.ltc.dynamics import effective
 from elegans.ltc.layer import LTC
-from elegans.proofs.arguments import require_between
 from elegans.proofs.certificates.boxes import Gates
 from elegans.proofs.certificates.contraction import WorstCase
-from elegans.proofs.certificates.network import Array, Index, Network, Range, cell_of
+from elegans.proofs.certificates.network import (
+    Array,
+    Index,
+    Network,
+    Range,
+    cell_of,
+    require_between,
+)
 from elegans.proofs.certificates.perron import Components, best_rates, left_weights
 from elegans.proofs.certificates.region import region_of, require_level, rows_of
 from elegans.synapses.liquid import SynapseValues

@@ -23,7 +23,6 @@ from torch import nn
 from elegans.errors import InputError
 from elegans.ltc.cell import LTCCell
 from elegans.ltc.layer import LTC
-from elegans.proofs.arguments import require_between
 from elegans.proofs.certificates.boxes import GateRanges, hull, stays
 from elegans.proofs.certificates.certification import RATE_FRACTION
 from elegans.proofs.certificates.contraction import Rows
@@ -36,6 +35,7 @@ from elegans.proofs.certificates.network import (
     Range,
     SynapseNumbers,
     cell_of,
+    require_between,
 )
 from elegans.proofs.certificates.perron import best_rates, weights_for
 from elegans.proofs.certificates.region import Region, pieces_of, region_of, require_level, rows_of

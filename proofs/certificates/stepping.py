@@ -67,6 +67,11 @@ def step_factors(rows: Rows, eta: Array, length: float) -> Array:
     return np.minimum(high + rounding, 1.0)
 
 
+def horizon(factor: float, unfolds: int = 1) -> float:
+    """Return after how many steps of the layer a gradient has fallen to 1/e, 1 / (-ln kappa^K)."""
+    return math.inf if factor >= 1 else -1.0 / (unfolds * math.log(factor))
+
+
 def input_effect(network: Network, box: Box, gates: GateRanges) -> Array:
     r"""Return how fast a unit change of all inputs can move each neuron, shape (neuron,).
 

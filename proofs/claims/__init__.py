@@ -1,4 +1,4 @@
-"""Published claims about rewired circuits: what was claimed, what is true, and the numbers.
+"""Published claims about rewired circuits, their verdicts, corrections and deciding numbers.
 
 One module a claim: the statement, what it takes for granted, the counterexample or demonstration
 as a function, and the corrected theorem as functions that check any circuit. ``python -m

@@ -1,4 +1,4 @@
-r"""How far one rewire can move a trajectory.
+r"""A bound on how far one rewire can move a trajectory.
 
 Claim. A synapse below a threshold T may be replaced by another without harm: the reason for
 pruning by magnitude, and the premise of prune-and-rewire.

@@ -1,4 +1,4 @@
-"""What a published claim is here: a statement, a verdict, and numbers that decide between them."""
+"""Published claims as data: a statement, a verdict, and the numbers that decide."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ from elegans.proofs.claims.small_circuits import (
     rewired,
     trajectory,
 )
-from elegans.proofs.dynamics.jacobian import flow_jacobian
+from elegans.proofs.dynamics.jacobian import jacobian
 from elegans.proofs.dynamics.spectra import spectrum
 
 
@@ -121,7 +121,7 @@ def measured(before: LiquidDynamics, after: LiquidDynamics) -> Effect:
     state = torch.zeros(1, len(before.capacitance), dtype=before.capacitance.dtype)
     with torch.no_grad():
         first, second = (
-            -spectrum(flow_jacobian(dynamics, state))[0].real for dynamics in (before, after)
+            -spectrum(jacobian(dynamics, state))[0].real for dynamics in (before, after)
         )
     return Effect(bool(second.sum() > first.sum()), bool(second.min() > first.min()))
 
@@ -155,11 +155,11 @@ def holds(cell: LTCCell, inputs: Sequence[float], slot: int, synapse: Synapse) -
     after = rewired(cell, "sensory", slot, synapse)
     shares = []
     for network in (Network.of(cell), Network.of(after)):
-        held = network.sensory
+        synapses = network.sensory
         seen = network.scale * np.asarray(inputs) + network.shift
-        gate = expit(held.gain * (seen[held.source] - held.centre))
-        target = int(held.target[slot])
-        share = held.weight[slot] * gate[slot] / network.capacitance[target]
+        gate = expit(synapses.gain * (seen[synapses.source] - synapses.centre))
+        target = int(synapses.target[slot])
+        share = synapses.weight[slot] * gate[slot] / network.capacitance[target]
         shares.append((target, float(share)))
     layers = dynamics_of(cell, inputs), dynamics_of(after, inputs)
     return predicted(layer_rates(layers[0]), *shares) == measured(*layers)
@@ -199,10 +199,11 @@ def counterexample() -> Demonstration:
     >>> [round(t, 4) for t in shown["time to 1 % from (1, 0)"]]
     [4.6029, 4.6052]
     """
-    before, after = (dynamics_of(cell) for cell in published_example())
+    cells = published_example()
+    before, after = (dynamics_of(cell) for cell in cells)
     rates = [
-        -spectrum(flow_jacobian(d, resting_points(d, [-1, -1], [1, 1])))[0].real.numpy()
-        for d in (before, after)
+        -spectrum(jacobian(dynamics, resting_points(cell)))[0].real.numpy()
+        for cell, dynamics in zip(cells, (before, after), strict=True)
     ]
     rows = [
         Row(name, float(of(rates[0])), float(of(rates[1])))

@@ -42,12 +42,12 @@ from elegans.proofs.claims.small_circuits import (
     Synapse,
     circuit,
     dynamics_of,
-    repeated,
     resting_points,
     rewired,
     trajectory,
 )
-from elegans.proofs.dynamics.jacobian import flow_jacobian
+from elegans.proofs.dynamics.equilibrium import repeated
+from elegans.proofs.dynamics.jacobian import jacobian
 from elegans.proofs.dynamics.spectra import spectrum
 
 
@@ -91,7 +91,7 @@ def feed_forward_rate(network: Network) -> float | None:
 def spectral_abscissa(dynamics: LiquidDynamics, states: Tensor) -> Tensor:
     """Return the largest real part of the eigenvalues at states (batch, neuron), shape (batch,)."""
     with torch.no_grad():
-        return spectrum(flow_jacobian(repeated(dynamics, len(states)), states)).real.amax(dim=-1)
+        return spectrum(jacobian(repeated(dynamics, len(states)), states)).real.amax(dim=-1)
 
 
 def bistable_example(
@@ -127,17 +127,17 @@ def bistability() -> Demonstration:
     times = torch.linspace(0, 60, 1201, dtype=torch.float64)
     for cell in bistable_example():
         dynamics = dynamics_of(cell)
-        points.append(resting_points(dynamics, [0.0] * 3, [1.0] * 3))
+        points.append(resting_points(cell))
         stable.append(int((spectral_abscissa(dynamics, points[-1]) < 0).sum()))
         ends.append([float(trajectory(dynamics, [x] * 3, times)[-1, 0]) for x in (0.0, 1.0)])
     rows = (
-        Row("equilibria", *(float(len(found)) for found in points)),
+        Row("equilibria", *(float(len(rests)) for rests in points)),
         Row("of them stable", *(float(number) for number in stable)),
         Row("end of x_i from (0, 0, 0)", ends[0][0], ends[1][0]),
         Row("end of x_i from (1, 1, 1)", ends[0][1], ends[1][1]),
     )
     same, apart = (abs(high - low) for low, high in ends)
-    confirmed = [len(found) for found in points] == [1, 3] and stable == [1, 2]
+    confirmed = [len(rests) for rests in points] == [1, 3] and stable == [1, 2]
     return Demonstration(("before", "after"), rows, confirmed and same < 1e-9 and apart > 0.5)
 
 
@@ -151,12 +151,12 @@ def crossing_times(values: Tensor, times: Tensor, level: float) -> list[float]:
     [1.0]
     """
     above = values > level
-    found = torch.nonzero(~above[:-1] & above[1:]).flatten().tolist()
+    crossings = torch.nonzero(~above[:-1] & above[1:]).flatten().tolist()
     return [
         float(
             times[i] + (times[i + 1] - times[i]) * (level - values[i]) / (values[i + 1] - values[i])
         )
-        for i in found
+        for i in crossings
     ]
 
 
@@ -187,7 +187,7 @@ def limit_cycle(duration: float = 60.0) -> Demonstration:
     points, abscissa, swing, rhythm = [], [], [], []
     for cell in cyclic_example():
         dynamics = dynamics_of(cell)
-        points.append(resting_points(dynamics, [-1.0] * 4, [1.0] * 4))
+        points.append(resting_points(cell))
         abscissa.append(float(spectral_abscissa(dynamics, points[-1]).max()))
         x = trajectory(dynamics, [0.1, -0.3, -0.5, 0.0], times)[half:, 0]
         swing.append(float(x.max() - x.min()))
@@ -196,14 +196,14 @@ def limit_cycle(duration: float = 60.0) -> Demonstration:
     period = sum(settled) / len(settled) if settled else math.nan
     spread = max(settled) - min(settled) if settled else math.inf
     rows = (
-        Row("equilibria", *(float(len(found)) for found in points)),
+        Row("equilibria", *(float(len(rests)) for rests in points)),
         Row("largest real part of the spectrum there", *abscissa),
         Row("swing of x_0 at the end", *swing),
         Row("period of x_0", math.nan, period),
         Row("spread of the periods in the second half", math.nan, spread),
     )
     confirmed = (
-        [len(found) for found in points] == [1, 1]
+        [len(rests) for rests in points] == [1, 1]
         and abscissa[0] < 0 < abscissa[1]
         and swing[0] < 1e-9
         and swing[1] > 0.5

@@ -1,4 +1,4 @@
-"""Small circuits with given numbers, edits of them, and where they come to rest."""
+"""Small circuits with given numbers, their edits, trajectories and equilibria."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from torch import Tensor
 from elegans.errors import InputError
 from elegans.ltc.cell import LTCCell
 from elegans.ltc.dynamics import LiquidDynamics
-from elegans.proofs.dynamics.jacobian import flow_jacobian
+from elegans.proofs.dynamics.equilibrium import equilibria
 from elegans.solvers import integrate
-from elegans.synapses.liquid import SynapseValues
+from elegans.synapses.slots import FreshSynapses
 from elegans.wiring import Synapses, Wiring
 
 
@@ -114,15 +114,16 @@ def rewired(cell: LTCCell, kind: Kind, slot: int, synapse: Synapse) -> LTCCell:
             f"got a synapse from {synapse.source} for slot {slot}, expected one from {source}: a "
             "rewire keeps the source; choose a slot of that source"
         )
-    fresh = SynapseValues(
-        torch.tensor([synapse.source], dtype=torch.int32),
-        torch.tensor([synapse.target], dtype=torch.int32),
-        torch.tensor([synapse.weight], dtype=cell.dtype),
-        torch.tensor([synapse.gain], dtype=cell.dtype),
-        torch.tensor([synapse.centre], dtype=cell.dtype),
-        torch.tensor([synapse.potential], dtype=cell.dtype),
+    one = torch.ones(1, dtype=cell.dtype)
+    fresh = FreshSynapses(
+        synapse.source * one,
+        synapse.target * one,
+        torch.sign(synapse.potential * one),
+        synapse.weight * one,
+        {"gain": synapse.gain * one, "centre": synapse.centre * one},
     )
     synapses.rewire(torch.tensor([slot]), fresh)
+    synapses.erev[slot] = abs(synapse.potential)  # the polarity gives the sign
     return after
 
 
@@ -131,14 +132,6 @@ def dynamics_of(cell: LTCCell, inputs: Sequence[float] | Tensor | None = None) -
     """Return the equation under one constant input, shape (input,); zeros when None."""
     given = torch.zeros(cell.sensory_size) if inputs is None else torch.as_tensor(inputs)
     return cell.dynamics(given.to(cell.dtype).unsqueeze(0))
-
-
-def repeated(dynamics: LiquidDynamics, batch: int) -> LiquidDynamics:
-    """Return dynamics under one input, shape (1, neuron), as a batch of the same."""
-    capacitance, conductance, drive, *_ = dynamics.parameters()
-    return LiquidDynamics(
-        capacitance, conductance.expand(batch, -1), drive.expand(batch, -1), dynamics.recurrent
-    )
 
 
 @torch.no_grad()
@@ -155,36 +148,16 @@ def trajectory(
     return integrate(dynamics, state, times, solver, substeps).squeeze(1)
 
 
-@torch.no_grad()
-def resting_points(
-    dynamics: LiquidDynamics,
-    lo: Sequence[float],
-    hi: Sequence[float],
-    *,
-    grid: int = 5,
-    rounds: int = 60,
-) -> Tensor:
-    """Return the equilibria that Newton's method finds from a grid of starts in a box.
-
-    Shape (equilibrium, neuron), sorted. `grid` points a side, so for a few neurons only. All
-    that are returned are equilibria, to 1e-12; that there are no others is not claimed.
+def resting_points(cell: LTCCell) -> Tensor:
+    """Return the equilibria found under inputs of zero, shape (equilibrium, neuron), sorted.
 
     Examples
     --------
-    >>> cell = circuit(1, leak_potential=0.25)
-    >>> resting_points(dynamics_of(cell), [-1.0], [1.0])
+    >>> resting_points(circuit(1, leak_potential=0.25))
     tensor([[0.2500]], dtype=torch.float64)
     """
-    sides = [np.linspace(a, b, grid) for a, b in zip(lo, hi, strict=True)]
-    state = torch.tensor(np.stack(np.meshgrid(*sides), axis=-1).reshape(-1, len(sides)))
-    least, most = (torch.tensor(end, dtype=torch.float64) for end in (lo, hi))
-    dynamics = repeated(dynamics, len(state))
-    for _ in range(rounds):
-        slope = flow_jacobian(dynamics, state)
-        move: Tensor = torch.linalg.lstsq(slope, dynamics.derivative(state).unsqueeze(-1)).solution
-        state = torch.clamp(state - move.squeeze(-1), least, most)
-    state = state[(dynamics.derivative(state).abs() < 1e-12).all(dim=-1)]  # (found, neuron)
-    points: Tensor = torch.unique(state.round(decimals=9), dim=0)
+    rests = equilibria(cell, torch.zeros(cell.sensory_size))
+    points: Tensor = torch.unique(torch.stack([rest.state for rest in rests]), dim=0)
     return points
 
 

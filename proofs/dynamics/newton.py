@@ -1,4 +1,4 @@
-"""Damped Newton iterations from many starts at once, and which of their ends are the same."""
+"""Damped Newton iterations from many starts at once, and the clusters of their ends."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _POLISHING = 3
 
 @dataclass(frozen=True, eq=False)
 class Roots:
-    """Where Newton iterations ended."""
+    """The ends of Newton iterations."""
 
     states: Tensor
     """Distinct roots, in the order of their hits, shape (root, neuron)."""
@@ -109,17 +109,17 @@ def find_roots(
             x[moving], residual[moving] = _step(problem, x[moving], residual[moving], scale)
     largest = residual.abs().amax(dim=-1)
     done = largest <= goal
-    states, found = x[done], residual[done]
+    states, rest = x[done], residual[done]
     for _ in range(_POLISHING):  # quadratic: what is near ends at rounding, so copies coincide
         if not len(states):
             break
-        after = states + _direction(problem, states, found, scale)
-        moved = problem.residual(after)
-        better = (moved.abs().amax(dim=-1) < found.abs().amax(dim=-1)).unsqueeze(-1)
-        states, found = torch.where(better, after, states), torch.where(better, moved, found)
+        after = states + _direction(problem, states, rest, scale)
+        rest_after = problem.residual(after)
+        better = (rest_after.abs().amax(dim=-1) < rest.abs().amax(dim=-1)).unsqueeze(-1)
+        states, rest = torch.where(better, after, states), torch.where(better, rest_after, rest)
     return _distinct(
         states,
-        found.abs().amax(dim=-1),
+        rest.abs().amax(dim=-1),
         merge_tolerance * scale,
         failed=starts[~done],
         left=largest[~done],
@@ -130,20 +130,20 @@ def _step(problem: RootProblem, x: Tensor, residual: Tensor, scale: float) -> tu
     """Take one damped step and return states and residuals, (batch, neuron) each."""
     direction = _direction(problem, x, residual, scale)
     norm = torch.linalg.vector_norm(residual, dim=-1)
-    after, moved = x + residual / 2, torch.empty_like(residual)
+    after, residual_after = x + residual / 2, torch.empty_like(residual)
     waiting = torch.arange(len(x))
     t = 1.0
     for _ in range(_HALVINGS):
         trial = x[waiting] + t * direction[waiting]
         at_trial = problem.residual(trial)
         enough = torch.linalg.vector_norm(at_trial, dim=-1) <= (1 - 1e-4 * t) * norm[waiting]
-        after[waiting[enough]], moved[waiting[enough]] = trial[enough], at_trial[enough]
+        after[waiting[enough]], residual_after[waiting[enough]] = trial[enough], at_trial[enough]
         waiting = waiting[~enough]
         if not len(waiting):
-            return after, moved
+            return after, residual_after
         t /= 2
-    moved[waiting] = problem.residual(after[waiting])
-    return after, moved
+    residual_after[waiting] = problem.residual(after[waiting])
+    return after, residual_after
 
 
 def _direction(problem: RootProblem, x: Tensor, residual: Tensor, scale: float) -> Tensor:

@@ -1,4 +1,4 @@
-"""Jacobians with one number for each connected pair of neurons: work and memory O(synapses).
+"""Matrices with one number for each connected pair of neurons: work and memory O(synapses).
 
 A `SparseJacobian` holds the entries at existing pairs (target, source) and the diagonal, and
 nothing else; parallel synapses share an entry. The step of a layer is several unfolds, and its
@@ -17,8 +17,6 @@ from torch import Tensor
 
 from elegans.errors import InputError
 from elegans.ltc.dynamics import LiquidDynamics
-from elegans.proofs.dynamics.jacobian import check_state, step_terms
-from elegans.solvers import SemiImplicit
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,9 +35,10 @@ class SparseJacobian:
     Examples
     --------
     >>> from elegans import LTC
+    >>> from elegans.proofs.dynamics import jacobian
     >>> from elegans.wiring import AutoNCP
     >>> model = LTC(8, AutoNCP(units=19, output_size=4))
-    >>> J = sparse_flow_jacobian(model.cell.dynamics(torch.zeros(5, 8)), torch.zeros(5, 19))
+    >>> J = jacobian(model.cell.dynamics(torch.zeros(5, 8)), torch.zeros(5, 19), sparse=True)
     >>> J.shape, J.to_dense().shape, (J @ torch.ones(5, 19)).shape
     (torch.Size([5, 19, 19]), torch.Size([5, 19, 19]), torch.Size([5, 19]))
     >>> J.values.shape[1] <= model.synapse_count + model.state_size
@@ -150,9 +149,9 @@ class JacobianProduct:
     A product of transposed factors in the opposite order takes gradients back through a step:
 
     >>> from elegans import LTC
-    >>> cell = LTC(1, 3).cell
-    >>> state = torch.zeros(1, 3)
-    >>> M = multistep_jacobian(cell.dynamics(torch.zeros(1, 1)), state, elapsed=1.0, unfolds=6)
+    >>> from elegans.proofs.dynamics import jacobian
+    >>> dynamics, state = LTC(1, 3).cell.dynamics(torch.zeros(1, 1)), torch.zeros(1, 3)
+    >>> M = jacobian(dynamics, state, elapsed=1.0, unfolds=6, sparse=True)
     >>> len(M.factors)
     6
     >>> torch.allclose(M.T.to_dense(), M.to_dense().mT, atol=1e-6)
@@ -243,85 +242,6 @@ class Places(NamedTuple):
         values = values.index_add(-1, self.of_synapse, terms)
         values = values.index_add(-1, self.of_neuron, diagonal)
         return SparseJacobian(self.row, self.column, values, len(self.of_neuron))
-
-
-def sparse_flow_jacobian(dynamics: LiquidDynamics, state: Tensor) -> SparseJacobian:
-    """Return the Jacobian of dx/dt = f(x) without its zeros; see `flow_jacobian`.
-
-    Parameters
-    ----------
-    dynamics
-        A circuit under constant inputs, such as ``model.cell.dynamics(inputs)``.
-    state
-        Potentials, shape (batch, neuron).
-
-    Raises
-    ------
-    InputError
-        The state has another shape.
-    """
-    check_state(dynamics, state)
-    conductance, _ = dynamics.conductance_and_drive(state)
-    places, capacitance = Places.of(dynamics), dynamics.capacitance
-    terms = dynamics.coupling(state, state) / capacitance[dynamics.recurrent.target]
-    return places.filled(terms, -conductance / capacitance)
-
-
-def sparse_step_jacobian(
-    dynamics: LiquidDynamics, state: Tensor, h: float | Tensor
-) -> SparseJacobian:
-    """Return the Jacobian of one semi-implicit step without its zeros; see `step_jacobian`.
-
-    Parameters
-    ----------
-    dynamics, state
-        As in `sparse_flow_jacobian`.
-    h
-        Length of the step >= 0, a number or shape (batch, 1).
-
-    Raises
-    ------
-    InputError
-        The state has another shape.
-    """
-    check_state(dynamics, state)
-    return Places.of(dynamics).filled(*step_terms(dynamics, state, h))
-
-
-def multistep_jacobian(
-    dynamics: LiquidDynamics, state: Tensor, elapsed: float | Tensor, unfolds: int
-) -> JacobianProduct:
-    r"""Return the Jacobian of a layer's step: `unfolds` semi-implicit steps one after the other.
-
-    .. math::
-        \frac{\partial x_K}{\partial x_0} = J_K \cdots J_2 J_1, \qquad
-        J_k = \frac{\partial x_k}{\partial x_{k-1}}
-
-    Parameters
-    ----------
-    dynamics
-        A circuit under constant inputs.
-    state
-        Potentials before the step, shape (batch, neuron).
-    elapsed
-        Time that the step lasts >= 0, a number or shape (batch, 1).
-    unfolds
-        Number K of parts, ``ode_unfolds`` of the layer.
-
-    Raises
-    ------
-    InputError
-        The state has another shape, or there are no unfolds.
-    """
-    check_state(dynamics, state)
-    if unfolds < 1:
-        raise InputError(f"got unfolds={unfolds}, expected at least 1; pass cell.ode_unfolds")
-    h = torch.as_tensor(elapsed, dtype=state.dtype, device=state.device) / unfolds
-    places, solver, factors = Places.of(dynamics), SemiImplicit(), []
-    for _ in range(unfolds):
-        factors.append(places.filled(*step_terms(dynamics, state, h)))
-        state = solver.step(dynamics, state, h)
-    return JacobianProduct(tuple(factors))
 
 
 def _check_vector(vector: Tensor, batch: int, size: int) -> None:

@@ -1,4 +1,4 @@
-"""Eigenvalues of Jacobians, and what changes along a trajectory."""
+"""Eigenvalues of Jacobians; eigenvalues and time constants along a trajectory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from elegans.errors import InputError, SolveError
 from elegans.ltc.dynamics import LiquidDynamics
 from elegans.ltc.layer import LTC
-from elegans.proofs.dynamics.jacobian import flow_jacobian, time_constants
+from elegans.proofs.dynamics.jacobian import jacobian
 from elegans.proofs.dynamics.sparse_jacobian import JacobianProduct, SparseJacobian
 
 PIECE = 8_000_000
@@ -76,7 +76,7 @@ def spectra_along(model: LTC, inputs: Tensor, states: Tensor) -> Tensor:
     torch.Size([3, 7, 5])
     """
     spectra = [
-        spectrum(flow_jacobian(dynamics, state))
+        spectrum(jacobian(dynamics, state))
         for dynamics, state in _pieces(model, inputs, states, size=model.state_size**2)
     ]
     return torch.cat(spectra).reshape(states.shape)
@@ -114,7 +114,7 @@ def time_constants_along(model: LTC, inputs: Tensor, states: Tensor) -> Tensor:
     """
     size = model.synapse_count + model.sensory_synapse_count + model.state_size
     constants = [
-        time_constants(dynamics, state)
+        dynamics.time_constant(state)
         for dynamics, state in _pieces(model, inputs, states, size=size)
     ]
     return torch.cat(constants).reshape(states.shape)
@@ -165,9 +165,8 @@ def rightmost(
 
     Examples
     --------
-    >>> from elegans.proofs.dynamics.sparse_jacobian import sparse_flow_jacobian
-    >>> cell = LTC(1, 50).cell
-    >>> J = sparse_flow_jacobian(cell.dynamics(torch.zeros(1, 1)), torch.zeros(1, 50))
+    >>> dynamics = LTC(1, 50).cell.dynamics(torch.zeros(1, 1))
+    >>> J = jacobian(dynamics, torch.zeros(1, 50), sparse=True)
     >>> torch.allclose(rightmost(J, 1), spectrum(J.to_dense())[:, :1])
     True
     """
@@ -228,8 +227,8 @@ def _extreme(
         eigenvalues = spectrum(dense.detach())
     else:
         samples = range(len(jacobian))
-        found = [_arnoldi(jacobian, each, k, which, iterations, seed) for each in samples]
-        eigenvalues = ordered(torch.from_numpy(np.stack(found)))
+        converged = [_arnoldi(jacobian, each, k, which, iterations, seed) for each in samples]
+        eigenvalues = ordered(torch.from_numpy(np.stack(converged)))
         dtype = torch.complex64 if jacobian.dtype == torch.float32 else torch.complex128
         eigenvalues = eigenvalues.to(jacobian.device, dtype)
     if which == "LM":
@@ -264,7 +263,7 @@ def _arnoldi(
     start = np.random.default_rng(seed).standard_normal(neurons)
     basis = min(neurons, max(4 * k, 40))  # twice scipy's default: clustered ends need the room
     try:
-        found: NDArray[np.complex128] = eigs(
+        eigenvalues: NDArray[np.complex128] = eigs(
             operator,
             k,
             which=which,
@@ -278,7 +277,7 @@ def _arnoldi(
             f"got {len(error.eigenvalues)} of {k} eigenvalues after {iterations} restarts, "
             "expected all; raise iterations, ask for fewer, or use spectrum(jacobian.to_dense())"
         ) from error
-    return found
+    return eigenvalues
 
 
 def ordered(eigenvalues: Tensor) -> Tensor:
@@ -300,8 +299,8 @@ def _pieces(
 
     `size` is how many numbers one state needs.
     """
-    wanted = (*inputs.shape[:-1], model.state_size)
-    if inputs.shape[-1] != model.input_size or tuple(states.shape) != wanted:
+    expected = (*inputs.shape[:-1], model.state_size)
+    if inputs.shape[-1] != model.input_size or tuple(states.shape) != expected:
         raise InputError(
             f"got inputs of shape {tuple(inputs.shape)} and states of shape {tuple(states.shape)}, "
             f"expected (..., time, {model.input_size}) and (..., time, {model.state_size}) with "

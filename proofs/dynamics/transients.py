@@ -1,4 +1,4 @@
-r"""How much a perturbation may grow before it decays: what eigenvalues do not tell.
+r"""Logarithmic norms, non-normality and transient growth: what eigenvalues do not tell.
 
 The rightmost eigenvalue decides where a linear system dy/dt = J y ends. Where J is not normal, its
 solutions may first grow, by any factor. All norms here may be weighted,
@@ -44,7 +44,12 @@ def logarithmic_norm(
         \mu_2 = \lambda_{\max}\big((B + B^T) / 2\big)
 
     Each is at least the rightmost eigenvalue's real part. A flow with mu(J(x)) <= -c in one norm
-    for all x of a convex invariant set contracts there at the rate c.
+    for all x of a convex invariant set contracts there at the rate c. That of the Euclidean norm,
+    the numerical abscissa, is the growth rate at the beginning:
+
+    .. math:: \mu_2(J) = \frac{d}{dt} \|e^{tJ}\|_2 \Big|_{t = 0+}
+
+    Above 0, some perturbation grows at first, even if all eigenvalues are on the left.
 
     Parameters
     ----------
@@ -64,10 +69,13 @@ def logarithmic_norm(
     ------
     InputError
         The kind is unknown, or the weights are not positive or of another shape.
+    SolveError
+        The iteration for the norm ``"2"`` of a large sparse Jacobian did not converge.
 
     References
     ----------
-    Söderlind, "The logarithmic norm. History and modern theory", BIT 46 (2006) 631-652.
+    Söderlind, "The logarithmic norm. History and modern theory", BIT 46 (2006) 631-652. Trefethen,
+    Embree, "Spectra and pseudospectra", Princeton 2005, sections 14 and 17.
 
     Examples
     --------
@@ -91,45 +99,6 @@ def logarithmic_norm(
     diagonal = jacobian.diagonal(dim1=-2, dim2=-1)
     magnitudes = jacobian.abs().sum(dim=-1 if kind == "inf" else -2)
     return (magnitudes - diagonal.abs() + diagonal).amax(dim=-1)
-
-
-def numerical_abscissa(jacobian: Tensor | SparseJacobian, weights: Tensor | None = None) -> Tensor:
-    r"""Return the largest eigenvalue of the symmetric part, the growth rate at the beginning.
-
-    .. math::
-        \omega(J) = \lambda_{\max}\big((J + J^T) / 2\big)
-        = \frac{d}{dt} \|e^{tJ}\|_2 \Big|_{t = 0+}, \qquad \|e^{tJ}\|_2 \le e^{\omega t}
-
-    It is `logarithmic_norm` of the Euclidean norm: above 0, some perturbation grows at first,
-    even if all eigenvalues are on the left.
-
-    Parameters
-    ----------
-    jacobian, weights
-        As in `logarithmic_norm`.
-
-    Returns
-    -------
-    Tensor
-        Shape (...), or (batch,) for a sparse Jacobian.
-
-    Raises
-    ------
-    InputError
-        As in `logarithmic_norm`.
-    SolveError
-        The iteration for a large sparse Jacobian did not converge.
-
-    References
-    ----------
-    Trefethen, Embree, "Spectra and pseudospectra", Princeton 2005, sections 14 and 17.
-
-    Examples
-    --------
-    >>> float(numerical_abscissa(torch.tensor([[-1.0, 6.0], [0.0, -1.0]])))
-    2.0
-    """
-    return logarithmic_norm(jacobian, "2", weights)
 
 
 @dataclass(frozen=True, eq=False)
@@ -289,8 +258,8 @@ def kreiss_bound(
     """
     jacobian = _weighted(jacobian, weights)
     upper = _schur(jacobian)
-    found = [_kreiss(each, resolution, rounds) for each in upper.reshape(-1, *upper.shape[-2:])]
-    return torch.tensor(found).to(jacobian).reshape(jacobian.shape[:-2])
+    bounds = [_kreiss(each, resolution, rounds) for each in upper.reshape(-1, *upper.shape[-2:])]
+    return torch.tensor(bounds).to(jacobian).reshape(jacobian.shape[:-2])
 
 
 def _kreiss(upper: Tensor, resolution: int, rounds: int) -> float:
@@ -330,8 +299,8 @@ def _schur(jacobian: Tensor) -> Tensor:
 def _largest_of_symmetric_part(jacobian: Tensor | SparseJacobian) -> Tensor:
     if isinstance(jacobian, SparseJacobian):
         if jacobian.size > _DENSE_UP_TO:
-            found = [_lanczos(jacobian, sample) for sample in range(len(jacobian))]
-            return torch.tensor(found, dtype=jacobian.dtype, device=jacobian.device)
+            largest = [_lanczos(jacobian, sample) for sample in range(len(jacobian))]
+            return torch.tensor(largest, dtype=jacobian.dtype, device=jacobian.device)
         jacobian = jacobian.to_dense()
     symmetric = (jacobian + jacobian.mT) / 2
     eigenvalues: Tensor = torch.linalg.eigvalsh(symmetric)  # ascending
@@ -344,7 +313,7 @@ def _lanczos(jacobian: SparseJacobian, sample: int) -> float:
     matrix = jacobian.to_scipy(sample).astype(np.float64)
     start = np.random.default_rng(0).standard_normal(jacobian.size)
     try:
-        (found,) = eigsh(
+        (largest,) = eigsh(
             (matrix + matrix.T) / 2,
             1,
             which="LA",
@@ -358,7 +327,7 @@ def _lanczos(jacobian: SparseJacobian, sample: int) -> float:
             f"the largest eigenvalue of the symmetric part was not found in {_ITERATIONS} "
             'restarts, expected convergence; use kind="inf", or jacobian.to_dense()'
         ) from error
-    return float(found)
+    return float(largest)
 
 
 @overload

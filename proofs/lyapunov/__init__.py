@@ -1,4 +1,4 @@
-"""Lyapunov exponents: of any torch function, of a layer as it runs, and while it is trained.
+"""Lyapunov exponents of torch functions and of layers, also while these are trained.
 
 `flow_exponents` and `map_exponents` take functions, `model_exponents` layers; all return a
 `LyapunovSpectrum` with error bars and a verdict. `StabilityMonitor` watches a training.

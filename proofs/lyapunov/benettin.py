@@ -1,4 +1,8 @@
-"""The method of Benettin and Geist: carry a frame along, orthonormalise it, add up the logs."""
+"""The method of Benettin and Geist: growth rates from a frame that a motion carries along.
+
+The frame of tangent vectors is orthonormalised after every interval, and the logs of its growth are
+added up.
+"""
 
 from __future__ import annotations
 
@@ -21,45 +25,50 @@ LARGEST_VOLUME = 64
 
 @dataclass(frozen=True)
 class Plan:
-    """How long to run and what to keep.
+    """How long to run, what to keep, and how sure it must be."""
 
-    Parameters
-    ----------
-    transient
-        Steps of the state alone, until it is on the attractor.
-    frame_transient
-        Intervals with the frame, until it has turned into the directions of growth.
-    intervals
-        Intervals measured.
-    interval
-        Steps from one orthonormalisation to the next.
-    count
-        Number of exponents k.
-    seed
-        Of the first frame.
-    volume
-        Whether to compute the growth of volumes as well.
-    progress
-        Whether to show a progress bar where the output is a terminal.
-    """
-
-    transient: int
-    frame_transient: int
-    intervals: int
-    interval: int
+    neurons: int
+    """Dimension of the state."""
     count: int
+    """Number of exponents k."""
+    transient: int
+    """Steps of the state alone, until it is on the attractor."""
+    frame_transient: int
+    """Intervals with the frame, until it has turned into the directions of growth."""
+    intervals: int
+    """Intervals measured."""
+    interval: int
+    """Steps from one orthonormalisation to the next."""
+    blocks: int
+    """Number of blocks of time for running estimates and error bars."""
+    tolerance: float
+    """Largest error bar, relative to the largest exponent by size."""
     seed: int
-    volume: bool
+    """Of the first frame."""
     progress: bool
+    """Whether to show a progress bar where the output is a terminal."""
+
+    def __post_init__(self) -> None:
+        whole = isinstance(self.count, int) and not isinstance(self.count, bool)
+        if not (whole and 1 <= self.count <= self.neurons):
+            raise InputError(
+                f"got count={self.count!r}, expected 1 to {self.neurons} exponents, as many as "
+                "there are neurons"
+            )
 
     @property
     def steps(self) -> int:
         """Number of steps from the beginning to the end."""
         return self.transient + (self.frame_transient + self.intervals) * self.interval
 
+    @property
+    def volume(self) -> bool:
+        """Whether to compute the growth of volumes as well."""
+        return self.count == self.neurons <= LARGEST_VOLUME
+
 
 class Measurement(NamedTuple):
-    """What a run found; rates are per unit of time."""
+    """Growth along the trajectories of a run; rates are per unit of time."""
 
     rates: Tensor
     """(interval, batch, exponent)."""
@@ -112,14 +121,14 @@ def measure(motion: Motion, state: Tensor, plan: Plan) -> Measurement:
             step += plan.interval
             bar.update(plan.interval)
         volume = float(run.volume)
-    lasting = plan.interval * motion.length
+    duration = plan.interval * motion.length
     return Measurement(
-        torch.stack(logs).double().cpu() / lasting,
-        volume / (lasting * plan.intervals) if plan.volume else None,
+        torch.stack(logs).double().cpu() / duration,
+        volume / (duration * plan.intervals) if plan.volume else None,
         began,
         state,
-        torch.stack(step_changes).double().cpu() / lasting if step_changes else None,
-        torch.stack(interval_changes).double().cpu() / lasting if interval_changes else None,
+        torch.stack(step_changes).double().cpu() / duration if step_changes else None,
+        torch.stack(interval_changes).double().cpu() / duration if interval_changes else None,
     )
 
 
@@ -159,9 +168,7 @@ class _Run:
             before = state
             state, frame = self.motion.carry(state, frame, index)
             if volume:
-                growth = self.motion.growth(before, state, index)
-                if growth is not None:
-                    self.volume += growth.mean().double().cpu()
+                self.volume += self.motion.growth(before, state, index).mean().double().cpu()
         return state, frame
 
     def when(self, step: int) -> str:
@@ -193,10 +200,6 @@ def orthonormalise(frame: Tensor) -> tuple[Tensor, Tensor]:
 def first_frame(state: Tensor, count: int, seed: int) -> Tensor:
     """Return random orthonormal frames (batch, neuron, k), another one each member."""
     batch, neurons = state.shape
-    if not 1 <= count <= neurons:
-        raise InputError(
-            f"got count={count}, expected 1 to {neurons} exponents, as many as there are neurons"
-        )
     generator = torch.Generator().manual_seed(seed)
     # Column by column, so that the first k are the same whatever their number.
     columns = [

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from elegans.errors import InputError
-from elegans.proofs.lyapunov.benettin import LARGEST_VOLUME, Plan, measure
-from elegans.proofs.lyapunov.judging import judge
+from elegans.proofs.lyapunov.benettin import Plan
+from elegans.proofs.lyapunov.judging import exponents_of
 from elegans.proofs.lyapunov.motions import (
     Drive,
     FlowMotion,
@@ -108,8 +107,9 @@ def flow_exponents(
     A linear flow has the real parts of its eigenvalues:
 
     >>> A = torch.tensor([[-0.5, 2.0], [-2.0, -0.5]], dtype=torch.float64)
-    >>> found = flow_exponents(lambda x: x @ A.T, torch.ones(2), dt=0.02, time=20, progress=False)
-    >>> found.exponents.round(decimals=4), found.signs, found.verdict
+    >>> f = lambda x: x @ A.T
+    >>> spectrum = flow_exponents(f, torch.ones(2), dt=0.02, time=20, progress=False)
+    >>> spectrum.exponents.round(decimals=4), spectrum.signs, spectrum.verdict
     (tensor([-0.5000, -0.5000], dtype=torch.float64), '--', 'converged')
 
     References
@@ -123,41 +123,13 @@ def flow_exponents(
     rest = time / 2 if transient is None else transient
     turning = time / 2 if frame_transient is None else frame_transient
     _require_positive(transient=rest, frame_transient=turning, zero=True)
-    _require_whole(qr_every=qr_every, hold=hold)
-    plan = _plan(
-        state,
-        [rest / dt, turning / (dt * qr_every), time / (dt * qr_every)],
-        qr_every,
-        count,
-        blocks,
-        seed,
-        progress,
-    )
+    require_whole(qr_every=qr_every, hold=hold)
+    lengths = rest / dt, turning / (dt * qr_every), time / (dt * qr_every)
+    plan = _plan(state, lengths, qr_every, count, blocks, tolerance, seed, progress)
     drive = Drive(inputs, dt, hold)
-    _require_long_enough(drive, plan)
-    driven, jacobian = _as_driven(function, jacobian, inputs)
-    _check_function(driven, state, drive)
-    if jacobian is not None:
-        _check_jacobian(driven, jacobian, state, drive)
-    motion = FlowMotion(driven, _tangent(driven, jacobian, state, drive), drive, dt)
-    measured = measure(motion, state, plan)
-    began, ended = (
-        _speed(driven(x, drive.at(step)))
-        for x, step in ((measured.began, plan.transient), (measured.ended, plan.steps - 1))
-    )
-    # What comes to rest, be it exponentially, has no exponent of zero along itself.
-    moving = ended > 1e-3 * began
+    motion = FlowMotion(*_checked(function, jacobian, state, drive, plan), drive, dt)
     settings = {"dt": dt, "time": time, "transient": rest, "frame_transient": turning}
-    return judge(
-        "flow",
-        motion,
-        plan,
-        measured,
-        blocks=blocks,
-        tolerance=tolerance,
-        settings=settings | _settings(plan, state, blocks, tolerance),
-        zero_expected=inputs is None and plan.count == state.shape[-1] and moving,
-    )
+    return exponents_of(motion, state, plan, settings | {"qr_every": qr_every})
 
 
 def map_exponents(
@@ -205,8 +177,8 @@ def map_exponents(
 
     >>> cat = torch.tensor([[2.0, 1.0], [1.0, 1.0]], dtype=torch.float64)
     >>> state = torch.tensor([0.1, 0.2], dtype=torch.float64)
-    >>> found = map_exponents(lambda x: (x @ cat.T) % 1, state, steps=200, progress=False)
-    >>> found.exponents
+    >>> spectrum = map_exponents(lambda x: (x @ cat.T) % 1, state, steps=200, progress=False)
+    >>> spectrum.exponents
     tensor([ 0.9624, -0.9624], dtype=torch.float64)
     """
     state = _as_batch(state)
@@ -214,57 +186,33 @@ def map_exponents(
     rest = steps // 2 if transient is None else transient
     turning = steps // 2 if frame_transient is None else frame_transient
     _require_positive(transient=rest, frame_transient=turning, zero=True)
-    _require_whole(qr_every=qr_every, hold=hold)
-    lengths = [rest, turning / qr_every, steps / qr_every]
-    plan = _plan(state, lengths, qr_every, count, blocks, seed, progress)
+    require_whole(qr_every=qr_every, hold=hold)
+    lengths = rest, turning / qr_every, steps / qr_every
+    plan = _plan(state, lengths, qr_every, count, blocks, tolerance, seed, progress)
     drive = Drive(inputs, 1.0, hold)
-    _require_long_enough(drive, plan)
-    driven, jacobian = _as_driven(function, jacobian, inputs)
-    _check_function(driven, state, drive)
-    if jacobian is not None:
-        _check_jacobian(driven, jacobian, state, drive)
-    motion = MapMotion(driven, _tangent(driven, jacobian, state, drive), drive)
-    measured = measure(motion, state, plan)
+    motion = MapMotion(*_checked(function, jacobian, state, drive, plan), drive)
     settings = {"steps": steps, "transient": rest, "frame_transient": turning}
-    return judge(
-        "map",
-        motion,
-        plan,
-        measured,
-        blocks=blocks,
-        tolerance=tolerance,
-        settings=settings | _settings(plan, state, blocks, tolerance),
-    )
+    return exponents_of(motion, state, plan, settings | {"qr_every": qr_every})
 
 
-def _as_driven(
-    function: Function, jacobian: Function | None, inputs: Inputs
-) -> tuple[Function, Function | None]:
-    known = None if jacobian is None else with_input(jacobian, inputs)
-    return with_input(function, inputs), known
-
-
-def _tangent(function: Function, jacobian: Function | None, state: Tensor, drive: Drive) -> Tangent:
-    wide = jacobian is None and widens(function, state, drive.at(0))
-    return tangent_of(function, jacobian, widens=wide)
+def require_whole(**numbers: int) -> None:
+    """Raise `InputError` unless all are integers of at least 1."""
+    for name, value in numbers.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise InputError(f"got {name}={value!r}, expected an integer of at least 1")
 
 
 def _plan(
     state: Tensor,
-    lengths: list[float],
+    lengths: tuple[float, float, float],
     qr_every: int,
     count: int | None,
     blocks: int,
+    tolerance: float,
     seed: int,
     progress: bool,
 ) -> Plan:
     """Return the plan; `lengths` are steps of transient, then intervals of frame and of measure."""
-    neurons = state.shape[-1]
-    wanted = neurons if count is None else count
-    if isinstance(wanted, bool) or not isinstance(wanted, int) or not 1 <= wanted <= neurons:
-        raise InputError(
-            f"got count={count!r}, expected 1 to {neurons} exponents, as many as there are neurons"
-        )
     transient, frame_transient, intervals = (round(length) for length in lengths)
     if isinstance(blocks, bool) or not isinstance(blocks, int) or blocks < 4:
         raise InputError(f"got blocks={blocks!r}, expected at least 4; an error bar needs several")
@@ -273,25 +221,19 @@ def _plan(
             f"got {intervals} intervals between orthonormalisations, expected at least {blocks}, "
             "one a block; measure longer, or with a smaller qr_every or fewer blocks"
         )
-    volume = wanted == neurons and neurons <= LARGEST_VOLUME
-    return Plan(transient, frame_transient, intervals, qr_every, wanted, seed, volume, progress)
-
-
-@torch.no_grad()
-def _speed(derivative: Tensor) -> float:
-    """Return the median over members of the length of (batch, neuron)."""
-    return float(torch.linalg.vector_norm(derivative, dim=-1).median())
-
-
-def _settings(plan: Plan, state: Tensor, blocks: int, tolerance: float) -> dict[str, Any]:
-    return {
-        "qr_every": plan.interval,
-        "count": plan.count,
-        "members": len(state),
-        "blocks": blocks,
-        "tolerance": tolerance,
-        "seed": plan.seed,
-    }
+    neurons = state.shape[-1]
+    return Plan(
+        neurons,
+        neurons if count is None else count,
+        transient,
+        frame_transient,
+        intervals,
+        qr_every,
+        blocks,
+        tolerance,
+        seed,
+        progress,
+    )
 
 
 def _as_batch(state: Tensor) -> Tensor:
@@ -317,22 +259,17 @@ def _require_positive(*, zero: bool = False, **numbers: float) -> None:
             raise InputError(f"got {name}={value!r}, expected a finite number {least}")
 
 
-def _require_whole(**numbers: int) -> None:
-    for name, value in numbers.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise InputError(f"got {name}={value!r}, expected an integer of at least 1")
-
-
-def _require_long_enough(drive: Drive, plan: Plan) -> None:
+def _checked(
+    function: Function, jacobian: Function | None, state: Tensor, drive: Drive, plan: Plan
+) -> tuple[Function, Tangent]:
+    """Return the function of state and input, and what gives it and its Jacobian times a frame."""
     if drive.steps is not None and drive.steps < plan.steps:
         raise InputError(
             f"got inputs for {drive.steps} steps, expected {plan.steps}: {plan.transient} of "
             f"transient, {plan.frame_transient * plan.interval} for the frame and "
             f"{plan.intervals * plan.interval} measured; give a longer sequence or a larger hold"
         )
-
-
-def _check_function(function: Function, state: Tensor, drive: Drive) -> None:
+    function = with_input(function, drive.inputs)
     with torch.no_grad():
         value = function(state, drive.at(0))
     if not isinstance(value, Tensor) or value.shape != state.shape:
@@ -341,6 +278,11 @@ def _check_function(function: Function, state: Tensor, drive: Drive) -> None:
             f"the function returned {got} for states of shape {tuple(state.shape)}, expected the "
             "same shape; it is given (batch, neuron), also for a single state"
         )
+    if jacobian is None:
+        return function, tangent_of(function, None, widens=widens(function, state, drive.at(0)))
+    jacobian = with_input(jacobian, drive.inputs)
+    _check_jacobian(function, jacobian, state, drive)
+    return function, tangent_of(function, jacobian)
 
 
 def _check_jacobian(function: Function, jacobian: Function, state: Tensor, drive: Drive) -> None:
@@ -349,8 +291,8 @@ def _check_jacobian(function: Function, jacobian: Function, state: Tensor, drive
     direction = torch.randn(state.shape, generator=generator, dtype=torch.float64).to(state)
     u, epsilon = drive.at(0), 1e-6 * (1 + state.abs())
     with torch.no_grad():
-        there = function(state + epsilon * direction, u)
-        back = function(state - epsilon * direction, u)
+        ahead = function(state + epsilon * direction, u)
+        behind = function(state - epsilon * direction, u)
         matrix = jacobian(state, u)
         expected = (*state.shape, state.shape[-1])
         if tuple(matrix.shape) != expected:
@@ -359,7 +301,7 @@ def _check_jacobian(function: Function, jacobian: Function, state: Tensor, drive
                 f"neuron) = {expected}"
             )
         along = (matrix @ (epsilon * direction).unsqueeze(-1)).squeeze(-1)
-    error = float(((there - back) / 2 - along).norm() / (along.norm() + 1e-6 * epsilon.norm()))
+    error = float(((ahead - behind) / 2 - along).norm() / (along.norm() + 1e-6 * epsilon.norm()))
     if not error < 1e-3:
         raise InputError(
             f"the jacobian differs from differences of the function by {error:.2g} relatively, "

@@ -1,4 +1,4 @@
-"""From measured growth rates to exponents, error bars and a verdict."""
+"""Exponents, error bars and a verdict from the growth rates of any motion."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from elegans.proofs.lyapunov.benettin import Measurement, Plan
+from elegans.proofs.lyapunov.benettin import Measurement, Plan, measure
 from elegans.proofs.lyapunov.motions import Motion
 from elegans.proofs.lyapunov.spectrum import LyapunovSpectrum, SumCheck
 from elegans.proofs.lyapunov.uncertainty import (
@@ -23,47 +23,29 @@ RANDOM_DRIFT = 4.0
 """Standard deviations from which on a drift, or a difference between members, is no accident."""
 
 
-def judge(
-    kind: str,
-    motion: Motion,
-    plan: Plan,
-    measured: Measurement,
-    *,
-    blocks: int,
-    tolerance: float,
-    settings: dict[str, Any],
-    zero_expected: bool = False,
+@torch.no_grad()
+def exponents_of(
+    motion: Motion, state: Tensor, plan: Plan, settings: dict[str, Any]
 ) -> LyapunovSpectrum:
-    """Return the spectrum that a measurement shows, and what speaks against it.
+    """Return the exponents along trajectories that begin at `state`, and what speaks against them.
 
-    Parameters
-    ----------
-    kind
-        ``"flow"`` or ``"map"``.
-    motion, plan, measured
-        What moved, for how long, and what was found.
-    blocks
-        Number of blocks of time.
-    tolerance
-        Largest error bar, relative to the largest exponent by size.
-    settings
-        Kept with the result.
-    zero_expected
-        Whether the motion is a flow without input that has not come to rest, which neither grows
-        nor decays along itself.
+    `settings` are kept with the result, and those of the plan with them.
     """
+    measured = measure(motion, state, plan)
     rates = measured.rates
     members = rates.mean(0)  # (batch, exponent)
     # While two exponents are equal within noise, their order in the frame is an accident.
     order = members.mean(0).argsort(descending=True, stable=True)
     rates, members = rates[..., order], members[:, order]
     exponents = members.mean(0)
-    sampling, source = sampling_error(rates, measured.began, blocks=blocks, shared=motion.shared)
+    sampling, source = sampling_error(
+        rates, measured.began, blocks=plan.blocks, shared=motion.shared
+    )
     # Halving the steps of a method of fourth order takes away 15 parts of 16 of its error.
     step = 16 / 15 * _change(measured.step_changes, order, exponents)
     interval = _change(measured.interval_changes, order, exponents)
     errors = sampling + step + interval
-    allowed = tolerance * float(exponents.abs().max().clamp_min(1e-12))
+    allowed = plan.tolerance * float(exponents.abs().max().clamp_min(1e-12))
     check = None
     if measured.volume is not None:
         close = float(step.sum()) + 1e-4 * float(exponents.abs().sum()) + 1e-9
@@ -74,7 +56,7 @@ def judge(
         worst = int(errors.argmax())
         reasons.append(
             f"the error bar of exponent {worst + 1} is {float(errors[worst]):.2g}, above "
-            f"{allowed:.2g} (tolerance {tolerance:g} of the largest); run longer, with more "
+            f"{allowed:.2g} (tolerance {plan.tolerance:g} of the largest); run longer, with more "
             "members or smaller steps"
         )
     if check is not None and not check.holds:
@@ -88,30 +70,48 @@ def judge(
             f"rounding between orthonormalisations changes an exponent by "
             f"{float(interval.max()):.2g}; orthonormalise more often (a smaller qr_every)"
         )
-    reasons.extend(_unsteady(rates, measured, motion, exponents, sampling, blocks, allowed))
-    if zero_expected and float((exponents.abs() - 2 * errors).min()) > 1e-6:
+    reasons.extend(_unsteady(rates, measured, motion, sampling, plan.blocks, allowed))
+    if (
+        plan.count == plan.neurons
+        and _keeps_moving(motion, plan, measured)
+        and float((exponents.abs() - 2 * errors).min()) > 1e-6
+    ):
         reasons.append(
             "no exponent is zero, though a flow that does not come to rest has one; the transient "
             "may be too short or the steps too long"
         )
-    means = block_means(rates.mean(1, keepdim=True), blocks)[:, 0]
-    lasting = len(rates) // blocks * plan.interval * motion.length
+    means = block_means(rates.mean(1, keepdim=True), plan.blocks)[:, 0]
+    duration = len(rates) // plan.blocks * plan.interval * motion.length
     return LyapunovSpectrum(
-        kind,
+        motion.kind,
         exponents,
         errors,
         sampling,
         step,
         interval,
         source,
-        lasting * torch.arange(1, blocks + 1, dtype=torch.float64),
+        duration * torch.arange(1, plan.blocks + 1, dtype=torch.float64),
         means,
         members,
-        measured.began.shape[-1],
+        plan.neurons,
         check,
         tuple(reasons),
-        settings,
+        settings
+        | {
+            "count": plan.count,
+            "members": len(state),
+            "blocks": plan.blocks,
+            "tolerance": plan.tolerance,
+            "seed": plan.seed,
+        },
     )
+
+
+def _keeps_moving(motion: Motion, plan: Plan, measured: Measurement) -> bool:
+    """Whether a flow without input has not come to rest, be it exponentially."""
+    began = motion.speed(measured.began, plan.transient)
+    ended = motion.speed(measured.ended, plan.steps - 1)
+    return began is not None and ended is not None and ended > 1e-3 * began
 
 
 def _change(changes: Tensor | None, order: Tensor, like: Tensor) -> Tensor:
@@ -127,27 +127,26 @@ def _unsteady(
     rates: Tensor,
     measured: Measurement,
     motion: Motion,
-    exponents: Tensor,
     sampling: Tensor,
     blocks: int,
     allowed: float,
 ) -> list[str]:
     """Return what speaks against one stationary state."""
     reasons = []
-    moved = drift(rates).abs()
-    excess = moved - RANDOM_DRIFT / 2 * sampling  # half-widths are two standard deviations
+    half_drift = drift(rates).abs()
+    excess = half_drift - RANDOM_DRIFT / 2 * sampling  # half-widths are two standard deviations
     if float(excess.max()) > allowed:
         worst = int(excess.argmax())
         reasons.append(
             f"exponent {worst + 1} drifts: its mean over the later half differs from that over "
-            f"the earlier by {2 * float(moved[worst]):.2g}; a longer transient is needed"
+            f"the earlier by {2 * float(half_drift[worst]):.2g}; a longer transient is needed"
         )
     if distinct_members(measured.began) >= FEWEST_MEMBERS and not motion.shared:
         ratio = disagreement(rates, blocks)
         spread = rates.mean(0).std(0)
-        apart = (ratio > RANDOM_DRIFT**2) & (spread > 10 * allowed)
-        if bool(apart.any()):
-            worst = int(apart.nonzero()[0])
+        differ = (ratio > RANDOM_DRIFT**2) & (spread > 10 * allowed)
+        if bool(differ.any()):
+            worst = int(differ.nonzero()[0])
             reasons.append(
                 f"members differ in exponent {worst + 1} by {float(spread[worst]):.2g}, "
                 f"{float(ratio[worst]) ** 0.5:.1f} times what their own course explains: they may "

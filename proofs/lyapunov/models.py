@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -12,17 +11,12 @@ from torch import Tensor
 from elegans.errors import InputError
 from elegans.layers.cell import Cell
 from elegans.layers.sequence_layer import SequenceLayer
-from elegans.ltc.dynamics import LiquidDynamics
-from elegans.proofs.dynamics.jacobian import step_jacobian
-from elegans.proofs.dynamics.sparse_jacobian import sparse_flow_jacobian, sparse_step_jacobian
-from elegans.proofs.lyapunov.benettin import LARGEST_VOLUME, Plan, measure
-from elegans.proofs.lyapunov.judging import judge
-from elegans.proofs.lyapunov.motions import Drive, FlowMotion, Motion, identity, tangent_of
+from elegans.proofs.dynamics.jacobian import has_synapses, jacobian
+from elegans.proofs.lyapunov.benettin import Plan
+from elegans.proofs.lyapunov.judging import exponents_of
+from elegans.proofs.lyapunov.motions import Drive, FlowMotion, Motion, tangent_of
 from elegans.proofs.lyapunov.spectrum import LyapunovSpectrum
-from elegans.solvers import SemiImplicit, System
-
-Unfold = Callable[[Any, Tensor, Tensor, Tensor], Tensor]
-"""Takes a system, a state, the length of a step and a frame, and returns the frame after it."""
+from elegans.solvers import GatedLinearSystem, SemiImplicit, System
 
 LARGEST_DENSE = 64
 """Up to how many neurons a Jacobian is a matrix; above, products go along the synapses."""
@@ -51,7 +45,7 @@ class CellMotion(Motion):
         self._tangent = tangent_of(self._step, None)
         self._system: tuple[int, System] | None = None
         self._whole = None if generic else getattr(cell, "step_jacobian", None)
-        self._unfold = None if generic else _unfold_of(cell, inputs[:, 0])
+        self._closed = not generic and _unfolds_in_closed_form(cell, inputs[:, 0])
 
     def move(self, state: Tensor, step: int) -> Tensor:
         """Take a step of the cell."""
@@ -63,7 +57,7 @@ class CellMotion(Motion):
         if self._whole is not None:
             turned: Tensor = self._whole(self._inputs[:, step], state, elapsed) @ frame
             return self._step(state, step), turned
-        if self._unfold is None:
+        if not self._closed:
             return self._tangent(state, step, frame)
         if self._system is None or self._system[0] != step:
             self._system = step, self._sensed.at(step)
@@ -71,42 +65,32 @@ class CellMotion(Motion):
         h = elapsed / unfolds
         for _ in range(unfolds):
             # The step's own derivative, with the gates at the state before it.
-            frame = self._unfold(system, state, h, frame)
+            frame = _carried(system, state, frame, h)
             state = self._cell.solver.step(system, state, h)  # type: ignore[operator,union-attr]
         return state, frame
-
-    def growth(self, before: Tensor, after: Tensor, step: int) -> Tensor:
-        """Return log|det J| of the step, (batch,)."""
-        _, jacobian = self.carry(before, identity(before), step)
-        growth: Tensor = torch.linalg.slogdet(jacobian).logabsdet
-        return growth
 
     def _step(self, state: Tensor, step: int) -> Tensor:
         return self._cell.step(self._sensed, step, state, self._elapsed[:, step : step + 1])
 
 
-def _unfold_of(cell: Cell, inputs: Tensor) -> Unfold | None:
-    """Return how a semi-implicit unfold carries a frame in closed form, None if that is not known.
+def _unfolds_in_closed_form(cell: Cell, inputs: Tensor) -> bool:
+    """Whether the derivative of the cell's unfolds is known: semi-implicit steps of some systems.
 
-    Known are the liquid circuit, and every system that has a ``step_jacobian(state, h)``.
+    These are systems that say what each synapse contributes, and those with a ``step_jacobian``.
     """
     if not isinstance(getattr(cell, "solver", None), SemiImplicit):
-        return None
+        return False
     system = _system_of(cell, inputs)
-    if isinstance(system, LiquidDynamics):
-        return _carry_liquid
-    return _carry_own if callable(getattr(system, "step_jacobian", None)) else None
+    return has_synapses(system) or callable(getattr(system, "step_jacobian", None))
 
 
-def _carry_liquid(system: Any, state: Tensor, h: Tensor, frame: Tensor) -> Tensor:
-    if state.shape[-1] <= LARGEST_DENSE:
-        return step_jacobian(system, state, h) @ frame
-    return sparse_step_jacobian(system, state, h).matvec(frame)
-
-
-def _carry_own(system: Any, state: Tensor, h: Tensor, frame: Tensor) -> Tensor:
-    carried: Tensor = system.step_jacobian(state, h) @ frame
-    return carried
+def _carried(system: System, state: Tensor, frame: Tensor, h: Tensor | None = None) -> Tensor:
+    """Return the Jacobian, of the flow or of a semi-implicit step of length `h`, times a frame."""
+    if has_synapses(system) and state.shape[-1] > LARGEST_DENSE:
+        return jacobian(system, state, elapsed=h, sparse=True) @ frame
+    if isinstance(system, GatedLinearSystem):
+        return jacobian(system, state, elapsed=h) @ frame
+    return system.jacobian(state) @ frame
 
 
 class SystemDrive(Drive):
@@ -204,8 +188,8 @@ def model_exponents(
     --------
     >>> from elegans import LTC
     >>> model = LTC(2, 5, dtype=torch.float64)
-    >>> found = model_exponents(model, torch.zeros(100, 2), progress=False)
-    >>> found.kind, found.exponents.shape, bool(found.exponents[0] < 0)
+    >>> spectrum = model_exponents(model, torch.zeros(100, 2), progress=False)
+    >>> spectrum.kind, spectrum.exponents.shape, bool(spectrum.exponents[0] < 0)
     ('map', torch.Size([5]), True)
     """
     cell = model.cell
@@ -222,7 +206,6 @@ def model_exponents(
     turning = length // 8 if frame_transient is None else frame_transient
     hold = substeps if kind == "flow" else 1
     neurons = state.shape[-1]
-    wanted = neurons if count is None else count
     intervals = (length - rest - turning) // qr_every
     if min(rest, turning) < 0 or blocks < 2 or intervals < blocks:
         raise InputError(
@@ -230,53 +213,37 @@ def model_exponents(
             f"{max(0, intervals)} intervals for {blocks} blocks; expected at least one a block: "
             "give a longer sequence, shorter transients or fewer blocks"
         )
-    volume = wanted == neurons and neurons <= LARGEST_VOLUME
     plan = Plan(
+        neurons,
+        neurons if count is None else count,
         rest * hold,
         turning // qr_every,
         intervals,
         qr_every * hold,
-        wanted,
+        blocks,
+        tolerance,
         seed,
-        volume,
         progress,
     )
+    motion: Motion
     with torch.no_grad():
-        motion: Motion
         if kind == "flow":
             motion = _flow(cell, x, state, times, substeps, generic)
         else:
             motion = CellMotion(cell, x, times, generic=generic)
-        motion.shared = bool((x == x[:1]).all())
-        measured = measure(motion, state, plan)
-    found = judge(
-        kind,
-        motion,
-        plan,
-        measured,
-        blocks=blocks,
-        tolerance=tolerance,
-        settings={
-            "transient": rest,
-            "frame_transient": turning,
-            "qr_every": qr_every,
-            "count": wanted,
-            "members": len(state),
-            "blocks": blocks,
-            "tolerance": tolerance,
-            "seed": seed,
-        },
-    )
+    motion.shared = bool((x == x[:1]).all())
+    settings = {"transient": rest, "frame_transient": turning, "qr_every": qr_every}
+    spectrum = exponents_of(motion, state, plan, settings)
     if certified_rate is None or kind == "map":
-        return found
-    largest, error = float(found.exponents[0]), float(found.errors[0])
+        return spectrum
+    largest, error = float(spectrum.exponents[0]), float(spectrum.errors[0])
     if largest <= -certified_rate + error:
-        return found
+        return spectrum
     contradiction = (
         f"the largest exponent {largest:.4g} is above the certified rate {-certified_rate:.4g}; "
         "the inputs may leave the certified range"
     )
-    return replace(found, reasons=(*found.reasons, contradiction))
+    return replace(spectrum, reasons=(*spectrum.reasons, contradiction))
 
 
 def _flow(
@@ -299,11 +266,7 @@ def _flow(
         return system.derivative(state)
 
     def along(state: Tensor, system: System, frame: Tensor) -> tuple[Tensor, Tensor]:
-        if isinstance(system, LiquidDynamics) and state.shape[-1] > LARGEST_DENSE:
-            moved = sparse_flow_jacobian(system, state).matvec(frame)
-        else:
-            moved = system.jacobian(state) @ frame
-        return system.derivative(state), moved
+        return system.derivative(state), _carried(system, state, frame)
 
     tangent = tangent_of(derivative, None) if generic else along
     return FlowMotion(derivative, tangent, drive, dt)

@@ -1,4 +1,4 @@
-"""Watching the stability of a layer while it is trained."""
+"""A monitor of the stability of a layer while it is trained."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from elegans.errors import InputError
 from elegans.layers.sequence_layer import SequenceLayer
+from elegans.proofs.lyapunov.exponents import require_whole
 from elegans.proofs.lyapunov.models import model_exponents
 
 LARGEST_SPECTRUM = 256
@@ -69,8 +70,7 @@ class StabilityMonitor:
         elapsed: float = 1.0,
         path: str | Path | None = None,
     ) -> None:
-        if isinstance(every, bool) or not isinstance(every, int) or every < 1:
-            raise InputError(f"got every={every!r}, expected an integer of at least 1")
+        require_whole(every=every)
         if inputs.dim() != 3 or inputs.shape[1] < 16:
             raise InputError(
                 f"got inputs of shape {tuple(inputs.shape)}, expected (batch, time, input) of at "
@@ -101,7 +101,7 @@ class StabilityMonitor:
 
     @torch.no_grad()
     def _measured(self) -> dict[str, float | None]:
-        found = model_exponents(
+        spectrum = model_exponents(
             self.model,
             self.inputs,
             elapsed=self.elapsed,
@@ -111,8 +111,8 @@ class StabilityMonitor:
             progress=False,
         )
         record: dict[str, float | None] = {
-            "lambda_1": float(found.exponents[0]),
-            "lambda_1_error": float(found.errors[0]),
+            "lambda_1": float(spectrum.exponents[0]),
+            "lambda_1_error": float(spectrum.errors[0]),
             "abscissa": None,
             "tau_min": None,
             "tau_median": None,

@@ -1,4 +1,4 @@
-"""What moves a state and the frame of tangent vectors that it carries along.
+"""Motions: flows and maps that move a state and the frame of tangent vectors it carries along.
 
 A motion counts steps: a flow takes Runge-Kutta steps of length dt, a map its own. The frame moves
 by the exact derivative of the very step that the state takes.
@@ -31,6 +31,9 @@ Tangent = Callable[[Tensor, Any, Tensor], tuple[Tensor, Tensor]]
 class Motion(ABC):
     """One step after the other, for a state (batch, neuron) and a frame (batch, neuron, k)."""
 
+    kind: str = "map"
+    """``"flow"`` or ``"map"``."""
+
     length: float = 1.0
     """Time that a step lasts."""
 
@@ -45,8 +48,17 @@ class Motion(ABC):
     def carry(self, state: Tensor, frame: Tensor, step: int) -> tuple[Tensor, Tensor]:
         """Return the state and the frame after step number `step`."""
 
-    def growth(self, before: Tensor, after: Tensor, step: int) -> Tensor | None:
-        """Return the log of the volume's growth in a step, (batch,), by another way than QR."""
+    def growth(self, before: Tensor, after: Tensor, step: int) -> Tensor:
+        """Return the log of the volume's growth in a step, log|det J|, (batch,), without QR."""
+        _, jacobian = self.carry(before, identity(before), step)
+        growth: Tensor = torch.linalg.slogdet(jacobian).logabsdet
+        return growth
+
+    def speed(self, state: Tensor, step: int) -> float | None:
+        """Return the median over members of |dx/dt|; None where it moves by more than its state.
+
+        What neither is driven nor comes to rest has an exponent of zero along itself.
+        """
         return None
 
     def halved(self) -> Motion | None:
@@ -113,15 +125,11 @@ class MapMotion(Motion):
         """Apply the map and its derivative."""
         return self._tangent(state, self._drive.at(step), frame)
 
-    def growth(self, before: Tensor, after: Tensor, step: int) -> Tensor:
-        """Return log|det J|, (batch,)."""
-        _, jacobian = self._tangent(before, self._drive.at(step), identity(before))
-        growth: Tensor = torch.linalg.slogdet(jacobian).logabsdet
-        return growth
-
 
 class FlowMotion(Motion):
     """A differential equation in classical Runge-Kutta steps of fourth order."""
+
+    kind = "flow"
 
     def __init__(
         self, function: Function, tangent: Tangent, drive: Drive, dt: float, parts: int = 1
@@ -159,12 +167,12 @@ class FlowMotion(Motion):
 
     def growth(self, before: Tensor, after: Tensor, step: int) -> Tensor:
         """Return the trapezium of tr J over the step, (batch,)."""
-        held = isinstance(self._drive.inputs, Tensor)
-        if self._latest is not None and self._latest[0] is before and not held:
+        stepwise = isinstance(self._drive.inputs, Tensor)
+        if self._latest is not None and self._latest[0] is before and not stepwise:
             first = self._latest[1]  # the end of one step is the beginning of the next
         else:
             first = self._trace(before, self._drive.at(step))
-        last = self._trace(after, self._drive.at(step, 0.0 if held else 1.0))
+        last = self._trace(after, self._drive.at(step, 0.0 if stepwise else 1.0))
         self._latest = (after, last)
         return self.length / 2 * (first + last)
 
@@ -172,14 +180,21 @@ class FlowMotion(Motion):
         _, jacobian = self._tangent(state, u, identity(state))
         return jacobian.diagonal(dim1=-2, dim2=-1).sum(-1)
 
+    def speed(self, state: Tensor, step: int) -> float | None:
+        """Return the median over members of |f(x)|; None for a driven flow."""
+        if self._drive.inputs is not None:
+            return None
+        derivative = self._function(state, self._drive.at(step))
+        return float(torch.linalg.vector_norm(derivative, dim=-1).median())
+
     def halved(self) -> FlowMotion:
         """Return the motion that takes each step in twice as many parts."""
         return FlowMotion(self._function, self._tangent, self._drive, self.length, 2 * self._parts)
 
     def _stage_inputs(self, step: int, part: int) -> tuple[Any, Any, Any]:
         if not callable(self._drive.inputs):
-            held = self._drive.at(step)
-            return held, held, held
+            constant = self._drive.at(step)
+            return constant, constant, constant
         places = (part, part + 0.5, part + 1)
         first, middle, last = (self._drive.at(step, place / self._parts) for place in places)
         return first, middle, last

@@ -1,4 +1,4 @@
-"""What a computation of Lyapunov exponents found, how sure it is, and why."""
+"""Lyapunov exponents with error bars, a verdict and the reasons for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far a mean over a trajectory, or over an ensemble of them, may be from the truth."""
+"""Error bars of means over a trajectory or over an ensemble of them."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ def search_equilibria(model: LTC, inputs: Array, seed: int) -> EquilibriumSearch
     search = equilibria(model, u, starts=256 if n <= _GROWTH_UP_TO else 32, seed=seed)
     dynamics = in_double(model).cell.dynamics(u.unsqueeze(0))
     shown = []
-    for equilibrium in search.found[:_SHOWN]:
+    for equilibrium in search.points[:_SHOWN]:
         with torch.no_grad():
             jacobian = dynamics.jacobian(equilibrium.state.unsqueeze(0))[0]
         measures = non_normality(jacobian)
