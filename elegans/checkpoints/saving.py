@@ -119,6 +119,14 @@ def load(folder: str | os.PathLike[str], *, device: Device = None) -> SequenceLa
     ------
     RunError
         A file is missing, damaged, of a newer format, or does not fit the others.
+
+    Examples
+    --------
+    >>> model = elegans.LTC(3, 8)
+    >>> elegans.save(model, "circuit")
+    >>> again = load("circuit")
+    >>> again.wiring == model.wiring, torch.equal(again.cell.vleak, model.cell.vleak)
+    (True, True)
     """
     folder = Path(folder)
     config = read_json(folder / CONFIG, _REMEDY)

@@ -116,6 +116,15 @@ def contraction_rates(
     -------
     Tensor
         Shape (component,), float64, per unit of the elapsed times.
+
+    Examples
+    --------
+    Without synapses each neuron is a component, and its rate is that of its leak, g / C:
+
+    >>> from elegans.proofs.claims.small_circuits import circuit
+    >>> leaky = circuit(2, leak=[1.0, 3.0], capacitance=0.5)
+    >>> contraction_rates(leaky, inputs=(-1, 1)).detach()
+    tensor([2., 6.], dtype=torch.float64)
     """
     cell = cell_of(model)
     network = Network.of(cell)
