@@ -1,4 +1,4 @@
-"""The wiring: who is connected to whom, as an immutable value."""
+"""Wirings: the layers, neurons and synapses of a circuit, as immutable values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A trained circuit in one folder: its settings, its wiring and its weights, without pickle.
+"""Saved circuits: one folder of settings, wiring and weights, without pickle.
 
 `config.json` says how the layer was made, `wiring.json` which neurons there are and who is
 connected to whom, `model.safetensors` holds the parameters and the slots of the synapses.

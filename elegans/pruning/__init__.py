@@ -1,4 +1,4 @@
-"""Operators that edit what is connected while a network learns.
+"""Pruning and rewiring: operators that edit the connections of a network while it learns.
 
 `PruneRewire` moves the weak synapses of liquid circuits; thresholds say which are weak. `Pruner`
 cuts weights of any model: a criterion says which, a scope what competes with what, a schedule how

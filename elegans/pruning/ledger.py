@@ -1,4 +1,4 @@
-"""What prune-and-rewire did and what it left alone, one record a synapse."""
+"""Records of edits by prune-and-rewire, and of weak synapses that it kept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The operator: cuts weights of any model while it learns, and lets as many grow if asked."""
+"""The pruner, which cuts weights of any model while it learns and grows as many if asked."""
 
 from __future__ import annotations
 

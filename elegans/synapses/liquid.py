@@ -1,4 +1,4 @@
-"""Synapses of a layer: slots that hold a connection and its parameters."""
+"""Slots of liquid synapses and their parameters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Affine maps of neurons and inputs that exist along synapses only."""
+"""Affine maps of neurons and inputs along synapses."""
 
 from __future__ import annotations
 

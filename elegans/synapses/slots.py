@@ -1,4 +1,4 @@
-"""Who is connected to whom, as buffers that travel with the state of a layer."""
+"""Slots of connections, as buffers in the state of a layer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is handed over: a certificate as data, or a refusal that says why there is none."""
+"""Contraction certificates of liquid circuits as data, and refusals with their reasons."""
 
 from __future__ import annotations
 

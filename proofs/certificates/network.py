@@ -1,4 +1,4 @@
-"""The numbers of a liquid circuit, as proofs need them: effective values in double precision."""
+"""The effective values of a liquid circuit in double precision."""
 
 from __future__ import annotations
 

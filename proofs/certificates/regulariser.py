@@ -1,4 +1,4 @@
-r"""Train towards a network that can be proven to contract: the best rate, differentiable.
+r"""A differentiable contraction rate, and the penalty that raises it in training.
 
 At the best weights the derivative of the rate is that of its linear problem (Danskin's theorem),
 

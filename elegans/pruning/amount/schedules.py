@@ -1,4 +1,4 @@
-r"""How many weights are missing when: schedules.
+r"""Schedules of sparsity over optimiser steps.
 
 A schedule says which share of the weights shall be missing after each optimiser step. Steps count
 from 1; a schedule is asked only at steps at which it is due.

@@ -1,4 +1,4 @@
-"""What competes with what when weights are cut: scopes, and the selection inside them."""
+"""Scopes: the pools in which weights compete, and the selection inside them."""
 
 from __future__ import annotations
 

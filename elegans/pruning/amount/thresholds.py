@@ -1,4 +1,4 @@
-"""When is a synapse weak? Rules from conductances to the slots that should go."""
+"""Thresholds: rules from conductances to weak synapses."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Which weights go first: scores by magnitude, gradient or flow."""
+"""Criteria: scores of weights by magnitude, gradient or flow."""

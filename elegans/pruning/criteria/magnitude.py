@@ -1,4 +1,4 @@
-"""Which weights matter: criteria that look at the weights themselves.
+"""The contract of criteria, and criteria that look at the weights alone.
 
 A criterion gives every weight of a part a score; the lowest are cut first. Any callable that takes
 a `PrunableWeight` and returns a tensor in the shape of its weight is a criterion, too.

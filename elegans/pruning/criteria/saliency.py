@@ -1,4 +1,4 @@
-"""Which weights matter to the loss: criteria that look at gradients."""
+"""Criteria that look at the gradient of the loss."""
 
 from __future__ import annotations
 

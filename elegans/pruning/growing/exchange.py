@@ -1,4 +1,4 @@
-"""Growing as much as was cut: the exchange of weak weights for others.
+"""The exchange of weak weights for as many others.
 
 In a weight matrix, weights that were missing come back at zero: at random (SET) or where the slope
 of the loss is steepest (RigL). In a liquid circuit the synapse moves: its source reaches out for

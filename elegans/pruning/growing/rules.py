@@ -1,4 +1,4 @@
-"""Where a cut synapse grows again: growth rules.
+"""Growth rules: the new target of a cut synapse.
 
 A growth rule is a function of a `Round`. It returns a chooser, which is asked once for each weak
 synapse, weakest first, while the wiring is being edited.

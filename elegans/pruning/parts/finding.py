@@ -1,4 +1,4 @@
-"""The parts of a model that can be pruned."""
+"""The search for the prunable parts of a model."""
 
 from __future__ import annotations
 

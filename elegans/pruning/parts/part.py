@@ -1,4 +1,4 @@
-"""What can be pruned: weights with a mask of the same shape.
+"""The contract of prunable weights, with a mask of the same shape.
 
 A `PrunableWeight` hides whether these are the entries of a matrix or the synapses of a circuit. It
 knows which weights belong to one neuron and which synapses to one block of layers, and forgets what
