@@ -1,4 +1,4 @@
-"""How much memory there is, asked before much of it is taken.
+"""Available memory, checked before a large allocation.
 
 Like `elegans.errors` this file stands under every floor of the library: it imports the standard
 library alone.

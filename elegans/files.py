@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written beside their place, then put into it in one step.
+"""Atomic writing: a file is written beside its place and moved there in one step.
 
 Like `elegans.errors` this file stands under every floor of the library: it imports the standard
 library alone, and torch and safetensors only where tensors are written or read.

@@ -1,4 +1,4 @@
-"""Whether a module is just what its class says, and which classes say very little."""
+"""Hooks and parametrizations of modules, and the classes that map each element by itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Packages that import what they hand on when it is first used.
+"""Packages whose names are imported when they are first used.
 
 The imports under ``if TYPE_CHECKING:`` of the package are the one list of its names: type checkers
 read it, and `attach` reads it at run time.

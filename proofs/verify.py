@@ -1,4 +1,4 @@
-"""Check a certificate of a liquid circuit in exact arithmetic, with Python's standard library only.
+"""Exact verification of contraction certificates, with Python's standard library only.
 
 Run it as ``python -m elegans.proofs.verify certificate.json``, or copy this one file anywhere and
 run ``python verify.py certificate.json``. It trusts nothing: neither the program that wrote the

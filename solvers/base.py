@@ -21,6 +21,17 @@ class System(ABC):
     """An autonomous system of ordinary differential equations, dx/dt = f(x).
 
     States have the shape (batch, neuron); samples of a batch do not interact.
+
+    Examples
+    --------
+    >>> from elegans.solvers import integrate
+    >>> class Decay(System):
+    ...     def derivative(self, state):
+    ...         return -state
+    >>> Decay().jacobian(torch.zeros(1, 1))
+    tensor([[[-1.]]])
+    >>> integrate(Decay(), torch.ones(1, 1), [0.0, 1.0], "rk4", substeps=10)[-1]  # exp(-1)
+    tensor([[0.3679]])
     """
 
     @abstractmethod
@@ -54,6 +65,19 @@ class GatedLinearSystem(System):
 
     C_i dx_i/dt = A_i(x) - G_i(x) x_i = G_i(x) (r_i(x) - x_i), with total conductance G >= 0,
     drive A and target r = A / G. Semi-implicit and exponential solvers use this structure.
+
+    Examples
+    --------
+    A neuron with leak 1 towards 0 and a synapse of conductance 3 towards 1, its gate open:
+
+    >>> class Open(GatedLinearSystem):
+    ...     capacitance = torch.tensor([2.0])
+    ...
+    ...     def conductance_and_drive(self, state):
+    ...         return torch.full_like(state, 1.0 + 3.0), torch.full_like(state, 3.0 * 1.0)
+    >>> x = torch.zeros(1, 1)
+    >>> Open().target(x), Open().time_constant(x), Open().derivative(x)
+    (tensor([[0.7500]]), tensor([[0.5000]]), tensor([[1.5000]]))
     """
 
     @property
@@ -86,6 +110,21 @@ class Solver(ABC):
     A concrete solver states its `name` (for choosing it by name), its `order`, the kind of
     system it needs, and implements `step`. Solvers hold settings only, never state: one object
     may serve many layers and threads.
+
+    Examples
+    --------
+    >>> from elegans.solvers import integrate
+    >>> class Heun(Solver):
+    ...     name, order = "heun", 2
+    ...
+    ...     def step(self, system, state, h):
+    ...         slope = system.derivative(state)
+    ...         return state + h / 2 * (slope + system.derivative(state + h * slope))
+    >>> class Decay(System):
+    ...     def derivative(self, state):
+    ...         return -state
+    >>> integrate(Decay(), torch.ones(1, 1), [0.0, 1.0], Heun(), substeps=10)[-1]  # exp(-1) + 6e-4
+    tensor([[0.3685]])
     """
 
     requires: ClassVar[type[System]] = System  # type: ignore[type-abstract]

@@ -1,4 +1,4 @@
-"""What a liquid circuit consists of, as tensors: connections and free parameters."""
+"""Liquid circuits as tensors: connections and free parameters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Integrating a system over a grid of times, with errors that say where a solve broke."""
+"""Integration of a system over a grid of times, with errors that locate a failed solve."""
 
 from __future__ import annotations
 

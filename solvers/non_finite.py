@@ -1,4 +1,4 @@
-"""Finding the first non-finite state of a solve, and the message that says where it is.
+"""The first non-finite state of a solve, and the message that locates it.
 
 Solvers and layers do not look at each state on the way, which would cost a synchronisation a
 step; they check the whole trajectory once at its end and search only when it is broken.

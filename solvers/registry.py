@@ -1,4 +1,4 @@
-"""Every solver by its name: the one list from which messages, tests and documents are derived."""
+"""Solvers by name: the one list from which messages, tests and documents are derived."""
 
 from __future__ import annotations
 

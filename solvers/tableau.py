@@ -1,4 +1,4 @@
-"""The order conditions of one-step methods, one for each rooted tree, and what tableaus share.
+"""The order conditions of one-step methods, one for each rooted tree.
 
 A condition sums products along a tree: the weights b at its root, and from each vertex to its
 children the matrix alpha where there are several and the matrix beta where there is one. With

@@ -3,6 +3,7 @@
 import ast
 import doctest
 import importlib
+import re
 import subprocess
 import sys
 import tomllib
@@ -29,6 +30,7 @@ def modules():
 
 
 MODULES = dict(modules())
+EXAMPLES = re.compile(r"^ *Examples\n *-+\n(?:.*\n)*? *>>> ", re.M)
 
 
 def git(*arguments):
@@ -47,9 +49,12 @@ def test_docstring_examples(name, tmp_path, monkeypatch):
     assert not failed
 
 
+# Edits of the pruning engine, and Jacobians, both being rewritten.
+
+
 def test_public_names_have_examples():
     """Every public class and function that the packages hand on shows how it is used."""
-    without = []
+    without = set()
     for package in (
         "elegans",
         "elegans.wiring",
@@ -60,8 +65,8 @@ def test_public_names_have_examples():
         module = importlib.import_module(package)
         for name in module.__all__:
             thing = getattr(module, name)
-            if callable(thing) and not (thing.__doc__ or "").strip():
-                without.append(f"{package}.{name}")
+            if callable(thing) and not EXAMPLES.search(thing.__doc__ or ""):
+                without.add(f"{package}.{name}")
     assert not without
 
 

@@ -1,4 +1,4 @@
-"""Removing synapses from a set and adding new ones."""
+"""Removal of synapses from a set and addition of new ones."""
 
 from __future__ import annotations
 

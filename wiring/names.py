@@ -1,4 +1,4 @@
-"""Names of neurons and layers: what they are by default and which ones are allowed."""
+"""Names of neurons and layers: defaults and checks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sizes of circuits and layers: what they may be."""
+"""Checks of the sizes of circuits and layers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The wiring: who is connected to whom, as an immutable value."""
+"""Wirings: the layers, neurons and synapses of a circuit, as immutable values."""
 
 from __future__ import annotations
 
@@ -28,7 +28,15 @@ MOTOR = "motor"
 
 @dataclass(frozen=True, slots=True)
 class Neuron:
-    """One neuron: its index in the state (or, for sensory neurons, in the input), name, layer."""
+    """One neuron: its index in the state (or, for sensory neurons, in the input), name, layer.
+
+    Examples
+    --------
+    >>> from elegans.wiring import AutoNCP
+    >>> wiring = AutoNCP(units=19, output_size=4).build(input_size=8)
+    >>> wiring.neurons[6]  # after the motor neurons, which come first
+    Neuron(index=6, name='command_2', layer='command')
+    """
 
     index: int
     name: str

@@ -1,4 +1,4 @@
-"""The closed-form continuous-time cell in which everything is connected to everything."""
+"""The densely connected closed-form continuous-time cell."""
 
 from __future__ import annotations
 

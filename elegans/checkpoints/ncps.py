@@ -1,4 +1,4 @@
-"""Exchange of layers with ``ncps``, whichever family they are of."""
+"""Exchange of layers of every family with ``ncps``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Exchange of parameters with ``ncps``: its dense matrices and our synapse lists.
+"""Exchange of LTC parameters between ``ncps``' dense matrices and synapse lists.
 
 An ``ncps`` LTC keeps [source, target] matrices with an entry for every absent synapse, two masks
 among its parameters, and the prefix ``rnn_cell.``. Capacitance, leak and conductances are kept

@@ -1,4 +1,4 @@
-"""A trained circuit in one folder: its settings, its wiring and its weights, without pickle.
+"""Saved circuits: one folder of settings, wiring and weights, without pickle.
 
 `config.json` says how the layer was made, `wiring.json` which neurons there are and who is
 connected to whom, `model.safetensors` holds the parameters and the slots of the synapses.
@@ -119,6 +119,14 @@ def load(folder: str | os.PathLike[str], *, device: Device = None) -> SequenceLa
     ------
     RunError
         A file is missing, damaged, of a newer format, or does not fit the others.
+
+    Examples
+    --------
+    >>> model = elegans.LTC(3, 8)
+    >>> elegans.save(model, "circuit")
+    >>> again = load("circuit")
+    >>> again.wiring == model.wiring, torch.equal(again.cell.vleak, model.cell.vleak)
+    (True, True)
     """
     folder = Path(folder)
     config = read_json(folder / CONFIG, _REMEDY)

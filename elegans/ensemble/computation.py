@@ -1,4 +1,4 @@
-"""The contract of the ways to compute an ensemble, and the way that serves any module."""
+"""The contract of an ensemble's computations, and the one that serves any module."""
 
 from __future__ import annotations
 

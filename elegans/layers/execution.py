@@ -1,4 +1,4 @@
-"""Which path runs a circuit: plain PyTorch (`reference`) or a kernel (`fused`).
+"""The choice of the path that runs a circuit: plain PyTorch (`reference`) or a kernel (`fused`).
 
 The reference path is the definition; it takes any type and device, works under `torch.func`, and
 can be differentiated twice. The fused path runs a whole sequence in one call; `torch.compile` and

@@ -1,4 +1,4 @@
-"""What cells on a wiring have in common: sizes, mappings, the circuit in the state."""
+"""The base of cells on a wiring: sizes, mappings, the circuit in the state."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A circuit run by a kernel."""
+"""Calls of the kernels for a liquid circuit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Operators that edit what is connected while a network learns.
+"""Pruning and rewiring: operators that edit the connections of a network while it learns.
 
 `Pruner` is the engine, for any model: a criterion says which weights go, a scope what competes with
 what, a schedule or a threshold how many and when, a growth rule where others come. `PruneRewire` is

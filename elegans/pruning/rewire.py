@@ -1,4 +1,4 @@
-"""Prune-and-rewire: weak synapses are cut and grow elsewhere while the network learns."""
+"""Prune-and-rewire: weak synapses are cut and grow elsewhere during training."""
 
 from __future__ import annotations
 

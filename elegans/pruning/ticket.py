@@ -1,4 +1,4 @@
-"""Lottery tickets: back to remembered values, under the present masks."""
+"""Lottery tickets: remembered values, restored under the present masks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a free parameter becomes a conductance, a capacitance or a reversal potential."""
+"""Constraints: maps from free parameters to conductances, capacitances, reversal potentials."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What arrives at neurons over synapses with signed weights."""
+"""Sums of signed synaptic inputs at each neuron."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The folder of one training run: what was asked for, what happened, and what came out.
+"""The folder of a training run: settings, metrics, checkpoints and result.
 
 ==========================  =======================================================
 `config.json`               settings of the run and of the model; written once

@@ -1,4 +1,4 @@
-"""What stands in the way of a certificate, and what would help."""
+"""Advice where a circuit is not certified: what binds, and what would help."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-r"""Boxes that a circuit cannot leave, the boxes it must enter, and how soon.
+r"""Boxes that a circuit never leaves, boxes that it enters, and the time until then.
 
 Each neuron relaxes towards its target r = A / G, a weighted mean of its leak potential and the
 reversal potentials of its synapses, with weights that the gates open and close:

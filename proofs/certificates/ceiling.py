@@ -54,6 +54,16 @@ class SampledCeiling:
         As the layer is given them, shape (input,).
     samples
         States whose Jacobian was looked at.
+
+    Examples
+    --------
+    Without synapses the slower of two leaks decides, whatever the state:
+
+    >>> from elegans.proofs.claims.small_circuits import circuit
+    >>> leaky = circuit(2, leak=[1.0, 3.0], capacitance=0.5)
+    >>> box = Box(np.zeros(2), np.ones(2))
+    >>> sampled_ceiling(leaky, box, inputs=(-1, 1), samples=4).abscissa
+    -2.0
     """
 
     abscissa: float

@@ -1,4 +1,4 @@
-"""What is handed over: a certificate as data, or a refusal that says why there is none."""
+"""Contraction certificates of liquid circuits as data, and refusals with their reasons."""
 
 from __future__ import annotations
 
@@ -269,6 +269,17 @@ class NotCertified:
     prune_first
         Synapses whose removal helps most: source, target, and the gain of the rate for each unit
         of conductance taken away.
+
+    Examples
+    --------
+    Two neurons that excite each other come to rest in either of two states:
+
+    >>> from elegans.proofs import certify
+    >>> from elegans.proofs.claims.small_circuits import Synapse, circuit
+    >>> pair = circuit(2, [Synapse(0, 1, weight=3.0), Synapse(1, 0, weight=3.0)])
+    >>> answer = certify(pair, inputs=(-1, 1))
+    >>> bool(answer), round(answer.rate, 2), round(answer.largest_scale, 2)
+    (False, -4.9, 0.64)
     """
 
     reason: str

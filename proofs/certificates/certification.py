@@ -1,4 +1,4 @@
-r"""Prove that a liquid circuit contracts, or say what stands in the way.
+r"""Certification of liquid circuits: a proof of contraction, or the reason why there is none.
 
 A circuit contracts in a box if two trajectories under the same input approach each other there,
 exponentially: it forgets its initial state, follows a constant input to one equilibrium and a

@@ -1,4 +1,4 @@
-r"""How fast two trajectories under the same input approach each other, at worst.
+r"""Worst-case rates of contraction between two trajectories under the same input.
 
 In the weighted maximum norm ``|d| = max_i |d_i| / eta_i`` the logarithmic norm of the Jacobian is
 a maximum over rows. Leak and coupling of a synapse share its gate, so that for a row at x_i = xi

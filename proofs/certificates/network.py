@@ -1,4 +1,4 @@
-"""The numbers of a liquid circuit, as proofs need them: effective values in double precision."""
+"""The effective values of a liquid circuit in double precision."""
 
 from __future__ import annotations
 
@@ -96,6 +96,13 @@ class Network:
         Synapses between neurons, and from the inputs.
     scale, shift
         The input u_j is ``scale * given + shift``, shape (input,).
+
+    Examples
+    --------
+    >>> from elegans.wiring import AutoNCP
+    >>> network = Network.of(LTC(8, AutoNCP(units=19, output_size=4)))
+    >>> len(network), len(network.recurrent), len(network.sensory)
+    (19, 45, 35)
     """
 
     capacitance: Array
@@ -121,13 +128,6 @@ class Network:
         ------
         InputError
             The layer is none of these, has a memory cell, or a parameter is not finite.
-
-        Examples
-        --------
-        >>> from elegans.wiring import AutoNCP
-        >>> network = Network.of(LTC(8, AutoNCP(units=19, output_size=4)))
-        >>> len(network), len(network.recurrent), len(network.sensory)
-        (19, 45, 35)
         """
         cell = cell_of(model)
         for name, module in (

@@ -1,4 +1,4 @@
-"""Where the statements of a certificate hold: a box of states, and how it is entered."""
+"""The region of a certificate: a box of states, and the entry into it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-r"""Train towards a network that can be proven to contract: the best rate, differentiable.
+r"""A differentiable contraction rate, and the penalty that raises it in training.
 
 At the best weights the derivative of the rate is that of its linear problem (Danskin's theorem),
 
@@ -122,6 +122,15 @@ def contraction_rates(
     -------
     Tensor
         Shape (component,), float64, per unit of the elapsed times.
+
+    Examples
+    --------
+    Without synapses each neuron is a component, and its rate is that of its leak, g / C:
+
+    >>> from elegans.proofs.claims.small_circuits import circuit
+    >>> leaky = circuit(2, leak=[1.0, 3.0], capacitance=0.5)
+    >>> contraction_rates(leaky, inputs=(-1, 1)).detach()
+    tensor([2., 6.], dtype=torch.float64)
     """
     cell = cell_of(model)
     network = Network.of(cell)

@@ -1,4 +1,4 @@
-r"""Rewiring that keeps a certificate valid: a guard for prune-and-rewire.
+r"""A guard for prune-and-rewire that keeps a certificate valid.
 
 A certificate (boxes, weights eta, rate lambda) is a statement row by row: an edit of the synapses
 onto neuron i touches the tests of row i alone,

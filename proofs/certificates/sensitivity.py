@@ -1,4 +1,4 @@
-r"""Which synapses stand in the way of a proof: a criterion for pruning.
+r"""A pruning criterion by the sensitivity of certified rates to conductances.
 
 Cutting a synapse of conductance w changes the rate of its component, to first order, by
 

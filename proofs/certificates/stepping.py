@@ -1,4 +1,4 @@
-r"""What a certificate of the flow says about the step that really runs, and about inputs.
+r"""Consequences of a certificate for the semi-implicit step and for errors of the inputs.
 
 One semi-implicit step of length h has the Jacobian
 

@@ -1,4 +1,4 @@
-r"""The claim that a rewired circuit always converges faster, and what a rewire does to the rates.
+r"""The claim that a rewired circuit always converges faster.
 
 Claim. One source drives two targets j and k. A weak synapse W_ij is cut and a strong one W_ik
 inserted. Then "the convergence speed of the second state will consistently be faster than that of

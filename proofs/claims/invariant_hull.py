@@ -1,4 +1,4 @@
-r"""The box that no schedule of rewiring can make a circuit leave.
+r"""The box that a circuit never leaves under any schedule of rewiring.
 
 Statement. Let B_i be the hull of the leak potential of neuron i, of 0 if epsilon > 0, and of the
 reversal potentials of all synapses that may ever end at i. A circuit that starts in B stays in B,

@@ -1,4 +1,4 @@
-r"""The published bounds of time constants and states, and what they take for granted.
+r"""The published bounds of time constants and states, and their assumptions.
 
 Claim (Hasani, Lechner, Amini, Rus, Grosu, "Liquid time-constant networks", AAAI 2021). For
 dx/dt = -(1/tau + f) x + f A:

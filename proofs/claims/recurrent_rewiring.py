@@ -1,4 +1,4 @@
-r"""The claim that what holds for a layer holds for a circuit, and what one rewire can do there.
+r"""The claim that results for one layer hold for recurrent circuits.
 
 Claim. Both published arguments consider one source and two targets without feedback, "in order to
 simplify the problem for analysis", and conclude for neural circuit policies, whose command neurons

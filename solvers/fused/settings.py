@@ -1,4 +1,4 @@
-"""What kernels need to know besides tensors."""
+"""Settings of kernels besides tensors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the neurons stand in a picture."""
+"""Positions of neurons in a picture."""
 
 from __future__ import annotations
 

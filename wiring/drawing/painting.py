@@ -1,4 +1,4 @@
-"""Putting synapses, neurons and names on the page, all of a kind as one collection."""
+"""Drawing of synapses, neurons and names, each kind as one collection."""
 
 from __future__ import annotations
 

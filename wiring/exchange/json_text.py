@@ -1,4 +1,4 @@
-"""JSON: layers, names where they are not the default ones, and the synapses' flat arrays.
+"""JSON: layers, names other than the default ones, and the synapses' flat arrays.
 
 The arrays are sorted as in `Synapses`, by target, then by source, and stand on one line each::
 

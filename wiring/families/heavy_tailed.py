@@ -1,4 +1,4 @@
-"""A random wiring whose degrees are spread as widely as in a connectome."""
+"""A random wiring with the heavy-tailed degrees of a connectome."""
 
 from __future__ import annotations
 

@@ -20,6 +20,25 @@ class Recipe(ABC):
     construction, and draw the same wiring every time `build` is called with the same input size,
     on every platform. A recipe is never changed by building, so one may serve many layers.
     Every family also says its `units` and `output_size`, which do not depend on the input.
+
+    Examples
+    --------
+    A chain from the inputs to one motor neuron:
+
+    >>> from dataclasses import dataclass
+    >>> from elegans.wiring import Synapses
+    >>> @dataclass(frozen=True)
+    ... class Chain(Recipe):
+    ...     units: int
+    ...     output_size: int = 1
+    ...
+    ...     def build(self, input_size):
+    ...         last = self.units - 1
+    ...         chain = Synapses(range(1, self.units), range(last), [1] * last)
+    ...         sensory = Synapses(range(input_size), [last] * input_size, [1] * input_size)
+    ...         return Wiring(input_size, {"motor": 1, "inter": last}, chain, sensory)
+    >>> Chain(4).build(input_size=2)
+    Wiring(2 sensory, 3 inter, 1 motor; 3 synapses, 2 sensory synapses)
     """
 
     @abstractmethod

@@ -1,1 +1,1 @@
-"""How many weights go, and when: thresholds, schedules, budgets of layers, scopes."""
+"""Thresholds, schedules, scopes, and budgets of layers."""

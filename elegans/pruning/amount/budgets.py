@@ -1,4 +1,4 @@
-"""How a share of missing weights is spread over layers: budgets."""
+"""Budgets: the sparsity of each layer for a sparsity of the whole."""
 
 from __future__ import annotations
 

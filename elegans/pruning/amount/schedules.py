@@ -1,4 +1,4 @@
-r"""How many weights are missing when: schedules.
+r"""Schedules of sparsity over optimiser steps.
 
 A schedule says which share of the weights shall be missing after each optimiser step. Steps count
 from 1; a schedule is asked only at steps at which it is due.
@@ -22,7 +22,20 @@ Sparsity = float | Sequence[float]
 
 
 class Schedule(ABC):
-    """Says which share of the weights shall be missing after an optimiser step."""
+    """Says which share of the weights shall be missing after an optimiser step.
+
+    Examples
+    --------
+    >>> class Staircase(Schedule):
+    ...     def is_due(self, step):
+    ...         return step % 100 == 0 and step <= 400
+    ...
+    ...     def sparsity(self, step):
+    ...         return step / 500
+    >>> stairs = Staircase()
+    >>> [stairs.sparsity(step) for step in range(1, 1000) if stairs.is_due(step)]
+    [0.2, 0.4, 0.6, 0.8]
+    """
 
     @abstractmethod
     def is_due(self, step: int) -> bool:

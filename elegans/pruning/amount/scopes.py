@@ -1,4 +1,4 @@
-"""What competes with what when weights are cut: scopes, and the selection inside them."""
+"""Scopes: the pools in which weights compete, and the selection inside them."""
 
 from __future__ import annotations
 
@@ -28,6 +28,16 @@ class Scope:
         of a circuit, or the tensors of one module, compete. ``"global"``: all weights compete.
     units
         Whether all incoming weights of a neuron, those of one part, are cut together.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from elegans.pruning import Pruner
+    >>> layer = nn.Linear(8, 4)
+    >>> Pruner(layer, scope=Scope("layer", units=True)).prune(0.5)
+    {'weight': 0.5}
+    >>> layer.weight.ne(0).sum(dim=1).sort().values  # two neurons have lost all their inputs
+    tensor([0, 0, 8, 8])
     """
 
     pool: str

@@ -1,4 +1,4 @@
-"""When is a synapse weak? Rules from conductances to the slots that should go."""
+"""Thresholds: rules from conductances to weak synapses."""
 
 from __future__ import annotations
 
@@ -15,7 +15,18 @@ from elegans.errors import PruningError
 
 @runtime_checkable
 class Threshold(Protocol):
-    """Says which synapses are weak."""
+    """Says which synapses are weak.
+
+    Examples
+    --------
+    Weak is what is strong, for a control:
+
+    >>> class Above:
+    ...     def weak(self, weight, step):
+    ...         return weight > 1.0
+    >>> isinstance(Above(), Threshold), Above().weak(np.array([0.5, 2.0]), step=0)
+    (True, array([False,  True]))
+    """
 
     def weak(self, weight: NDArray[np.float64], step: int) -> NDArray[np.bool_]:
         """Return a mask over the conductances `weight`, shape (synapse,), at optimiser `step`."""

@@ -1,6 +1,6 @@
-"""What pruning has left, as a smaller model: gone are dead neurons and closed synapses.
+"""Compact copies of pruned models, without dead neurons and closed synapses.
 
-`compact` makes it and says what it did; `SparseLinear` is the layer for what stays sparse.
+`compact` makes one and says what it did; `SparseLinear` is the layer for what stays sparse.
 """
 
 from elegans.pruning.compact.compacting import Compacted, compact

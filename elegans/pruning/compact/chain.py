@@ -1,4 +1,4 @@
-"""Chains of linear layers in a model, and what stands between them."""
+"""Chains of linear layers in a model, and the modules between them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A liquid cell to be: the synapses and neurons that stay, and leaks that stand for others."""
+"""Drafts of compacted liquid cells: remaining synapses and neurons, and changed leaks."""
 
 from __future__ import annotations
 

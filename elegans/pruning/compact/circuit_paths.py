@@ -1,4 +1,4 @@
-"""Which neurons of a circuit have no say in its output, and which ones hear nothing."""
+"""Neurons of a circuit without a path to its output, and neurons without inputs."""
 
 from __future__ import annotations
 

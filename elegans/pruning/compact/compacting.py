@@ -1,4 +1,4 @@
-"""Make a pruned model smaller: the masks go, and with them time and memory."""
+"""Compacting of pruned models into smaller or sparse ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Copies of models in which some modules are others, and of masked models as such."""
+"""Copies of models with some modules replaced, and copies of masked models."""
 
 from __future__ import annotations
 

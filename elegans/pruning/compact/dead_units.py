@@ -1,4 +1,4 @@
-"""Neurons of a chain of layers that do nothing: found in two sweeps and folded away.
+"""Dead neurons of a chain of layers, found in two sweeps and folded away.
 
 A neuron of which all incoming weights are gone has a constant output act(b), which moves into the
 biases of the next layer; one of which all outgoing weights are gone is not seen. Both spread: what

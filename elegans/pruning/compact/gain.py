@@ -1,4 +1,4 @@
-"""Time and memory before and after, measured side by side."""
+"""Time and memory of a model before and after compacting, measured side by side."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The weights of a model that pruning may cut, by the names that a pruner gives them."""
+"""Prunable weights of a model under the names that a pruner gives them."""
 
 from __future__ import annotations
 

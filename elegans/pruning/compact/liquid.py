@@ -1,4 +1,4 @@
-"""A liquid cell without its closed synapses, and without neurons that nobody hears."""
+"""Compacted liquid cells, without closed synapses and unheard neurons."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What compacting did, layer by layer, and how a table of it reads."""
+"""Records of compacting, layer by layer, and their table."""
 
 from __future__ import annotations
 

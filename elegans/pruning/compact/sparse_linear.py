@@ -1,4 +1,4 @@
-"""A linear layer that holds only the weights that are there."""
+"""A linear layer that stores its nonzero weights only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which weights matter: criteria that look at the weights themselves.
+"""The contract of criteria, and criteria that look at the weights alone.
 
 A criterion gives every weight of a part a score; the lowest are cut first. Any callable that takes
 a `PrunableWeight` and returns a tensor in the shape of its weight is a criterion, too.
@@ -35,6 +35,17 @@ class ScoringContext:
         Source of randomness.
     units
         Whether neurons are cut as a whole.
+
+    Examples
+    --------
+    >>> from elegans.pruning import Magnitude, Pruner
+    >>> class Look(Magnitude):
+    ...     def scores(self, context):
+    ...         print([part.name for part in context.parts], context.units)
+    ...         return super().scores(context)
+    >>> Pruner(nn.Linear(8, 4), criterion=Look(), scope="unit").prune(0.5)
+    ['weight'] True
+    {'weight': 0.5}
     """
 
     model: nn.Module
@@ -45,7 +56,22 @@ class ScoringContext:
 
 
 class Criterion(ABC):
-    """Scores the weights of all parts; see `scores`."""
+    """Scores the weights of all parts; see `scores`.
+
+    Examples
+    --------
+    The weights of the first inputs go first:
+
+    >>> from elegans.pruning import Pruner
+    >>> class ByInput(Criterion):
+    ...     def scores(self, context):
+    ...         return [torch.arange(4.0).expand(part.mask.shape) for part in context.parts]
+    >>> layer = nn.Linear(4, 2)
+    >>> Pruner(layer, criterion=ByInput()).prune(0.5)
+    {'weight': 0.5}
+    >>> layer.weight.ne(0).tolist()
+    [[False, False, True, True], [False, False, True, True]]
+    """
 
     norm = "sum"
     """How the scores of a neuron's weights become one, where neurons are cut as a whole."""
@@ -116,7 +142,19 @@ class Magnitude(Criterion):
 
 
 class LargestFirst(Criterion):
-    """Large weights go first: the score is -abs(w). A control, to see what magnitude is worth."""
+    """Large weights go first: the score is -abs(w). A control, to see what magnitude is worth.
+
+    Examples
+    --------
+    >>> from elegans.pruning import Pruner
+    >>> layer = nn.Linear(4, 1)
+    >>> with torch.no_grad():
+    ...     _ = layer.weight.copy_(torch.tensor([[1.0, -4.0, 2.0, 3.0]]))
+    >>> Pruner(layer, criterion=LargestFirst()).prune(0.5)
+    {'weight': 0.5}
+    >>> layer.weight.tolist()
+    [[1.0, 0.0, 2.0, 0.0]]
+    """
 
     def scores(self, context: ScoringContext) -> list[Tensor]:
         """Return -abs(w)."""
@@ -124,7 +162,17 @@ class LargestFirst(Criterion):
 
 
 class RandomScore(Criterion):
-    """Weights, or neurons, go at random: a control for every other criterion."""
+    """Weights, or neurons, go at random: a control for every other criterion.
+
+    Examples
+    --------
+    >>> from elegans.pruning import Pruner
+    >>> layer = nn.Linear(10, 4)
+    >>> Pruner(layer, criterion=RandomScore(), scope="unit").prune(0.25)
+    {'weight': 0.25}
+    >>> int(layer.weight.eq(0).all(dim=1).sum())  # one neuron of four, with all its inputs
+    1
+    """
 
     norm = "mean"
 
@@ -144,7 +192,21 @@ class RandomScore(Criterion):
 
 @dataclass
 class FunctionCriterion(Criterion):
-    """What a function of a part says, such as ``lambda part: part.weights().abs()``."""
+    """What a function of a part says, such as ``lambda part: part.weights().abs()``.
+
+    Examples
+    --------
+    Inhibition goes first:
+
+    >>> from elegans.pruning import Pruner
+    >>> layer = nn.Linear(4, 1)
+    >>> with torch.no_grad():
+    ...     _ = layer.weight.copy_(torch.tensor([[1.0, -4.0, 2.0, -3.0]]))
+    >>> Pruner(layer, criterion=FunctionCriterion(lambda part: part.weights())).prune(0.5)
+    {'weight': 0.5}
+    >>> layer.weight.tolist()
+    [[1.0, 0.0, 2.0, 0.0]]
+    """
 
     function: Callable[[PrunableWeight], Tensor]
     norm: str = field(default="sum", kw_only=True)

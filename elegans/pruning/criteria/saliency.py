@@ -1,4 +1,4 @@
-"""Which weights matter to the loss: criteria that look at gradients."""
+"""Criteria that look at the gradient of the loss."""
 
 from __future__ import annotations
 
@@ -25,6 +25,21 @@ class GradientWeight(Criterion):
     ----------
     Molchanov, Tyree, Karras, Aila, Kautz, "Pruning convolutional neural networks for resource
     efficient inference", ICLR 2017.
+
+    Examples
+    --------
+    The smaller weight matters more, because its input is larger:
+
+    >>> from torch import nn
+    >>> from elegans.pruning import Pruner
+    >>> layer = nn.Linear(2, 1)
+    >>> with torch.no_grad():
+    ...     _ = layer.weight.copy_(torch.tensor([[1.0, 2.0]]))
+    >>> loss = lambda: layer(torch.tensor([4.0, 1.0])).sum()  # abs(w dL/dw) is 4 and 2
+    >>> Pruner(layer, criterion=GradientWeight()).prune(0.5, loss)
+    {'weight': 0.5}
+    >>> layer.weight.tolist()
+    [[1.0, 0.0]]
     """
 
     def scores(self, context: ScoringContext) -> list[Tensor]:

@@ -1,4 +1,4 @@
-"""Which weights carry flow from inputs to outputs: a criterion that needs no data."""
+"""A criterion without data: the flow of each weight from inputs to outputs."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Where synapses grow: rules, what is legal, and the exchange of cut weights for new ones."""
+"""Growth rules, the legality of edits, and the exchange of cut weights for new ones."""

@@ -1,4 +1,4 @@
-"""Which rewirings are legal: the invariants of a wiring that prune-and-rewire keeps."""
+"""Legal rewirings: the invariants of a wiring that prune-and-rewire keeps."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What pruning gained: counts of weights and operations, compression, speed-up, exploration."""
+"""Gains of pruning: weights and operations, compression, speed-up, exploration."""

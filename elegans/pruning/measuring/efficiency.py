@@ -1,4 +1,4 @@
-"""How much smaller and faster a pruned model is, in the units in which pruning is compared."""
+"""Compression, speed-up and exploration rate of a pruned model."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What can be pruned: matrices and sets of synapses on one contract, and optimiser state."""
+"""Prunable parts of a model, matrices and sets of synapses, and their optimiser state."""

@@ -1,4 +1,4 @@
-"""The parts of a model that can be pruned."""
+"""The search for the prunable parts of a model."""
 
 from __future__ import annotations
 
@@ -40,6 +40,12 @@ def parts_of(
     ------
     PruningError
         Nothing is left, a name fits nothing, or a weight is computed from other parameters.
+
+    Examples
+    --------
+    >>> model = nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 2))
+    >>> [part.name for part in parts_of(model, exclude=["2"])]
+    ['0.weight']
     """
     for given in (include, exclude):
         if isinstance(given, str):

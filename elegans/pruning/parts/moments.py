@@ -1,4 +1,4 @@
-"""Forgetting what an optimiser remembers of single synapses.
+"""The optimiser's moments of single synapses, and their reset.
 
 A slot that is reused for another synapse must not inherit momentum or second moments. Optimisers
 keep these per parameter in tensors of the parameter's shape; the entries of a slot are zeroed.

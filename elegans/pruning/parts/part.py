@@ -1,4 +1,4 @@
-"""What can be pruned: weights with a mask of the same shape.
+"""The contract of prunable weights, with a mask of the same shape.
 
 A `PrunableWeight` hides whether these are the entries of a matrix or the synapses of a circuit. It
 knows which weights belong to one neuron and which synapses to one block of layers, and forgets what
@@ -22,6 +22,14 @@ class PrunableWeight(ABC):
 
     Arrays of a part have the shape of its weight. `flat` brings them to (member, weight): an
     ensemble has an axis of members, everything else is one member.
+
+    Examples
+    --------
+    >>> import elegans
+    >>> from elegans.pruning import parts_of
+    >>> recurrent, sensory = parts_of(elegans.LTC(2, 3))
+    >>> recurrent.name, recurrent.weights().shape, bool(recurrent.mask.all())
+    ('cell.recurrent.weight', torch.Size([9]), True)
     """
 
     name: str

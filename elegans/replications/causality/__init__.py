@@ -1,4 +1,4 @@
-"""Pruning by chaos and causality: log weights, estimate exponents, test what causes the risk.
+"""Pruning by chaos and causality: logs of weights, their Lyapunov exponents, Granger's test.
 
 `WeightLog` records a training, `LyapunovGranger` is the criterion, `Choices` holds every choice,
 and `false_positive_rate` tells what a choice finds where there is nothing to find.

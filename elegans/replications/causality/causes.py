@@ -1,4 +1,4 @@
-"""Which weights cause the risk? From logged series to p-values, with every choice in one place."""
+"""Causes of the risk among logged weights: p-values from series, every choice in one place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A pruning criterion: weights whose chaos does not cause the risk go first.
+"""A pruning criterion by Granger causality between the exponents of a weight and the risk.
 
 After Sahu, Chadha, Nagaraj, Mathur and Saha (LEGCNet), with sound statistics by default.
 """

@@ -1,4 +1,4 @@
-"""How often the method finds causes where there are none.
+"""False positives of the search for causes, on series without any.
 
 Weights and risk are drawn independently of each other, so every cause that is found is a false one.
 """

@@ -1,4 +1,4 @@
-"""Does a series help to predict another? Granger's test of thousands of causes of one effect.
+"""Granger's test of thousands of causes of one effect.
 
 All causes share the regression of the effect on its own past. What it leaves is regressed on what
 it leaves of each cause, in one batch of orthogonal factorisations a lag.

@@ -1,4 +1,4 @@
-"""Is a series stationary? The augmented Dickey-Fuller test of thousands of series, and differences.
+"""The augmented Dickey-Fuller test of thousands of series, and their differences.
 
 Granger's test takes for granted that cause and effect are stationary: two independent random walks
 "cause" each other far too often.

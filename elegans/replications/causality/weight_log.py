@@ -1,4 +1,4 @@
-"""Every weight and the risk at every iterate of a training, in memory set aside beforehand."""
+"""A log of all weights and the risk at every iterate, in memory allocated beforehand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training a classifier on rows that fit into memory, and counting what it gets right."""
+"""Training of classifiers on rows that fit into memory, and their accuracy."""
 
 from __future__ import annotations
 

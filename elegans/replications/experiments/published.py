@@ -1,4 +1,4 @@
-"""Figures that others have published, to be shown beside one's own."""
+"""Published figures, to be shown beside one's own."""
 
 from __future__ import annotations
 

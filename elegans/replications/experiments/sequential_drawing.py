@@ -1,4 +1,4 @@
-"""Pictures of sequential pruning: error over sparsity, and where each network's optimum lies."""
+"""Pictures of sequential pruning: error over sparsity, and the optimum of each network."""
 
 from __future__ import annotations
 

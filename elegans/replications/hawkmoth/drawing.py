@@ -1,4 +1,4 @@
-"""The picture of a flight: the path with the moth drawn to scale, and what happened over time."""
+"""The picture of a flight: the path with the moth drawn to scale, and curves over time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A liquid circuit flies the moth: it learns from the teacher, rewires itself, and is pruned.
+"""A liquid circuit that flies the moth, taught by imitation, rewired and pruned.
 
 The circuit senses with noise and answers with the thrust of a stroke; the teacher it imitates
 sees the truth. What noise hides in one stroke, the circuit's memory can find in several.

@@ -1,4 +1,4 @@
-r"""What disturbs a flying moth: air that moves in gusts, and senses that are not exact.
+r"""Disturbances of a flying moth: gusts and sensor noise.
 
 A gust is a velocity of the air. It acts through the drag of the body, which asks for the speed
 against the air; the published equations know still air only, but they are the same in all frames

@@ -1,4 +1,4 @@
-"""Data sets of the hawkmoth on disk: one npz file with the rows and what they were made from."""
+"""Data sets of the hawkmoth on disk: one npz file with the rows and their settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compiling kernels, and keeping them on disk for as long as their source stays the same."""
+"""Compilation of kernels, and their cache on disk."""
 
 from __future__ import annotations
 

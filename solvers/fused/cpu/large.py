@@ -1,4 +1,4 @@
-"""Circuits so large that threads share one: forward kernels with the threads over targets.
+"""Forward kernels of large circuits, with the threads over targets.
 
 The arguments are those of `elegans.solvers.fused.cpu.lanes` and `rows`; `bounds` (chunk + 1,) cuts
 the targets into chunks of about as many synapses each.

@@ -1,4 +1,4 @@
-"""From free parameters to the values of the equation, and the way back for gradients.
+"""Maps from free parameters to the values of the equation, and of gradients back.
 
 Kernels read the synapses in the order of their targets; parameters are held in the order of their
 slots. `order` (synapse,) holds the slot of each place in that order, or nothing if the orders are
