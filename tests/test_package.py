@@ -49,9 +49,6 @@ def test_docstring_examples(name, tmp_path, monkeypatch):
     assert not failed
 
 
-# Edits of the pruning engine, and Jacobians, both being rewritten.
-
-
 def test_public_names_have_examples():
     """Every public class and function that the packages hand on shows how it is used."""
     without = set()
