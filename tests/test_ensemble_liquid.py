@@ -8,7 +8,7 @@ import torch
 import elegans
 from elegans.ensemble import Ensemble
 from elegans.ensemble.computation import General
-from elegans.ensemble.liquid import Liquid
+from elegans.ensemble.joined import Joined
 from elegans.errors import InputError, SolveError
 from elegans.wiring import AutoNCP
 
@@ -49,7 +49,7 @@ def test_equal_to_one_by_one(path, own):
     members = [layer(seed) for seed in range(4)]
     assert len({m.synapse_count for m in members}) > 1
     ensemble = Ensemble(members)
-    assert isinstance(ensemble._computation, Liquid)
+    assert isinstance(ensemble._computation, Joined)
     x = torch.randn(*([4] if own else []), 5, 6, 3, dtype=torch.float64)
     compare(ensemble, members, x, own=own, path=path)
     hx = torch.randn(4, 5, 10, dtype=torch.float64)

@@ -295,6 +295,14 @@ class WiredCfCCell(WiredCell):
         output: Tensor = self.output_mapping(self.projection(state[..., : self.motor_size]))
         return output
 
+    def settings(self) -> dict[str, Any]:
+        """Return keyword arguments that build such a cell, without wiring and precision."""
+        return super().settings() | {
+            "mode": self.mode,
+            "proj_size": None if self.projection is None else self.output_size,
+            "ncps_connections": self.ncps_connections,
+        }
+
     def _drawn(self, name: str) -> Synapses:
         """Return the synapses that the cell was made with in one of its `connections`."""
         gates = name.startswith("gate_")

@@ -11,14 +11,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from elegans.checks import Placement, as_computed, check_elapsed, check_finite
+from elegans.checks import Placement, as_computed, check_elapsed, check_finite, check_keywords
 from elegans.errors import InputError
 from elegans.hooks import is_plain
+from elegans.layers.capabilities import JointCell
 from elegans.layers.cell import Cell, as_wiring
 from elegans.layers.execution import choose_fused
 from elegans.layers.mapping import ElementwiseMapping
-from elegans.ltc.dynamics import LiquidDynamics, Sensed, effective, sense
+from elegans.ltc.dynamics import MULTIPLY_ADDS, LiquidDynamics, Sensed, effective, sense
 from elegans.ltc.fused import run_fused
+from elegans.ltc.joint import JointLTCCell
 from elegans.solvers import Solver, get_solver
 from elegans.solvers.circuit import Circuit
 from elegans.synapses.constraints import POSITIVITY, SMALLEST_CAPACITANCE
@@ -55,7 +57,8 @@ class LTCCell(Cell):
     implicit_param_constraints
         True: conductances and capacitances are softplus of their parameters. False: they are
         the parameters clipped at 0; call `apply_weight_constraints` after optimiser steps. The
-        default is False here and True for `LTC`, as in ``ncps``.
+        default is False in this class only, whose scripts come from ``ncps``, where it is False,
+        too; it is True for `LTC`, as in ``ncps``, and for every other layer and cell.
     solver
         Name of a solver (`elegans.solvers.solver_names`) or a `Solver`.
     fixed_polarity
@@ -112,6 +115,7 @@ class LTCCell(Cell):
         **factory_kwargs: Unpack[Placement],
     ) -> None:
         super().__init__()
+        check_keywords(type(self), factory_kwargs)
         self._blueprint = as_wiring(wiring, in_features)
         _check_options(ode_unfolds, epsilon, factory_kwargs.get("dtype"))
         self.ode_unfolds = int(ode_unfolds)
@@ -356,6 +360,58 @@ class LTCCell(Cell):
             with torch.no_grad():
                 self.gleak.clamp_(min=0.0)
                 self.cm.clamp_(min=SMALLEST_CAPACITANCE)
+
+    # --- what tools ask for; see elegans.layers.capabilities --------------------------------
+
+    def kernel_facts(self) -> tuple[Any, ...]:
+        """Return what a kernel for single steps relies on besides tensors and solver."""
+        sets = (self._modules["recurrent"], self._modules["sensory"])  # without nn.Module's search
+        return (
+            self.epsilon,
+            self.implicit_param_constraints,
+            *((s.fixed_polarity, s._candidates) for s in sets),  # type: ignore[union-attr]
+        )
+
+    def rebuilt(self, wiring: Wiring) -> LTCCell:
+        """Return a cell of these settings on another wiring, in the same place."""
+        return LTCCell(
+            wiring,
+            **self.settings(),
+            initialization=self._initial.initialization,
+            generator=torch.Generator(),  # the global one shall not move for values to be replaced
+            device=self.vleak.device,
+            dtype=self.vleak.dtype,
+        )
+
+    def joint(self, members: int, stack: nn.Module) -> JointCell:
+        """Return the cells of many members as one; see `elegans.layers.capabilities`."""
+        return JointLTCCell(self, members, stack)
+
+    def lower_bounds(self) -> dict[str, float]:
+        """Return the least value of each clipped parameter by its name."""
+        if self.implicit_param_constraints:
+            return {}
+        positive = dict.fromkeys(("recurrent.weight", "sensory.weight", "gleak"), 0.0)
+        return positive | {"cm": SMALLEST_CAPACITANCE}
+
+    def operations(self) -> dict[str, int]:
+        """Return the multiply-adds of a step with each entry of a weight, the sigmoid left out."""
+        return {
+            "recurrent.weight": MULTIPLY_ADDS * self.ode_unfolds,
+            "sensory.weight": MULTIPLY_ADDS,
+        }
+
+    def settings(self) -> dict[str, Any]:
+        """Return keyword arguments that build such a cell, without wiring and precision."""
+        return {
+            "input_mapping": self.input_mapping.kind,
+            "output_mapping": self.output_mapping.kind,
+            "ode_unfolds": self.ode_unfolds,
+            "epsilon": self.epsilon,
+            "implicit_param_constraints": self.implicit_param_constraints,
+            "solver": self.solver,
+            "fixed_polarity": self.recurrent.fixed_polarity,
+        }
 
 
 def _check_options(ode_unfolds: Any, epsilon: Any, dtype: torch.dtype | None) -> None:

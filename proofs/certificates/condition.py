@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from elegans.errors import InputError, SolveError
-from elegans.ltc.layer import LTC
+from elegans.layers.sequence_layer import SequenceLayer
 from elegans.proofs.arguments import require_between
 from elegans.proofs.certificates.certificate import Certificate, NotCertified
 from elegans.proofs.certificates.certification import certify
@@ -40,6 +40,7 @@ class ContractionCondition:
 
     Examples
     --------
+    >>> from elegans import LTC
     >>> from elegans.wiring import AutoNCP
     >>> model = LTC(2, AutoNCP(units=12, output_size=1, seed=3))
     >>> condition = ContractionCondition(model, inputs=(-1, 1))
@@ -50,7 +51,7 @@ class ContractionCondition:
 
     def __init__(
         self,
-        model: LTC,
+        model: SequenceLayer,
         inputs: Range,
         *,
         level: str = "interval",

@@ -16,15 +16,21 @@ import math
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from elegans.ltc.cell import LTCCell
+from elegans.layers.capabilities import LiquidCircuit
 from elegans.ltc.dynamics import effective
-from elegans.ltc.layer import LTC
 from elegans.proofs.arguments import require_between
 from elegans.proofs.certificates.boxes import Gates
 from elegans.proofs.certificates.contraction import WorstCase
-from elegans.proofs.certificates.network import Array, Index, Network, Range, cell_of
+from elegans.proofs.certificates.network import (
+    Array,
+    Index,
+    Network,
+    Range,
+    circuit_of,
+    liquid_cell,
+)
 from elegans.proofs.certificates.perron import Components, best_rates, left_weights
 from elegans.proofs.certificates.region import region_of, require_level, rows_of
 from elegans.synapses.liquid import SynapseValues
@@ -56,6 +62,7 @@ class ContractionPenalty:
 
     Examples
     --------
+    >>> from elegans import LTC
     >>> from elegans.wiring import AutoNCP
     >>> model = LTC(2, AutoNCP(units=12, output_size=1, seed=3))
     >>> penalty = ContractionPenalty(model, inputs=(-1, 1), margin=0.1)
@@ -73,7 +80,7 @@ class ContractionPenalty:
 
     def __init__(
         self,
-        model: LTC | LTCCell,
+        model: nn.Module,
         inputs: Range,
         *,
         margin: float = 0.05,
@@ -81,7 +88,7 @@ class ContractionPenalty:
     ) -> None:
         require_level(level)
         require_between("margin", margin, -math.inf, math.inf)
-        self.cell = cell_of(model)
+        self.cell = liquid_cell(model)
         self.inputs = inputs
         self.margin = margin
         self.level = level
@@ -97,7 +104,7 @@ class ContractionPenalty:
 
 
 def contraction_rates(
-    model: LTC | LTCCell,
+    model: nn.Module,
     inputs: Range,
     *,
     level: str = "interval",
@@ -117,7 +124,7 @@ def contraction_rates(
     Tensor
         Shape (component,), float64, per unit of the elapsed times.
     """
-    cell = cell_of(model)
+    cell = liquid_cell(model)
     network = Network.of(cell)
     region = region_of(network, network.range_of(inputs), level)
     rows = rows_of(network, region, level)
@@ -151,7 +158,7 @@ def _left(policy: WorstCase, components: Components, below: float) -> Array:
 
 
 def _differentiable(
-    cell: LTCCell,
+    cell: LiquidCircuit,
     network: Network,
     sensory_gates: Gates,
     recurrent_gates: Gates,
@@ -159,8 +166,7 @@ def _differentiable(
     components: Components,
 ) -> Tensor:
     """Return F_i at the worst gates, components cut off from each other, shape (neuron,)."""
-    _, circuit = cell.circuit(cell.vleak.new_zeros(1, cell.sensory_size))
-    values = effective(circuit)
+    values = effective(circuit_of(cell))
     recurrent = _double(SynapseValues.of(values.recurrent))
     sensory = _double(SynapseValues.of(values.sensory))
     capacitance, leak = values.cm.double(), values.gleak.double()
