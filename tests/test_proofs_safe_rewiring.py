@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 import elegans
 from elegans import LTC
 from elegans.errors import InputError
-from elegans.proofs import CertificateGuard, Network, safe_rewiring
+from elegans.proofs import CertificateGuard, Network
+from elegans.proofs.certificates import safe_rewiring
 from elegans.proofs.certificates.boxes import GateRanges, row_tests
 from elegans.proofs.certificates.contraction import Rows
 from elegans.proofs.certificates.perron import best_rates, weights_for
