@@ -1,5 +1,6 @@
 """What holds of every registered layer, and what tools say of cells that offer less."""
 
+import ast
 import inspect
 import re
 from pathlib import Path
@@ -205,3 +206,27 @@ def test_an_ensemble_clips_whatever_cells_say():
     ensemble.apply_weight_constraints()
     assert ensemble.member(1)[0].cell.tau.tolist() == pytest.approx([1e-6] * 3)
     assert ensemble.member(1)[0].wiring.names == members[1][0].wiring.names
+
+
+def classes_asked_for(path):
+    """Return the names of the classes that a file tests for, by isinstance or `type(x) is`."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("isinstance", "issubclass"):
+            yield from (name.id for name in ast.walk(node.args[1]) if isinstance(name, ast.Name))
+        elif isinstance(node, ast.Compare) and ast.unparse(node.left).startswith("type("):
+            yield from (each.id for each in node.comparators if isinstance(each, ast.Name))
+
+
+def test_no_tool_asks_for_a_class():
+    root = Path(__file__).parent.parent
+    known = {*layer_classes(), *(cell.__name__ for cell in CELLS)}
+    assert set(classes_asked_for(root / "elegans/checkpoints/ncps_cfc.py")) & known
+    for folder in ("elegans", "proofs"):
+        for path in (root / folder).rglob("*.py"):
+            # Each family may know its classes, and the exchange with ncps its counterparts there.
+            if path.parent.name in ("ltc", "ctrnn", "cfc") or path.name.startswith("ncps"):
+                continue
+            if path.name == "fixed_point.py":  # asks, until it is part of `equilibrium`
+                continue
+            assert not set(classes_asked_for(path)) & known, path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -16,6 +16,13 @@ from elegans.hooks import is_plain
 from elegans.layers.capabilities import LiquidCircuit, cell_of, require
 from elegans.ltc.dynamics import effective
 from elegans.solvers.circuit import Circuit, Slots
+
+if TYPE_CHECKING:
+    from elegans.layers.cell import Cell
+
+    class LiquidCell(Cell, LiquidCircuit):
+        """A cell that offers its circuit."""
+
 
 SLACK = 1e-12
 """Relative widening of what is computed in double precision: about 4,500 units in the last place,
@@ -225,7 +232,7 @@ def given_range(inputs: Range, count: int) -> Box:
     return Box(np.broadcast_to(lo, count).copy(), np.broadcast_to(hi, count).copy())
 
 
-def liquid_cell(model: nn.Module) -> LiquidCircuit:
+def liquid_cell(model: nn.Module) -> LiquidCell:
     """Return the cell of a layer; raise `InputError` where nothing can be proven of it."""
     if getattr(model, "memory", None) is not None:
         raise InputError(
@@ -233,12 +240,12 @@ def liquid_cell(model: nn.Module) -> LiquidCircuit:
             "state between the steps, and nothing is proven of it; pass model.cell to examine "
             "the circuit alone"
         )
-    return require(cell_of(model), LiquidCircuit, "a certificate")
+    return cast("LiquidCell", require(cell_of(model), LiquidCircuit, "a certificate"))
 
 
-def circuit_of(cell: LiquidCircuit) -> Circuit:
+def circuit_of(cell: LiquidCell) -> Circuit:
     """Return the parameters of a cell, with their gradients."""
-    like = next(cast(nn.Module, cell).parameters())
+    like = next(cell.parameters())
     return cell.circuit(like.new_zeros(1, 1, cell.sensory_size))[1]
 
 

@@ -13,12 +13,12 @@ how it moves with the parameters is left out of the gradient, not out of the val
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from elegans.layers.capabilities import LiquidCircuit
 from elegans.ltc.dynamics import effective
 from elegans.proofs.arguments import require_between
 from elegans.proofs.certificates.boxes import Gates
@@ -34,6 +34,9 @@ from elegans.proofs.certificates.network import (
 from elegans.proofs.certificates.perron import Components, best_rates, left_weights
 from elegans.proofs.certificates.region import region_of, require_level, rows_of
 from elegans.synapses.liquid import SynapseValues
+
+if TYPE_CHECKING:
+    from elegans.proofs.certificates.network import LiquidCell
 
 
 class ContractionPenalty:
@@ -158,7 +161,7 @@ def _left(policy: WorstCase, components: Components, below: float) -> Array:
 
 
 def _differentiable(
-    cell: LiquidCircuit,
+    cell: LiquidCell,
     network: Network,
     sensory_gates: Gates,
     recurrent_gates: Gates,
