@@ -88,7 +88,7 @@ class Solver(ABC):
     may serve many layers and threads.
     """
 
-    requires: ClassVar[type[System]] = System  # type: ignore[type-abstract]
+    requires: ClassVar[type[System]] = System
     kernel: ClassVar[str | None] = None
     """Name of the step in `elegans.solvers.fused`, if there is one."""
 

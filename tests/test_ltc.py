@@ -10,6 +10,7 @@ from torch.testing import assert_close
 
 import elegans
 from elegans.errors import InputError, SolveError, SolverError
+from elegans.ltc.layer import conductances
 from elegans.solvers import SemiImplicit, solver_names
 from elegans.synapses.initial import INITIAL_RANGES
 from elegans.wiring import NCP, AutoNCP, FullyConnected, Random, Synapses, Wiring
@@ -297,7 +298,7 @@ def test_the_picture_follows_the_parameters():
     model = elegans.LTC(INPUTS, AutoNCP(9, 2))
     axes = model.draw()
     assert axes.collections
-    assert elegans.ltc.conductances(model.cell.recurrent).shape == (model.synapse_count,)
+    assert conductances(model.cell.recurrent).shape == (model.synapse_count,)
 
 
 # --- mixed memory ------------------------------------------------------------------------

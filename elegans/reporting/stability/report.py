@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from matplotlib.figure import Figure
 
@@ -23,6 +23,9 @@ from elegans.reporting.stability.figures import draw_figures
 from elegans.reporting.stability.gathering import gather
 from elegans.reporting.stability.page import render
 from elegans.reporting.stability.verdicts import Verdict, summary, verdicts
+
+if TYPE_CHECKING:
+    from elegans.ltc.layer import LTC
 
 
 class StabilityReport:
@@ -174,6 +177,7 @@ def report(
     (4, 20)
     """
     require(cell_of(model), LiquidCircuit, "the stability report")
+    model = cast("LTC", model)  # whose parameters the report reads
     if not isinstance(data, Drive):
         data = drive_from(model, data, elapsed=elapsed, inputs=inputs, time_unit=time_unit)
     called = f"{type(model).__name__} of {model.state_size:,} neurons" if title is None else title
