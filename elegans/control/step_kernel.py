@@ -132,7 +132,7 @@ class StepKernel:
     def _facts_now(self) -> tuple[Any, ...]:
         cell = self._cell
         versions = [index._version for index in self._indices]
-        return cell.solver, cell.ode_unfolds, versions, *cell.kernel_facts()
+        return cell.solver, cell.ode_unfolds, versions, cell.kernel_facts()
 
 
 def _called(model: SequenceLayer) -> tuple[nn.Module, ...]:

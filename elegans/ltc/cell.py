@@ -365,11 +365,15 @@ class LTCCell(Cell):
 
     def kernel_facts(self) -> tuple[Any, ...]:
         """Return what a kernel for single steps relies on besides tensors and solver."""
-        sets = (self._modules["recurrent"], self._modules["sensory"])  # without nn.Module's search
+        modules: Any = self._modules  # without nn.Module's search: this runs at every step
+        recurrent, sensory = modules["recurrent"], modules["sensory"]
         return (
             self.epsilon,
             self.implicit_param_constraints,
-            *((s.fixed_polarity, s._candidates) for s in sets),  # type: ignore[union-attr]
+            recurrent.fixed_polarity,
+            recurrent._candidates,
+            sensory.fixed_polarity,
+            sensory._candidates,
         )
 
     def rebuilt(self, wiring: Wiring) -> LTCCell:
