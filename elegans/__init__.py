@@ -34,11 +34,12 @@ if TYPE_CHECKING:
     from elegans.ctrnn import CTRNN as CTRNN
     from elegans.ctrnn import CTRNNCell as CTRNNCell
     from elegans.layers.execution import backend as backend
+    from elegans.layers.registry import register_layer as register_layer
     from elegans.ltc import LTC as LTC
     from elegans.ltc import LTCCell as LTCCell
     from elegans.pruning import Pruner as Pruner
     from elegans.pruning import PruneRewire as PruneRewire
-    from elegans.reporting.stability import report as report
+    from elegans.reporting.stability.report import report as report
 
 __version__ = version("elegans")
 

@@ -6,8 +6,10 @@ where they do not exist yet.
 
 from __future__ import annotations
 
+import difflib
+import inspect
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, TypedDict
 
 import numpy as np
@@ -25,6 +27,49 @@ class Placement(TypedDict, total=False):
 
     device: Device
     dtype: torch.dtype | None
+
+
+ELSEWHERE = {
+    "num_layers": "put the layers into the wiring (elegans.wiring.Layered), or call one layer with "
+    "the output of another",
+    "bidirectional": "run a second layer on x.flip(1) and flip its output back",
+    "dropout": "put torch.nn.Dropout on the output",
+    "hidden_size": "pass {neurons}, a number of neurons, a recipe or a wiring",
+    "bias": "choose input_mapping and output_mapping, 'affine' with a bias and 'linear' without",
+    "proj_size": "choose the number of motor neurons in the wiring, or put torch.nn.Linear on the "
+    "output",
+}
+"""What stands for keywords of ``torch.nn.LSTM`` that a layer does not take."""
+
+
+def check_keywords(kind: type, given: Mapping[str, object]) -> None:
+    """Check what a constructor of layers or cells was given as ``**factory_kwargs``.
+
+    Parameters
+    ----------
+    kind
+        The class that is made.
+    given
+        The keywords that are no named parameters of the constructor.
+
+    Raises
+    ------
+    InputError
+        One of them is none of `Placement`; names the class and the nearest keyword.
+    """
+    unknown = next((name for name in given if name not in Placement.__annotations__), None)
+    if unknown is None:
+        return
+    parameters = inspect.signature(kind).parameters.values()
+    known = [p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    near = difflib.get_close_matches(unknown, (*known, *Placement.__annotations__), n=1)
+    if unknown in ELSEWHERE:
+        remedy = ELSEWHERE[unknown].format(neurons="units" if "units" in known else "wiring")
+    elif near:
+        remedy = f"did you mean {near[0]!r}?"
+    else:
+        remedy = f"it takes {', '.join((*known, *Placement.__annotations__))}"
+    raise InputError(f"{kind.__name__} got the unknown keyword {unknown!r}; {remedy}")
 
 
 def check_count(name: str, value: Any, least: int = 1) -> int:

@@ -127,7 +127,7 @@ class Solver(ABC):
     tensor([[0.3685]])
     """
 
-    requires: ClassVar[type[System]] = System  # type: ignore[type-abstract]
+    requires: ClassVar[type[System]] = System
     kernel: ClassVar[str | None] = None
     """Name of the step in `elegans.solvers.fused`, if there is one."""
 

@@ -9,7 +9,7 @@ import torch
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # Triton reads it whenever it is first imported
 
-pytest.register_assert_rewrite("equal_paths", "layer_conformance")
+pytest.register_assert_rewrite("equal_paths", "layer_conformance", "solver_conformance")
 
 matplotlib.use("Agg")
 

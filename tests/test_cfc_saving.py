@@ -40,7 +40,7 @@ def test_a_layer_of_another_class_is_not_saved(tmp_path):
     class Mine(CfC):
         pass
 
-    with pytest.raises(RunError, match="of the class Mine, expected one of LTC, CTRNN, CfC"):
+    with pytest.raises(RunError, match=r"of the class Mine, expected one of .*LTC"):
         save(Mine(2, 3), tmp_path / "model")
 
 

@@ -9,7 +9,7 @@ from degenerate import SETS, circuit, covering_array, name_of, pairs_left_out
 import elegans
 from elegans.ensemble import Ensemble
 from elegans.ensemble.computation import General
-from elegans.ensemble.liquid import Liquid
+from elegans.ensemble.joined import Joined
 from elegans.errors import InputError, SolveError
 from elegans.wiring import AutoNCP
 
@@ -106,7 +106,7 @@ def test_equal_to_one_by_one(case):
         for wiring in wirings
     ]
     ensemble = Ensemble(members)
-    assert isinstance(ensemble._computation, Liquid)
+    assert isinstance(ensemble._computation, Joined)
     own, options = case["own"], {"return_states": True}
     x = torch.randn(*([count] if own else []), batch, 3, inputs, dtype=case["dtype"])
     given = [x]

@@ -515,7 +515,7 @@ def test_arguments_that_are_refused(options, text):
 
 
 def test_models_that_are_refused():
-    with pytest.raises(InputError, match="got GRU, expected"):
+    with pytest.raises(InputError, match="got GRU, which offers no capability"):
         certify(torch.nn.GRU(2, 2), INPUTS)
     mixed = LTC(2, 4, mixed_memory=True)
     with pytest.raises(InputError, match=r"mixed memory.*pass model\.cell"):

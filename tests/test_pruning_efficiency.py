@@ -13,8 +13,9 @@ from torch.nn.utils import prune
 import elegans
 from elegans import LTC
 from elegans.errors import PruningError
-from elegans.pruning import Pruner, counting
+from elegans.pruning import Pruner
 from elegans.pruning.compact import compact
+from elegans.pruning.measuring import counting
 from elegans.pruning.measuring.efficiency import efficiency
 from elegans.wiring import AutoNCP
 

@@ -291,7 +291,7 @@ def test_wrong_arguments(data, options, message):
 
 
 def test_wrong_models():
-    with pytest.raises(InputError, match=r"got CfC, expected elegans\.LTC"):
+    with pytest.raises(InputError, match=r"got CfCCell, which offers .*report needs `circuit`"):
         report(elegans.CfC(3, 4), waves(4))
     model = liquid()
     with torch.no_grad():

@@ -13,7 +13,7 @@ from elegans.cfc.activations import ACTIVATIONS
 from elegans.cfc.closed_form import GATES, HEADS, ClosedForm
 from elegans.cfc.dense_map import DenseMap
 from elegans.cfc.projection import check_outputs, output_projection
-from elegans.checks import Placement, check_choice, check_count, check_dtype
+from elegans.checks import Placement, check_choice, check_count, check_dtype, check_keywords
 from elegans.errors import InputError
 from elegans.layers.cell import Cell
 from elegans.layers.mapping import ElementwiseMapping
@@ -89,6 +89,7 @@ class CfCCell(Cell):
         **factory_kwargs: Unpack[Placement],
     ) -> None:
         super().__init__()
+        check_keywords(type(self), factory_kwargs)
         check_dtype(factory_kwargs.get("dtype"))
         inputs = self._inputs = check_count("input_size", input_size)
         units = self._units = check_count("hidden_size", hidden_size)
@@ -249,6 +250,20 @@ class CfCCell(Cell):
         state = state if self.projection is None else self.projection(state)
         output: Tensor = self.output_mapping(state)
         return output
+
+    def settings(self) -> dict[str, Any]:
+        """Return keyword arguments that build such a cell, without input size and precision."""
+        return {
+            "hidden_size": self.state_size,
+            "mode": self.mode,
+            "backbone_activation": self.backbone_activation,
+            "backbone_units": self.backbone_units,
+            "backbone_layers": self.backbone_layers,
+            "backbone_dropout": self.backbone_dropout,
+            "proj_size": None if self.projection is None else self.output_size,
+            "input_mapping": self.input_mapping.kind,
+            "output_mapping": self.output_mapping.kind,
+        }
 
     def _dropout(self, x: Tensor) -> Tensor:
         return F.dropout(x, self.backbone_dropout, self.training) if self.backbone_dropout else x

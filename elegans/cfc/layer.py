@@ -10,9 +10,9 @@ from torch import Tensor
 
 from elegans.cfc.cell import CfCCell
 from elegans.cfc.wired_cell import WiredCfCCell
-from elegans.checks import Placement
+from elegans.checks import Placement, check_keywords
 from elegans.errors import InputError
-from elegans.layers.memory import MemoryCell
+from elegans.layers.registry import register_layer
 from elegans.layers.sequence_layer import SequenceLayer
 from elegans.wiring import Recipe, Wiring
 
@@ -23,6 +23,7 @@ _BACKBONE: dict[str, Any] = {"backbone_units": 128, "backbone_layers": 1, "backb
 _ACTIVATION = "lecun_tanh"
 
 
+@register_layer
 class CfC(SequenceLayer):
     """A closed-form continuous-time network: `CfCCell` or `WiredCfCCell` as an ``nn.LSTM``.
 
@@ -106,6 +107,7 @@ class CfC(SequenceLayer):
         generator: torch.Generator | None = None,
         **factory_kwargs: Unpack[Placement],
     ) -> None:
+        check_keywords(type(self), factory_kwargs)
         given = {
             "backbone_units": backbone_units,
             "backbone_layers": backbone_layers,
@@ -139,17 +141,29 @@ class CfC(SequenceLayer):
             cell = WiredCfCCell(
                 units, input_size, mode, ncps_connections=ncps_connections, **common
             )
-        memory = None
-        if mixed_memory:
-            memory = MemoryCell(input_size, cell.state_size, generator=generator, **factory_kwargs)
         super().__init__(
-            cell, return_sequences=return_sequences, batch_first=batch_first, memory=memory
+            cell,
+            return_sequences=return_sequences,
+            batch_first=batch_first,
+            mixed_memory=mixed_memory,
+            generator=generator,
         )
 
     @property
     def output_size(self) -> int:
         """Number of outputs."""
         return self.cell.output_size
+
+    def settings(self) -> dict[str, Any]:
+        """Return the arguments that build such a layer; see `SequenceLayer.settings`.
+
+        A dense network has its number of units among them: no wiring says that it is dense.
+        """
+        settings = super().settings()
+        for theirs, ours in (("hidden_size", "units"), ("backbone_activation", "activation")):
+            if theirs in settings:
+                settings[ours] = settings.pop(theirs)
+        return settings
 
     def apply_weight_constraints(self) -> None:
         """Do nothing: no parameter of a CfC is constrained."""

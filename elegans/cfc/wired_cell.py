@@ -178,7 +178,8 @@ class WiredCfCCell(WiredCell):
     def _draw_biases(self, generator: torch.Generator | None) -> None:
         """Draw biases within one by the square root of the number of synapses onto the neuron."""
         for maps, recurrent, sensory in self.groups():
-            reaching = sum(s.fan(s.sources, s.targets)[1] for s in (recurrent, sensory))
+            fans = (s.fan(s.sources, s.targets)[1] for s in (recurrent, sensory))
+            reaching = torch.stack(list(fans)).sum(0)  # (neuron,)
             draw_uniform(self.bias[maps], reaching.clamp(min=1).rsqrt(), generator)
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
@@ -286,6 +287,14 @@ class WiredCfCCell(WiredCell):
             return super().read(state)
         output: Tensor = self.output_mapping(self.projection(state[..., : self.motor_size]))
         return output
+
+    def settings(self) -> dict[str, Any]:
+        """Return keyword arguments that build such a cell, without wiring and precision."""
+        return super().settings() | {
+            "mode": self.mode,
+            "proj_size": None if self.projection is None else self.output_size,
+            "ncps_connections": self.ncps_connections,
+        }
 
     def drawn(self, name: str) -> Synapses:
         """Return the connections that a set of synapses was made with."""

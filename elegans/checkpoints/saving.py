@@ -14,12 +14,7 @@ from typing import Any
 import torch
 
 import elegans
-from elegans.cfc.cell import CfCCell
-from elegans.cfc.layer import CfC
-from elegans.cfc.wired_cell import WiredCfCCell
 from elegans.checks import Device
-from elegans.ctrnn.cell import CTRNNCell
-from elegans.ctrnn.layer import CTRNN
 from elegans.errors import ElegansError, InputError, RunError
 from elegans.files import (
     make_folder,
@@ -31,15 +26,13 @@ from elegans.files import (
     write_tensors,
     writing,
 )
+from elegans.layers.registry import layer_classes
 from elegans.layers.sequence_layer import SequenceLayer
-from elegans.ltc.cell import LTCCell
-from elegans.ltc.layer import LTC
 from elegans.solvers import Solver, get_solver
 from elegans.wiring import Wiring
 
 FORMAT = "elegans.model"
 VERSION = 1
-_LAYERS: dict[str, Callable[..., SequenceLayer]] = {"LTC": LTC, "CTRNN": CTRNN, "CfC": CfC}
 CONFIG, WIRING, WEIGHTS = "config.json", "wiring.json", "model.safetensors"
 _REMEDY = "pass a folder that elegans.save or a training has written"
 
@@ -50,7 +43,7 @@ def save(model: SequenceLayer, folder: str | os.PathLike[str], *, overwrite: boo
     Parameters
     ----------
     model
-        An `LTC`, rewired or not, a `CTRNN` or a `CfC`.
+        Any registered layer, such as an `LTC`, rewired or not; see `register_layer`.
     folder
         Made if it does not exist; other files in it are left alone.
     overwrite
@@ -59,14 +52,14 @@ def save(model: SequenceLayer, folder: str | os.PathLike[str], *, overwrite: boo
     Raises
     ------
     RunError
-        A model is there already, the layer is of another class, or its solver is not among those
-        chosen by name.
+        A model is there already, the layer is of a class that is not registered, or its solver is
+        not among those chosen by name.
 
     Examples
     --------
     >>> import tempfile
     >>> from elegans.wiring import AutoNCP
-    >>> model = LTC(8, AutoNCP(units=19, output_size=4))
+    >>> model = elegans.LTC(8, AutoNCP(units=19, output_size=4))
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     save(model, f"{folder}/circuit")
     ...     again = load(f"{folder}/circuit")
@@ -157,62 +150,33 @@ def layer_settings(model: SequenceLayer) -> dict[str, Any]:
     Raises
     ------
     RunError
-        The layer is none of the library's, or the solver has settings of its own, which a name
-        does not say.
+        The layer is of a class that is not registered, its cell does not offer `settings`, or one
+        of them is no plain value, as a solver with settings of its own, which a name does not say.
     """
+    kind = type(model)
+    known = layer_classes()
+    if known.get(kind.__name__) is not kind:
+        raise RunError(
+            f"got a layer of the class {kind.__name__}, expected one of {', '.join(known)}; "
+            "decorate the class with elegans.register_layer, or save model.state_dict() with "
+            "safetensors instead"
+        )
     return {
-        "layer": type(model).__name__,
-        "input_size": model.input_size,
-        "return_sequences": model.return_sequences,
-        "batch_first": model.batch_first,
-        "mixed_memory": model.memory is not None,
-        **_own_settings(model),
+        "layer": kind.__name__,
+        **{name: _plain(name, value) for name, value in model.settings().items()},
         "dtype": str(next(model.parameters()).dtype).removeprefix("torch."),
     }
 
 
-def _own_settings(model: SequenceLayer) -> dict[str, Any]:
-    """Return the settings that not every layer has."""
-    cell = model.cell
-    if type(model) is LTC and isinstance(cell, LTCCell):
-        return {
-            "input_mapping": cell.input_mapping.kind,
-            "output_mapping": cell.output_mapping.kind,
-            "ode_unfolds": cell.ode_unfolds,
-            "epsilon": cell.epsilon,
-            "implicit_param_constraints": cell.implicit_param_constraints,
-            "solver": _solver_name(cell.solver),
-            "fixed_polarity": cell.recurrent.fixed_polarity,
-        }
-    if type(model) is CTRNN and isinstance(cell, CTRNNCell):
-        return {
-            "input_mapping": cell.input_mapping.kind,
-            "output_mapping": cell.output_mapping.kind,
-            "ode_unfolds": cell.ode_unfolds,
-            "activation": cell.activation,
-            "implicit_param_constraints": cell.implicit_param_constraints,
-            "solver": _solver_name(cell.solver),
-        }
-    if type(model) is CfC and isinstance(cell, CfCCell | WiredCfCCell):
-        settings: dict[str, Any] = {
-            "input_mapping": cell.input_mapping.kind,
-            "output_mapping": cell.output_mapping.kind,
-            "proj_size": None if cell.projection is None else cell.output_size,
-            "mode": cell.mode,
-        }
-        if isinstance(cell, WiredCfCCell):
-            return settings | {"ncps_connections": cell.ncps_connections}
-        return settings | {
-            "units": cell.state_size,  # not on the wiring, which says no more than that
-            "activation": cell.backbone_activation,
-            "backbone_units": cell.backbone_units,
-            "backbone_layers": cell.backbone_layers,
-            "backbone_dropout": cell.backbone_dropout,
-        }
-    raise RunError(
-        f"got a layer of the class {type(model).__name__}, expected one of "
-        f"{', '.join(_LAYERS)}; save model.state_dict() with safetensors instead"
-    )
+def _plain(name: str, value: Any) -> Any:
+    if isinstance(value, Solver):
+        return _solver_name(value)
+    if not isinstance(value, bool | int | float | str | None):
+        raise RunError(
+            f"got a layer whose setting {name} is a {type(value).__name__}, expected a number, a "
+            "text, True, False or None; let settings() return what the constructor takes"
+        )
+    return value
 
 
 def build_layer(settings: dict[str, Any], wiring: Wiring, source: Path) -> SequenceLayer:
@@ -223,16 +187,18 @@ def build_layer(settings: dict[str, Any], wiring: Wiring, source: Path) -> Seque
     arguments = dict(settings)
     kind, input_size = arguments.pop("layer", None), arguments.pop("input_size", None)
     dtype = getattr(torch, str(arguments.pop("dtype", None)), None)
-    known = isinstance(kind, str) and kind in _LAYERS
-    if not known or not isinstance(dtype, torch.dtype) or input_size is None:
+    layers = layer_classes()
+    make: Callable[..., SequenceLayer] | None = layers.get(str(kind))
+    if make is None or not isinstance(dtype, torch.dtype) or input_size is None:
         raise RunError(
             f"{source}: got a model of layer {kind!r} with {input_size!r} inputs in "
-            f"{settings.get('dtype')!r}, expected one of the layers {', '.join(_LAYERS)}, a number "
-            f"and a type such as 'float32'; {_REMEDY}"
+            f"{settings.get('dtype')!r}, expected one of the layers {', '.join(layers)}, a number "
+            f"and a type such as 'float32'; import the module that registers a layer of your own, "
+            f"or {_REMEDY}"
         )
     try:
         # Initial values are overwritten: a generator of its own spares the user's random state.
-        return _LAYERS[kind](
+        return make(
             input_size,
             arguments.pop("units", wiring),
             dtype=dtype,

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from elegans.hooks import any_global_hook, hooks_of, is_plain
+from elegans.layers.capabilities import SingleSteps, defines, require
+from elegans.layers.cell import Cell
 from elegans.layers.execution import FUSED_TYPES, choose_fused, chosen_path
 from elegans.layers.sequence_layer import SequenceLayer
-from elegans.ltc.cell import LTCCell
 from elegans.solvers.circuit import Circuit
 
 REAL = "fiub"
@@ -27,16 +28,15 @@ MOST_SAMPLES, MOST_WORK = 32, 1 << 16
 class StepKernel:
     """A kernel that works on the memory of a plain layer, and what it relies on."""
 
-    def __init__(
-        self, model: SequenceLayer, cell: LTCCell, circuit: Circuit, state: Tensor
-    ) -> None:
+    def __init__(self, model: SequenceLayer, circuit: Circuit, state: Tensor) -> None:
         from elegans.solvers.fused.cpu.stepping import Stepper  # imports numba
 
+        cell = model.cell
         self.batch = tuple(state.shape[:-1])
         self._shape = (*self.batch, cell.sensory_size)
         self._dtype = state.dtype
-        self._cell = cell
-        self._called = _called(model, cell)
+        self._cell = require(cell, SingleSteps, "a kernel for single steps")
+        self._called = _called(model)
         self._hooks = tuple(table for part in self._called for table in hooks_of(part))
         self._tables = [
             table.values()  # a view: it shows what the table holds later
@@ -47,14 +47,13 @@ class StepKernel:
         self._members = [*chain.from_iterable(self._tables)]
         self._tensors = [t for t in (*circuit.parameters, *circuit.connections) if t is not None]
         self._indices = *circuit.recurrent[:2], *circuit.sensory[:2]
-        self._sets = cell.recurrent, cell.sensory
         self._places = self._places_now()
         self._facts = self._facts_now()
         self._stepper = Stepper(
             circuit,
             cell.sensory_size,
-            unfolds=cell.ode_unfolds,
-            exponential=cell.solver.kernel == "exponential",
+            unfolds=self._cell.ode_unfolds,
+            exponential=self._cell.solver.kernel == "exponential",
             state=state.reshape(-1, cell.state_size).numpy(),
         )
         self.state = torch.from_numpy(self._stepper.state).reshape(state.shape)
@@ -62,17 +61,16 @@ class StepKernel:
     @classmethod
     def of(cls, model: SequenceLayer, state: Tensor) -> StepKernel | None:
         """Return a kernel that goes on from `state`, or None if none fits."""
-        cell, kind = model.cell, type(model)
+        cell = model.cell
         samples = math.prod(state.shape[:-1])
         if (
             not 1 <= samples <= MOST_SAMPLES
-            or type(cell) is not LTCCell
-            or samples > max(1, MOST_WORK // (1 + len(cell.recurrent) + len(cell.sensory)))
-            or kind.forward is not SequenceLayer.forward
-            or kind._run is not SequenceLayer._run
+            or not defines(cell, SingleSteps)
+            or samples > max(1, MOST_WORK // (1 + _slots(cell)))
+            or not model.keeps_loop()
             or model.memory is not None
             or not (state.device.type == "cpu" and state.dtype in FUSED_TYPES)
-            or not all(map(is_plain, _called(model, cell)))
+            or not all(map(is_plain, _called(model)))
             or not all(s.all_open() for s in cell.synapse_sets().values())  # slots are copies
             or not choose_fused(cell.solver, state)
         ):
@@ -88,7 +86,7 @@ class StepKernel:
             and not any(tensor.is_inference() for tensor in wires)  # these do not count edits
             and choose_fused(cell.solver, *free)
         )
-        return cls(model, cell, circuit, state) if fits else None
+        return cls(model, circuit, state) if fits else None
 
     def takes(self, observation: Any) -> bool:
         """Whether `observation` needs no further check than that of its values."""
@@ -132,20 +130,16 @@ class StepKernel:
         return [*map(Tensor.data_ptr, self._tensors)]
 
     def _facts_now(self) -> tuple[Any, ...]:
-        cell, (recurrent, sensory) = self._cell, self._sets
-        return (
-            cell.solver,
-            cell.ode_unfolds,
-            cell.epsilon,
-            cell.implicit_param_constraints,
-            recurrent.fixed_polarity,
-            recurrent._candidates,
-            sensory.fixed_polarity,
-            sensory._candidates,
-            [index._version for index in self._indices],
-        )
+        cell = self._cell
+        versions = [index._version for index in self._indices]
+        return cell.solver, cell.ode_unfolds, versions, cell.kernel_facts()
 
 
-def _called(model: SequenceLayer, cell: LTCCell) -> tuple[nn.Module, ...]:
+def _called(model: SequenceLayer) -> tuple[nn.Module, ...]:
     """Return the modules that a layer calls: their hooks take part."""
-    return model, cell.recurrent, cell.sensory, cell.input_mapping, cell.output_mapping
+    return model, *model.cell.children()
+
+
+def _slots(cell: Cell) -> int:
+    """Return the number of synapses, closed ones included."""
+    return sum(map(len, cell.synapse_sets().values()))

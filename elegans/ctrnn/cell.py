@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Unpack
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -180,5 +180,24 @@ class CTRNNCell(WiredCell):
     @torch.no_grad()
     def apply_weight_constraints(self) -> None:
         """Clip time constants after an optimiser step; needed without implicit constraints."""
-        if not self.implicit_param_constraints:
-            self.tau.clamp_(min=SMALLEST_CAPACITANCE)
+        for name, least in self.lower_bounds().items():
+            self.get_parameter(name).clamp_(min=least)
+
+    # --- what tools ask for; see elegans.layers.capabilities --------------------------------
+
+    def lower_bounds(self) -> dict[str, float]:
+        """Return the least value of each clipped parameter by its name."""
+        return {} if self.implicit_param_constraints else {"tau": SMALLEST_CAPACITANCE}
+
+    def operations(self) -> dict[str, int]:
+        """Return the multiply-adds of a step with each entry of a weight."""
+        return {"recurrent.weight": self.ode_unfolds, "sensory.weight": 1}
+
+    def settings(self) -> dict[str, Any]:
+        """Return keyword arguments that build such a cell, without wiring and precision."""
+        return super().settings() | {
+            "ode_unfolds": self.ode_unfolds,
+            "activation": self.activation,
+            "implicit_param_constraints": self.implicit_param_constraints,
+            "solver": self.solver,
+        }

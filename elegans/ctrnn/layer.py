@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from elegans.checks import Placement
+from elegans.checks import Placement, check_keywords
 from elegans.ctrnn.cell import CTRNNCell
-from elegans.layers.memory import MemoryCell
+from elegans.layers.registry import register_layer
 from elegans.layers.sequence_layer import SequenceLayer
 from elegans.solvers import Solver
 from elegans.synapses.signed import SignedSynapses
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+@register_layer
 class CTRNN(SequenceLayer):
     """A continuous-time recurrent neural network: `CTRNNCell` in the shape of ``nn.LSTM``.
 
@@ -77,6 +78,7 @@ class CTRNN(SequenceLayer):
         generator: torch.Generator | None = None,
         **factory_kwargs: Unpack[Placement],
     ) -> None:
+        check_keywords(type(self), factory_kwargs)
         cell = CTRNNCell(
             units,
             input_size,
@@ -89,11 +91,12 @@ class CTRNN(SequenceLayer):
             generator=generator,
             **factory_kwargs,
         )
-        memory = None
-        if mixed_memory:
-            memory = MemoryCell(input_size, cell.state_size, generator=generator, **factory_kwargs)
         super().__init__(
-            cell, return_sequences=return_sequences, batch_first=batch_first, memory=memory
+            cell,
+            return_sequences=return_sequences,
+            batch_first=batch_first,
+            mixed_memory=mixed_memory,
+            generator=generator,
         )
 
     def apply_weight_constraints(self) -> None:

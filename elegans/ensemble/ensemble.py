@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from elegans.ensemble.chain import Chain
 from elegans.ensemble.computation import Computation, General, Given
-from elegans.ensemble.liquid import Liquid
+from elegans.ensemble.joined import Joined
 from elegans.ensemble.stacking import (
     check_members,
     close_gradients,
@@ -21,9 +21,10 @@ from elegans.ensemble.stacking import (
     unstacked,
 )
 from elegans.errors import InputError
-from elegans.ltc.layer import LTC
-from elegans.synapses.constraints import SMALLEST_CAPACITANCE
+from elegans.layers.capabilities import Bounded, offers
+from elegans.layers.cell import Cell
 from elegans.synapses.slots import SynapseSlots
+from elegans.wiring import Wiring
 
 Loss = Callable[[Any, Any], Tensor]
 """Takes the output of one member and its target; returns a number."""
@@ -78,7 +79,7 @@ class Ensemble(nn.Module):
         self.size = len(given)
         self.stacked = stacked(given)
         self._counts = counts_of(given)
-        self._blueprints = [m.cell._blueprint for m in given if isinstance(m, LTC)]
+        self._blueprints = [_blueprints_of(member) for member in given]
         self._computation = _computation_of(template_of(given[0]), general)
         close_gradients(self.stacked)
         self.training = given[0].training
@@ -202,14 +203,12 @@ class Ensemble(nn.Module):
 
     @torch.no_grad()
     def apply_weight_constraints(self) -> None:
-        """Bring clipped conductances and capacitances of liquid members back into their range."""
-        template = self._computation.template
-        for path, module in template.named_modules():
-            if isinstance(module, LTC) and not module.cell.implicit_param_constraints:
-                cell = self.stacked.get_submodule(f"{path}.cell" if path else "cell")
-                for name in ("recurrent.weight", "sensory.weight", "gleak"):
-                    cell.get_parameter(name).clamp_(min=0.0)
-                cell.get_parameter("cm").clamp_(min=SMALLEST_CAPACITANCE)
+        """Bring clipped parameters of the members' cells back into their range."""
+        for path, module in self._computation.template.named_modules():
+            if isinstance(module, Cell) and offers(module, Bounded):
+                stack = self.stacked.get_submodule(path)
+                for name, least in module.lower_bounds().items():
+                    stack.get_parameter(name).clamp_(min=least)
 
     # --- what it holds -------------------------------------------------------------------
 
@@ -231,8 +230,8 @@ class Ensemble(nn.Module):
             raise InputError(f"there is no member {k}, expected {-self.size} to {self.size - 1}")
         k %= self.size
         member = unstacked(self._computation.template, self.stacked, k, self._counts)
-        if isinstance(member, LTC):
-            member.cell._blueprint = self._blueprints[k]
+        for path, blueprint in self._blueprints[k].items():
+            vars(member.get_submodule(path))["_blueprint"] = blueprint
         return member
 
     def prunable_weights(self) -> dict[str, nn.Parameter]:
@@ -277,9 +276,18 @@ class Ensemble(nn.Module):
         close_gradients(self.stacked)  # copies of parameters come without hooks
 
 
+def _blueprints_of(member: nn.Module) -> dict[str, Wiring]:
+    """Return the wirings that the member's cells were made with, by the path of the cell."""
+    return {
+        path: vars(module)["_blueprint"]
+        for path, module in member.named_modules()
+        if isinstance(module, Cell) and "_blueprint" in vars(module)
+    }
+
+
 def _computation_of(template: nn.Module, general: bool) -> Computation:
     if not general:
-        for way in (Liquid, Chain):
+        for way in (Joined, Chain):
             found = way.fits(template)
             if found is not None:
                 return found

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from elegans.checks import all_finite, as_computed, check_elapsed, check_finite, values_are_visible
-from elegans.errors import InputError
+from elegans.errors import InputError, RunError
+from elegans.layers.capabilities import Saved, require
 from elegans.layers.cell import Cell
 from elegans.layers.memory import MemoryCell
 from elegans.solvers import require_finite
@@ -34,8 +35,10 @@ class SequenceLayer(nn.Module):
         Whether `forward` returns the output of every step or of the last one.
     batch_first
         Whether batches are (batch, time, input) or (time, batch, input).
-    memory
-        Long-term memory that transforms the state before each step of the cell, or None.
+    mixed_memory
+        Whether a memory cell transforms the state before each step of the cell.
+    generator
+        Source of randomness for the memory; PyTorch's default generator when None.
     """
 
     def __init__(
@@ -44,11 +47,21 @@ class SequenceLayer(nn.Module):
         *,
         return_sequences: bool = True,
         batch_first: bool = True,
-        memory: MemoryCell | None = None,
+        mixed_memory: bool = False,
+        generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         self.cell = cell
-        self.memory = memory
+        self.memory: MemoryCell | None = None
+        if mixed_memory:
+            device = next(cell.parameters()).device
+            self.memory = MemoryCell(
+                cell.sensory_size,
+                cell.state_size,
+                generator=generator,
+                device=device,
+                dtype=cell.dtype,
+            )
         self.return_sequences = return_sequences
         self.batch_first = batch_first
 
@@ -93,6 +106,27 @@ class SequenceLayer(nn.Module):
     def sensory_synapse_count(self) -> int:
         """Number of synapses from the inputs."""
         return self.cell.sensory_synapse_count
+
+    def settings(self) -> dict[str, Any]:
+        """Return the arguments that build such a layer, without units, wiring and precision.
+
+        Raises
+        ------
+        RunError
+            The cell does not offer its `settings`.
+        """
+        return {
+            "input_size": self.input_size,
+            "return_sequences": self.return_sequences,
+            "batch_first": self.batch_first,
+            "mixed_memory": self.memory is not None,
+            **require(self.cell, Saved, "saving", RunError).settings(),
+        }
+
+    @classmethod
+    def keeps_loop(cls) -> bool:
+        """Whether `forward` is the one of this class, so that another time loop may stand in."""
+        return cls.forward is SequenceLayer.forward and cls._run is SequenceLayer._run
 
     def apply_weight_constraints(self) -> None:
         """Bring parameters back into their ranges after an optimiser step; here all are free."""

@@ -9,7 +9,7 @@ from typing import Any, Unpack
 import torch
 from torch import Tensor
 
-from elegans.checks import Placement, check_dtype
+from elegans.checks import Placement, check_dtype, check_keywords
 from elegans.errors import InputError
 from elegans.layers.cell import Cell, as_wiring
 from elegans.layers.mapping import ElementwiseMapping
@@ -52,6 +52,7 @@ class WiredCell(Cell):
         **factory_kwargs: Unpack[Placement],
     ) -> None:
         super().__init__()
+        check_keywords(type(self), factory_kwargs)
         check_dtype(factory_kwargs.get("dtype"))
         self._blueprint = as_wiring(wiring, in_features)
         self.input_mapping = ElementwiseMapping(input_mapping, self.sensory_size, **factory_kwargs)
@@ -121,6 +122,13 @@ class WiredCell(Cell):
         """Return the mapped states of the motor neurons, shape (..., output)."""
         output: Tensor = self.output_mapping(state[..., : self.motor_size])
         return output
+
+    def settings(self) -> dict[str, Any]:
+        """Return keyword arguments that build such a cell, without wiring and precision."""
+        return {
+            "input_mapping": self.input_mapping.kind,
+            "output_mapping": self.output_mapping.kind,
+        }
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         # Everything is checked before anything is copied.

@@ -12,10 +12,12 @@ from torch import Tensor, nn
 from elegans.checks import Placement, check_count
 from elegans.errors import InputError
 from elegans.hooks import is_plain
+from elegans.layers.capabilities import JointCell
 from elegans.layers.execution import choose_fused
 from elegans.layers.wired_cell import WiredCell
-from elegans.ltc.dynamics import LiquidDynamics, Sensed, effective, sense
+from elegans.ltc.dynamics import MULTIPLY_ADDS, LiquidDynamics, Sensed, effective, sense
 from elegans.ltc.fused import run_fused
+from elegans.ltc.joint import JointLTCCell
 from elegans.solvers import Solver, get_solver
 from elegans.solvers.circuit import Circuit
 from elegans.synapses.constraints import POSITIVITY, SMALLEST_CAPACITANCE
@@ -52,7 +54,8 @@ class LTCCell(WiredCell):
     implicit_param_constraints
         True: conductances and capacitances are softplus of their parameters. False: they are
         the parameters clipped at 0; call `apply_weight_constraints` after optimiser steps. The
-        default is False here and True for `LTC`, as in ``ncps``.
+        default is False in this class only, whose scripts come from ``ncps``, where it is False,
+        too; it is True for `LTC`, as in ``ncps``, and for every other layer and cell.
     solver
         Name of a solver (`elegans.solvers.solver_names`) or a `Solver`.
     fixed_polarity
@@ -214,6 +217,62 @@ class LTCCell(WiredCell):
             with torch.no_grad():
                 self.gleak.clamp_(min=0.0)
                 self.cm.clamp_(min=SMALLEST_CAPACITANCE)
+
+    # --- what tools ask for; see elegans.layers.capabilities --------------------------------
+
+    def kernel_facts(self) -> tuple[Any, ...]:
+        """Return what a kernel for single steps relies on besides tensors and solver."""
+        modules: Any = self._modules  # without nn.Module's search: this runs at every step
+        recurrent, sensory = modules["recurrent"], modules["sensory"]
+        return (
+            self.epsilon,
+            self.implicit_param_constraints,
+            recurrent.fixed_polarity,
+            recurrent._candidates,
+            sensory.fixed_polarity,
+            sensory._candidates,
+        )
+
+    def rebuilt(self, wiring: Wiring) -> LTCCell:
+        """Return a cell of these settings on another wiring, in the same place."""
+        return LTCCell(
+            wiring,
+            **self.settings(),
+            initialization=self._initial.initialization,
+            generator=torch.Generator(),  # the global one shall not move for values to be replaced
+            device=self.vleak.device,
+            dtype=self.vleak.dtype,
+        )
+
+    def joint(self, members: int, stack: nn.Module) -> JointCell:
+        """Return the cells of many members as one; see `elegans.layers.capabilities`."""
+        return JointLTCCell(self, members, stack)
+
+    def lower_bounds(self) -> dict[str, float]:
+        """Return the least value of each clipped parameter by its name."""
+        if self.implicit_param_constraints:
+            return {}
+        positive = dict.fromkeys(("recurrent.weight", "sensory.weight", "gleak"), 0.0)
+        return positive | {"cm": SMALLEST_CAPACITANCE}
+
+    def operations(self) -> dict[str, int]:
+        """Return the multiply-adds of a step with each entry of a weight, the sigmoid left out."""
+        return {
+            "recurrent.weight": MULTIPLY_ADDS * self.ode_unfolds,
+            "sensory.weight": MULTIPLY_ADDS,
+        }
+
+    def settings(self) -> dict[str, Any]:
+        """Return keyword arguments that build such a cell, without wiring and precision."""
+        return {
+            "input_mapping": self.input_mapping.kind,
+            "output_mapping": self.output_mapping.kind,
+            "ode_unfolds": self.ode_unfolds,
+            "epsilon": self.epsilon,
+            "implicit_param_constraints": self.implicit_param_constraints,
+            "solver": self.solver,
+            "fixed_polarity": self.recurrent.fixed_polarity,
+        }
 
 
 def _checked_epsilon(epsilon: Any) -> float:

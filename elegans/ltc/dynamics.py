@@ -13,6 +13,10 @@ from elegans.solvers.circuit import Circuit
 from elegans.synapses.constraints import POSITIVITY
 from elegans.synapses.liquid import SynapseValues, values_of
 
+MULTIPLY_ADDS = 3
+"""Of a synapse: s x - s m in the gate, its conductance and its current. The sigmoid between them
+is not counted."""
+
 
 class LiquidDynamics(GatedLinearSystem):
     r"""A liquid time-constant circuit under an input that is held constant.

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from elegans.checks import Placement
-from elegans.layers.memory import MemoryCell
+from elegans.checks import Placement, check_keywords
+from elegans.layers.registry import register_layer
 from elegans.layers.sequence_layer import SequenceLayer
 from elegans.ltc.cell import LTCCell
 from elegans.solvers import Solver
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+@register_layer
 class LTC(SequenceLayer):
     """A liquid time-constant network over sequences: `LTCCell` in the shape of ``nn.LSTM``.
 
@@ -79,6 +80,7 @@ class LTC(SequenceLayer):
         generator: torch.Generator | None = None,
         **factory_kwargs: Unpack[Placement],
     ) -> None:
+        check_keywords(type(self), factory_kwargs)
         cell = LTCCell(
             units,
             input_size,
@@ -93,11 +95,12 @@ class LTC(SequenceLayer):
             generator=generator,
             **factory_kwargs,
         )
-        memory = None
-        if mixed_memory:
-            memory = MemoryCell(input_size, cell.state_size, generator=generator, **factory_kwargs)
         super().__init__(
-            cell, return_sequences=return_sequences, batch_first=batch_first, memory=memory
+            cell,
+            return_sequences=return_sequences,
+            batch_first=batch_first,
+            mixed_memory=mixed_memory,
+            generator=generator,
         )
 
     def apply_weight_constraints(self) -> None:

@@ -664,8 +664,8 @@ class Pruner:
                 pooled = np.concatenate([s[m][a[m]] for s, a in zip(score, alive, strict=True)])
                 chosen = self._threshold.weak(pooled, step)
                 splits = np.cumsum([int(a[m].sum()) for a in alive])[:-1]
-                for w, a, part in zip(weak, alive, np.split(chosen, splits), strict=True):
-                    w[m][a[m]] = part
+                for w, a, own in zip(weak, alive, np.split(chosen, splits), strict=True):
+                    w[m][a[m]] = own
             if not any(mask.any() for mask in weak):
                 continue
             circuit = [part for k in group if isinstance(part := self.parts[k], SynapsePart)]

@@ -99,7 +99,8 @@ class MappedSynapses(SynapseSlots):
 
     def strength_of(self, weight: Tensor) -> Tensor:
         """Return the norms of weights (..., map, synapse), shape (..., synapse)."""
-        return weight.norm(dim=-2)
+        norm: Tensor = torch.linalg.vector_norm(weight, dim=-2)
+        return norm
 
     def slope_of(self, weight: Tensor, gradient: Tensor) -> Tensor:
         r"""Return d loss / d norm along the present direction, shape (..., synapse).

@@ -81,7 +81,10 @@ class FreshSynapses:
     def take(self, index: Tensor) -> FreshSynapses:
         """Return some of the synapses, in the order of `index`."""
         return FreshSynapses(
-            *(getattr(self, name)[index] for name in ("source", "target", "polarity", "strength")),
+            self.source[index],
+            self.target[index],
+            self.polarity[index],
+            self.strength[index],
             {name: value[..., index] for name, value in self.values.items()},
         )
 
@@ -89,10 +92,10 @@ class FreshSynapses:
     def joined(cls, parts: Sequence[FreshSynapses]) -> FreshSynapses:
         """Return the synapses of all parts, one after the other."""
         return cls(
-            *(
-                torch.cat([getattr(part, name) for part in parts])
-                for name in ("source", "target", "polarity", "strength")
-            ),
+            torch.cat([part.source for part in parts]),
+            torch.cat([part.target for part in parts]),
+            torch.cat([part.polarity for part in parts]),
+            torch.cat([part.strength for part in parts]),
             {
                 name: torch.cat([part.values[name] for part in parts], dim=-1)
                 for name in parts[0].values

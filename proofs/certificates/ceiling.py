@@ -18,11 +18,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from elegans.errors import InputError
-from elegans.ltc.cell import LTCCell
-from elegans.ltc.layer import LTC
 from elegans.proofs.certificates.network import (
     Array,
     Box,
@@ -96,7 +94,7 @@ class SampledCeiling:
 
 
 def sampled_ceiling(
-    model: LTC | LTCCell | Network,
+    model: nn.Module | Network,
     box: Box,
     inputs: Range,
     *,
@@ -148,6 +146,7 @@ def sampled_ceiling(
     Examples
     --------
     >>> from elegans.proofs.certificates.certification import certify
+    >>> from elegans import LTC
     >>> from elegans.wiring import AutoNCP
     >>> model = LTC(4, AutoNCP(units=12, output_size=2, sparsity_level=0.8, seed=1))
     >>> certificate = certify(model, inputs=(-1, 1))

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 from elegans.errors import InputError
 from elegans.files import write_bytes, writing
-from elegans.ltc.cell import LTCCell
-from elegans.ltc.layer import LTC
 from elegans.proofs import verify
 from elegans.proofs.certificates.network import Array, Box, Network, SynapseNumbers
 from elegans.proofs.certificates.stepping import horizon
@@ -194,7 +193,7 @@ class Certificate:
                 "returned it; make a new one"
             ) from error
 
-    def matches(self, model: LTC | LTCCell) -> bool:
+    def matches(self, model: nn.Module) -> bool:
         """Whether the certificate is about the equation of `model` as it is now.
 
         Solver, unfolds and elapsed time, to which the statement on the step belongs, are not

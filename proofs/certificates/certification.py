@@ -15,10 +15,9 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 from elegans.errors import InputError
-from elegans.ltc.cell import LTCCell
-from elegans.ltc.layer import LTC
 from elegans.proofs import verify
 from elegans.proofs.certificates.advice import (
     binding_row,
@@ -39,6 +38,7 @@ from elegans.proofs.certificates.network import (
     Network,
     Range,
     given_range,
+    liquid_cell,
     require_between,
 )
 from elegans.proofs.certificates.perron import Components, best_rates, weights_for
@@ -54,7 +54,7 @@ _LARGEST = verify.LARGEST_NUMBER
 
 
 def certify(
-    model: LTC | LTCCell | Network,
+    model: nn.Module | Network,
     inputs: Range | None = None,
     level: str = "interval",
     *,
@@ -118,6 +118,7 @@ def certify(
 
     Examples
     --------
+    >>> from elegans import LTC
     >>> from elegans.wiring import AutoNCP
     >>> model = LTC(4, AutoNCP(units=12, output_size=2, sparsity_level=0.8, seed=1))
     >>> certificate = certify(model, inputs=(-1, 1))
@@ -303,16 +304,16 @@ def _refusal(
     )
 
 
-def _step_length(model: LTC | LTCCell | Network, elapsed: float) -> float | None:
+def _step_length(model: nn.Module | Network, elapsed: float) -> float | None:
     """Return the length of an unfold; None where the step is not the semi-implicit one."""
     if isinstance(model, Network):
         return elapsed
-    cell = model.cell if isinstance(model, LTC) else model
+    cell = liquid_cell(model)
     return elapsed / cell.ode_unfolds if cell.solver.name == "semi_implicit" else None
 
 
-def unfolds_of(model: LTC | LTCCell | Network) -> int:
+def unfolds_of(model: nn.Module | Network) -> int:
     """Return the solver's steps in a step of the layer; 1 for a network without a layer."""
     if isinstance(model, Network):
         return 1
-    return (model.cell if isinstance(model, LTC) else model).ode_unfolds
+    return liquid_cell(model).ode_unfolds

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from elegans.errors import InputError, SolveError
-from elegans.ltc.layer import LTC
+from elegans.layers.sequence_layer import SequenceLayer
 from elegans.proofs.certificates.certificate import Certificate, NotCertified
 from elegans.proofs.certificates.certification import certify
 from elegans.proofs.certificates.network import Range, require_between
@@ -39,6 +39,7 @@ class ContractionCondition:
 
     Examples
     --------
+    >>> from elegans import LTC
     >>> from elegans.wiring import AutoNCP
     >>> model = LTC(2, AutoNCP(units=12, output_size=1, seed=3))
     >>> condition = ContractionCondition(model, inputs=(-1, 1))
@@ -49,7 +50,7 @@ class ContractionCondition:
 
     def __init__(
         self,
-        model: LTC,
+        model: SequenceLayer,
         inputs: Range,
         *,
         level: str = "interval",

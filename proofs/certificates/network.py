@@ -6,20 +6,26 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from numbers import Real
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from elegans.errors import InputError
 from elegans.hooks import is_plain
-from elegans.ltc.cell import LTCCell
+from elegans.layers.capabilities import LiquidCircuit, cell_of, require
 from elegans.ltc.dynamics import LiquidDynamics, effective
-from elegans.ltc.layer import LTC
-from elegans.solvers.circuit import Slots
+from elegans.solvers.circuit import Circuit, Slots
 from elegans.synapses.liquid import SynapseValues
+
+if TYPE_CHECKING:
+    from elegans.layers.cell import Cell
+
+    class LiquidCell(Cell, LiquidCircuit):
+        """A cell that offers its circuit."""
+
 
 SLACK = 1e-12
 """Relative widening of what is computed in double precision: about 4,500 units in the last place,
@@ -118,7 +124,7 @@ class Network:
         return len(self.capacitance)
 
     @classmethod
-    def of(cls, model: LTC | LTCCell) -> Network:
+    def of(cls, model: nn.Module) -> Network:
         """Return the numbers that a layer computes with, exactly.
 
         Constraints are applied in the layer's own precision, so that these are its numbers and
@@ -127,12 +133,13 @@ class Network:
         Raises
         ------
         InputError
-            The layer is none of these, has a memory cell, or a parameter is not finite.
+            The cell does not offer `circuit`, the layer has a memory cell, or a parameter is not
+            finite.
         """
-        cell = cell_of(model)
+        cell = liquid_cell(model)
         for name, module in (
             ("layer", model),
-            ("cell", cell),
+            ("cell", cell_of(model)),
             ("input mapping", cell.input_mapping),
         ):
             if not is_plain(module):
@@ -140,15 +147,16 @@ class Network:
                     f"got a hook or a parametrization on the {name}, expected none: what it does "
                     "to inputs or states is not known; remove it"
                 )
-        if cell.vleak.is_meta:
+        with torch.no_grad():
+            circuit = circuit_of(cell)
+        if circuit.vleak.is_meta:
             raise InputError(
                 "got a layer on the meta device, expected parameters with values; call "
                 "to_empty(device=...) and load them"
             )
         with torch.no_grad():
-            _, circuit = cell.circuit(cell.vleak.new_zeros(1, cell.sensory_size))
             values = effective(circuit)
-            inputs = torch.ones(cell.sensory_size, dtype=cell.dtype, device=cell.vleak.device)
+            inputs = values.vleak.new_ones(cell.sensory_size)
             weight, bias = cell.input_mapping.weight, cell.input_mapping.bias
             network = cls(
                 _double(values.cm),
@@ -274,22 +282,21 @@ def given_range(inputs: Range, count: int) -> Box:
     return Box(np.broadcast_to(lo, count).copy(), np.broadcast_to(hi, count).copy())
 
 
-def cell_of(model: LTC | LTCCell) -> LTCCell:
+def liquid_cell(model: nn.Module) -> LiquidCell:
     """Return the cell of a layer; raise `InputError` where nothing can be proven of it."""
-    if isinstance(model, LTC):
-        if model.memory is not None:
-            raise InputError(
-                "got a layer with mixed memory, expected one without: the memory cell changes the "
-                "state between the steps, and nothing is proven of it; pass model.cell to examine "
-                "the circuit alone"
-            )
-        model = model.cell
-    if not isinstance(model, LTCCell):
+    if getattr(model, "memory", None) is not None:
         raise InputError(
-            f"got {type(model).__name__}, expected elegans.LTC or elegans.LTCCell; certificates "
-            "exist for liquid time-constant circuits only"
+            "got a layer with mixed memory, expected one without: the memory cell changes the "
+            "state between the steps, and nothing is proven of it; pass model.cell to examine "
+            "the circuit alone"
         )
-    return model
+    return cast("LiquidCell", require(cell_of(model), LiquidCircuit, "a certificate"))
+
+
+def circuit_of(cell: LiquidCell) -> Circuit:
+    """Return the parameters of a cell, with their gradients."""
+    like = next(cell.parameters())
+    return cell.circuit(like.new_zeros(1, 1, cell.sensory_size))[1]
 
 
 def _double(values: Tensor) -> Array:

@@ -13,14 +13,13 @@ how it moves with the parameters is left out of the gradient, not out of the val
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from elegans.ltc.cell import LTCCell
 from elegans.ltc.dynamics import effective
-from elegans.ltc.layer import LTC
 from elegans.proofs.certificates.boxes import Gates
 from elegans.proofs.certificates.contraction import WorstCase
 from elegans.proofs.certificates.network import (
@@ -28,12 +27,16 @@ from elegans.proofs.certificates.network import (
     Index,
     Network,
     Range,
-    cell_of,
+    circuit_of,
+    liquid_cell,
     require_between,
 )
 from elegans.proofs.certificates.perron import Components, best_rates, left_weights
 from elegans.proofs.certificates.region import region_of, require_level, rows_of
 from elegans.synapses.liquid import SynapseValues
+
+if TYPE_CHECKING:
+    from elegans.proofs.certificates.network import LiquidCell
 
 
 class ContractionPenalty:
@@ -62,6 +65,7 @@ class ContractionPenalty:
 
     Examples
     --------
+    >>> from elegans import LTC
     >>> from elegans.wiring import AutoNCP
     >>> model = LTC(2, AutoNCP(units=12, output_size=1, seed=3))
     >>> penalty = ContractionPenalty(model, inputs=(-1, 1), margin=0.1)
@@ -79,7 +83,7 @@ class ContractionPenalty:
 
     def __init__(
         self,
-        model: LTC | LTCCell,
+        model: nn.Module,
         inputs: Range,
         *,
         margin: float = 0.05,
@@ -87,7 +91,7 @@ class ContractionPenalty:
     ) -> None:
         require_level(level)
         require_between("margin", margin, -math.inf, math.inf)
-        self.cell = cell_of(model)
+        self.cell = liquid_cell(model)
         self.inputs = inputs
         self.margin = margin
         self.level = level
@@ -103,7 +107,7 @@ class ContractionPenalty:
 
 
 def contraction_rates(
-    model: LTC | LTCCell,
+    model: nn.Module,
     inputs: Range,
     *,
     level: str = "interval",
@@ -132,7 +136,7 @@ def contraction_rates(
     >>> contraction_rates(leaky, inputs=(-1, 1)).detach()
     tensor([2., 6.], dtype=torch.float64)
     """
-    cell = cell_of(model)
+    cell = liquid_cell(model)
     network = Network.of(cell)
     region = region_of(network, network.range_of(inputs), level)
     rows = rows_of(network, region, level)
@@ -166,7 +170,7 @@ def _left(policy: WorstCase, components: Components, below: float) -> Array:
 
 
 def _differentiable(
-    cell: LTCCell,
+    cell: LiquidCell,
     network: Network,
     sensory_gates: Gates,
     recurrent_gates: Gates,
@@ -174,8 +178,7 @@ def _differentiable(
     components: Components,
 ) -> Tensor:
     """Return F_i at the worst gates, components cut off from each other, shape (neuron,)."""
-    _, circuit = cell.circuit(cell.vleak.new_zeros(1, cell.sensory_size))
-    values = effective(circuit)
+    values = effective(circuit_of(cell))
     recurrent = _double(SynapseValues.of(values.recurrent))
     sensory = _double(SynapseValues.of(values.sensory))
     capacitance, leak = values.cm.double(), values.gleak.double()

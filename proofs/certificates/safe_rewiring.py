@@ -21,8 +21,8 @@ import numpy as np
 from torch import nn
 
 from elegans.errors import InputError
-from elegans.ltc.cell import LTCCell
-from elegans.ltc.layer import LTC
+from elegans.layers.capabilities import LiquidCircuit, cell_of, offers
+from elegans.layers.cell import Cell
 from elegans.proofs.certificates.boxes import GateRanges, hull, stays
 from elegans.proofs.certificates.certification import RATE_FRACTION
 from elegans.proofs.certificates.contraction import Rows
@@ -34,7 +34,7 @@ from elegans.proofs.certificates.network import (
     Network,
     Range,
     SynapseNumbers,
-    cell_of,
+    liquid_cell,
     require_between,
 )
 from elegans.proofs.certificates.perron import best_rates, weights_for
@@ -113,15 +113,15 @@ class CertificateGuard:
         rate_fraction: float = RATE_FRACTION,
         least_rate: float = 0.0,
     ) -> None:
-        cells = [module for module in model.modules() if isinstance(module, LTCCell)]
+        cells = [m for m in model.modules() if isinstance(m, Cell) and offers(m, LiquidCircuit)]
         if len(cells) != 1:
             raise InputError(
                 f"got a model with {len(cells)} liquid cells, expected one; add a guard for each "
                 "layer to a rewirer of its own"
             )
         for module in model.modules():
-            if isinstance(module, LTC):
-                cell_of(module)  # refuses a memory cell
+            if cell_of(module) is cells[0]:
+                liquid_cell(module)  # refuses a memory cell
         require_level(level)
         require_between("rate_fraction", rate_fraction, 0.0, 1.0)
         require_between("least_rate", least_rate, -math.inf, math.inf)
@@ -238,7 +238,7 @@ class CertificateGuard:
         return {
             "target": proposal.grown,
             "weight": held.realised(proposal.weight),
-            "potential": float(proposal.polarity),
+            "potential": float(proposal.polarity or 0),
             **values,
         }
 

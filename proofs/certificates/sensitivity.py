@@ -8,12 +8,10 @@ Cutting a synapse of conductance w changes the rate of its component, to first o
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from elegans.errors import PruningError
-from elegans.ltc.cell import LTCCell
-from elegans.ltc.layer import LTC
-from elegans.proofs.certificates.network import Network, Range, cell_of
+from elegans.proofs.certificates.network import Network, Range, liquid_cell
 from elegans.proofs.certificates.region import require_level
 from elegans.proofs.certificates.regulariser import contraction_rates
 from elegans.pruning.parts.part import PrunableWeight
@@ -45,6 +43,7 @@ class CertificateSensitivity:
 
     Examples
     --------
+    >>> from elegans import LTC
     >>> from elegans.pruning import Pruner
     >>> from elegans.wiring import AutoNCP
     >>> model = LTC(2, AutoNCP(units=12, output_size=1, seed=3))
@@ -55,9 +54,9 @@ class CertificateSensitivity:
     True
     """
 
-    def __init__(self, model: LTC | LTCCell, inputs: Range, *, level: str = "interval") -> None:
+    def __init__(self, model: nn.Module, inputs: Range, *, level: str = "interval") -> None:
         require_level(level)
-        self.cell = cell_of(model)
+        self.cell = liquid_cell(model)
         self.inputs = inputs
         self.level = level
         Network.of(self.cell).range_of(inputs)  # a wrong range is an error now, not when pruning

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from elegans.ltc.cell import LTCCell
 from elegans.wiring import Synapses, Wiring
+
+if TYPE_CHECKING:
+    from elegans.ltc.cell import LTCCell
 
 NEURON_VALUES = ("gleak", "vleak", "cm")
 
@@ -101,20 +103,7 @@ class Draft:
         """Return the new cell, with the values of the old one slot by slot."""
         old = self._cell
         order = {kind: self._sorted(kind) for kind in self._slots}
-        cell = LTCCell(
-            self._smaller({kind: synapses for kind, (_, synapses) in order.items()}),
-            input_mapping=old.input_mapping.kind,
-            output_mapping=old.output_mapping.kind,
-            ode_unfolds=old.ode_unfolds,
-            epsilon=old.epsilon,
-            implicit_param_constraints=old.implicit_param_constraints,
-            solver=old.solver,
-            fixed_polarity=old.recurrent.fixed_polarity,
-            initialization=old._initial.initialization,
-            generator=torch.Generator(),  # what is drawn is overwritten
-            device=old.vleak.device,
-            dtype=old.vleak.dtype,
-        )
+        cell = old.rebuilt(self._smaller({kind: synapses for kind, (_, synapses) in order.items()}))
         for kind, synapses in cell.synapse_sets().items():
             for name in synapses.VALUES:
                 _take(synapses, old.synapse_sets()[kind], name, order[kind][0])

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from elegans.errors import InputError, PruningError
+from elegans.layers.capabilities import cell_of
 from elegans.layers.cell import Cell
 from elegans.layers.sequence_layer import SequenceLayer
-from elegans.ltc.cell import LTCCell
 from elegans.pruning.compact.chain import Place, Uses, chains_of, is_sequence
 from elegans.pruning.compact.copies import copy_with
 from elegans.pruning.compact.gain import (
@@ -27,6 +27,9 @@ from elegans.pruning.compact.gain import (
 from elegans.pruning.compact.linear_chain import ChainOptions, Change, compact_chain
 from elegans.pruning.compact.liquid import LiquidOptions, compact_cell, obstacle
 from elegans.pruning.compact.record import LEFT_ALONE, LayerRecord, layer_table
+
+if TYPE_CHECKING:
+    from elegans.ltc.cell import LTCCell
 
 CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 SPARSE_CHOICES = ("auto", "measured", True, False)
@@ -219,16 +222,17 @@ class _Visit:
                 yield _left_alone(name, module, None)
 
     def _liquid(self, name: str, module: SequenceLayer | Cell) -> Change:
-        cell = module.cell if isinstance(module, SequenceLayer) else module
+        cell = cell_of(module)
         reason = obstacle(cell)
         if reason is None and any(
             self._uses.parameters[id(parameter)] > 1 for parameter in cell.parameters()
         ):
             reason = "it shares a parameter with another layer"
-        if reason is not None or not isinstance(cell, LTCCell):
+        if reason is not None:
             return _left_alone(name, module, reason)
         memory = isinstance(module, SequenceLayer) and module.memory is not None
-        new, record = compact_cell(name, cell, settings=self._settings, has_memory=memory)
+        liquid = cast("LTCCell", cell)  # `obstacle` has said so
+        new, record = compact_cell(name, liquid, settings=self._settings, has_memory=memory)
         return Change(cell, new, record)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -12,13 +12,16 @@ from torch import Tensor, nn
 
 from elegans.errors import PruningError
 from elegans.hooks import is_plain
-from elegans.ltc.cell import LTCCell
+from elegans.layers.capabilities import Rebuilds, defines
 from elegans.pruning.compact.chain import is_masked_only
 from elegans.pruning.compact.circuit_draft import Draft
 from elegans.pruning.compact.circuit_paths import depends_on_inputs, heard
 from elegans.pruning.compact.record import SMALLER, UNCHANGED, LayerRecord
 from elegans.solvers import TorchDiffEq
 from elegans.wiring import Synapses, Wiring
+
+if TYPE_CHECKING:
+    from elegans.ltc.cell import LTCCell
 
 
 @dataclass(frozen=True)
@@ -33,8 +36,9 @@ class LiquidOptions:
 
 def obstacle(cell: nn.Module) -> str | None:
     """Return why a cell is left as it is, or None."""
-    if type(cell) is not LTCCell:
+    if not defines(cell, Rebuilds):
         return f"{type(cell).__name__} has no smaller form here"
+    cell = cast("LTCCell", cell)  # its parameters, which no protocol lists
     plain = is_plain(cell) and is_plain(cell.input_mapping) and is_plain(cell.output_mapping)
     if not plain or not all(map(is_masked_only, cell.synapse_sets().values())):
         return "it has hooks or parametrizations"

@@ -179,7 +179,7 @@ class CircuitRound(Round):
             torch.tensor(column, dtype=getattr(synapses, name).dtype, device=device)
             for name, column in (("source", source), ("target", target), ("polarity", polarity))
         )
-        strength = synapses.weight.detach().new_full((len(target),), self._weight)
+        strength = self._parts[kind].parameter.detach().new_full((len(target),), self._weight)
         values = synapses.draw(len(target), self._rng)
         return FreshSynapses(source_, target_, polarity_, strength, values)
 

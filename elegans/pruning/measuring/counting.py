@@ -9,16 +9,11 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence
 
-from elegans.ctrnn.cell import CTRNNCell
+from elegans.layers.capabilities import Counted, offers
 from elegans.layers.cell import Cell
 from elegans.layers.sequence_layer import SequenceLayer
-from elegans.ltc.cell import LTCCell
 from elegans.pruning.compact.gain import call, evaluating
 from elegans.pruning.compact.sparse_linear import SparseLinear
-
-SYNAPSE = 3
-"""Multiply-adds of a synapse: s x - s m in the gate, its conductance and its current. The sigmoid
-between them is not counted."""
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -40,8 +35,9 @@ def uses_of(model: nn.Module, inputs: Any) -> tuple[dict[str, int], tuple[str, .
     dict
         Multiply-adds of each entry by the dotted name of the weight. A linear layer uses an entry
         once a sample, a convolution once a sample and position, a recurrent layer once a sample
-        and step, a circuit once (a liquid one `SYNAPSE` times) for each sample, step and unfold, or
-        for each sample and step if the synapse comes from an input. A solver that evaluates more
+        and step, a circuit as often as its `operations` say: once (a liquid one three times) for
+        each sample, step and unfold, or for each sample and step if the synapse comes from an
+        input. A solver that evaluates more
         than once in an unfold is not told apart: the ratio is the same.
     tuple of str
         Names of modules with weights that are of other kinds, or were not seen in use.
@@ -73,9 +69,9 @@ def _times(module: nn.Module, given: Any, output: Any) -> Mapping[str, int]:
     if isinstance(module, SequenceLayer):
         # A layer calls its cell for whole sequences, not as a module.
         steps = given.shape[:-1].numel()
-        return {f"cell.{name}": steps * k for name, k in _of_cell(module.cell).items()}
+        return {f"cell.{name}": steps * k for name, k in _operations(module.cell).items()}
     if isinstance(module, Cell):
-        return {name: len(given) * k for name, k in _of_cell(module).items()}
+        return {name: len(given) * k for name, k in _operations(module).items()}
     if isinstance(module, CONVOLUTIONS):
         channels = module.weight.dim() - 1  # of an output with the axes of samples and positions
         positions = output.numel() // output.shape[-channels]
@@ -90,13 +86,8 @@ def _times(module: nn.Module, given: Any, output: Any) -> Mapping[str, int]:
     return {weight: given.shape[:-1].numel()}
 
 
-def _of_cell(cell: nn.Module) -> dict[str, int]:
-    """Return how often a step uses each synapse."""
-    if isinstance(cell, LTCCell):
-        return {"recurrent.weight": SYNAPSE * cell.ode_unfolds, "sensory.weight": SYNAPSE}
-    if isinstance(cell, CTRNNCell):
-        return {"recurrent.weight": cell.ode_unfolds, "sensory.weight": 1}
-    return {}
+def _operations(cell: Cell) -> Mapping[str, int]:
+    return cell.operations() if offers(cell, Counted) else {}
 
 
 def _not_counted(model: nn.Module, times: Mapping[str, int]) -> tuple[str, ...]:
@@ -108,7 +99,7 @@ def _not_counted(model: nn.Module, times: Mapping[str, int]) -> tuple[str, ...]:
             continue
         if isinstance(module, Cell) or hasattr(module, "prunable_weights"):  # an ensemble
             inside |= {id(part) for part in module.modules()}
-            if not isinstance(module, LTCCell | CTRNNCell):
+            if not offers(module, Counted):
                 found.append(name)
         else:
             weights = [

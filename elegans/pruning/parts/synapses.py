@@ -183,10 +183,10 @@ class StackedSynapsePart(PrunableWeight):
         changed = self.mask ^ mask
         self.mask.copy_(mask)
         for _, parameter in self.named_parameters():
-            maps = parameter.dim() - changed.dim()  # axes between member and synapse
-            moments.reset(
-                parameter, changed.unflatten(0, (-1, *[1] * maps)).expand(parameter.shape)
-            )
+            member, synapse = changed.shape
+            maps = [1] * (parameter.dim() - 2)  # axes between member and synapse
+            everywhere = changed.reshape(member, *maps, synapse).expand(parameter.shape)
+            moments.reset(parameter, everywhere)
 
     @property
     def possible(self) -> int:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
 
 import elegans
 from elegans.errors import ElegansError, InputError
+from elegans.layers.capabilities import LiquidCircuit, cell_of, require
 from elegans.layers.sequence_layer import SequenceLayer
 from elegans.ltc.layer import LTC
 from elegans.proofs.certificates.network import Network
@@ -61,11 +62,8 @@ def gather(
     InputError
         The layer is of another kind, or a parameter is not finite.
     """
-    if not isinstance(model, LTC):
-        raise InputError(
-            f"got {type(model).__name__}, expected elegans.LTC; the proofs are about liquid "
-            "time-constant circuits"
-        )
+    require(cell_of(model), LiquidCircuit, "the stability report")
+    model = cast(LTC, model)  # whose parameters the parts below read
     if level not in EVIDENCE:
         raise InputError(f"got level={level!r}, expected one of {tuple(EVIDENCE)}")
     if model.state_size > LARGEST:

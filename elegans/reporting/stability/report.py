@@ -7,14 +7,13 @@ import os
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from matplotlib.figure import Figure
 
-from elegans.errors import InputError
 from elegans.files import make_folder, write_bytes, writing
+from elegans.layers.capabilities import LiquidCircuit, cell_of, require
 from elegans.layers.sequence_layer import SequenceLayer
-from elegans.ltc.layer import LTC
 from elegans.proofs.certificates.network import Range
 from elegans.pruning import Edit
 from elegans.reporting.figures import save_figure
@@ -24,6 +23,9 @@ from elegans.reporting.stability.gathering import gather
 from elegans.reporting.stability.page import render
 from elegans.reporting.stability.stimulus import Data, Stimulus, stimulus_from
 from elegans.reporting.stability.verdicts import Verdict, summary, verdicts
+
+if TYPE_CHECKING:
+    from elegans.ltc.layer import LTC
 
 
 class StabilityReport:
@@ -37,6 +39,7 @@ class StabilityReport:
     Examples
     --------
     >>> import torch
+    >>> from elegans import LTC
     >>> from elegans.wiring import AutoNCP
     >>> model = LTC(2, AutoNCP(units=12, output_size=1, sparsity_level=0.8, seed=1))
     >>> made = report(model, torch.rand(1, 60, 2))
@@ -134,7 +137,8 @@ def report(
     Parameters
     ----------
     model
-        An `elegans.LTC`; it is left as it is. One with mixed memory is measured, not proved.
+        A layer whose cell offers `circuit`, as that of `elegans.LTC` does; it is left as it is.
+        One with mixed memory is measured, not proved.
     data
         Inputs as the layer is given them, shape (batch, time, input) or (time, input).
     inputs
@@ -162,20 +166,18 @@ def report(
     Raises
     ------
     InputError
-        The layer is of another kind, a shape is not valid, or a number is not finite.
+        The cell does not offer `circuit`, a shape is not valid, or a number is not finite.
 
     Examples
     --------
     >>> import torch
+    >>> from elegans import LTC
     >>> made = report(LTC(1, 4), torch.zeros(20, 1), inputs=(-1, 1))
     >>> made.content.subject.neurons, made.content.subject.steps
     (4, 20)
     """
-    if not isinstance(model, LTC):
-        raise InputError(
-            f"got {type(model).__name__}, expected elegans.LTC; the proofs are about liquid "
-            "time-constant circuits"
-        )
+    require(cell_of(model), LiquidCircuit, "the stability report")
+    model = cast("LTC", model)  # whose parameters the report reads
     if not isinstance(data, Stimulus):
         data = stimulus_from(model, data, elapsed=elapsed, inputs=inputs, time_unit=time_unit)
     name = f"{type(model).__name__} of {model.state_size:,} neurons" if title is None else title

@@ -1,4 +1,4 @@
-"""Liquid layers of many members as one circuit, run by the kernels in one call.
+"""The liquid cells of many members as one circuit, run by the kernels in one call.
 
 Neurons and synapses of all members lie side by side; no synapse leads from one member to another.
 A circuit's first neurons are its outputs, so the motor neurons of all members come first.
@@ -6,31 +6,26 @@ A circuit's first neurons are its outputs, so the motor neurons of all members c
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from elegans.checks import as_computed
-from elegans.ensemble.computation import Computation, Given
-from elegans.ensemble.stacking import Stack
-from elegans.errors import InputError
-from elegans.hooks import is_plain
-from elegans.layers.cell import Cell
+from elegans.layers.capabilities import JointCell
 from elegans.layers.execution import choose_fused
 from elegans.layers.mapping import mapped
-from elegans.layers.sequence_layer import SequenceLayer
-from elegans.ltc.cell import LTCCell
 from elegans.ltc.dynamics import Sensed, sense
 from elegans.ltc.fused import run_fused
-from elegans.ltc.layer import LTC
 from elegans.solvers.circuit import Circuit, Slots
 from elegans.synapses.constraints import SMALLEST_CAPACITANCE
 from elegans.synapses.slots import OpenCheck
 from elegans.wiring import Synapses, Wiring
 
+if TYPE_CHECKING:
+    from elegans.ltc.cell import LTCCell
 
-class JointCell(Cell):
+
+class JointLTCCell(JointCell):
     """The circuits of all members side by side; its tensors are those of a stack.
 
     Inputs, outputs and neurons of the members follow each other: axes (..., member x input) and
@@ -46,7 +41,7 @@ class JointCell(Cell):
         The stacked tensors of the cells.
     """
 
-    def __init__(self, template: LTCCell, members: int, stack: Stack) -> None:
+    def __init__(self, template: LTCCell, members: int, stack: nn.Module) -> None:
         super().__init__()
         self._held = template, stack  # no submodules: one has no values, and the other is its own
         self._members = members
@@ -59,7 +54,7 @@ class JointCell(Cell):
         return self._held[0]
 
     @property
-    def _stack(self) -> Stack:
+    def _stack(self) -> nn.Module:
         return self._held[1]
 
     @property
@@ -216,95 +211,3 @@ class JointCell(Cell):
             self._flat("output_mapping", "weight"),
             self._flat("output_mapping", "bias"),
         )
-
-
-class Liquid(Computation):
-    """Liquid layers without memory cells, by a solver that has a kernel."""
-
-    template: LTC
-
-    def __init__(self, template: LTC) -> None:
-        super().__init__(template)
-        self._layer: SequenceLayer | None = None
-        self._root: Stack | None = None
-
-    @classmethod
-    def fits(cls, template: nn.Module) -> Liquid | None:
-        """Return the computation of `template` if it is such a layer."""
-        if type(template) is not LTC or type(template.cell) is not LTCCell:
-            return None
-        plain = all(is_plain(module) for module in template.modules())
-        if not plain or template.memory is not None or template.cell.solver.kernel is None:
-            return None
-        return cls(template)
-
-    def run(self, root: Stack, members: int, given: Given) -> Any:
-        """Return what every member returns; see `Computation.run`.
-
-        The second input, the state, has a member axis always; elapsed times and lengths are the
-        same for all members.
-        """
-        template = self.template
-        layer, cell = self._joint(root, members)
-        names = ("input", "hx", "timespans")
-        if not given.inputs or len(given.inputs) > len(names):
-            raise InputError(
-                f"a liquid ensemble takes {', '.join(names)}, got {len(given.inputs)} arguments"
-            )
-        named = dict(zip(names, given.inputs, strict=False))
-        own = dict(zip(names, given.own, strict=False))
-        options = {**named, **given.options}
-        x = self._side_by_side(options.pop("input"), own["input"], members, cell)
-        if own.get("timespans"):
-            raise InputError(
-                "timespans have a member axis; the members of a liquid ensemble run as one circuit "
-                "and share them: pass (batch, time), or build the ensemble with general=True"
-            )
-        state = options.pop("hx", None)
-        if state is not None:
-            state = cell.join(self._state(state, members, cell))
-        output, *states = layer(x, state, options.pop("timespans", None), **options)
-        output = output.reshape(*output.shape[:-1], members, template.motor_size).movedim(-2, 0)
-        return output, *(cell.part(each) for each in states)
-
-    def _joint(self, root: Stack, members: int) -> tuple[SequenceLayer, JointCell]:
-        template = self.template
-        if self._layer is None or self._root is not root:
-            stack = root.get_submodule("cell")
-            assert isinstance(stack, Stack)
-            self._root = root
-            self._layer = SequenceLayer(
-                JointCell(template.cell, members, stack),
-                return_sequences=template.return_sequences,
-                batch_first=template.batch_first,
-            )
-        joint = self._layer.cell
-        assert isinstance(joint, JointCell)
-        return self._layer, joint
-
-    def _side_by_side(self, given: Any, own: bool, members: int, cell: JointCell) -> Tensor:
-        """Return inputs (..., member x input)."""
-        template = self.template
-        x = as_computed("input", given, cell.dtype)
-        size = template.input_size
-        if x.dim() not in (2 + own, 3 + own) or x.shape[-1] != size:
-            layout = "(batch, time, input)" if template.batch_first else "(time, batch, input)"
-            member = "(member, ...) before " if own else ""
-            raise InputError(
-                f"input has shape {tuple(x.shape)}, expected {member}{layout} or (time, input) "
-                f"with {size} inputs"
-            )
-        if own:
-            return x.movedim(0, -2).flatten(-2)
-        return x.unsqueeze(-2).expand(*x.shape[:-1], members, size).flatten(-2)
-
-    def _state(self, given: Any, members: int, cell: JointCell) -> Tensor:
-        template = self.template
-        state = as_computed("hx", given, cell.dtype)
-        units = template.state_size
-        if state.dim() not in (2, 3) or state.shape[0] != members or state.shape[-1] != units:
-            raise InputError(
-                f"hx has shape {tuple(state.shape)}, expected ({members}, batch, {units}): a state "
-                "for each member, as a call returns it"
-            )
-        return state
