@@ -311,7 +311,7 @@ def test_inside_another_model():
     }
     sizes = compacted.model.liquid.synapse_count, model.liquid.synapse_count
     assert sizes[0] <= sizes[1] < 20 * 20
-    assert all(k.mask is None for k in compacted.model.cell.synapse_sets().values())
+    assert all(k.all_open() for k in compacted.model.cell.synapse_sets().values())
     assert len(compacted.model.liquid.cell.recurrent.weight) == sizes[0]
     assert compacted.gain(x, repeats=2, training=True).bytes_after < 2**16
 

@@ -118,3 +118,14 @@ def test_indices_beyond_32_bits_are_refused(index):
         Synapses([0], column, [1])
     with pytest.raises(elegans.errors.WiringError, match="a wiring may have 2147483647 neurons"):
         Wiring(1, {"motor": 1, "inter": 2**31 - 1}, Synapses.empty(), Synapses.empty())
+
+
+def test_a_copy_knows_when_its_own_mask_changes():
+    synapses = elegans.LTC(3, AutoNCP(16, 2)).cell.recurrent
+    for _ in range(4):  # whichever version the mask of the original is at
+        assert synapses.all_open()
+        twin = copy.deepcopy(synapses)
+        twin.mask[0] = False
+        assert not twin.all_open()
+        assert twin.open_count == len(twin) - 1
+        synapses.set_mask(torch.ones_like(synapses.mask))

@@ -264,9 +264,7 @@ class LTCCell(WiredCell):
 
     def settings(self) -> dict[str, Any]:
         """Return keyword arguments that build such a cell, without wiring and precision."""
-        return {
-            "input_mapping": self.input_mapping.kind,
-            "output_mapping": self.output_mapping.kind,
+        return super().settings() | {
             "ode_unfolds": self.ode_unfolds,
             "epsilon": self.epsilon,
             "implicit_param_constraints": self.implicit_param_constraints,

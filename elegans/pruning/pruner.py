@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import copy
-import math
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -17,9 +14,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from elegans.errors import PruningError
-from elegans.pruning.amount.budgets import check_budget, spread
+from elegans.pruning.amount.budgets import spread
 from elegans.pruning.amount.schedules import (
-    OneShot,
     Schedule,
     Sparsity,
     check_sparsity,
@@ -27,103 +23,26 @@ from elegans.pruning.amount.schedules import (
     described,
 )
 from elegans.pruning.amount.scopes import Scope, as_scope, select
-from elegans.pruning.amount.thresholds import Absolute, Threshold
+from elegans.pruning.amount.thresholds import Threshold
 from elegans.pruning.criteria import as_criterion
 from elegans.pruning.criteria.gradients import Closure
 from elegans.pruning.criteria.magnitude import Criterion, ScoringContext
-from elegans.pruning.growing.circuits import CircuitRound
-from elegans.pruning.growing.legality import Connections, has_room
-from elegans.pruning.growing.matrices import MatrixRound
+from elegans.pruning.growing.exchange import rounds_of
 from elegans.pruning.growing.round import Log, Round, plan
 from elegans.pruning.growing.rules import GrowthRule, as_growth
 from elegans.pruning.ledger import PRUNED, Edit, Guard, Ledger, ProposedEdit
+from elegans.pruning.measuring.exploration import Exploration
 from elegans.pruning.parts.finding import parts_of
 from elegans.pruning.parts.moments import Moments
 from elegans.pruning.parts.part import PrunableWeight
-from elegans.pruning.parts.synapses import StackedSynapsePart, SynapsePart
-
-
-@dataclass(frozen=True)
-class PrunerSettings:
-    """What a pruner was asked to do; see `Pruner`."""
-
-    scope: Scope
-    budget: str
-    growth: GrowthRule | None
-    drop_fraction: Threshold | None
-    every: int
-    until: int | None
-    weight: float
-    excitatory: float
-    self_synapses: bool
-    allow_empty: bool
-    list_matrices: bool
-    seed: int
-
-    def __post_init__(self) -> None:
-        check_budget(self.budget)
-        if self.budget != "uniform" and self.scope.pool != "layer":
-            raise PruningError(
-                f"got budget={self.budget!r} with weights that compete across layers, expected "
-                "scope='layer' or 'unit', where each layer has a budget of its own"
-            )
-        if (self.growth is None) != (self.drop_fraction is None):
-            raise PruningError(
-                f"got growth={self.growth!r} and drop_fraction={self.drop_fraction!r}, expected "
-                "both or neither: what grows takes the place of what is dropped"
-            )
-        if self.drop_fraction is not None and not isinstance(self.drop_fraction, Threshold):
-            raise PruningError(
-                f"drop_fraction must be a CosineFraction or another threshold, got "
-                f"{self.drop_fraction!r}; CosineFraction(0.3, steps) begins with 30 %"
-            )
-        check_step("every", self.every)
-        if self.until is not None:
-            check_step("until", self.until)
-            if self.until < self.every:
-                raise PruningError(
-                    f"until={self.until} ends before the first edit at step every={self.every}; "
-                    "raise until"
-                )
-        if not (_is_number(self.weight) and 0 < self.weight < math.inf):
-            raise PruningError(
-                f"the weight of a fresh synapse must be a number > 0, got {self.weight!r}"
-            )
-        if not (_is_number(self.excitatory) and 0 <= self.excitatory <= 1):
-            raise PruningError(
-                f"excitatory must be a probability from 0 to 1, got {self.excitatory!r}"
-            )
-        self.check_weight(float(self.weight))
-
-    def check_weight(self, weight: float) -> None:
-        """Raise `PruningError` when a fresh synapse as strong as `weight` would be weak at once."""
-        if not math.isfinite(weight):
-            raise PruningError(
-                f"a fresh synapse of weight={self.weight} is not finite in the layer's precision; "
-                "raise weight"
-            )
-        if isinstance(self.drop_fraction, Absolute) and weight < self.drop_fraction.value:
-            raise PruningError(
-                f"a fresh synapse of weight={weight:.9g} would be weak at once, below the "
-                f"threshold {self.drop_fraction.value}; raise weight or lower the threshold"
-            )
-
-    def exchanges_at(self, step: int) -> bool:
-        """Whether weights are exchanged after optimiser `step`, counted from 1."""
-        due = step % self.every == 0 and (self.until is None or step <= self.until)
-        return self.growth is not None and due
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values, to be compared when training is resumed."""
-        plain = {
-            name: value.item() if isinstance(value, np.generic) else value
-            for name, value in vars(self).items()
-        }
-        return plain | {
-            "scope": vars(self.scope),
-            "growth": None if self.growth is None else repr(self.growth),
-            "drop_fraction": None if self.drop_fraction is None else repr(self.drop_fraction),
-        }
+from elegans.pruning.parts.synapses import SynapsePart
+from elegans.pruning.settings import (
+    PrunerSettings,
+    as_schedule,
+    checked_seed,
+    own_generator,
+    rng_of,
+)
 
 
 class Pruner:
@@ -178,9 +97,9 @@ class Pruner:
         Whether a layer may lose all its weights.
     optimizer_state_names
         Names of the per-weight state tensors of an optimiser of another kind.
-    list_matrices
-        Whether the ledger lists what happens to the entries of matrices one by one; they are
-        counted in any case, and those of circuits are listed.
+    list_edits
+        Which edits the ledger lists, ``"all"``, those of ``"synapses"``, or ``"none"``; all are
+        counted.
     seed
         Seed of all random choices. Replicas with equal weights and seeds make equal edits.
 
@@ -231,7 +150,7 @@ class Pruner:
         include: Sequence[str] | None = None,
         exclude: Sequence[str] = (),
         allow_empty: bool = False,
-        list_matrices: bool = False,
+        list_edits: str = "synapses",
         optimizer_state_names: Sequence[str] | None = None,
         seed: int = 0,
     ) -> None:
@@ -249,7 +168,7 @@ class Pruner:
             excitatory,
             self_synapses,
             allow_empty,
-            list_matrices,
+            list_edits,
             checked_seed(seed),
         )
         self._generator = own_generator(self.settings.seed)
@@ -261,12 +180,11 @@ class Pruner:
         for part in self.parts:
             self._moments.check(part.named_parameters())
             if growth is not None:
-                self._check_growth(part)
+                self.settings.check_growth(part)
         self.steps = 0
         self.cut = 0
         """Weights cut so far, those exchanged included."""
-        self._ever: list[Tensor | None] = [None for _ in self.parts]
-        self._noted = False  # whether the present masks are in `_ever`
+        self._explored = Exploration(self.parts)
         for part in self.parts:
             part.attach()
         if optimizer is not None:
@@ -318,14 +236,7 @@ class Pruner:
         By name, a mask in the shape of the weight. Of a set of synapses, one entry for each pair
         of neurons that could be connected, in no particular order.
         """
-        active = {}
-        for part, ever in zip(self.parts, self._ever, strict=True):
-            if isinstance(part, SynapsePart):
-                pairs = 0 if ever is None else len(ever)
-                active[part.name] = torch.arange(part.possible) < pairs
-            else:
-                active[part.name] = torch.zeros_like(part.mask) if ever is None else ever.clone()
-        return active
+        return self._explored.masks()
 
     def exploration_rate(self) -> float:
         """Return the share of all possible weights that took part in at least one step.
@@ -335,9 +246,7 @@ class Pruner:
         Liu, Yin, Mocanu, Pechenizkiy, "Do we actually need dense over-parameterization?
         In-time over-parameterization in sparse training", ICML 2021, definition 1.
         """
-        pairs = zip(self.parts, self._ever, strict=True)
-        explored = sum(part.explored(ever) for part, ever in pairs)
-        return explored / sum(part.possible for part in self.parts)
+        return self._explored.rate()
 
     # --- what it does --------------------------------------------------------------------
 
@@ -363,9 +272,7 @@ class Pruner:
         step, before = self.steps + 1, self.cut
         for part in self.parts:
             part.check_same()
-        if not self._noted:
-            pairs = zip(self.parts, self._ever, strict=True)
-            self._ever, self._noted = [part.joined(ever) for part, ever in pairs], True
+        self._explored.note()
         exchanges = self.settings.exchanges_at(step)
         cuts = self.schedule is not None and self.schedule.is_due(step)
         rounds: list[Round] = []
@@ -377,9 +284,9 @@ class Pruner:
         if cuts and self.schedule is not None:
             self.schedule.advance()
         self.steps = step
-        log = self._log()
+        log = self._log(step)
         for each in rounds:
-            self._noted = False
+            self._explored.is_noted = False
             self.cut += each.carry_out(log)
         return self.cut - before
 
@@ -480,7 +387,7 @@ class Pruner:
             "steps": self.steps,
             "cut": self.cut,
             "masks": self.masks(),
-            "ever": {part.name: ever for part, ever in zip(self.parts, self._ever, strict=True)},
+            "ever": self._explored.state_dict(),
             "schedule": {} if self.schedule is None else self.schedule.state_dict(),
             "criterion": self.criterion.state_dict(),
             "random": self._generator.get_state(),
@@ -507,7 +414,7 @@ class Pruner:
             )
             generator = torch.Generator()
             generator.set_state(torch.as_tensor(state["random"]).cpu())
-            rng, ledger = _rng_of(state["growing"]), Ledger.from_state(state)
+            rng, ledger = rng_of(state["growing"]), Ledger.from_state(state)
             schedule, criterion = copy.deepcopy((self.schedule, self.criterion))
             if schedule is not None:
                 schedule.load_state_dict(dict(state["schedule"]))
@@ -531,8 +438,7 @@ class Pruner:
         self.schedule, self.criterion = schedule, criterion
         self.steps, self.cut, self._generator = steps, cut, generator
         self._rng, self._ledger = rng, ledger
-        self._ever = [ever[part.name] for part in self.parts]
-        self._noted = False
+        self._explored.load_state_dict(ever)
         for part in self.parts:
             # What the optimiser remembers is restored by itself.
             part.hold(masks[part.name].to(part.mask), Moments(None))
@@ -550,7 +456,7 @@ class Pruner:
         if not several:
             yield
             return
-        kept = self.cut, self._noted, self._generator.get_state()
+        kept = self.cut, self._explored.is_noted, self._generator.get_state()
         ledger = copy.deepcopy(self._ledger)
         masks = [part.mask.clone() for part in self.parts]
         held = [
@@ -562,7 +468,7 @@ class Pruner:
         try:
             yield
         except BaseException:
-            self.cut, self._noted = kept[:2]
+            self.cut, self._explored.is_noted = kept[:2]
             self._ledger = ledger
             self._generator.set_state(kept[2])
             for part, mask in zip(self.parts, masks, strict=True):
@@ -593,50 +499,46 @@ class Pruner:
                         f"{part.name}{member} would lose all its weights; nothing was pruned: "
                         "lower the sparsity, prune by layer, exclude it, or pass allow_empty=True"
                     )
-        self._noted = False
+        self._explored.is_noted = False
         for part, mask in zip(self.parts, after, strict=True):
             going = part.mask & ~mask
-            listed = self.settings.list_matrices or isinstance(part, SynapsePart)
-            if self._guards or (listed and bool(going.any())):
-                self._cut_one_by_one(part, going)
+            if self._guards:
+                self._cut_guarded(part, going)
+                continue
+            self.cut += int(going.sum())
+            if self.settings.lists(part):
+                log = self._log(self.steps + 1)
+                for _, place, strength in self._listed(part, going):
+                    log.record(place, strength, PRUNED)
             else:
-                number = int(going.sum())
-                part.hold(mask, self._moments)
-                self.cut += number
-                self._ledger.counts[PRUNED] += number
+                self._ledger.counts[PRUNED] += int(going.sum())
+            part.hold(mask, self._moments)
 
-    def _cut_one_by_one(self, part: PrunableWeight, going: Tensor) -> None:
-        """Cut the weights `going`, as far as guards consent, and list them."""
-        log, mask = self._log(), part.mask.clone()
-        strengths = part.weights().abs()
-        for place in going.nonzero().tolist():
-            index = tuple(place)
-            source, target = part.ends(index)
-            slot = int(np.ravel_multi_index(index, going.shape))
-            name = part.owner if isinstance(part, SynapsePart) else part.name
-            proposal = ProposedEdit(
-                self.steps + 1, name, slot, source, target, float(strengths[index])
-            )
+    def _cut_guarded(self, part: PrunableWeight, going: Tensor) -> None:
+        """Cut the weights `going`, as far as guards consent; each sees the cuts before its own."""
+        log, mask = self._log(self.steps + 1), part.mask.clone()
+        for slot, place, strength in self._listed(part, going):
+            proposal = ProposedEdit(log.step, place[0], slot, *place[1:], strength)
             if log.ask(proposal, PRUNED) == PRUNED:
-                mask[index] = False
+                mask.view(-1)[slot] = False
                 self.cut += 1
-                if self._guards:  # the next one sees the model with all edits so far
-                    part.hold(mask, self._moments)
-        part.hold(mask, self._moments)
+                part.hold(mask, self._moments)
+
+    def _listed(
+        self, part: PrunableWeight, going: Tensor
+    ) -> Iterator[tuple[int, tuple[str, int, int], float]]:
+        """Iterate over flat index, name and ends, and strength of the weights `going`."""
+        name = part.owner if isinstance(part, SynapsePart) else part.name
+        slots = going.reshape(-1).nonzero().squeeze(-1)
+        strengths = part.weights().abs().reshape(-1)[slots].tolist()
+        source, target = (end.tolist() for end in part.ends(slots))
+        for slot, j, i, strength in zip(slots.tolist(), source, target, strengths, strict=True):
+            yield slot, (name, j, i), strength
 
     # --- one exchange --------------------------------------------------------------------
 
-    def _log(self) -> Log:
-        return Log(self.steps, self._ledger, self._guards, self._moments, self.criterion)
-
-    def _check_growth(self, part: PrunableWeight) -> None:
-        if isinstance(part, StackedSynapsePart):
-            raise PruningError(
-                f"synapses of {part.name} would have to grow in several circuits at once; let one "
-                "member at a time grow, or prune the ensemble without growth"
-            )
-        if isinstance(part, SynapsePart):
-            self.settings.check_weight(part.synapses.realised(float(self.settings.weight)))
+    def _log(self, step: int) -> Log:
+        return Log(step, self._ledger, self._guards, self._moments, self.criterion)
 
     def _planned(self, step: int, closure: Closure | None) -> list[Round]:
         """Return the rounds of an exchange, whose edits are chosen; nothing is changed yet."""
@@ -645,75 +547,13 @@ class Pruner:
         self._check_parts()
         random = copy.deepcopy(self._rng.bit_generator.state)
         try:
-            rounds = self._rounds(step, self._scores(closure))
+            scores = self._scores(closure)
+            rounds = rounds_of(self.parts, scores, self.settings, step, self._rng)
             plan(rounds, rule, closure)
         except BaseException:
             self._rng.bit_generator.state = random
             raise
         return rounds
-
-    def _rounds(self, step: int, scores: Sequence[Tensor]) -> list[Round]:
-        """Return a round for each cell and for each matrix in which a weight is weak."""
-        rounds: list[Round] = []
-        for group in self._groups():
-            members = self.parts[group[0]].members
-            alive = [self.parts[k].flat(self.parts[k].mask).cpu().numpy() for k in group]
-            score = [self.parts[k].flat(scores[k]).double().cpu().numpy() for k in group]
-            weak = [np.zeros_like(mask) for mask in alive]
-            for m in range(members):
-                pooled = np.concatenate([s[m][a[m]] for s, a in zip(score, alive, strict=True)])
-                chosen = self._threshold.weak(pooled, step)
-                splits = np.cumsum([int(a[m].sum()) for a in alive])[:-1]
-                for w, a, own in zip(weak, alive, np.split(chosen, splits), strict=True):
-                    w[m][a[m]] = own
-            if not any(mask.any() for mask in weak):
-                continue
-            circuit = [part for k in group if isinstance(part := self.parts[k], SynapsePart)]
-            if circuit:
-                rounds.append(
-                    CircuitRound(
-                        circuit,
-                        [mask[0] for mask in weak],
-                        [values[0] for values in score],
-                        self._rng,
-                        weight=float(self.settings.weight),
-                        excitatory=float(self.settings.excitatory),
-                        self_synapses=self.settings.self_synapses,
-                    )
-                )
-            else:
-                part, mask = self.parts[group[0]], torch.from_numpy(weak[0])
-                mask = mask.to(part.mask.device).reshape(part.mask.shape)
-                listed = self.settings.list_matrices
-                rounds.append(MatrixRound(part, mask, scores[group[0]], self._rng, listed=listed))
-        return rounds
-
-    @property
-    def _threshold(self) -> Threshold:
-        assert self.settings.drop_fraction is not None
-        return self.settings.drop_fraction
-
-    def _groups(self) -> list[list[int]]:
-        """Return the numbers of the parts that exchange weights together: those of one cell."""
-        groups: dict[int, list[int]] = defaultdict(list)
-        for k, part in enumerate(self.parts):
-            groups[id(part.cell) if isinstance(part, SynapsePart) else id(part)].append(k)
-        return list(groups.values())
-
-    def _has_room(self) -> bool:
-        """Whether some weight could grow."""
-        for group in self._groups():
-            first = self.parts[group[0]]
-            if not isinstance(first, SynapsePart):
-                if not bool(first.mask.all()):
-                    return True
-                continue
-            wiring, sets = first.cell.wiring, first.cell.synapse_sets()
-            kinds = [part.kind for k in group if isinstance(part := self.parts[k], SynapsePart)]
-            edited = {kind: Connections(kind, wiring, sets[kind]) for kind in kinds}
-            if has_room(wiring, edited, self.settings.self_synapses):
-                return True
-        return False
 
     # --- scores and checks ---------------------------------------------------------------
 
@@ -762,38 +602,3 @@ class Pruner:
         if overflowed is not None and bool(overflowed):
             return  # a gradient scaler lets a fused optimiser skip this step by itself
         self.criterion.watch(self.parts, getattr(optimizer, "grad_scale", None))
-
-
-def own_generator(seed: int) -> torch.Generator:
-    """Return a generator whose numbers are not those that the model was drawn from.
-
-    With the same seed for both, PyTorch's generator would repeat the very numbers that became the
-    initial weights, and "at random" would mean "the smallest first".
-    """
-    mixed = np.random.SeedSequence((seed, 0x7072756E65)).generate_state(1, np.uint64)[0]
-    return torch.Generator().manual_seed(int(mixed >> np.uint64(1)))
-
-
-def checked_seed(seed: Any) -> int:
-    """Return the seed; raise `PruningError` unless it is an integer of at least 0."""
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-        raise PruningError(f"seed must be an integer of at least 0, got {seed!r}")
-    return int(seed)
-
-
-def as_schedule(schedule: Any) -> Schedule | None:
-    """Return a copy of the schedule, or the one that a sparsity stands for."""
-    if schedule is None or isinstance(schedule, Schedule):
-        return copy.deepcopy(schedule)
-    check_sparsity("schedule", schedule)
-    return OneShot(schedule)
-
-
-def _rng_of(state: Any) -> np.random.Generator:
-    rng = np.random.default_rng()
-    rng.bit_generator.state = copy.deepcopy(state)
-    return rng
-
-
-def _is_number(value: Any) -> bool:
-    return not isinstance(value, bool) and isinstance(value, Real)

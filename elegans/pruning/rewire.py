@@ -11,11 +11,13 @@ from torch.optim import Optimizer
 from elegans.errors import PruningError
 from elegans.pruning.amount.thresholds import Threshold, as_threshold
 from elegans.pruning.criteria.gradients import Closure
+from elegans.pruning.growing.exchange import any_room
 from elegans.pruning.growing.rules import GrowthRule
 from elegans.pruning.ledger import REWIRED, Edit, Guard, Ledger
 from elegans.pruning.parts.part import PrunableWeight
 from elegans.pruning.parts.synapses import SynapsePart
-from elegans.pruning.pruner import Pruner, _rng_of
+from elegans.pruning.pruner import Pruner
+from elegans.pruning.settings import rng_of
 
 
 class PruneRewire(Pruner):
@@ -133,11 +135,11 @@ class PruneRewire(Pruner):
             guards=guards,
             include=include,
             exclude=exclude,
-            list_matrices=True,
+            list_edits="all",
             optimizer_state_names=optimizer_state_names,
             seed=seed,
         )
-        if not self._has_room():
+        if not any_room(self.parts, self_synapses=self_synapses):
             if not any(isinstance(part, SynapsePart) for part in self.parts):
                 raise PruningError(
                     f"{type(model).__name__} holds no synapses, and its weight matrices are full, "
@@ -198,7 +200,7 @@ class PruneRewire(Pruner):
         """
         try:
             steps, settings = int(state["steps"]), dict(state["settings"])
-            rng, ledger = _rng_of(state["random"]), Ledger.from_state(state)
+            rng, ledger = rng_of(state["random"]), Ledger.from_state(state)
             if steps < 0:
                 raise ValueError(f"steps={steps}")
         except (AttributeError, KeyError, TypeError, ValueError) as error:

@@ -50,6 +50,10 @@ class OpenCheck:
     def __init__(self) -> None:
         self._known: tuple[Tensor, int, bool] | None = None
 
+    def __reduce__(self) -> tuple[type[OpenCheck], tuple[()]]:
+        # A copy begins to count the versions of its own mask anew.
+        return OpenCheck, ()
+
     def __call__(self, mask: Tensor) -> bool:
         """Return whether `mask` is true everywhere."""
         if mask.is_meta or not values_are_visible(mask):

@@ -105,6 +105,7 @@ class Network:
 
     Examples
     --------
+    >>> from elegans import LTC
     >>> from elegans.wiring import AutoNCP
     >>> network = Network.of(LTC(8, AutoNCP(units=19, output_size=4)))
     >>> len(network), len(network.recurrent), len(network.sensory)

@@ -93,7 +93,7 @@ class CertificateGuard:
 
     Examples
     --------
-    >>> import elegans
+    >>> import elegans, torch
     >>> from elegans.wiring import AutoNCP
     >>> model = elegans.LTC(2, AutoNCP(units=12, output_size=1, sparsity_level=0.6, seed=1))
     >>> optimizer = torch.optim.Adam(model.parameters())

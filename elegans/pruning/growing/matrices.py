@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 import torch
@@ -61,7 +60,7 @@ class MatrixRound(Round):
     def rank(self, rule: GrowthRule, slopes: Callable[[], list[Tensor]]) -> None:
         """Choose the absent entries of the highest interest."""
         member, place = (~self._alive).nonzero(as_tuple=True)
-        source, target = self._ends(place)
+        source, target = self._part.ends(place)
 
         def of_candidates() -> Tensor:
             slope = self._part.slopes(slopes()[0])
@@ -89,12 +88,12 @@ class MatrixRound(Round):
         weights = self._part.flat(self._part.weights()).clone()
         after, done = self._alive.clone(), 0
         for m, (going, coming) in enumerate(zip(self._going, self._coming, strict=True)):
-            for old, new in zip(going.tolist(), coming.tolist(), strict=True):
-                source, cut = self._ends(old)
+            columns = (going, coming, *self._part.ends(going), *self._part.ends(coming))
+            for old, new, *ends in zip(*(column.tolist() for column in columns), strict=True):
+                slot, strength = m * self._alive.shape[1] + old, float(weights[m, old])
                 proposal = ProposedEdit(
-                    log.step, self._part.name, m * self._alive.shape[1] + old, source, cut,
-                    float(weights[m, old]), *self._ends(new),
-                )  # fmt: skip
+                    log.step, self._part.name, slot, *ends[:2], strength, *ends[2:]
+                )
                 if log.ask(proposal, REWIRED) == REWIRED:
                     after[m, old], after[m, new] = False, True
                     done += 1
@@ -102,8 +101,3 @@ class MatrixRound(Round):
                         log.hold(self._part, after.reshape(self._part.mask.shape))
         log.hold(self._part, after.reshape(self._part.mask.shape))
         return done
-
-    def _ends(self, place: Any) -> tuple[Any, Any]:
-        """Return column and row of entries of the flattened weight of a member."""
-        columns = int(np.prod(self._part.dimensions[1:], dtype=np.int64))
-        return place % columns, place // columns

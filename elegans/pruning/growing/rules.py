@@ -20,6 +20,13 @@ class GrowthContext:
 
     In a circuit each candidate is a synapse that a cut one may become; in a matrix each absent
     entry is one.
+
+    Examples
+    --------
+    >>> ones, rng = torch.tensor([1, 1]), np.random.default_rng(0)
+    >>> context = GrowthContext("cell.recurrent", ones, ones, ones, rng, lambda: ones)
+    >>> len(context), context.slopes().tolist(), RandomGrowth().interest(context).shape
+    (2, [1, 1], torch.Size([2]))
     """
 
     name: str

@@ -239,7 +239,7 @@ def _tried(
     for name, tried in (ever_active or {}).items():
         _check(name, tried, weights, "ever_active")
         shape = weights[name].weight().shape
-        if weights[name].each == 1 and tried.shape != shape:
+        if weights[name].along is None and tried.shape != shape:
             raise PruningError(
                 f"ever_active[{name!r}] has shape {tuple(tried.shape)}, expected {tuple(shape)} "
                 "as the weight"

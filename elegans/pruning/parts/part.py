@@ -66,8 +66,8 @@ class PrunableWeight(ABC):
         """Return the neuron that each weight of a member leads to, shape (weight,)."""
 
     @abstractmethod
-    def ends(self, index: tuple[int, ...]) -> tuple[int, int]:
-        """Return source and target of the weight at `index`: neurons, or column and row."""
+    def ends(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Return source and target of weights by flat index: neurons, or column and row."""
 
     @abstractmethod
     def block_of(self) -> Tensor:

@@ -60,9 +60,9 @@ class SynapsePart(PrunableWeight):
         """Return the target of each synapse, shape (synapse,)."""
         return self.synapses.target.long()
 
-    def ends(self, index: tuple[int, ...]) -> tuple[int, int]:
-        """Return source and target of the synapse in a slot."""
-        return int(self.synapses.source[index]), int(self.synapses.target[index])
+    def ends(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Return source and target of the synapses in slots."""
+        return self.synapses.source[index], self.synapses.target[index]
 
     def block_of(self) -> Tensor:
         """Return a number for the pair (source layer, target layer) of each synapse."""
@@ -162,10 +162,10 @@ class StackedSynapsePart(PrunableWeight):
         """Refuse: a slot leads to another neuron in every member."""
         raise self._differ("neurons")
 
-    def ends(self, index: tuple[int, ...]) -> tuple[int, int]:
-        """Return source and target of the synapse of a member in a slot."""
-        source, target = (int(self._node.get_buffer(name)[index]) for name in ("source", "target"))
-        return source, target
+    def ends(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Return source and target of the synapses in slots, counted through all members."""
+        ends = (self._node.get_buffer(name).reshape(-1)[index] for name in ("source", "target"))
+        return next(ends), next(ends)
 
     def block_of(self) -> Tensor:
         """Refuse: a slot belongs to another block in every member."""

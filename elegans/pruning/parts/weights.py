@@ -90,11 +90,11 @@ class WeightPart(PrunableWeight):
             rows = rows % self._module.hidden_size
         return rows.repeat_interleave(int(np.prod(shape[1:], dtype=np.int64)))
 
-    def ends(self, index: tuple[int, ...]) -> tuple[int, int]:
-        """Return column, of the flattened rest of the axes, and row."""
-        row, *rest = index[self._stacked :]
-        shape = self.dimensions[1:]
-        return (int(np.ravel_multi_index(tuple(rest), shape)) if rest else 0), row
+    def ends(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Return column, of the flattened rest of the axes, and row, inside its member."""
+        columns = int(np.prod(self.dimensions[1:], dtype=np.int64))
+        place = index % self.size
+        return place % columns, place // columns
 
     def block_of(self) -> Tensor:
         """Return zeros: a tensor is one block; those of a module are pooled."""
