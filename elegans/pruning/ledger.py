@@ -132,8 +132,10 @@ class Edit:
                 name: -math.inf if value is None else float(value)
                 for name, value in record.get("notes", {}).items()
             }
-            return cls(**(record | {"notes": notes}))
-        except (AttributeError, TypeError, ValueError) as error:
+            kept = record["grown"] is None
+            source = {"grown_source": None if kept else record["source"]}  # as it always was once
+            return cls(**(source | record | {"notes": notes}))
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise PruningError(
                 f"not a record of an edit: {record!r} ({error}); pass what to_dict() returned"
             ) from error
