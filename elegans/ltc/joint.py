@@ -14,8 +14,7 @@ from torch import Tensor, nn
 from elegans.layers.capabilities import JointCell
 from elegans.layers.execution import choose_fused
 from elegans.layers.mapping import mapped
-from elegans.ltc.dynamics import Sensed, sense
-from elegans.ltc.fused import run_fused
+from elegans.ltc.dynamics import Sensed, run_fused, sense
 from elegans.solvers.circuit import Circuit, Slots
 from elegans.synapses.constraints import SMALLEST_CAPACITANCE
 from elegans.synapses.slots import OpenCheck

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from elegans.errors import PruningError
-from elegans.pruning.amount.budgets import check_budget, spread
 from elegans.pruning.amount.schedules import (
     OneShot,
     Schedule,
@@ -26,11 +25,10 @@ from elegans.pruning.amount.schedules import (
     check_step,
     described,
 )
-from elegans.pruning.amount.scopes import Scope, as_scope, select
+from elegans.pruning.amount.scopes import Scope, as_scope, check_budget, select, spread
 from elegans.pruning.amount.thresholds import Absolute, Threshold
 from elegans.pruning.criteria import as_criterion
-from elegans.pruning.criteria.gradients import Closure
-from elegans.pruning.criteria.magnitude import Criterion, ScoringContext
+from elegans.pruning.criteria.magnitude import Closure, Criterion, ScoringContext
 from elegans.pruning.growing.circuits import CircuitRound
 from elegans.pruning.growing.legality import Connections, has_room
 from elegans.pruning.growing.matrices import MatrixRound

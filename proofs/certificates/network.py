@@ -105,8 +105,9 @@ class Network:
 
     Examples
     --------
+    >>> import elegans
     >>> from elegans.wiring import AutoNCP
-    >>> network = Network.of(LTC(8, AutoNCP(units=19, output_size=4)))
+    >>> network = Network.of(elegans.LTC(8, AutoNCP(units=19, output_size=4)))
     >>> len(network), len(network.recurrent), len(network.sensory)
     (19, 45, 35)
     """

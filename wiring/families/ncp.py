@@ -10,9 +10,15 @@ from itertools import pairwise
 import numpy as np
 
 from elegans.errors import WiringError
-from elegans.wiring.families.growing import GrowingSynapses
-from elegans.wiring.families.recipe import Recipe, check_fan, check_room, check_seed, check_share
-from elegans.wiring.sizes import check_size
+from elegans.wiring.families.recipe import (
+    GrowingSynapses,
+    Recipe,
+    check_fan,
+    check_room,
+    check_seed,
+    check_share,
+)
+from elegans.wiring.names import check_size
 from elegans.wiring.wiring import Wiring
 
 

@@ -19,7 +19,7 @@ from elegans.reporting.chart import (
     segments,
 )
 from elegans.reporting.stability.content import Content, EditLine
-from elegans.reporting.stability.history import SLACKS
+from elegans.reporting.stability.gathering import SLACKS
 from elegans.reporting.wording import short
 from elegans.wiring.drawing.circuit import SYNAPSE_COLORS
 
