@@ -1,4 +1,4 @@
-r"""A differentiable contraction rate, and the penalty that raises it in training.
+r"""A differentiable contraction rate, the penalty that raises it, and the scores of synapses.
 
 At the best weights the derivative of the rate is that of its linear problem (Danskin's theorem),
 
@@ -42,7 +42,16 @@ if TYPE_CHECKING:
     from elegans.proofs.certificates.network import LiquidCell
 
 
-class CertificateSensitivity:
+class _OfRates:
+    """The circuit, the range of its inputs and the level that rates are asked for."""
+
+    def __init__(self, model: nn.Module, inputs: Range, level: str) -> None:
+        require_level(level)
+        self.cell, self.inputs, self.level = liquid_cell(model), inputs, level
+        Network.of(self.cell).range_of(inputs)  # a wrong range is an error now, not when asked
+
+
+class CertificateSensitivity(_OfRates):
     r"""Scores synapses by what they are worth to a certificate; for `elegans.pruning.Pruner`.
 
     The score of a synapse is :math:`w \, \partial (\sum_c \lambda^*_c) / \partial w`, with the
@@ -79,11 +88,7 @@ class CertificateSensitivity:
     """
 
     def __init__(self, model: nn.Module, inputs: Range, *, level: str = "interval") -> None:
-        require_level(level)
-        self.cell = liquid_cell(model)
-        self.inputs = inputs
-        self.level = level
-        Network.of(self.cell).range_of(inputs)  # a wrong range is an error now, not when pruning
+        super().__init__(model, inputs, level)
 
     def __call__(self, part: PrunableWeight) -> Tensor:
         """Return the scores of the synapses of a part, shape (synapse,)."""
@@ -100,7 +105,7 @@ class CertificateSensitivity:
         return part.weights() * part.slopes(gradient)
 
 
-class ContractionPenalty:
+class ContractionPenalty(_OfRates):
     r"""How much the rates of a circuit's components fall short of a margin.
 
     .. math:: \sum_c \max(0, margin - \lambda^*_c)
@@ -110,14 +115,10 @@ class ContractionPenalty:
 
     Parameters
     ----------
-    model
-        A layer without mixed memory, or its cell.
-    inputs
-        Lowest and highest input, as in `elegans.proofs.certify`.
+    model, inputs, level
+        As in `CertificateSensitivity`.
     margin
         The rate to reach, per unit of the elapsed times.
-    level
-        As in `elegans.proofs.certify`; ``"float"`` and ``"interval"`` are the same here.
 
     Raises
     ------
@@ -143,22 +144,13 @@ class ContractionPenalty:
     """
 
     def __init__(
-        self,
-        model: nn.Module,
-        inputs: Range,
-        *,
-        margin: float = 0.05,
-        level: str = "interval",
+        self, model: nn.Module, inputs: Range, *, margin: float = 0.05, level: str = "interval"
     ) -> None:
-        require_level(level)
         require_between("margin", margin, -math.inf, math.inf)
-        self.cell = liquid_cell(model)
-        self.inputs = inputs
+        super().__init__(model, inputs, level)
         self.margin = margin
-        self.level = level
         self.rate = float("nan")
         """The rate of the slowest component at the last call."""
-        Network.of(self.cell).range_of(inputs)  # a wrong range is an error now, not while training
 
     def __call__(self) -> Tensor:
         """Return the penalty, a differentiable scalar in the layer's precision."""

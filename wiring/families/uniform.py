@@ -105,10 +105,8 @@ class Random(_Uniform):
 
     Parameters
     ----------
-    units
-        Number of neurons.
-    output_dim
-        Number of motor neurons; all by default.
+    units, output_dim
+        As in `FullyConnected`.
     sparsity_level
         Share of absent synapses, in [0, 1).
     random_seed
