@@ -32,12 +32,7 @@ class ElementwiseMapping(nn.Module):
     weight: Tensor | None
     bias: Tensor | None
 
-    def __init__(
-        self,
-        kind: str | None,
-        size: int,
-        **factory_kwargs: Unpack[Placement],
-    ) -> None:
+    def __init__(self, kind: str | None, size: int, **factory_kwargs: Unpack[Placement]) -> None:
         super().__init__()
         if kind not in MAPPINGS:
             raise InputError(f"unknown mapping {kind!r}, expected one of {MAPPINGS}")

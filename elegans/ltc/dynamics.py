@@ -157,12 +157,7 @@ def read(states: Tensor, circuit: Circuit) -> Tensor:
 
 
 def run_fused(
-    inputs: Tensor,
-    state: Tensor,
-    elapsed: Tensor,
-    circuit: Circuit,
-    solver: Solver,
-    unfolds: int,
+    inputs: Tensor, state: Tensor, elapsed: Tensor, circuit: Circuit, solver: Solver, unfolds: int
 ) -> tuple[Tensor, Tensor]:
     """Run inputs through a kernel; return outputs (batch, time, output) and states.
 

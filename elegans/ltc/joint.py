@@ -59,10 +59,7 @@ class JointLTCCell(JointCell):
     @property
     def wiring(self) -> Wiring:
         """All circuits as one; the names of neurons and inputs say whose they are."""
-        layers = {
-            "motor": self.motor_size,
-            "others": self.state_size - self.motor_size,
-        }
+        layers = {"motor": self.motor_size, "others": self.state_size - self.motor_size}
         sets = []
         for kind in ("recurrent", "sensory"):
             source, target = self._joint_ends(kind)

@@ -256,10 +256,7 @@ def _sparse(policy: WorstCase) -> csr_array:
         coo_array(
             (
                 np.concatenate([policy.gain, policy.diagonal]),
-                (
-                    np.concatenate([policy.target, every]),
-                    np.concatenate([policy.source, every]),
-                ),
+                (np.concatenate([policy.target, every]), np.concatenate([policy.source, every])),
             ),
             shape=(n, n),
         )

@@ -160,11 +160,7 @@ class ContractionPenalty(_OfRates):
 
 
 def contraction_rates(
-    model: nn.Module,
-    inputs: Range,
-    *,
-    level: str = "interval",
-    below: float = float("inf"),
+    model: nn.Module, inputs: Range, *, level: str = "interval", below: float = float("inf")
 ) -> Tensor:
     """Return the best rate of each strongly connected component, differentiable.
 

@@ -259,13 +259,7 @@ class CertificateGuard:
             for kind in ("recurrent", "sensory")
         )
         return row_slack(
-            self._network,
-            neuron,
-            recurrent,
-            sensory,
-            standing,
-            self._range,
-            pieces_of(self._level),
+            self._network, neuron, recurrent, sensory, standing, self._range, pieces_of(self._level)
         )
 
 

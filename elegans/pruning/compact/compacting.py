@@ -74,10 +74,7 @@ class Compacted:
 
     def to_dict(self) -> dict[str, Any]:
         """Return record and difference as plain values."""
-        return {
-            "record": [layer.to_dict() for layer in self.record],
-            "difference": self.difference,
-        }
+        return {"record": [layer.to_dict() for layer in self.record], "difference": self.difference}
 
     def __str__(self) -> str:
         both = (self.original, self.model)

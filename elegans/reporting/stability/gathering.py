@@ -33,12 +33,7 @@ from elegans.reporting.stability.proving import check_preconditions, prove, sear
 from elegans.reporting.stability.stimulus import Stimulus
 from elegans.wiring import Wiring
 
-SLACKS = (
-    "cut_slack_before",
-    "cut_slack_after",
-    "grown_slack_before",
-    "grown_slack_after",
-)
+SLACKS = ("cut_slack_before", "cut_slack_after", "grown_slack_before", "grown_slack_after")
 """What a certificate's guard notes of an edit: how much each of the two rows has to spare."""
 
 

@@ -190,12 +190,7 @@ def search_ceiling(network: Network, box: Box, stimulus: Stimulus, seed: int) ->
         seed=seed,
     )
     return Ceiling(
-        worst.abscissa,
-        worst.rate,
-        worst.refutes,
-        worst.samples,
-        worst.state,
-        worst.inputs,
+        worst.abscissa, worst.rate, worst.refutes, worst.samples, worst.state, worst.inputs
     )
 
 
