@@ -17,19 +17,8 @@ from elegans.synapses.initial import draw_uniform
 class DenseMap(nn.Module):
     """y = W x + b, a ``torch.nn.Linear`` that draws from a generator.
 
-    Parameters
-    ----------
-    inputs, outputs
-        Sizes of x and y.
-    bias
-        Whether there is a b.
-    fans
-        Bound of the initial weights is sqrt(6 / fans), Glorot's for the sum of both sizes. Biases
-        begin within 1 / sqrt(inputs).
-    generator
-        Source of randomness; PyTorch's default generator when None.
-    **factory_kwargs
-        ``device`` and ``dtype`` of the parameters.
+    Weights begin within sqrt(6 / fans), Glorot's bound where fans is the sum of both sizes, biases
+    within 1 / sqrt(inputs).
 
     Examples
     --------
@@ -82,11 +71,6 @@ def output_projection(
     """Return a map to `proj_size` outputs, or None when `proj_size` is None.
 
     Weights begin within 1 / sqrt(motor_size), as those of ``torch.nn.Linear``.
-
-    Raises
-    ------
-    InputError
-        `proj_size` is not a positive integer.
     """
     outputs = check_outputs(proj_size)
     if outputs is None:
@@ -109,14 +93,6 @@ class Activation(NamedTuple):
     slope: Callable[[Tensor], Tensor]
 
 
-def _lecun_tanh(x: Tensor) -> Tensor:
-    return _HEIGHT * torch.tanh(_STEEPNESS * x)
-
-
-def _lecun_tanh_slope(x: Tensor) -> Tensor:
-    return _HEIGHT * _STEEPNESS * _tanh_slope(_STEEPNESS * x)
-
-
 def _tanh_slope(x: Tensor) -> Tensor:
     return 1 - torch.tanh(x) ** 2
 
@@ -132,14 +108,13 @@ def _gelu_slope(x: Tensor) -> Tensor:
     return slope
 
 
-def _relu_slope(x: Tensor) -> Tensor:
-    return (x > 0).to(x)
-
-
 ACTIVATIONS = {
-    "lecun_tanh": Activation(_lecun_tanh, _lecun_tanh_slope),
+    "lecun_tanh": Activation(
+        lambda x: _HEIGHT * torch.tanh(_STEEPNESS * x),
+        lambda x: _HEIGHT * _STEEPNESS * _tanh_slope(_STEEPNESS * x),
+    ),
     "silu": Activation(F.silu, _silu_slope),
-    "relu": Activation(F.relu, _relu_slope),
+    "relu": Activation(F.relu, lambda x: (x > 0).to(x)),
     "tanh": Activation(torch.tanh, _tanh_slope),
     "gelu": Activation(F.gelu, _gelu_slope),
 }

@@ -93,7 +93,7 @@ class CertificateGuard:
 
     Examples
     --------
-    >>> import elegans
+    >>> import elegans, torch
     >>> from elegans.wiring import AutoNCP
     >>> model = elegans.LTC(2, AutoNCP(units=12, output_size=1, sparsity_level=0.6, seed=1))
     >>> optimizer = torch.optim.Adam(model.parameters())
@@ -274,26 +274,9 @@ def row_slack(
 ) -> float:
     """Return by how much the row of a neuron exceeds the rate, in O(in-degree).
 
-    Parameters
-    ----------
-    network
-        The circuit.
-    neuron
-        The row.
-    recurrent, sensory
-        Numbers of the synapses onto this neuron.
-    standing
-        Boxes, weights and rate.
-    inputs
-        Range of the mapped inputs.
-    pieces
-        See `Rows.of`.
-
-    Returns
-    -------
-    float
-        -F_i / eta_i - lambda, per unit of the elapsed times; minus infinity if one of the boxes
-        does not hold the targets of the neuron.
+    That is -F_i / eta_i - lambda, per unit of the elapsed times; minus infinity if one of the boxes
+    does not hold the targets of the neuron. `recurrent` and `sensory` are the numbers of the
+    synapses onto it, `inputs` the range of the mapped inputs; for `pieces` see `Rows.of`.
     """
     small, neurons = _row_network(network, neuron, recurrent, sensory)
     boxes = [Box(box.lo[neurons], box.hi[neurons]) for box in standing.region.boxes]

@@ -38,21 +38,9 @@ SLACKS = ("cut_slack_before", "cut_slack_after", "grown_slack_before", "grown_sl
 
 
 def read_history(ledger: Iterable[Edit | Mapping[str, Any]], wiring: Wiring) -> History:
-    """Return the edits of the circuit itself, with names.
+    """Return the edits of a circuit, or what `Edit.to_dict` made of them, with names.
 
-    Parameters
-    ----------
-    ledger
-        Edits, or what `Edit.to_dict` made of them, such as `RunFolder.ledger` returns.
-    wiring
-        The circuit, for the names.
-
-    Raises
-    ------
-    InputError
-        A record names a neuron that the circuit has not.
-    PruningError
-        A record is none of an edit.
+    Raises `InputError` for a neuron that the circuit has not, `PruningError` for no edit.
     """
     edits, slacks = [], []
     for record in ledger:
@@ -110,27 +98,9 @@ def gather(
     ledger: Iterable[Edit | Mapping[str, Any]] | None = None,
     seed: int = 0,
 ) -> Content:
-    """Return everything that a report says about a layer under a stimulus.
+    """Return everything that a report says about a layer under a stimulus; see `report`.
 
-    Parameters
-    ----------
-    model
-        A liquid layer, left as it is.
-    stimulus
-        Its inputs.
-    title
-        What the report calls the circuit.
-    level
-        As in `elegans.proofs.certify`.
-    ledger
-        Edits of its wiring, if there were any.
-    seed
-        Draws what is sampled.
-
-    Raises
-    ------
-    InputError
-        The layer is of another kind, or a parameter is not finite.
+    Raises `InputError` if the layer is of another kind, or a parameter is not finite.
     """
     require(cell_of(model), LiquidCircuit, "the stability report")
     model = cast(LTC, model)  # whose parameters the parts below read
@@ -173,12 +143,9 @@ def gather(
             ceiling = attempt("ceiling", search_ceiling, network, box, stimulus, seed)
         equilibria = attempt("equilibria", search_equilibria, model, stimulus.mean, seed)
         exponents = attempt("exponents", measure_exponents, model, stimulus, contraction, seed)
-    wiring = model.wiring
-    history = None
     if ledger is None:
         skipped["history"] = "no ledger of edits was handed over"
-    else:
-        history = read_history(ledger, wiring)
+    history = None if ledger is None else read_history(ledger, model.wiring)
     return Content(
         _subject(model, stimulus, title),
         check_preconditions(model, network, stimulus),

@@ -54,19 +54,8 @@ def in_double(model: LTC) -> LTC:
 def measure_activity(model: LTC, stimulus: Stimulus) -> tuple[Activity, Spectra | None]:
     """Return what the first sequence does to the circuit, and the extremes in all sequences.
 
-    Parameters
-    ----------
-    model
-        The layer, in its own precision.
-    stimulus
-        The inputs.
-
-    Returns
-    -------
-    Activity
-        In all steps, or in as many as `FRAMES`.
-    Spectra or None
-        None for a circuit too large for dense eigenvalue problems.
+    Steps are all, or as many as `FRAMES`; there are no spectra of a circuit too large for dense
+    eigenvalue problems.
     """
     parameter = next(model.parameters())
     lo, hi = np.full(model.state_size, np.inf), np.full(model.state_size, -np.inf)
