@@ -87,7 +87,7 @@ def draw_curves(
     if chance is not None:
         axes.axhline(chance, color=MUTED, linestyle=":", linewidth=1, label="guessing")
     highest = max(float(curve.sparsities.max()) for curve in curves)
-    axes.set_xscale("function", functions=(_stretched, _shrunk))
+    axes.set_xscale("function", functions=(_stretched, lambda place: 1 - 10.0**-place))
     ticks = [s for s in (0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.97, 0.99, 0.999) if s <= highest]
     axes.set_xticks(ticks, [f"{100 * tick:g}" for tick in ticks])
     axes.set_xticks([], minor=True)
@@ -194,10 +194,6 @@ def _dress(axes: Axes, title: str) -> None:
 def _stretched(sparsity: ArrayLike) -> NDArray[np.float64]:
     # Margins of the axis may reach 1, where the logarithm ends.
     return -np.log10(np.clip(1 - np.asarray(sparsity, dtype=np.float64), 1e-6, None))
-
-
-def _shrunk(place: ArrayLike) -> NDArray[np.float64]:
-    return 1 - 10 ** -np.asarray(place, dtype=np.float64)
 
 
 def draw_sequential(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,15 +32,9 @@ def digits() -> ClassificationSet:
     Source: E. Alpaydin, C. Kaynak, "Optical Recognition of Handwritten Digits", UCI 1998 (its test
     part), as in scikit-learn.
     """
-    bunch = require_extra("sklearn.datasets", "lab").load_digits()
-    return ClassificationSet(
-        "digits",
-        bunch.data / 16,
-        bunch.target,
-        tuple(str(digit) for digit in range(10)),
-        tuple(f"pixel, row {row}, column {column}" for row in range(8) for column in range(8)),
-        "UCI, Optical Recognition of Handwritten Digits, test part, as in scikit-learn",
-    )
+    source = "UCI, Optical Recognition of Handwritten Digits, test part, as in scikit-learn"
+    pixels = [f"pixel, row {row}, column {column}" for row in range(8) for column in range(8)]
+    return _of_scikit("digits", "load_digits", source, features=pixels, largest=16)
 
 
 def iris() -> ClassificationSet:
@@ -58,15 +53,7 @@ def iris() -> ClassificationSet:
     Source: R. A. Fisher, "The use of multiple measurements in taxonomic problems", 1936, as in
     scikit-learn.
     """
-    bunch = require_extra("sklearn.datasets", "lab").load_iris()
-    return ClassificationSet(
-        "iris",
-        bunch.data,
-        bunch.target,
-        tuple(str(name) for name in bunch.target_names),
-        tuple(str(name) for name in bunch.feature_names),
-        "R. A. Fisher 1936, as in scikit-learn",
-    )
+    return _of_scikit("iris", "load_iris", "R. A. Fisher 1936, as in scikit-learn")
 
 
 def cancer() -> ClassificationSet:
@@ -88,15 +75,17 @@ def cancer() -> ClassificationSet:
 
     Source: W. Wolberg, O. Mangasarian, N. Street, W. Street, UCI 1995, as in scikit-learn.
     """
-    bunch = require_extra("sklearn.datasets", "lab").load_breast_cancer()
-    return ClassificationSet(
-        "cancer (diagnostic)",
-        np.asarray(bunch.data),
-        bunch.target,
-        tuple(str(name) for name in bunch.target_names),
-        tuple(str(name) for name in bunch.feature_names),
-        "UCI, Breast Cancer Wisconsin (Diagnostic), as in scikit-learn",
-    )
+    source = "UCI, Breast Cancer Wisconsin (Diagnostic), as in scikit-learn"
+    return _of_scikit("cancer (diagnostic)", "load_breast_cancer", source)
+
+
+def _of_scikit(
+    name: str, load: str, source: str, features: Sequence[str] | None = None, largest: float = 1
+) -> ClassificationSet:
+    bunch = getattr(require_extra("sklearn.datasets", "lab"), load)()
+    classes = tuple(map(str, bunch.target_names))
+    names = tuple(map(str, bunch.feature_names if features is None else features))
+    return ClassificationSet(name, bunch.data / largest, bunch.target, classes, names, source)
 
 
 _ROWS = (762, 610)
