@@ -29,15 +29,7 @@ class JointLTCCell(JointCell):
 
     Inputs, outputs and neurons of the members follow each other: axes (..., member x input) and
     (..., member x output), neurons as `join` puts them.
-
-    Parameters
-    ----------
-    template
-        The cell of a member, without values.
-    members
-        How many there are.
-    stack
-        The stacked tensors of the cells.
+    `template` is the cell of a member, without values; `stack` holds the tensors of all.
     """
 
     def __init__(self, template: LTCCell, members: int, stack: nn.Module) -> None:
