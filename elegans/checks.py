@@ -45,17 +45,7 @@ ELSEWHERE = {
 def check_keywords(kind: type, given: Mapping[str, object]) -> None:
     """Check what a constructor of layers or cells was given as ``**factory_kwargs``.
 
-    Parameters
-    ----------
-    kind
-        The class that is made.
-    given
-        The keywords that are no named parameters of the constructor.
-
-    Raises
-    ------
-    InputError
-        One of them is none of `Placement`; names the class and the nearest keyword.
+    Raises `InputError` if a keyword is none of `Placement`; names class and nearest keyword.
     """
     unknown = next((name for name in given if name not in Placement.__annotations__), None)
     if unknown is None:

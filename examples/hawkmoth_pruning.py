@@ -21,9 +21,9 @@ import torch
 from elegans.data import Scale
 from elegans.ensemble import Ensemble
 from elegans.replications import hawkmoth
+from elegans.replications.experiments.drawing import draw_sequential
 from elegans.replications.experiments.sequential import SequentialPruning, Stage, prune_sequentially
-from elegans.replications.experiments.sequential_drawing import draw_sequential
-from elegans.replications.hawkmoth.published import ERRORS, LEVELS, LIMIT, MEDIAN_OPTIMUM
+from elegans.replications.hawkmoth.network import ERRORS, LEVELS, LIMIT, MEDIAN_OPTIMUM
 
 
 def trajectories(count: int, file: Path | None) -> hawkmoth.Trajectories:

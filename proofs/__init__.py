@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from elegans.proofs.certificates.certification import certify as certify
     from elegans.proofs.certificates.condition import ContractionCondition as ContractionCondition
     from elegans.proofs.certificates.network import Network as Network
+    from elegans.proofs.certificates.regulariser import (
+        CertificateSensitivity as CertificateSensitivity,
+    )
     from elegans.proofs.certificates.regulariser import ContractionPenalty as ContractionPenalty
     from elegans.proofs.certificates.regulariser import contraction_rates as contraction_rates
     from elegans.proofs.certificates.safe_rewiring import CertificateGuard as CertificateGuard
-    from elegans.proofs.certificates.sensitivity import (
-        CertificateSensitivity as CertificateSensitivity,
-    )
     from elegans.proofs.dynamics.equilibrium import equilibria as equilibria
     from elegans.proofs.dynamics.jacobian import jacobian as jacobian
     from elegans.proofs.dynamics.sparse_jacobian import SparseJacobian as SparseJacobian

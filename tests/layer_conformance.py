@@ -10,7 +10,7 @@ import torch
 from torch.nn.utils import parametrize, prune
 
 from elegans.errors import InputError, SolveError
-from elegans.layers.wired_cell import WiredCell
+from elegans.layers.cell import WiredCell
 from elegans.pruning import Pruner, PruneRewire, Relative
 
 INPUTS, OUTPUTS = 3, 2

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from layer_conformance import INPUTS, OUTPUTS, LayerConformance
 from torch.testing import assert_close
 
-from elegans.cfc.activations import ACTIVATIONS
+from elegans.cfc.backbone import ACTIVATIONS
 from elegans.cfc.cell import CfCCell
 from elegans.cfc.closed_form import HEADS
 from elegans.cfc.layer import CfC

@@ -9,9 +9,10 @@ from torch.testing import assert_close
 from elegans.checkpoints.saving import load, save
 from elegans.ctrnn.cell import INITIAL_TAU, CTRNNCell
 from elegans.ctrnn.dynamics import CTRNNDynamics
-from elegans.ctrnn.layer import CTRNN, magnitudes
+from elegans.ctrnn.layer import CTRNN
 from elegans.data import Sequence, cut_windows
 from elegans.errors import InputError, SolveError, SolverError
+from elegans.layers.sequence_layer import line_widths
 from elegans.solvers import integrate, solver_names
 from elegans.synapses.sums import SynapticSum
 from elegans.training import RewireConfig, RunFolder, TrainingConfig, fit, load_model
@@ -286,7 +287,7 @@ def test_line_widths_follow_the_order_of_the_wiring():
     model = CTRNN(INPUTS, PARALLEL)
     with torch.no_grad():
         model.cell.recurrent.weight[0] *= -1  # parallel to slot 1, which now comes after it
-    widths = magnitudes(model.cell.recurrent)
+    widths = line_widths(model.cell.recurrent)
     weight = model.cell.recurrent.weight.detach().double()
     signed = widths * model.wiring.recurrent.polarity
     expected = sorted(zip(model.cell.recurrent.target.tolist(), weight.tolist(), strict=True))

@@ -13,7 +13,7 @@ from elegans.data import Scale
 from elegans.errors import DataError, MissingExtraError
 from elegans.replications import sets
 from elegans.replications.sets import ClassificationSet, banknote_like, penguins
-from elegans.replications.sets.penguin_set import read_penguins
+from elegans.replications.sets.tables import read_penguins
 
 
 def make(rows=12, kinds=3, **changes):

@@ -205,7 +205,7 @@ def test_an_unknown_path():
 
 def test_without_numba_there_is_one_warning(monkeypatch):
     monkeypatch.setitem(sys.modules, "elegans.solvers.fused", None)
-    execution._no_compiler.cache_clear()
+    execution.missing.cache_clear()
     model = elegans.LTC(INPUTS, AutoNCP(9, 2))
     try:
         with pytest.warns(RuntimeWarning, match=r"kernels are not available .* pip install"):
@@ -214,7 +214,7 @@ def test_without_numba_there_is_one_warning(monkeypatch):
         with elegans.backend("fused"), pytest.raises(InputError, match="kernels are not available"):
             model(torch.randn(2, 3, INPUTS))
     finally:
-        execution._no_compiler.cache_clear()
+        execution.missing.cache_clear()
 
 
 @pytest.mark.parametrize("bad", ["nan", "inf"])

@@ -10,7 +10,7 @@ from torch.testing import assert_close
 
 import elegans
 from elegans.errors import InputError, SolveError, SolverError
-from elegans.ltc.layer import conductances
+from elegans.layers.sequence_layer import line_widths
 from elegans.solvers import SemiImplicit, solver_names
 from elegans.synapses.initial import INITIAL_RANGES
 from elegans.wiring import NCP, AutoNCP, FullyConnected, Random, Synapses, Wiring
@@ -298,7 +298,7 @@ def test_the_picture_follows_the_parameters():
     model = elegans.LTC(INPUTS, AutoNCP(9, 2))
     axes = model.draw()
     assert axes.collections
-    assert conductances(model.cell.recurrent).shape == (model.synapse_count,)
+    assert line_widths(model.cell.recurrent).shape == (model.synapse_count,)
 
 
 # --- mixed memory ------------------------------------------------------------------------

@@ -20,8 +20,8 @@ from elegans.errors import InputError, PruningError
 from elegans.hooks import ELEMENTWISE
 from elegans.pruning import Pruner
 from elegans.pruning.compact import Compacted, SparseLinear, compact, linear_chain
-from elegans.pruning.compact.dead_units import fold
-from elegans.pruning.compact.rule import sparse_pays
+from elegans.pruning.compact.linear_chain import fold
+from elegans.pruning.compact.sparse_linear import sparse_pays
 
 ARGUMENTS = {nn.Threshold: (0.1, 0.7)}
 SLOPE = 2.0  # no activation is steeper, apart from jumps

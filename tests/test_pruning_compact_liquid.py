@@ -17,7 +17,7 @@ from elegans.errors import PruningError
 from elegans.pruning import Pruner
 from elegans.pruning.compact import compact
 from elegans.pruning.compact.circuit_draft import Draft
-from elegans.pruning.compact.circuit_paths import depends_on_inputs, heard
+from elegans.pruning.compact.liquid import depends_on_inputs, heard
 from elegans.wiring import AutoNCP, Synapses, Wiring
 
 # Each of the 12 solver steps of a run adds roundings of some ten numbers below 10, 1e-14 in all,

@@ -12,7 +12,7 @@ from torch import nn
 
 from elegans.errors import InputError, PruningError
 from elegans.pruning.compact import SparseLinear
-from elegans.pruning.compact.rule import measured_ratio
+from elegans.pruning.compact.sparse_linear import measured_ratio
 from elegans.pruning.compact.sparse_product import Pattern, fast, is_fast, reference
 
 

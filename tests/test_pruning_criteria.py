@@ -25,7 +25,7 @@ from elegans.pruning import (
     SynapticFlow,
     parts_of,
 )
-from elegans.pruning.amount.budgets import spread
+from elegans.pruning.amount.scopes import spread
 from elegans.pruning.parts.synapses import SynapsePart
 from elegans.wiring import NCP
 

@@ -11,12 +11,12 @@ import torch
 from torch import nn
 
 from elegans.errors import PruningError
+from elegans.replications.experiments.drawing import draw_sequential
 from elegans.replications.experiments.sequential import (
     SequentialPruning,
     Stage,
     prune_sequentially,
 )
-from elegans.replications.experiments.sequential_drawing import draw_sequential
 
 LEVELS = (0.5, 0.75, 0.9)
 

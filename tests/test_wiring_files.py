@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from elegans.errors import WiringError
 from elegans.wiring import AutoNCP, Wiring
 from elegans.wiring.exchange.csv_edges import from_csv, to_csv
-from elegans.wiring.exchange.graphml import from_graphml, to_graphml
+from elegans.wiring.exchange.networkx_graph import from_graphml, to_graphml
 
 WIRING = AutoNCP(units=8, output_size=1).build(input_size=2)
 FORMATS = {

@@ -1,10 +1,12 @@
-"""Names of neurons and layers: defaults and checks."""
+"""Names and sizes of neurons and layers: defaults and checks."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+
+import numpy as np
 
 from elegans.errors import WiringError
 
@@ -60,3 +62,29 @@ def check_unique(*groups: tuple[Sequence[str] | None, Mapping[str, int]]) -> Non
 def _is_default(name: str, layers: Mapping[str, int]) -> bool:
     found = _DEFAULT.fullmatch(name)
     return found is not None and int(found[2]) < layers.get(found[1], 0)
+
+
+LARGEST = 2**31 - 1
+"""The largest size of a layer; a damaged file may ask for more than any memory holds."""
+
+
+def check_size(name: str, size: int, least: int = 1) -> int:
+    """Return `size` as an integer; raise `WiringError` unless it is `least` or more."""
+    if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < least:
+        raise WiringError(f"{name} must be an integer of at least {least}, got {size!r}")
+    if size > LARGEST:
+        raise WiringError(f"{name} must be at most {LARGEST}, got {size}; no memory holds more")
+    return int(size)
+
+
+def check_layers(layers: Mapping[str, int]) -> dict[str, int]:
+    """Return name and size of each layer; raise `WiringError` if one is not valid."""
+    if not isinstance(layers, Mapping):
+        raise WiringError(
+            f"layers must be a dictionary of names and sizes, such as {{'motor': 2}}, got "
+            f"{type(layers).__name__}; dict(...) makes one of a list of pairs"
+        )
+    return {
+        check_name("a layer", name): check_size(f"layer {name!r}", size)
+        for name, size in layers.items()
+    }

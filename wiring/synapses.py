@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from elegans.errors import WiringError
-from elegans.wiring.sizes import LARGEST
+from elegans.wiring.names import LARGEST
 
 Integers = NDArray[np.integer[Any]]
 

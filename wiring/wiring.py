@@ -14,8 +14,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from elegans.errors import WiringError
 from elegans.wiring.editing import edited
-from elegans.wiring.names import check_names, check_unique, default_names
-from elegans.wiring.sizes import LARGEST, check_layers, check_size
+from elegans.wiring.names import (
+    LARGEST,
+    check_layers,
+    check_names,
+    check_size,
+    check_unique,
+    default_names,
+)
 from elegans.wiring.synapses import Synapses, check_ends
 
 if TYPE_CHECKING:

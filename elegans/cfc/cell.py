@@ -9,10 +9,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812  # the name every torch reader knows
 from torch import Tensor, nn
 
-from elegans.cfc.activations import ACTIVATIONS
+from elegans.cfc.backbone import ACTIVATIONS, DenseMap, check_outputs, output_projection
 from elegans.cfc.closed_form import GATES, HEADS, ClosedForm
-from elegans.cfc.dense_map import DenseMap
-from elegans.cfc.projection import check_outputs, output_projection
 from elegans.checks import Placement, check_choice, check_count, check_dtype, check_keywords
 from elegans.errors import InputError
 from elegans.layers.cell import Cell
@@ -216,21 +214,8 @@ class CfCCell(Cell):
             \operatorname{diag}(\varphi'(z_L)) W_L \cdots \operatorname{diag}(\varphi'(z_1)) W_x
 
         with the maps y_m, their weights W_m and the pre-activations z of the backbone. Dropout is
-        taken as off.
-
-        Parameters
-        ----------
-        inputs
-            Shape (batch, input).
-        state
-            Shape (batch, neuron).
-        elapsed
-            Shape (batch, 1). A step that lasts 0 has the identity.
-
-        Returns
-        -------
-        Tensor
-            ``[:, i, j]`` is the derivative of x⁺_i by x_j, shape (batch, neuron, neuron).
+        taken as off. Shapes are those of `elegans.layers.capabilities.StepJacobian`; a step that
+        lasts 0 has the identity.
         """
         activation = ACTIVATIONS[self.backbone_activation]
         x = self.sense(inputs.unsqueeze(1))[0] + self.recurrent_map(state)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import Any, Unpack
 
 import numpy as np
 import torch
@@ -15,9 +15,6 @@ from elegans.errors import InputError
 from elegans.layers.registry import register_layer
 from elegans.layers.sequence_layer import SequenceLayer
 from elegans.wiring import Recipe, Wiring
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 _BACKBONE: dict[str, Any] = {"backbone_units": 128, "backbone_layers": 1, "backbone_dropout": 0.0}
 _ACTIVATION = "lecun_tanh"
@@ -39,12 +36,8 @@ class CfC(SequenceLayer):
         Number of neurons, a recipe such as ``AutoNCP``, or a wiring.
     proj_size
         Number of outputs when a dense map shall follow the neurons that are read.
-    return_sequences
-        Whether to return the output of every step or of the last one.
-    batch_first
-        Whether batches are (batch, time, input) or (time, batch, input).
-    mixed_memory
-        Whether a memory cell transforms the state before each step (long-term dependencies).
+    return_sequences, batch_first, mixed_memory
+        As in `SequenceLayer`.
     mode
         ``"default"``, ``"pure"`` or ``"no_gate"``, see `ClosedForm`.
     activation, backbone_units, backbone_layers, backbone_dropout
@@ -141,18 +134,7 @@ class CfC(SequenceLayer):
             cell = WiredCfCCell(
                 units, input_size, mode, ncps_connections=ncps_connections, **common
             )
-        super().__init__(
-            cell,
-            return_sequences=return_sequences,
-            batch_first=batch_first,
-            mixed_memory=mixed_memory,
-            generator=generator,
-        )
-
-    @property
-    def output_size(self) -> int:
-        """Number of outputs."""
-        return self.cell.output_size
+        super().__init__(cell, return_sequences, batch_first, mixed_memory, generator=generator)
 
     def settings(self) -> dict[str, Any]:
         """Return the arguments that build such a layer; see `SequenceLayer.settings`.
@@ -164,16 +146,6 @@ class CfC(SequenceLayer):
             if theirs in settings:
                 settings[ours] = settings.pop(theirs)
         return settings
-
-    def apply_weight_constraints(self) -> None:
-        """Do nothing: no parameter of a CfC is constrained."""
-
-    def draw(self, **options: Any) -> Axes:
-        """Draw the circuit; see `Wiring.draw`. Lines say which synapses there are, not how strong.
-
-        A synapse has several weights of either sign here, so one width could not show them.
-        """
-        return self.wiring.draw(**options)
 
     def _check_states(
         self, initial: Tensor, states: Tensor, final: Tensor, elapsed: Tensor

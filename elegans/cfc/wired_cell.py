@@ -8,13 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from elegans.cfc.backbone import check_outputs, output_projection
 from elegans.cfc.closed_form import GATES, HEADS, ClosedForm
-from elegans.cfc.projection import check_outputs, output_projection
 from elegans.cfc.wiring import with_all_gates, with_ncps_connections, with_own_states
 from elegans.checks import Placement, check_choice
 from elegans.errors import InputError
-from elegans.layers.cell import as_wiring
-from elegans.layers.wired_cell import WiredCell
+from elegans.layers.cell import WiredCell, as_wiring
 from elegans.synapses.initial import draw_uniform
 from elegans.synapses.maps import MappedSynapses
 from elegans.synapses.sums import SynapticSum
@@ -68,16 +67,12 @@ class WiredCfCCell(WiredCell):
 
     Parameters
     ----------
-    wiring
-        A wiring, a recipe, or a number of fully connected neurons.
-    in_features
-        Number of inputs; may be left out when `wiring` is a wiring.
+    wiring, in_features, input_mapping, output_mapping, **factory_kwargs
+        As in `WiredCell`.
     mode
         ``"default"``, ``"pure"`` or ``"no_gate"``.
     proj_size
         Number of outputs when a dense map shall follow the motor neurons.
-    input_mapping, output_mapping
-        ``"affine"``, ``"linear"`` or None: element-wise map of the inputs and of the outputs.
     ncps_connections
         Whether to read what ``ncps`` reads. There a wiring decides on the synapses between layers
         only: inside a layer all neurons are connected, recurrent synapses of the wiring are not
@@ -85,8 +80,6 @@ class WiredCfCCell(WiredCell):
         `wiring` then shows what f and g read.
     generator
         Source of randomness for the initial values; PyTorch's default generator when None.
-    **factory_kwargs
-        ``device`` and ``dtype`` of the parameters.
 
     Raises
     ------
@@ -254,19 +247,8 @@ class WiredCfCCell(WiredCell):
         over the maps y_m of the neuron, where the state read, x̂_l, is the new one of layers nearer
         to the input and the old one otherwise.
 
-        Parameters
-        ----------
-        inputs
-            Shape (batch, input).
-        state
-            Shape (batch, neuron).
-        elapsed
-            Shape (batch, 1). A step that lasts 0 has the identity.
-
-        Returns
-        -------
-        Tensor
-            ``[:, i, j]`` is the derivative of x⁺_i by x_j, shape (batch, neuron, neuron).
+        Shapes are those of `elegans.layers.capabilities.StepJacobian`; a step that lasts 0 has the
+        identity.
         """
         identity = torch.eye(self.state_size, dtype=state.dtype, device=state.device)
         current, spread = state, identity.expand(len(state), -1, -1)

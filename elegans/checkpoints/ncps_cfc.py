@@ -51,7 +51,7 @@ def build(state_dict: Mapping[str, Tensor], **options: Any) -> CfC:
 
     A wiring of ``ncps`` without layers becomes one of motor neurons only; all polarities are +1.
     """
-    layers = _layer_count(state_dict)
+    layers = sum(f"{_CELL}layer_{i}.{_MASK}" in state_dict for i in range(len(state_dict)))
     first = _get(state_dict, "layer_0.ff1.weight" if layers else "ff1.weight")
     settings: dict[str, Any] = {
         "mixed_memory": any(key.startswith("lstm.") for key in state_dict),
@@ -289,11 +289,6 @@ def _get(state_dict: Mapping[str, Tensor], name: str, prefix: str = _CELL) -> Te
             f"with the same options; it holds {sorted(state_dict)[:6]} ..."
         )
     return state_dict[prefix + name].detach()
-
-
-def _layer_count(state_dict: Mapping[str, Tensor]) -> int:
-    """Return the number of layers of a wired model, 0 for a dense one."""
-    return sum(f"{_CELL}layer_{i}.{_MASK}" in state_dict for i in range(len(state_dict)))
 
 
 def _backbone_keys(state_dict: Mapping[str, Tensor]) -> list[str]:

@@ -128,10 +128,7 @@ def load(folder: str | os.PathLike[str], *, device: Device = None) -> SequenceLa
             f"{folder / CONFIG}: got version {config.get('version')!r} of the format, expected "
             f"version {VERSION} with the settings of a model; a newer elegans may read it"
         )
-    try:
-        wiring = Wiring.from_json(read_bytes(folder / WIRING, _REMEDY).decode())
-    except (ElegansError, UnicodeDecodeError) as error:
-        raise RunError(f"{folder / WIRING}: {error}; {_REMEDY}") from error
+    wiring = read_wiring(folder / WIRING, _REMEDY)
     model = build_layer(config["model"], wiring, folder / CONFIG)
     restore(model, read_tensors(folder / WEIGHTS, _REMEDY), folder / WEIGHTS)
     return model.to(device)
@@ -140,8 +137,21 @@ def load(folder: str | os.PathLike[str], *, device: Device = None) -> SequenceLa
 def write_circuit(model: SequenceLayer, folder: Path) -> None:
     """Write weights and wiring; the weights first, because they know the slots by themselves."""
     write_tensors(folder / WEIGHTS, model.state_dict())
-    with writing(folder / WIRING):
-        write_bytes(folder / WIRING, model.wiring.to_json().encode())
+    write_wiring(model.wiring, folder / WIRING)
+
+
+def write_wiring(wiring: Wiring, path: Path) -> None:
+    """Write a wiring as JSON, whole or not at all."""
+    with writing(path):
+        write_bytes(path, wiring.to_json().encode())
+
+
+def read_wiring(path: Path, remedy: str) -> Wiring:
+    """Return the wiring in a JSON file; raises `RunError`, ending with `remedy`."""
+    try:
+        return Wiring.from_json(read_bytes(path, remedy).decode())
+    except (ElegansError, UnicodeDecodeError) as error:
+        raise RunError(f"{path}: {error}; {remedy}") from error
 
 
 def layer_settings(model: SequenceLayer) -> dict[str, Any]:

@@ -16,13 +16,7 @@ from elegans.errors import InputError
 from elegans.ltc.layer import LTC
 from elegans.proofs import Certificate
 from elegans.proofs.certificates.condition import ContractionCondition
-from elegans.reporting import (
-    draw_changes,
-    draw_drives,
-    draw_learning,
-    draw_spectrum,
-    save_figure,
-)
+from elegans.reporting import draw_changes, draw_drives, draw_learning, draw_spectrum, save_figure
 from elegans.tasks import cartpole
 from elegans.training import Result, RewireConfig, RunFolder, TrainingConfig, fit
 from elegans.wiring import AutoNCP

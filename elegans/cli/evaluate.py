@@ -21,11 +21,7 @@ def run(command: Evaluate) -> None:
     scales = folder.scales
     model = load_model(command.run)
     table = read_table(
-        command.data,
-        data["inputs"],
-        data["targets"],
-        time=data["time"],
-        sequence=data["sequence"],
+        command.data, data["inputs"], data["targets"], time=data["time"], sequence=data["sequence"]
     )
     errors = squared_errors(model, table.sequences, scales)
     steps = sum(len(one) for one in table)

@@ -55,13 +55,7 @@ def run(command: Report) -> None:
 
 
 def _stimulus(command: Report, folder: RunFolder | None, model: SequenceLayer) -> Stimulus:
-    """Return the data of the run, or a random walk in the range that was given.
-
-    Raises
-    ------
-    RunError
-        There is neither data nor a range.
-    """
+    """Return the data of the run, or a random walk in the range that was given."""
     reason = "a saved model has no data"
     if folder is not None:
         try:
@@ -75,9 +69,9 @@ def _stimulus(command: Report, folder: RunFolder | None, model: SequenceLayer) -
             if command.inputs is None:
                 return stimulus
             box = given_range(command.inputs, model.input_size)
-            return replace(
-                stimulus, range=box, source=f"{stimulus.source} {_range_note(command.inputs)}"
-            )
+            lo, hi = command.inputs
+            asked = f"The range of the inputs is the one that was asked for, {lo:g} to {hi:g}."
+            return replace(stimulus, range=box, source=f"{stimulus.source} {asked}")
     if command.inputs is None:
         raise RunError(
             f"{command.run}: got no range of inputs, expected --inputs LOWEST HIGHEST "
@@ -87,13 +81,7 @@ def _stimulus(command: Report, folder: RunFolder | None, model: SequenceLayer) -
 
 
 def _data_of(command: Report, folder: RunFolder) -> Stimulus:
-    """Return the scaled data of a run.
-
-    Raises
-    ------
-    RunError
-        The run does not say what it was trained on, or the file has changed.
-    """
+    """Return the scaled data of a run, if it says which and the file has not changed."""
     config = folder.config
     if config.get("command") == "demo" and command.data is None:
         return _episodes(config)
@@ -149,7 +137,3 @@ def _stimulus_of(sequences: tuple[Sequence, ...], source: str, time_unit: str) -
         source,
         time_unit=time_unit,
     )
-
-
-def _range_note(inputs: tuple[float, float]) -> str:
-    return f"The range of the inputs is the one that was asked for, {inputs[0]:g} to {inputs[1]:g}."

@@ -28,11 +28,7 @@ def run(command: Train) -> None:
     if not command.resume:
         folder.require_free()
     table = read_table(
-        command.data,
-        command.inputs,
-        command.targets,
-        time=command.time,
-        sequence=command.sequence,
+        command.data, command.inputs, command.targets, time=command.time, sequence=command.sequence
     )
     split = split_sequences(table, config.seed)
     scales = Scales.fit(split.train, table.input_names, table.target_names)

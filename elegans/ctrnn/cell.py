@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from elegans.checks import Placement, check_choice, check_count
 from elegans.ctrnn.dynamics import ACTIVATIONS, CTRNNDynamics, SensedCTRNN
-from elegans.layers.wired_cell import WiredCell
+from elegans.layers.cell import WiredCell
 from elegans.solvers import Solver, get_solver
 from elegans.synapses.constraints import POSITIVITY, SMALLEST_CAPACITANCE, Positivity
 from elegans.synapses.signed import SignedSynapses
@@ -42,12 +42,8 @@ class CTRNNCell(WiredCell):
 
     Parameters
     ----------
-    wiring
-        A wiring, a recipe, or a number of fully connected neurons.
-    in_features
-        Number of inputs; may be left out when `wiring` is a wiring.
-    input_mapping, output_mapping
-        ``"affine"``, ``"linear"`` or None: element-wise map of the inputs and of the outputs.
+    wiring, in_features, input_mapping, output_mapping, **factory_kwargs
+        As in `WiredCell`.
     ode_unfolds
         Solver steps for each step of the sequence; adaptive solvers choose their own.
     activation
@@ -59,8 +55,6 @@ class CTRNNCell(WiredCell):
         Name of a solver (`elegans.solvers.solver_names`) or a `Solver`.
     generator
         Source of randomness for the initial values; PyTorch's default generator when None.
-    **factory_kwargs
-        ``device`` and ``dtype`` of the parameters.
 
     Raises
     ------

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import Unpack
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from elegans.checks import Placement, check_keywords
 from elegans.ctrnn.cell import CTRNNCell
 from elegans.layers.registry import register_layer
 from elegans.layers.sequence_layer import SequenceLayer
 from elegans.solvers import Solver
-from elegans.synapses.signed import SignedSynapses
 from elegans.wiring import Recipe, Wiring
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 
 @register_layer
@@ -32,12 +26,8 @@ class CTRNN(SequenceLayer):
         Number of inputs.
     units
         Number of fully connected neurons, a recipe such as ``AutoNCP``, or a wiring.
-    return_sequences
-        Whether to return the output of every step or of the last one.
-    batch_first
-        Whether batches are (batch, time, input) or (time, batch, input).
-    mixed_memory
-        Whether a memory cell transforms the state before each step (long-term dependencies).
+    return_sequences, batch_first, mixed_memory
+        As in `SequenceLayer`.
     input_mapping, output_mapping, ode_unfolds
         As in `CTRNNCell`.
     activation, implicit_param_constraints, solver, generator, **factory_kwargs
@@ -91,28 +81,4 @@ class CTRNN(SequenceLayer):
             generator=generator,
             **factory_kwargs,
         )
-        super().__init__(
-            cell,
-            return_sequences=return_sequences,
-            batch_first=batch_first,
-            mixed_memory=mixed_memory,
-            generator=generator,
-        )
-
-    def apply_weight_constraints(self) -> None:
-        """Clip time constants after an optimiser step; needed without implicit constraints."""
-        self.cell.apply_weight_constraints()
-
-    def draw(self, **options: Any) -> Axes:
-        """Draw the circuit as it is now, lines as wide as weights; see `Wiring.draw`."""
-        widths = {
-            "weights": magnitudes(self.cell.recurrent),
-            "sensory_weights": magnitudes(self.cell.sensory),
-        }
-        return self.wiring.draw(**(widths | options))
-
-
-def magnitudes(synapses: SignedSynapses) -> NDArray[np.float64]:
-    """Return the size of each weight in the order of the wiring, shape (synapse,)."""
-    weight = synapses.weights().detach().abs().cpu().double().numpy()
-    return weight[synapses.sorted_slots()]
+        super().__init__(cell, return_sequences, batch_first, mixed_memory, generator=generator)

@@ -109,9 +109,7 @@ def spread_order(
 
 
 def split_sequences(
-    sequences: Iterable[Sequence],
-    seed: int = 0,
-    fractions: tuple[float, float, float] = FRACTIONS,
+    sequences: Iterable[Sequence], seed: int = 0, fractions: tuple[float, float, float] = FRACTIONS
 ) -> Split[tuple[Sequence, ...]]:
     """Split sequences into training, validation and test parts.
 

@@ -158,10 +158,7 @@ def defines(cell: object, capability: type[C]) -> TypeIs[C]:
 
 
 def require(
-    cell: object,
-    capability: type[C],
-    for_what: str,
-    error: type[ElegansError] = InputError,
+    cell: object, capability: type[C], for_what: str, error: type[ElegansError] = InputError
 ) -> C:
     """Return the cell if it offers a capability.
 

@@ -119,26 +119,11 @@ def _obstacle(solver: Solver, *tensors: Tensor | None) -> str | None:
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _not_ready(device: str) -> str | None:
     """Return why this process runs no kernels on such a device, or None."""
-    if _no_compiler() is not None:
-        return _no_compiler()
-    if device == "cuda":
-        return _no_triton()
-    return forked()
-
-
-@cache
-def _no_triton() -> str | None:
-    try:
-        importlib.import_module("elegans.solvers.fused.gpu.problem")
-    except Exception as error:  # Triton is missing, or of a version that cannot work here
-        warnings.warn(
-            f"kernels for the GPU are not available ({error}): circuits run on the reference path, "
-            "many times slower; pip install triton",
-            RuntimeWarning,
-            stacklevel=2,
-        )
-        return f"kernels for the GPU are not available ({error})"
-    return None
+    reason = missing("elegans.solvers.fused", "kernels", "pip install --upgrade numba")
+    if reason is not None or device != "cuda":
+        return reason or forked()
+    module = "elegans.solvers.fused.gpu.problem"
+    return missing(module, "kernels for the GPU", "pip install triton")
 
 
 def forked() -> str | None:
@@ -149,15 +134,16 @@ def forked() -> str | None:
 
 
 @cache
-def _no_compiler() -> str | None:
+def missing(module: str, kernels: str, remedy: str) -> str | None:
+    """Return why there are no `kernels` of a module, or None; warns the first time."""
     try:
-        importlib.import_module("elegans.solvers.fused")
-    except Exception as error:  # numba is missing, or of a version that cannot work here
+        importlib.import_module(module)
+    except Exception as error:  # numba or Triton is missing, or of a version that cannot work here
+        reason = f"{kernels} are not available ({error})"
         warnings.warn(
-            f"kernels are not available ({error}): circuits run on the reference path, many times "
-            "slower; pip install --upgrade numba",
+            f"{reason}: circuits run on the reference path, many times slower; {remedy}",
             RuntimeWarning,
             stacklevel=2,
         )
-        return f"kernels are not available ({error})"
+        return reason
     return None

@@ -1,4 +1,4 @@
-"""Element-wise maps from the user's units to the circuit's potentials and back."""
+"""What stands around a cell: element-wise maps of inputs and outputs, and mixed memory."""
 
 from __future__ import annotations
 
@@ -32,12 +32,7 @@ class ElementwiseMapping(nn.Module):
     weight: Tensor | None
     bias: Tensor | None
 
-    def __init__(
-        self,
-        kind: str | None,
-        size: int,
-        **factory_kwargs: Unpack[Placement],
-    ) -> None:
+    def __init__(self, kind: str | None, size: int, **factory_kwargs: Unpack[Placement]) -> None:
         super().__init__()
         if kind not in MAPPINGS:
             raise InputError(f"unknown mapping {kind!r}, expected one of {MAPPINGS}")
@@ -69,3 +64,67 @@ def mapped(x: Tensor, scale: Tensor | None, shift: Tensor | None) -> Tensor:
     if scale is not None:
         x = x * scale
     return x if shift is None else x + shift
+
+
+class MemoryCell(nn.Module):
+    """An LSTM step that carries long-term memory beside a liquid state.
+
+    c' = sigmoid(f + 1) c + sigmoid(i) tanh(z),  h' = sigmoid(o) tanh(c'), where z, i, f, o are
+    the four parts of input_map(x) + recurrent_map(h). The unit added to the forget gate keeps
+    memories at the beginning of training.
+
+    References
+    ----------
+    Lechner, Hasani, "Learning long-term dependencies in irregularly-sampled time series",
+    arXiv:2006.04418 (2020).
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        state_size: int,
+        *,
+        generator: torch.Generator | None = None,
+        **factory_kwargs: Unpack[Placement],
+    ) -> None:
+        super().__init__()
+        # Without their own initialisation, which would draw from the global generator.
+        self.input_map, self.recurrent_map = (
+            _linear(size, 4 * state_size, bias=bias, **factory_kwargs)
+            for size, bias in ((input_size, True), (state_size, False))
+        )
+        self.reset_parameters(generator)
+
+    @torch.no_grad()
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw all parameters anew, from `generator` or PyTorch's default one."""
+        draws = (
+            (self.input_map.weight, nn.init.xavier_uniform_),
+            (
+                self.input_map.bias,
+                lambda bias, generator: bias.uniform_(-0.1, 0.1, generator=generator),
+            ),
+            (self.recurrent_map.weight, nn.init.orthogonal_),
+        )
+        home = torch.device("cpu") if generator is None else generator.device
+        for parameter, draw in draws:
+            value = torch.empty(parameter.shape, device=home)  # orthogonal_ knows no half precision
+            draw(value, generator=generator)
+            if not parameter.is_meta:
+                parameter.copy_(value)
+
+    def forward(self, x: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """Take one step from (h, c), each (batch, neuron), and return the new pair."""
+        h, c = state
+        z, i, f, o = (self.input_map(x) + self.recurrent_map(h)).chunk(4, dim=-1)
+        c = torch.sigmoid(f + 1) * c + torch.sigmoid(i) * torch.tanh(z)
+        return torch.sigmoid(o) * torch.tanh(c), c
+
+
+def _linear(
+    inputs: int, outputs: int, *, bias: bool, **factory_kwargs: Unpack[Placement]
+) -> nn.Linear:
+    """Return a linear map whose parameters are not drawn yet."""
+    linear = nn.Linear(inputs, outputs, bias=bias, device="meta", dtype=factory_kwargs.get("dtype"))
+    device = factory_kwargs.get("device")
+    return linear.to_empty(device=torch.get_default_device() if device is None else device)

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from elegans.checks import all_finite, as_computed, check_elapsed, check_finite, values_are_visible
+from elegans.checks import (
+    Placement,
+    all_finite,
+    as_computed,
+    check_elapsed,
+    check_finite,
+    values_are_visible,
+)
 from elegans.errors import InputError, RunError
 from elegans.layers.capabilities import Saved, require
 from elegans.layers.cell import Cell
-from elegans.layers.memory import MemoryCell
+from elegans.layers.mapping import MemoryCell
 from elegans.solvers import require_finite
+from elegans.synapses.slots import SynapseSlots
 from elegans.wiring import Wiring
 
 if TYPE_CHECKING:
@@ -36,7 +46,7 @@ class SequenceLayer(nn.Module):
     batch_first
         Whether batches are (batch, time, input) or (time, batch, input).
     mixed_memory
-        Whether a memory cell transforms the state before each step of the cell.
+        Whether a memory cell transforms the state before each step (long-term dependencies).
     generator
         Source of randomness for the memory; PyTorch's default generator when None.
     """
@@ -44,24 +54,19 @@ class SequenceLayer(nn.Module):
     def __init__(
         self,
         cell: Cell,
-        *,
         return_sequences: bool = True,
         batch_first: bool = True,
         mixed_memory: bool = False,
+        *,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         self.cell = cell
         self.memory: MemoryCell | None = None
         if mixed_memory:
-            device = next(cell.parameters()).device
-            self.memory = MemoryCell(
-                cell.sensory_size,
-                cell.state_size,
-                generator=generator,
-                device=device,
-                dtype=cell.dtype,
-            )
+            home: Placement = {"device": next(cell.parameters()).device, "dtype": cell.dtype}
+            sizes = cell.sensory_size, cell.state_size
+            self.memory = MemoryCell(*sizes, generator=generator, **home)
         self.return_sequences = return_sequences
         self.batch_first = batch_first
 
@@ -95,7 +100,7 @@ class SequenceLayer(nn.Module):
     @property
     def output_size(self) -> int:
         """Number of outputs."""
-        return self.cell.motor_size
+        return self.cell.output_size
 
     @property
     def synapse_count(self) -> int:
@@ -129,35 +134,20 @@ class SequenceLayer(nn.Module):
         return cls.forward is SequenceLayer.forward and cls._run is SequenceLayer._run
 
     def apply_weight_constraints(self) -> None:
-        """Bring parameters back into their ranges after an optimiser step; here all are free."""
+        """Clip parameters after an optimiser step; needed without implicit constraints."""
+        self.cell.apply_weight_constraints()
 
     def draw(self, **options: Any) -> Axes:
-        """Draw the circuit as it is now; see `Wiring.draw`."""
-        return self.wiring.draw(**options)
+        """Draw the circuit as it is now, lines as wide as the synapses are strong.
+
+        See `Wiring.draw` for the options.
+        """
+        sets = self.cell.synapse_sets()
+        options_of = {"recurrent": "weights", "sensory": "sensory_weights"}
+        widths = {options_of[name]: line_widths(sets[name]) for name in options_of if name in sets}
+        return self.wiring.draw(**(widths | options))
 
     # --- what it does --------------------------------------------------------------------
-
-    @overload
-    def forward(
-        self,
-        input: Tensor,
-        hx: State | None = None,
-        timespans: Tensor | None = None,
-        *,
-        lengths: Tensor | None = None,
-        return_states: Literal[False] = False,
-    ) -> tuple[Tensor, Any]: ...
-
-    @overload
-    def forward(
-        self,
-        input: Tensor,
-        hx: State | None = None,
-        timespans: Tensor | None = None,
-        *,
-        lengths: Tensor | None = None,
-        return_states: Literal[True],
-    ) -> tuple[Tensor, Any, Tensor]: ...
 
     def forward(
         self,
@@ -167,7 +157,7 @@ class SequenceLayer(nn.Module):
         *,
         lengths: Tensor | None = None,
         return_states: bool = False,
-    ) -> tuple[Tensor, Any] | tuple[Tensor, Any, Tensor]:
+    ) -> tuple[Any, ...]:
         """Run the circuit over sequences.
 
         Parameters
@@ -350,3 +340,8 @@ class SequenceLayer(nn.Module):
                 )
         h, *c = (state.reshape(shape) for state in states)
         return h, c[0] if c else None
+
+
+def line_widths(synapses: SynapseSlots) -> NDArray[np.float64]:
+    """Return the strength of each synapse in the order of the wiring, shape (synapse,)."""
+    return synapses.strength().cpu().double().numpy()[synapses.sorted_slots()]

@@ -13,10 +13,9 @@ from elegans.checks import Placement, check_count
 from elegans.errors import InputError
 from elegans.hooks import is_plain
 from elegans.layers.capabilities import JointCell
+from elegans.layers.cell import WiredCell
 from elegans.layers.execution import choose_fused
-from elegans.layers.wired_cell import WiredCell
-from elegans.ltc.dynamics import MULTIPLY_ADDS, LiquidDynamics, Sensed, effective, sense
-from elegans.ltc.fused import run_fused
+from elegans.ltc.dynamics import MULTIPLY_ADDS, LiquidDynamics, Sensed, effective, run_fused, sense
 from elegans.ltc.joint import JointLTCCell
 from elegans.solvers import Solver, get_solver
 from elegans.solvers.circuit import Circuit
@@ -40,12 +39,8 @@ class LTCCell(WiredCell):
 
     Parameters
     ----------
-    wiring
-        A wiring, a recipe, or a number of fully connected neurons.
-    in_features
-        Number of inputs; may be left out when `wiring` is a wiring.
-    input_mapping, output_mapping
-        ``"affine"``, ``"linear"`` or None: element-wise map of the inputs and of the outputs.
+    wiring, in_features, input_mapping, output_mapping, **factory_kwargs
+        As in `WiredCell`.
     ode_unfolds
         Solver steps for each step of the sequence; adaptive solvers choose their own.
     epsilon
@@ -65,8 +60,6 @@ class LTCCell(WiredCell):
         ``"ncps"`` the parameters under the softplus.
     generator
         Source of randomness for the initial values; PyTorch's default generator when None.
-    **factory_kwargs
-        ``device`` and ``dtype`` of the parameters.
 
     Raises
     ------

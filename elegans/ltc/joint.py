@@ -14,8 +14,7 @@ from torch import Tensor, nn
 from elegans.layers.capabilities import JointCell
 from elegans.layers.execution import choose_fused
 from elegans.layers.mapping import mapped
-from elegans.ltc.dynamics import Sensed, sense
-from elegans.ltc.fused import run_fused
+from elegans.ltc.dynamics import Sensed, run_fused, sense
 from elegans.solvers.circuit import Circuit, Slots
 from elegans.synapses.constraints import SMALLEST_CAPACITANCE
 from elegans.synapses.slots import OpenCheck
@@ -30,15 +29,7 @@ class JointLTCCell(JointCell):
 
     Inputs, outputs and neurons of the members follow each other: axes (..., member x input) and
     (..., member x output), neurons as `join` puts them.
-
-    Parameters
-    ----------
-    template
-        The cell of a member, without values.
-    members
-        How many there are.
-    stack
-        The stacked tensors of the cells.
+    `template` is the cell of a member, without values; `stack` holds the tensors of all.
     """
 
     def __init__(self, template: LTCCell, members: int, stack: nn.Module) -> None:
@@ -60,10 +51,7 @@ class JointLTCCell(JointCell):
     @property
     def wiring(self) -> Wiring:
         """All circuits as one; the names of neurons and inputs say whose they are."""
-        layers = {
-            "motor": self.motor_size,
-            "others": self.state_size - self.motor_size,
-        }
+        layers = {"motor": self.motor_size, "others": self.state_size - self.motor_size}
         sets = []
         for kind in ("recurrent", "sensory"):
             source, target = self._joint_ends(kind)

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from elegans.errors import PruningError
-from elegans.pruning.amount.budgets import spread
 from elegans.pruning.amount.schedules import (
     Schedule,
     Sparsity,
@@ -22,11 +21,10 @@ from elegans.pruning.amount.schedules import (
     check_step,
     described,
 )
-from elegans.pruning.amount.scopes import Scope, as_scope, select
+from elegans.pruning.amount.scopes import Scope, as_scope, select, spread
 from elegans.pruning.amount.thresholds import Threshold
 from elegans.pruning.criteria import as_criterion
-from elegans.pruning.criteria.gradients import Closure
-from elegans.pruning.criteria.magnitude import Criterion, ScoringContext
+from elegans.pruning.criteria.magnitude import Closure, Criterion, ScoringContext
 from elegans.pruning.growing.exchange import rounds_of
 from elegans.pruning.growing.round import Log, Round, plan
 from elegans.pruning.growing.rules import GrowthRule, as_growth

@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 
 from elegans.errors import PruningError
 from elegans.pruning.amount.thresholds import Threshold, as_threshold
-from elegans.pruning.criteria.gradients import Closure
+from elegans.pruning.criteria.magnitude import Closure
 from elegans.pruning.growing.exchange import any_room
 from elegans.pruning.growing.rules import GrowthRule
 from elegans.pruning.ledger import REWIRED, Edit, Guard, Ledger

@@ -12,9 +12,8 @@ import numpy as np
 import torch
 
 from elegans.errors import PruningError
-from elegans.pruning.amount.budgets import check_budget
 from elegans.pruning.amount.schedules import OneShot, Schedule, check_sparsity, check_step
-from elegans.pruning.amount.scopes import Scope
+from elegans.pruning.amount.scopes import Scope, check_budget
 from elegans.pruning.amount.thresholds import Absolute, Threshold
 from elegans.pruning.growing.rules import GrowthRule
 from elegans.pruning.parts.part import PrunableWeight

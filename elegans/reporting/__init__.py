@@ -3,9 +3,8 @@
 Functions return `matplotlib.figure.Figure`; `save_figure` writes one. No state of pyplot is used.
 """
 
-from elegans.reporting.circuit import draw_changes, draw_circuit
 from elegans.reporting.drives import draw_drives
-from elegans.reporting.figures import save_figure
+from elegans.reporting.figures import draw_changes, draw_circuit, save_figure
 from elegans.reporting.learning import draw_learning
 from elegans.reporting.spectrum import draw_spectrum
 

@@ -74,20 +74,8 @@ def spectrum_charts(
 ) -> tuple[Chart, Chart]:
     """Return the eigenvalues in the complex plane, and the largest real part over time.
 
-    Parameters
-    ----------
-    values
-        Shape (time, neuron), that of the largest real part first.
-    time
-        Shape (time,).
-    unit
-        Of time; rates are per this.
-    time_title
-        Title of the axis of time.
-    rate
-        A certified rate: no eigenvalue is to the right of minus this.
-    evidence
-        Of the rate.
+    `values` is (time, neuron), that of the largest real part first, `time` (time,), `rate` a
+    certified one, per `unit`: no eigenvalue is to the right of minus this.
     """
     points, moments = values.ravel(), np.repeat(time, values.shape[1])
     if len(points) > _MOST_POINTS:

@@ -28,12 +28,18 @@ from typing import Any
 from torch import Tensor
 
 import elegans
-from elegans.checkpoints.saving import CONFIG, layer_settings, load, write_circuit
+from elegans.checkpoints.saving import (
+    CONFIG,
+    layer_settings,
+    load,
+    read_wiring,
+    write_circuit,
+    write_wiring,
+)
 from elegans.data.scale import Scales
-from elegans.errors import ElegansError, RunError
+from elegans.errors import RunError
 from elegans.files import (
     make_folder,
-    read_bytes,
     read_json,
     read_tensors,
     write_bytes,
@@ -124,8 +130,7 @@ class RunFolder:
         make_folder(run.path)
         if scales is not None:
             write_json(run.path / STANDARDISER, scales.to_plain())
-        with writing(run.path / INITIAL_WIRING):
-            write_bytes(run.path / INITIAL_WIRING, model.wiring.to_json().encode())
+        write_wiring(model.wiring, run.path / INITIAL_WIRING)
         # Last, because it is this file that makes the folder a run.
         write_json(run.path / CONFIG, run_config(model, settings))
         return run
@@ -200,12 +205,7 @@ class RunFolder:
     @property
     def initial_wiring(self) -> Wiring:
         """The circuit before training."""
-        path = self.path / INITIAL_WIRING
-        remedy = "start the run again in another folder"
-        try:
-            return Wiring.from_json(read_bytes(path, remedy).decode())
-        except (ElegansError, UnicodeDecodeError) as error:
-            raise RunError(f"{path}: {error}; {remedy}") from error
+        return read_wiring(self.path / INITIAL_WIRING, "start the run again in another folder")
 
     # --- checkpoints ---------------------------------------------------------------------
 

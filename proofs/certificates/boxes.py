@@ -166,16 +166,7 @@ def row_tests(network: Network, box: Box, gates: GateRanges) -> tuple[Array, Arr
     and H⁻ with the minimum. If H⁻(lo) >= 0 >= H⁺(hi) in every row, no state in `box` leaves it,
     under any inputs that keep the gates in their ranges, and neither does the semi-implicit step of
     any length. Without self-synapses and parallel synapses, whose gates are tied to each other, the
-    converse holds for the flow, too.
-
-    Parameters
-    ----------
-    network
-        The circuit.
-    box
-        The box to test.
-    gates
-        Ranges of the gates over this box and the inputs, see `GateRanges.over`.
+    converse holds for the flow, too. `gates` are those over this box and the inputs.
     """
     currents = []
     for t, choose in ((box.lo, np.minimum), (box.hi, np.maximum)):

@@ -21,14 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from elegans.errors import InputError
-from elegans.proofs.certificates.network import (
-    Array,
-    Box,
-    Network,
-    Range,
-    checked_box,
-    given_range,
-)
+from elegans.proofs.certificates.network import Array, Box, Network, Range, checked_box, given_range
 
 _STEP = 0.2
 """Length of a step of the search, as a share of the box; it shrinks to a twentieth of this."""

@@ -259,12 +259,7 @@ def _norms(rows: Rows, best: float, rate_fraction: float) -> list[tuple[Array, f
 
 
 def _refusal(
-    network: Network,
-    given: Box,
-    level: str,
-    rows: Rows,
-    components: Components,
-    advice: bool,
+    network: Network, given: Box, level: str, rows: Rows, components: Components, advice: bool
 ) -> NotCertified:
     row, synapses = binding_row(rows, components)
     best = components.best_rate

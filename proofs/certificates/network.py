@@ -105,9 +105,9 @@ class Network:
 
     Examples
     --------
-    >>> from elegans import LTC
+    >>> import elegans
     >>> from elegans.wiring import AutoNCP
-    >>> network = Network.of(LTC(8, AutoNCP(units=19, output_size=4)))
+    >>> network = Network.of(elegans.LTC(8, AutoNCP(units=19, output_size=4)))
     >>> len(network), len(network.recurrent), len(network.sensory)
     (19, 45, 35)
     """

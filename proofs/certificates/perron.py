@@ -80,15 +80,8 @@ def best_rates(rows: Rows, *, start: Array | None = None, tolerance: float = 1e-
 
     Each round solves the linear problem of the worst gates: small components by inverse iteration,
     which converges quadratically (Noda 1971), large ones by Arnoldi's method, O(synapses) a step.
-
-    Parameters
-    ----------
-    rows
-        The contraction condition.
-    start
-        Weights > 0 to begin with, such as those of a similar circuit, shape (neuron,).
-    tolerance
-        Stop when rate and ceiling of each component agree to this, relative to the rate.
+    It ends when rate and ceiling of each component agree to `tolerance`, relative to the rate.
+    `start` are weights > 0 to begin with, such as those of a similar circuit, (neuron,).
 
     References
     ----------
@@ -134,18 +127,8 @@ def weights_for(
     right-hand side > 0 reaches. With ``rhs`` = 1 it gives weights of moderate spread that prove a
     little more than `rate`; with the effect of a unit input and a rate of 0, the largest deviation
     that inputs can cause. Each round solves the linear problem of the worst gates, which raises
-    eta towards the solution.
-
-    Parameters
-    ----------
-    rows
-        The contraction condition.
-    rate
-        Below the best rate.
-    rhs
-        Shape (neuron,), >= 0; ones by default.
-    tolerance
-        Stop when F(eta) + rate eta + (1 - tolerance) rhs <= 0.
+    eta towards the solution, until F(eta) + rate eta + (1 - tolerance) rhs <= 0. `rhs` is
+    (neuron,), >= 0, ones by default.
     """
     ones = np.ones(rows.neurons)
     right = ones if rhs is None else rhs
@@ -256,10 +239,7 @@ def _sparse(policy: WorstCase) -> csr_array:
         coo_array(
             (
                 np.concatenate([policy.gain, policy.diagonal]),
-                (
-                    np.concatenate([policy.target, every]),
-                    np.concatenate([policy.source, every]),
-                ),
+                (np.concatenate([policy.target, every]), np.concatenate([policy.source, every])),
             ),
             shape=(n, n),
         )

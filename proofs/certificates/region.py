@@ -54,21 +54,12 @@ def require_level(level: str) -> None:
 
 
 def region_of(network: Network, inputs: Box, level: str, *, roomy: int | None = None) -> Region:
-    """Return where the statements of a level hold.
+    """Return where the statements of a level hold, under a range of mapped inputs.
 
-    Parameters
-    ----------
-    network
-        The circuit.
-    inputs
-        Range of the mapped inputs.
-    level
-        ``"exact"``: the hull of all potentials, with gates from 0 to 1. Otherwise the smallest box
-        that the circuit enters.
-    roomy
-        Boxes to be entered at most, if they shall leave room for edits of the circuit: they hold
-        the potentials of every synapse that could grow, and are fewer, larger, and claimed to be
-        entered less closely than they are.
+    For ``"exact"`` that is the hull of all potentials, with gates from 0 to 1, otherwise the
+    smallest box that the circuit enters. `roomy` is the number of boxes to be entered at most, if
+    they shall leave room for edits of the circuit: they hold the potentials of every synapse that
+    could grow, and are fewer, larger, and claimed to be entered less closely than they are.
     """
     require_level(level)
     first = hull(network)

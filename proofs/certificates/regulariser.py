@@ -1,4 +1,4 @@
-r"""A differentiable contraction rate, and the penalty that raises it in training.
+r"""A differentiable contraction rate, the penalty that raises it, and the scores of synapses.
 
 At the best weights the derivative of the rate is that of its linear problem (Danskin's theorem),
 
@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from elegans.errors import PruningError
 from elegans.ltc.dynamics import effective
 from elegans.proofs.certificates.boxes import Gates
 from elegans.proofs.certificates.contraction import WorstCase
@@ -33,13 +34,78 @@ from elegans.proofs.certificates.network import (
 )
 from elegans.proofs.certificates.perron import Components, best_rates, left_weights
 from elegans.proofs.certificates.region import region_of, require_level, rows_of
+from elegans.pruning.parts.part import PrunableWeight
+from elegans.pruning.parts.synapses import SynapsePart
 from elegans.synapses.liquid import SynapseValues
 
 if TYPE_CHECKING:
     from elegans.proofs.certificates.network import LiquidCell
 
 
-class ContractionPenalty:
+class _OfRates:
+    """The circuit, the range of its inputs and the level that rates are asked for."""
+
+    def __init__(self, model: nn.Module, inputs: Range, level: str) -> None:
+        require_level(level)
+        self.cell, self.inputs, self.level = liquid_cell(model), inputs, level
+        Network.of(self.cell).range_of(inputs)  # a wrong range is an error now, not when asked
+
+
+class CertificateSensitivity(_OfRates):
+    r"""Scores synapses by what they are worth to a certificate; for `elegans.pruning.Pruner`.
+
+    The score of a synapse is :math:`w \, \partial (\sum_c \lambda^*_c) / \partial w`, with the
+    rates of all strongly connected components: the lowest, which hold the rates down most, are cut
+    first. The gradient is that of `contraction_rates`, the box of states held fixed.
+
+    Parameters
+    ----------
+    model
+        A layer without mixed memory, or its cell.
+    inputs
+        Lowest and highest input, as in `elegans.proofs.certify`.
+    level
+        As in `elegans.proofs.certify`; ``"float"`` and ``"interval"`` are the same here.
+
+    Raises
+    ------
+    InputError
+        As `elegans.proofs.certify`.
+    PruningError
+        When asked for a part that is no set of synapses of this circuit.
+
+    Examples
+    --------
+    >>> from elegans import LTC
+    >>> from elegans.pruning import Pruner
+    >>> from elegans.wiring import AutoNCP
+    >>> model = LTC(2, AutoNCP(units=12, output_size=1, seed=3))
+    >>> before = float(contraction_rates(model, (-1, 1)).detach().min())
+    >>> pruner = Pruner(model, criterion=CertificateSensitivity(model, (-1, 1)), scope="global")
+    >>> _ = pruner.prune(0.2)
+    >>> float(contraction_rates(model, (-1, 1)).detach().min()) > before
+    True
+    """
+
+    def __init__(self, model: nn.Module, inputs: Range, *, level: str = "interval") -> None:
+        super().__init__(model, inputs, level)
+
+    def __call__(self, part: PrunableWeight) -> Tensor:
+        """Return the scores of the synapses of a part, shape (synapse,)."""
+        if not isinstance(part, SynapsePart) or part.cell is not self.cell:
+            raise PruningError(
+                f"{part.name} is no set of synapses of the circuit that this criterion was made "
+                "for; exclude it, or make the criterion with the circuit that is pruned"
+            )
+        with torch.enable_grad():
+            rates = contraction_rates(self.cell, self.inputs, level=self.level)
+            (gradient,) = torch.autograd.grad(
+                rates.sum(), part.parameter, allow_unused=True, materialize_grads=True
+            )
+        return part.weights() * part.slopes(gradient)
+
+
+class ContractionPenalty(_OfRates):
     r"""How much the rates of a circuit's components fall short of a margin.
 
     .. math:: \sum_c \max(0, margin - \lambda^*_c)
@@ -49,14 +115,10 @@ class ContractionPenalty:
 
     Parameters
     ----------
-    model
-        A layer without mixed memory, or its cell.
-    inputs
-        Lowest and highest input, as in `elegans.proofs.certify`.
+    model, inputs, level
+        As in `CertificateSensitivity`.
     margin
         The rate to reach, per unit of the elapsed times.
-    level
-        As in `elegans.proofs.certify`; ``"float"`` and ``"interval"`` are the same here.
 
     Raises
     ------
@@ -82,22 +144,13 @@ class ContractionPenalty:
     """
 
     def __init__(
-        self,
-        model: nn.Module,
-        inputs: Range,
-        *,
-        margin: float = 0.05,
-        level: str = "interval",
+        self, model: nn.Module, inputs: Range, *, margin: float = 0.05, level: str = "interval"
     ) -> None:
-        require_level(level)
         require_between("margin", margin, -math.inf, math.inf)
-        self.cell = liquid_cell(model)
-        self.inputs = inputs
+        super().__init__(model, inputs, level)
         self.margin = margin
-        self.level = level
         self.rate = float("nan")
         """The rate of the slowest component at the last call."""
-        Network.of(self.cell).range_of(inputs)  # a wrong range is an error now, not while training
 
     def __call__(self) -> Tensor:
         """Return the penalty, a differentiable scalar in the layer's precision."""
@@ -107,11 +160,7 @@ class ContractionPenalty:
 
 
 def contraction_rates(
-    model: nn.Module,
-    inputs: Range,
-    *,
-    level: str = "interval",
-    below: float = float("inf"),
+    model: nn.Module, inputs: Range, *, level: str = "interval", below: float = float("inf")
 ) -> Tensor:
     """Return the best rate of each strongly connected component, differentiable.
 

@@ -259,13 +259,7 @@ class CertificateGuard:
             for kind in ("recurrent", "sensory")
         )
         return row_slack(
-            self._network,
-            neuron,
-            recurrent,
-            sensory,
-            standing,
-            self._range,
-            pieces_of(self._level),
+            self._network, neuron, recurrent, sensory, standing, self._range, pieces_of(self._level)
         )
 
 
@@ -280,26 +274,9 @@ def row_slack(
 ) -> float:
     """Return by how much the row of a neuron exceeds the rate, in O(in-degree).
 
-    Parameters
-    ----------
-    network
-        The circuit.
-    neuron
-        The row.
-    recurrent, sensory
-        Numbers of the synapses onto this neuron.
-    standing
-        Boxes, weights and rate.
-    inputs
-        Range of the mapped inputs.
-    pieces
-        See `Rows.of`.
-
-    Returns
-    -------
-    float
-        -F_i / eta_i - lambda, per unit of the elapsed times; minus infinity if one of the boxes
-        does not hold the targets of the neuron.
+    That is -F_i / eta_i - lambda, per unit of the elapsed times; minus infinity if one of the boxes
+    does not hold the targets of the neuron. `recurrent` and `sensory` are the numbers of the
+    synapses onto it, `inputs` the range of the mapped inputs; for `pieces` see `Rows.of`.
     """
     small, neurons = _row_network(network, neuron, recurrent, sensory)
     boxes = [Box(box.lo[neurons], box.hi[neurons]) for box in standing.region.boxes]

@@ -9,10 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from elegans.errors import WiringError
-from elegans.wiring.drawing.curves import curves
-from elegans.wiring.drawing.layout import place
-from elegans.wiring.drawing.legend import Entry, add_legend, legend_size
-from elegans.wiring.drawing.page import Page, new_axes
+from elegans.wiring.drawing.layout import curves, place
+from elegans.wiring.drawing.page import Entry, Page, add_legend, legend_size, new_axes
 from elegans.wiring.drawing.painting import (
     CUT_COLOR,
     HALO_COLOR,

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from elegans.wiring.drawing.curves import curves
-from elegans.wiring.drawing.layout import RADIUS, members
+from elegans.wiring.drawing.layout import RADIUS, curves, members
 from elegans.wiring.drawing.page import Page
 from elegans.wiring.wiring import MOTOR, SENSORY, Wiring
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from elegans.errors import WiringError
 from elegans.files import write_bytes
 from elegans.wiring.exchange.csv_edges import from_csv, to_csv
-from elegans.wiring.exchange.graphml import from_graphml, to_graphml
 from elegans.wiring.exchange.json_text import from_json, to_json
+from elegans.wiring.exchange.networkx_graph import from_graphml, to_graphml
 from elegans.wiring.wiring import Wiring
 
 _FORMATS: dict[str, tuple[Callable[[Wiring], str], Callable[[str], Wiring]]] = {

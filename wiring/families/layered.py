@@ -9,9 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elegans.errors import WiringError
-from elegans.wiring.families.distinct import Numbers, distinct, without
-from elegans.wiring.families.recipe import Recipe, check_room, check_seed, check_share
-from elegans.wiring.sizes import check_layers
+from elegans.wiring.families.recipe import (
+    Numbers,
+    Recipe,
+    check_room,
+    check_seed,
+    check_share,
+    distinct,
+    without,
+)
+from elegans.wiring.names import check_layers
 from elegans.wiring.synapses import Synapses
 from elegans.wiring.wiring import MOTOR, SENSORY, Wiring
 

@@ -10,14 +10,52 @@ from itertools import pairwise
 import numpy as np
 
 from elegans.errors import WiringError
-from elegans.wiring.families.growing import GrowingSynapses
-from elegans.wiring.families.recipe import Recipe, check_fan, check_room, check_seed, check_share
-from elegans.wiring.sizes import check_size
+from elegans.wiring.families.recipe import (
+    GrowingSynapses,
+    Recipe,
+    check_fan,
+    check_room,
+    check_seed,
+    check_share,
+)
+from elegans.wiring.names import check_size
 from elegans.wiring.wiring import Wiring
 
 
+class _Policy(Recipe):
+    """The layers of a neural circuit policy, named and sized."""
+
+    inter_neurons: int
+    command_neurons: int
+    motor_neurons: int
+
+    def __post_init__(self) -> None:
+        for name in ("inter_neurons", "command_neurons", "motor_neurons"):
+            check_size(name, getattr(self, name))
+
+    @property
+    def units(self) -> int:
+        """Number of inter, command and motor neurons."""
+        return self.inter_neurons + self.command_neurons + self.motor_neurons
+
+    @property
+    def output_size(self) -> int:
+        """Number of motor neurons."""
+        return self.motor_neurons
+
+    def _layers(self) -> tuple[range, range, range]:
+        """Return the indices of motor, command and inter neurons."""
+        motor, command = self.motor_neurons, self.motor_neurons + self.command_neurons
+        return range(motor), range(motor, command), range(command, self.units)
+
+    def _wiring(self, input_size: int, *sets: GrowingSynapses) -> Wiring:
+        names, layers = ("motor", "command", "inter"), map(len, self._layers())
+        sizes = dict(zip(names, layers, strict=True))
+        return Wiring(input_size, sizes, *(synapses.freeze() for synapses in sets))
+
+
 @dataclass(frozen=True)
-class NCP(Recipe):
+class NCP(_Policy):
     """A neural circuit policy with fixed fan-outs and fan-ins.
 
     1. Every sensory neuron reaches `sensory_fanout` inter neurons, every inter neuron
@@ -78,23 +116,12 @@ class NCP(Recipe):
     seed: int = 22222
 
     def __post_init__(self) -> None:
-        for name in ("inter_neurons", "command_neurons", "motor_neurons"):
-            check_size(name, getattr(self, name))
+        super().__post_init__()
         check_fan("sensory_fanout", self.sensory_fanout, "inter", self.inter_neurons)
         check_fan("inter_fanout", self.inter_fanout, "command", self.command_neurons)
         check_fan("motor_fanin", self.motor_fanin, "command", self.command_neurons)
         check_size("recurrent_command_synapses", self.recurrent_command_synapses, least=0)
         check_seed("seed", self.seed, most=2**32 - 1)
-
-    @property
-    def units(self) -> int:
-        """Number of inter, command and motor neurons."""
-        return self.inter_neurons + self.command_neurons + self.motor_neurons
-
-    @property
-    def output_size(self) -> int:
-        """Number of motor neurons."""
-        return self.motor_neurons
 
     def build(self, input_size: int) -> Wiring:
         """Draw the wiring for `input_size` sensory neurons."""
@@ -108,9 +135,7 @@ class NCP(Recipe):
         check_room(self, expected, each=GrowingSynapses.BYTES)
         rng = np.random.RandomState(self.seed)  # the generator of ncps; its streams never change
         sensors = range(input_size)
-        motor, command, inter = _layers(
-            self.motor_neurons, self.command_neurons, self.inter_neurons
-        )
+        motor, command, inter = self._layers()
         sensory, recurrent = GrowingSynapses(), GrowingSynapses()
 
         def fan_out(
@@ -144,9 +169,7 @@ class NCP(Recipe):
         for j in sorted(unread):
             for i in rng.choice(motor, size=mean, replace=False):
                 recurrent.add(j, i, rng.choice([-1, 1]))
-
-        layers = {"motor": len(motor), "command": len(command), "inter": len(inter)}
-        return Wiring(input_size, layers, recurrent.freeze(), sensory.freeze())
+        return self._wiring(input_size, recurrent, sensory)
 
 
 @dataclass(frozen=True)
@@ -220,7 +243,7 @@ class AutoNCP(Recipe):
 
 
 @dataclass(frozen=True)
-class BinomialNCP(Recipe):
+class BinomialNCP(_Policy):
     """A neural circuit policy with binomial fan-outs, as the published procedure describes it.
 
     1. Between consecutive layers (sensory, inter, command, motor) every source draws
@@ -271,21 +294,10 @@ class BinomialNCP(Recipe):
     seed: int = 22222
 
     def __post_init__(self) -> None:
-        for name in ("inter_neurons", "command_neurons", "motor_neurons"):
-            check_size(name, getattr(self, name))
+        super().__post_init__()
         for name in ("p1", "p2", "p3", "p4"):
             check_share(name, getattr(self, name))
         check_seed("seed", self.seed)
-
-    @property
-    def units(self) -> int:
-        """Number of inter, command and motor neurons."""
-        return self.inter_neurons + self.command_neurons + self.motor_neurons
-
-    @property
-    def output_size(self) -> int:
-        """Number of motor neurons."""
-        return self.motor_neurons
 
     def build(self, input_size: int) -> Wiring:
         """Draw the wiring for `input_size` sensory neurons."""
@@ -296,9 +308,7 @@ class BinomialNCP(Recipe):
         check_room(self, expected, each=GrowingSynapses.BYTES)
         rng = np.random.default_rng(self.seed)
         sensors = range(input_size)
-        motor, command, inter = _layers(
-            self.motor_neurons, self.command_neurons, self.inter_neurons
-        )
+        motor, command, inter = self._layers()
         sensory, recurrent = GrowingSynapses(), GrowingSynapses()
 
         def polarity() -> int:
@@ -332,12 +342,4 @@ class BinomialNCP(Recipe):
         ):
             repair(synapses, sources, connect(synapses, sources, targets, self.p1))
         connect(recurrent, command, command, self.p4)
-
-        layers = {"motor": len(motor), "command": len(command), "inter": len(inter)}
-        return Wiring(input_size, layers, recurrent.freeze(), sensory.freeze())
-
-
-def _layers(*sizes: int) -> list[range]:
-    """Return consecutive ranges of indices of the given sizes."""
-    ends = np.cumsum(sizes).tolist()
-    return [range(end - size, end) for end, size in zip(ends, sizes, strict=True)]
+        return self._wiring(input_size, recurrent, sensory)

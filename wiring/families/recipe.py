@@ -1,13 +1,15 @@
-"""The contract of a family of wirings."""
+"""The contract of a family of wirings, and what families share in drawing."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
 import numpy as np
+from numpy.typing import NDArray
 
 from elegans.capacity import require_bytes
 from elegans.errors import WiringError
+from elegans.wiring.synapses import Synapses
 from elegans.wiring.wiring import Wiring
 
 _BYTES = 64  # a synapse, at the most crowded moment of drawing it
@@ -85,3 +87,45 @@ def check_seed(name: str, seed: int, most: int | None = None) -> None:
     if not whole or seed < 0 or (most is not None and seed > most):
         limit = "of at least 0" if most is None else f"from 0 to {most}"
         raise WiringError(f"{name} must be an integer {limit}, got {seed!r}")
+
+
+class GrowingSynapses:
+    """Collects synapses; drawing a pair again replaces its polarity."""
+
+    BYTES = 320
+    """What a synapse takes, about, while it is collected and frozen."""
+
+    def __init__(self) -> None:
+        self._polarity: dict[tuple[int, int], int] = {}
+
+    def add(self, source: int, target: int, polarity: int) -> None:
+        """Add the synapse, or replace the polarity of the one that is there."""
+        self._polarity[int(source), int(target)] = int(polarity)
+
+    def freeze(self) -> Synapses:
+        """Return what was collected."""
+        return Synapses.from_rows((j, i, p) for (j, i), p in self._polarity.items())
+
+
+Numbers = NDArray[np.int64]
+
+
+def distinct(numbers: Numbers) -> Numbers:
+    """Return the different ones of `numbers` in ascending order; sorts them in place.
+
+    Several times as fast as `numpy.unique`, which may build a hash table.
+    """
+    numbers.sort()
+    first = np.ones(len(numbers), dtype=bool)
+    np.not_equal(numbers[1:], numbers[:-1], out=first[1:])
+    return numbers[first]
+
+
+def without(numbers: Numbers, known: Numbers) -> Numbers:
+    """Return those of `numbers` that are not among `known`, which are in ascending order."""
+    if not len(known):
+        return numbers
+    place = np.searchsorted(known, numbers)
+    np.minimum(place, len(known) - 1, out=place)
+    new: Numbers = numbers[known[place] != numbers]
+    return new

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from elegans.errors import WiringError
 from elegans.wiring.families.recipe import Recipe, check_room, check_seed, check_share
-from elegans.wiring.sizes import check_size
+from elegans.wiring.names import check_size
 from elegans.wiring.synapses import Synapses
 from elegans.wiring.wiring import Wiring
 
@@ -105,10 +105,8 @@ class Random(_Uniform):
 
     Parameters
     ----------
-    units
-        Number of neurons.
-    output_dim
-        Number of motor neurons; all by default.
+    units, output_dim
+        As in `FullyConnected`.
     sparsity_level
         Share of absent synapses, in [0, 1).
     random_seed

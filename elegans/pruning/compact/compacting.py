@@ -14,7 +14,6 @@ from elegans.layers.capabilities import cell_of
 from elegans.layers.cell import Cell
 from elegans.layers.sequence_layer import SequenceLayer
 from elegans.pruning.compact.chain import Place, Uses, chains_of, is_sequence
-from elegans.pruning.compact.copies import copy_with
 from elegans.pruning.compact.gain import (
     Gain,
     call,
@@ -24,6 +23,7 @@ from elegans.pruning.compact.gain import (
     state_bytes,
     tensors_of,
 )
+from elegans.pruning.compact.held_weights import copy_with
 from elegans.pruning.compact.linear_chain import ChainOptions, Change, compact_chain
 from elegans.pruning.compact.liquid import LiquidOptions, compact_cell, obstacle
 from elegans.pruning.compact.record import LEFT_ALONE, LayerRecord, layer_table
@@ -74,10 +74,7 @@ class Compacted:
 
     def to_dict(self) -> dict[str, Any]:
         """Return record and difference as plain values."""
-        return {
-            "record": [layer.to_dict() for layer in self.record],
-            "difference": self.difference,
-        }
+        return {"record": [layer.to_dict() for layer in self.record], "difference": self.difference}
 
     def __str__(self) -> str:
         both = (self.original, self.model)
@@ -120,7 +117,7 @@ def compact(
     units
         Whether to remove neurons; found and named they are in any case.
     sparse
-        ``"auto"``: sparse layers where the rule `elegans.pruning.compact.rule.sparse_pays` calls
+        ``"auto"``: sparse layers where `elegans.pruning.compact.sparse_linear.sparse_pays` calls
         them faster. ``"measured"``: where they are faster now, on this machine, for batches as in
         `inputs`. True: wherever a weight is missing. False: nowhere.
     at_rest

@@ -1,4 +1,4 @@
-"""Compacted liquid cells, without closed synapses and unheard neurons."""
+"""Compacted liquid cells, without closed synapses and neurons that no path joins to the output."""
 
 from __future__ import annotations
 
@@ -15,13 +15,51 @@ from elegans.hooks import is_plain
 from elegans.layers.capabilities import Rebuilds, defines
 from elegans.pruning.compact.chain import is_masked_only
 from elegans.pruning.compact.circuit_draft import Draft
-from elegans.pruning.compact.circuit_paths import depends_on_inputs, heard
 from elegans.pruning.compact.record import SMALLER, UNCHANGED, LayerRecord
 from elegans.solvers import TorchDiffEq
 from elegans.wiring import Synapses, Wiring
 
 if TYPE_CHECKING:
     from elegans.ltc.cell import LTCCell
+
+
+def reached(starts: NDArray[np.bool_], ends: tuple[NDArray[np.int32], ...]) -> NDArray[np.bool_]:
+    """Return which neurons a path leads to from `starts`, those themselves included, (neuron,).
+
+    `ends` are where synapses begin and end, each (synapse,).
+    """
+    begin, end = ends
+    order = np.argsort(begin, kind="stable")
+    first = np.searchsorted(begin[order], np.arange(len(starts) + 1))
+    behind = end[order]
+    found = starts.copy()
+    frontier: NDArray[Any] = np.flatnonzero(starts)
+    while len(frontier):
+        next_ones = [behind[first[neuron] : first[neuron + 1]] for neuron in frontier]
+        candidates = np.unique(np.concatenate(next_ones))
+        frontier = candidates[~found[candidates]]
+        found[frontier] = True
+    return found
+
+
+def heard(wiring: Wiring) -> NDArray[np.bool_]:
+    """Return which neurons have a path to a motor neuron, themselves included, (neuron,).
+
+    Examples
+    --------
+    >>> from elegans.wiring import Synapses
+    >>> circuit = Wiring(1, {"motor": 1, "inter": 2}, Synapses([1, 1], [0, 2], [1, 1]),
+    ...                  Synapses([0], [1], [1]))
+    >>> heard(circuit).tolist()
+    [True, True, False]
+    """
+    motor = np.arange(wiring.units) < wiring.output_size
+    return reached(motor, (wiring.recurrent.target, wiring.recurrent.source))
+
+
+def depends_on_inputs(wiring: Wiring) -> bool:
+    """Whether a path leads from an input to a motor neuron."""
+    return bool(heard(wiring)[wiring.sensory.target].any())
 
 
 @dataclass(frozen=True)

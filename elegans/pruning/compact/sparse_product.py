@@ -22,14 +22,8 @@ KERNEL_TYPES = (torch.float32, torch.float64)
 class Pattern:
     """Which entries of a matrix (row, column) exist, sorted by row, then by column.
 
-    Parameters
-    ----------
-    starts
-        Where each row begins among the entries, and behind the last where it ends, (row + 1,).
-    columns
-        The column of each entry, (entry,), of the same integer type as `starts`.
-    width
-        Number of columns.
+    `starts` says where each row begins among the entries, and behind the last where it ends,
+    (row + 1,); `columns` is the column of each entry, (entry,), of the same integer type.
     """
 
     def __init__(self, starts: Tensor, columns: Tensor, width: int) -> None:

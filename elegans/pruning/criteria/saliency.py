@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from elegans.errors import PruningError
-from elegans.pruning.criteria.gradients import slopes_of
-from elegans.pruning.criteria.magnitude import Criterion, ScoringContext
+from elegans.pruning.criteria.magnitude import Criterion, ScoringContext, slopes_of
 from elegans.pruning.parts.part import PrunableWeight
 
 

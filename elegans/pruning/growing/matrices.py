@@ -89,10 +89,10 @@ class MatrixRound(Round):
         after, done = self._alive.clone(), 0
         for m, (going, coming) in enumerate(zip(self._going, self._coming, strict=True)):
             columns = (going, coming, *self._part.ends(going), *self._part.ends(coming))
-            for old, new, *ends in zip(*(column.tolist() for column in columns), strict=True):
+            for old, new, j, i, to_j, to_i in zip(*(c.tolist() for c in columns), strict=True):
                 slot, strength = m * self._alive.shape[1] + old, float(weights[m, old])
                 proposal = ProposedEdit(
-                    log.step, self._part.name, slot, *ends[:2], strength, *ends[2:]
+                    log.step, self._part.name, slot, j, i, strength, grown_source=to_j, grown=to_i
                 )
                 if log.ask(proposal, REWIRED) == REWIRED:
                     after[m, old], after[m, new] = False, True

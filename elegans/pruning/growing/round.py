@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from elegans.errors import PruningError
-from elegans.pruning.criteria.gradients import Closure, differentiable
-from elegans.pruning.criteria.magnitude import Criterion
+from elegans.pruning.criteria.magnitude import Closure, Criterion, differentiable
 from elegans.pruning.growing.rules import GrowthRule
 from elegans.pruning.ledger import Edit, Guard, Ledger, ProposedEdit, ask
 from elegans.pruning.parts.moments import Moments

@@ -23,24 +23,12 @@ COUNTED = (nn.Linear, SparseLinear, nn.RNNBase, nn.RNNCellBase, *CONVOLUTIONS, *
 def uses_of(model: nn.Module, inputs: Any) -> tuple[dict[str, int], tuple[str, ...]]:
     """Return how often each entry of a weight is used in one call, and what was not counted.
 
-    Parameters
-    ----------
-    model
-        The model; it is run once, as in evaluation.
-    inputs
-        What it is called with; see `elegans.pruning.measuring.efficiency.efficiency`.
-
-    Returns
-    -------
-    dict
-        Multiply-adds of each entry by the dotted name of the weight. A linear layer uses an entry
-        once a sample, a convolution once a sample and position, a recurrent layer once a sample
-        and step, a circuit as often as its `operations` say: once (a liquid one three times) for
-        each sample, step and unfold, or for each sample and step if the synapse comes from an
-        input. A solver that evaluates more
-        than once in an unfold is not told apart: the ratio is the same.
-    tuple of str
-        Names of modules with weights that are of other kinds, or were not seen in use.
+    The model is run once, as in evaluation. Multiply-adds of each entry are by the dotted name of
+    the weight. A linear layer uses an entry once a sample, a convolution once a sample and
+    position, a recurrent layer once a sample and step, a circuit as often as its `operations` say:
+    once (a liquid one three times) for each sample, step and unfold, or for each sample and step if
+    the synapse comes from an input. A solver that evaluates more than once in an unfold is not told
+    apart: the ratio is the same. Not counted are modules with weights of other kinds, or not used.
     """
     names = {id(module): name for name, module in model.named_modules()}
     times: dict[str, int] = {}

@@ -11,9 +11,8 @@ from torch import Tensor, nn
 
 from elegans.errors import PruningError
 from elegans.pruning.compact.compacting import compact
-from elegans.pruning.compact.copies import dense_copy, masked_copy
 from elegans.pruning.compact.gain import Gain, measure_gain, parameter_count
-from elegans.pruning.compact.held_weights import WeightHolder, held_weights
+from elegans.pruning.compact.held_weights import WeightHolder, dense_copy, held_weights, masked_copy
 from elegans.pruning.compact.record import table
 from elegans.pruning.measuring.counting import uses_of
 

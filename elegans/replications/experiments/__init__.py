@@ -5,7 +5,7 @@ between the levels; `dynamic_trials` compares pruning during training with pruni
 """
 
 from elegans.replications.experiments.curves import SparsityCurve, curve_table, sparsity_curve
-from elegans.replications.experiments.drawing import draw_curves, draw_trials
+from elegans.replications.experiments.drawing import draw_curves, draw_sequential, draw_trials
 from elegans.replications.experiments.dynamic import DynamicResult, DynamicSettings, dynamic_trials
 from elegans.replications.experiments.fitting import (
     fit_classifier,
@@ -30,7 +30,6 @@ from elegans.replications.experiments.sequential import (
     prune_sequentially,
     squared_error,
 )
-from elegans.replications.experiments.sequential_drawing import draw_sequential
 from elegans.replications.experiments.spread import PairedDifference, Spread
 
 __all__ = [

@@ -248,7 +248,8 @@ def sparsity_curve(
                     include=include,
                     exclude=exclude,
                     allow_empty=allow_empty,
-                    seed=_own_seed(seed, row),
+                    # Each model of a curve meets random choices of its own.
+                    seed=int(np.random.SeedSequence([seed, row, 0x5EED]).generate_state(1)[0]),
                 )
                 loss = None if closure is None else partial(closure, pruned)
                 pruner.prune(sparsity, loss, rounds=rounds)
@@ -300,11 +301,6 @@ def curve_table(
             cells.append(f"{near[0]:.{digits}f}" if near else "")
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
-
-
-def _own_seed(seed: int, model: int) -> int:
-    # Each model of a curve meets random choices of its own.
-    return int(np.random.SeedSequence([seed, model, 0x5EED]).generate_state(1)[0])
 
 
 def _name(criterion: object) -> str:

@@ -123,7 +123,8 @@ class SequentialPruning:
 def squared_error(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
     """Return the mean squared error; of an ensemble, the sum over its members, so that none mix."""
     error: Tensor = (model(inputs) - targets).square()
-    return error.flatten(1).mean(dim=1).sum() if _is_ensemble(model) else error.mean()
+    is_ensemble = callable(getattr(model, "prunable_weights", None))
+    return error.flatten(1).mean(dim=1).sum() if is_ensemble else error.mean()
 
 
 def prune_sequentially(
@@ -238,7 +239,3 @@ def prune_sequentially(
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = rate
     return SequentialPruning(tuple(stages))
-
-
-def _is_ensemble(model: nn.Module) -> bool:
-    return callable(getattr(model, "prunable_weights", None))

@@ -241,12 +241,7 @@ class _SharedPilot:
     """Teacher and pilot take turns, at random, moth by moth; the pilot has the first senses."""
 
     def __init__(
-        self,
-        teacher: Teacher,
-        pilot: Pilot | None,
-        size: int,
-        share: float,
-        seed: tuple[int, ...],
+        self, teacher: Teacher, pilot: Pilot | None, size: int, share: float, seed: tuple[int, ...]
     ) -> None:
         self.teacher, self.pilot, self.size, self.share = teacher, pilot, size, share
         self._turns = np.random.default_rng(seed)

@@ -5,11 +5,14 @@ user has; `banknote_like` is synthetic.
 """
 
 from elegans.replications.sets.classification_set import ClassificationSet
-from elegans.replications.sets.idx_file import read_idx
-from elegans.replications.sets.image_sets import DATA_VARIABLE, fashion_mnist, has_files, mnist
-from elegans.replications.sets.penguin_set import penguins
-from elegans.replications.sets.scikit_sets import cancer, digits, iris
-from elegans.replications.sets.synthetic_sets import banknote_like
+from elegans.replications.sets.image_sets import (
+    DATA_VARIABLE,
+    fashion_mnist,
+    has_files,
+    mnist,
+    read_idx,
+)
+from elegans.replications.sets.tables import banknote_like, cancer, digits, iris, penguins
 
 __all__ = [
     "DATA_VARIABLE",

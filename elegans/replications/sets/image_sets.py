@@ -1,16 +1,163 @@
-"""MNIST and Fashion-MNIST from the idx files that a user has."""
+"""MNIST and Fashion-MNIST from idx files that a user has, and the reader of such files."""
 
 from __future__ import annotations
 
+import gzip
+import math
 import os
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from elegans.capacity import available_bytes
 from elegans.errors import DataError
 from elegans.replications.sets.classification_set import ClassificationSet
-from elegans.replications.sets.idx_file import read_idx
+
+_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+_GZIP = b"\x1f\x8b"
+_MOST_AXES = 32
+_BLOCK = 1 << 20
+# A block of deflate grows at most 1032-fold, so a compressed file bounds what it can hold.
+_MOST_GROWTH = 1032
+
+
+def read_idx(path: str | Path) -> NDArray[Any]:
+    """Return the array in an idx file, plain or compressed by gzip.
+
+    The file begins with two zero bytes, one byte for the type of the numbers (0x08 uint8, 0x09
+    int8, 0x0B int16, 0x0C int32, 0x0D float32, 0x0E float64) and one for the number of axes. The
+    length of each axis follows as an unsigned number of four bytes, then the numbers themselves,
+    last axis fastest. All numbers are big endian.
+
+    Parameters
+    ----------
+    path
+        The file. Whether it is compressed is told by its first bytes, not by its name.
+
+    Returns
+    -------
+    numpy.ndarray
+        The numbers, in the byte order of this machine.
+
+    Raises
+    ------
+    DataError
+        When there is no such file, its first bytes are of another format, or it holds fewer or
+        more numbers than it announces. Memory is taken as the numbers arrive, so a file that
+        announces more than it holds costs no more than what it holds.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> file = pathlib.Path(folder.name) / "labels.idx1-ubyte"
+    >>> _ = file.write_bytes(bytes([0, 0, 0x08, 1, 0, 0, 0, 3, 7, 2, 1]))
+    >>> read_idx(file).tolist()
+    [7, 2, 1]
+    >>> folder.cleanup()
+
+    Source: Y. LeCun, C. Cortes, C. J. C. Burges, "The MNIST database of handwritten digits".
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(
+            f"{path}: got {'a folder' if path.is_dir() else 'no file of this name'}, expected an "
+            "idx file; check the path"
+        )
+    size = path.stat().st_size
+    with _opened(path) as (file, compressed):
+        kind, shape, header = _header(path, file)
+        expected = math.prod(shape) * kind.itemsize
+        most = size * _MOST_GROWTH if compressed else size - header
+        if expected > most:
+            got = f"a file of {size} bytes" if compressed else f"{most} bytes of numbers"
+            raise _too_few(path, got, kind, shape, expected)
+        available = available_bytes()
+        if available is not None and expected > available:
+            raise DataError(
+                f"{path}: got an array of shape {shape} that takes {expected} bytes, expected at "
+                f"most the {available} bytes of memory available; read it on a larger machine"
+            )
+        numbers = bytearray()
+        while len(numbers) < expected:
+            block = file.read(min(_BLOCK, expected - len(numbers)))
+            if not block:
+                raise _too_few(path, f"{len(numbers)} bytes of numbers", kind, shape, expected)
+            numbers += block
+        if file.read(1):
+            raise DataError(
+                f"{path}: got more bytes than the {expected} that shape {shape} and type "
+                f"{kind.newbyteorder('=')} announce, expected the end of the file; the header is "
+                "damaged or something was appended, so get the file again"
+            )
+    array = np.frombuffer(numbers, dtype=kind).reshape(shape)
+    if not kind.isnative:
+        array = array.byteswap(inplace=True).view(kind.newbyteorder("="))
+    return array
+
+
+def _header(path: Path, file: BinaryIO) -> tuple[np.dtype[Any], tuple[int, ...], int]:
+    """Return the type of the numbers, the shape, and the length of the header in bytes."""
+    magic = file.read(4)
+    if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in _TYPES:
+        codes = ", ".join(f"{code:02x}" for code in _TYPES)
+        raise DataError(
+            f"{path}: got first bytes {magic.hex(' ') or 'none'}, expected 00 00, then one of "
+            f"{codes}, then the number of axes; this is no idx file, or it is damaged"
+        )
+    axes = magic[3]
+    if not 1 <= axes <= _MOST_AXES:
+        raise DataError(
+            f"{path}: got {axes} axes, expected 1 to {_MOST_AXES}; the header is damaged, so get "
+            "the file again"
+        )
+    lengths = file.read(4 * axes)
+    if len(lengths) < 4 * axes:
+        raise DataError(
+            f"{path}: got an end of the file inside the header, expected the lengths of {axes} "
+            "axes; the file is cut off, so get it again"
+        )
+    shape = tuple(int(length) for length in np.frombuffer(lengths, dtype=">u4"))
+    if 0 in shape:
+        raise DataError(
+            f"{path}: got shape {shape}, expected every axis at least 1; the header is damaged or "
+            "the file holds nothing, so get it again"
+        )
+    return np.dtype(_TYPES[magic[2]]), shape, 4 + 4 * axes
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[BinaryIO, bool]]:
+    with path.open("rb") as plain:
+        compressed = plain.read(2) == _GZIP
+        plain.seek(0)
+        if not compressed:
+            yield plain, False
+            return
+        try:
+            with gzip.GzipFile(fileobj=plain) as file:
+                # GzipFile reads as a binary file does, but is typed as another class.
+                yield file, True  # type: ignore[misc]
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            raise DataError(
+                f"{path}: got damaged gzip data ({error}), expected an intact archive; the file "
+                "is cut off or changed, so get it again"
+            ) from error
+
+
+def _too_few(
+    path: Path, got: str, kind: np.dtype[Any], shape: tuple[int, ...], expected: int
+) -> DataError:
+    return DataError(
+        f"{path}: got {got}, expected {expected} bytes for shape {shape} of type "
+        f"{kind.newbyteorder('=')}; the file is cut off or its header damaged, so get it again"
+    )
+
 
 DATA_VARIABLE = "ELEGANS_DATA"
 _PREFIXES = {"train": "train", "test": "t10k"}

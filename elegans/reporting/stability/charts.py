@@ -29,8 +29,7 @@ from elegans.reporting.chart import (
     log_ticks,
     spans,
 )
-from elegans.reporting.circuit import draw_circuit
-from elegans.reporting.figures import figure_of
+from elegans.reporting.figures import draw_circuit, figure_of
 from elegans.reporting.spectrum import spectrum_charts
 from elegans.reporting.stability.content import SEARCHED, Content
 from elegans.reporting.stability.facts import rates_of

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from elegans.proofs.certificates.network import Array
 from elegans.wiring import Wiring
@@ -373,7 +372,7 @@ def plain(value: Any) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         return {each.name: plain(getattr(value, each.name)) for each in fields(value)}
     if isinstance(value, np.ndarray):
-        return plain(_listed(value))
+        return plain(value.tolist())
     if isinstance(value, dict):
         return {str(name): plain(each) for name, each in value.items()}
     if isinstance(value, list | tuple):
@@ -381,10 +380,6 @@ def plain(value: Any) -> Any:
     if isinstance(value, float | np.floating):
         return float(value) if math.isfinite(value) else None
     return value
-
-
-def _listed(array: NDArray[Any]) -> Any:
-    return array.tolist()
 
 
 def _rounded(value: Any) -> Any:

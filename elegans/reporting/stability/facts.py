@@ -39,55 +39,28 @@ def facts(content: Content) -> dict[str, list[Fact]]:
 
 def _certificate(content: Content) -> list[Fact]:
     proof, unit = content.contraction, content.subject.time_unit
-    many = plural(unit)
     if proof is None or not proof.certified:
         return []
-    return [
-        Fact(
-            "Rate λ",
-            number(proof.rate),
-            f"per {unit}",
-            "Differences shrink at least like exp(−λt) in the weighted norm.",
-            proof.evidence,
-        ),
-        Fact(
-            "Best rate proved",
-            number(proof.best_rate),
-            f"per {unit}",
-            "The same, with weights of larger spread.",
-            proof.evidence,
-        ),
-        Fact(
-            "Overshoot cond(η)",
-            number(proof.overshoot),
-            "times",
-            "In the plain maximum norm a difference may first grow by this factor.",
-            proof.evidence,
-        ),
-        Fact(
-            "Break-even time",
-            number(proof.break_even),
-            many,
-            "After this time every difference is smaller than it began.",
-            proof.evidence,
-        ),
-        Fact(
-            "Factor of a step κ",
-            number(proof.kappa, 6),
-            "per unfold",
+    many, evidence = plural(unit), proof.evidence
+    shrinks = "Differences shrink at least like exp(−λt) in the weighted norm."
+    grows = "In the plain maximum norm a difference may first grow by this factor."
+    smaller = "After this time every difference is smaller than it began."
+    step = "By this factor, at most, one unfold of the step that runs changes a difference."
+    if proof.kappa is None:
+        step = (
             "Nothing was proved of a step of this length: a self-synapse or another solver "
             "stands in the way."
-            if proof.kappa is None
-            else "By this factor, at most, one unfold of the step that runs changes a difference.",
-            proof.evidence if proof.kappa is not None else "",
-        ),
-        Fact(
-            "Entry time",
-            number(proof.entry_time),
-            many,
-            "From anywhere in the first box, the statements hold after this time.",
-            proof.evidence,
-        ),
+        )
+    holds = "From anywhere in the first box, the statements hold after this time."
+    wider = "The same, with weights of larger spread."
+    of_step = evidence if proof.kappa is not None else ""
+    return [
+        Fact("Rate λ", number(proof.rate), f"per {unit}", shrinks, evidence),
+        Fact("Best rate proved", number(proof.best_rate), f"per {unit}", wider, evidence),
+        Fact("Overshoot cond(η)", number(proof.overshoot), "times", grows, evidence),
+        Fact("Break-even time", number(proof.break_even), many, smaller, evidence),
+        Fact("Factor of a step κ", number(proof.kappa, 6), "per unfold", step, of_step),
+        Fact("Entry time", number(proof.entry_time), many, holds, evidence),
     ]
 
 
@@ -95,61 +68,48 @@ def _advice(content: Content) -> list[Fact]:
     proof = content.contraction
     if proof is None or proof.certified or proof.rate is None:
         return []
-    radius = proof.local_radius
-    return [
-        Fact(
-            "Largest certified scale",
-            number(proof.largest_scale),
-            "times the recurrent conductances",
+    scaled = "No scale was found: the trouble is not in the recurrent synapses alone."
+    if proof.largest_scale is not None:
+        scaled = (
             "With all recurrent conductances scaled by this the circuit is certified in double "
             "precision."
-            if proof.largest_scale is not None
-            else "No scale was found: the trouble is not in the recurrent synapses alone.",
-            "searched by bisection",
-        ),
-        Fact(
-            "Largest certified box round an equilibrium",
-            "–"
-            if radius is None
-            else f"± {number(float(radius.min()))} to {number(float(radius.max()))}",
-            "potential",
-            "No such box was found under the middle of the inputs."
-            if radius is None
-            else f"Under the middle of the inputs, states this near to the equilibrium approach "
-            f"each other at the rate {number(proof.local_rate)}.",
-            "searched by bisection",
-        ),
+        )
+    radius, near = "–", "No such box was found under the middle of the inputs."
+    if proof.local_radius is not None:
+        least, most = float(proof.local_radius.min()), float(proof.local_radius.max())
+        radius = f"± {number(least)} to {number(most)}"
+        near = (
+            "Under the middle of the inputs, states this near to the equilibrium approach each "
+            f"other at the rate {number(proof.local_rate)}."
+        )
+    scale, of_what = number(proof.largest_scale), "times the recurrent conductances"
+    box, evidence = "Largest certified box round an equilibrium", "searched by bisection"
+    return [
+        Fact("Largest certified scale", scale, of_what, scaled, evidence),
+        Fact(box, radius, "potential", near, evidence),
     ]
 
 
 def _ceiling(content: Content) -> list[Fact]:
-    ceiling, proof, unit = content.ceiling, content.contraction, content.subject.time_unit
+    ceiling, proof = content.ceiling, content.contraction
     if ceiling is None:
         return []
-    result = [
-        Fact(
-            "Sampled ceiling −max α(J)",
-            number(ceiling.rate),
-            f"per {unit}",
-            "No norm proves a larger rate on this box: a state with this mode was found in it."
-            if not ceiling.refutes
-            else "At or below zero: a state with a growing mode was found, so no norm certifies "
-            "this box.",
-            SAMPLED,
+    unit = f"per {content.subject.time_unit}"
+    meaning = "No norm proves a larger rate on this box: a state with this mode was found in it."
+    if ceiling.refutes:
+        meaning = (
+            "At or below zero: a state with a growing mode was found, so no norm certifies this "
+            "box."
         )
-    ]
+    result = [Fact("Sampled ceiling −max α(J)", number(ceiling.rate), unit, meaning, SAMPLED)]
     if proof is not None and proof.rate is not None:
         best = proof.best_rate if proof.best_rate is not None else proof.rate
-        result.append(
-            Fact(
-                "Gap to the ceiling",
-                number(max(ceiling.rate - best, 0.0)),
-                f"per {unit}",
-                "Between the best rate of the method and the sampled ceiling: what better norms, "
-                "or worse states, could still change.",
-                SAMPLED,
-            )
+        gap = number(max(ceiling.rate - best, 0.0))
+        meaning = (
+            "Between the best rate of the method and the sampled ceiling: what better norms, or "
+            "worse states, could still change."
         )
+        result.append(Fact("Gap to the ceiling", gap, unit, meaning, SAMPLED))
     return result
 
 
@@ -158,29 +118,18 @@ def _boxes(content: Content) -> list[Fact]:
     if boxes is None:
         return []
     shrunk = (boxes.box_hi - boxes.box_lo) / np.maximum(boxes.hull_hi - boxes.hull_lo, 1e-300)
+    hull, box = _range(boxes.hull_lo, boxes.hull_hi), _range(boxes.box_lo, boxes.box_hi)
+    pulls = "The hull of all potentials that pull at a neuron attracts every state."
+    nested = (
+        f"After {boxes.count} nested boxes the median interval is "
+        f"{number(100 * float(np.median(shrunk)))} % as wide as at first."
+    )
+    latest = "From anywhere in the first box to the last, at the latest."
+    entry, unit = number(boxes.entry_time), plural(content.subject.time_unit)
     return [
-        Fact(
-            "Any input whatever",
-            _range(boxes.hull_lo, boxes.hull_hi),
-            "potential",
-            "The hull of all potentials that pull at a neuron attracts every state.",
-            boxes.evidence,
-        ),
-        Fact(
-            "Inputs in the range",
-            _range(boxes.box_lo, boxes.box_hi),
-            "potential",
-            f"After {boxes.count} nested boxes the median interval is "
-            f"{number(100 * float(np.median(shrunk)))} % as wide as at first.",
-            boxes.evidence,
-        ),
-        Fact(
-            "Entry time",
-            number(boxes.entry_time),
-            plural(content.subject.time_unit),
-            "From anywhere in the first box to the last, at the latest.",
-            boxes.evidence,
-        ),
+        Fact("Any input whatever", hull, "potential", pulls, boxes.evidence),
+        Fact("Inputs in the range", box, "potential", nested, boxes.evidence),
+        Fact("Entry time", entry, unit, latest, boxes.evidence),
     ]
 
 
@@ -189,106 +138,57 @@ def _time_constants(content: Content) -> list[Fact]:
     unit = plural(content.subject.time_unit)
     result = []
     if boxes is not None:
-        result.append(
-            Fact(
-                "Proved range",
-                _range(boxes.tau_lo, boxes.tau_hi),
-                unit,
-                "No time constant leaves this range while the circuit is in its box.",
-                "proved (double precision with an allowance for rounding)",
-            )
-        )
-    result.append(
-        Fact(
-            "Measured range",
-            _range(measured, measured),
-            unit,
-            "From the fastest to the slowest moment of all neurons in the sequence shown.",
-            MEASURED,
-        )
-    )
+        evidence = "proved (double precision with an allowance for rounding)"
+        meaning = "No time constant leaves this range while the circuit is in its box."
+        proved = _range(boxes.tau_lo, boxes.tau_hi)
+        result.append(Fact("Proved range", proved, unit, meaning, evidence))
+    meaning = "From the fastest to the slowest moment of all neurons in the sequence shown."
+    result.append(Fact("Measured range", _range(measured, measured), unit, meaning, MEASURED))
     liquid = float(np.median(measured.max(axis=0) / np.maximum(measured.min(axis=0), 1e-300)))
-    result.append(
-        Fact(
-            "Liquidity",
-            number(liquid),
-            "times",
-            "By this factor the median neuron changed its time constant.",
-            MEASURED,
-        )
-    )
+    meaning = "By this factor the median neuron changed its time constant."
+    result.append(Fact("Liquidity", number(liquid), "times", meaning, MEASURED))
     return result
 
 
 def _exponents(content: Content) -> list[Fact]:
-    exponents = content.exponents
+    exponents, proof = content.exponents, content.contraction
     if exponents is None:
         return []
-    result = [
-        Fact(
-            "Largest exponent λ₁",
-            f"{number(float(exponents.values[0]))} ± {number(float(exponents.errors[0]), 2)}",
-            "per step",
-            f"{exponents.members} trajectories of {exponents.steps:,} steps; the inputs were gone "
-            f"through {number(exponents.repeats)} times.",
-            MEASURED,
-        ),
-        Fact(
-            "Kaplan–Yorke dimension",
-            number(exponents.kaplan_yorke),
-            "",
-            "0: the states under these inputs gather on a single trajectory."
-            if exponents.kaplan_yorke == 0
-            else "Dimension of what the states gather on under these inputs.",
-            MEASURED,
-        ),
-        Fact(
-            "Convergence",
-            "yes" if exponents.converged else "no",
-            "",
-            "Nothing speaks against the estimates."
-            if exponents.converged
-            else f"{exponents.verdict}.",
-            MEASURED,
-        ),
+    largest = f"{number(float(exponents.values[0]))} ± {number(float(exponents.errors[0]), 2)}"
+    run = (
+        f"{exponents.members} trajectories of {exponents.steps:,} steps; the inputs were gone "
+        f"through {number(exponents.repeats)} times."
+    )
+    result = [Fact("Largest exponent λ₁", largest, "per step", run, MEASURED)]
+    if exponents.bound is not None and proof is not None:
+        bound = "Unfolds times ln κ: what the certificate allows the largest exponent to be."
+        rate = number(exponents.bound)
+        result.append(Fact("Bound on λ₁", rate, "per step", bound, proof.evidence))
+    gathered = "Dimension of what the states gather on under these inputs."
+    if exponents.kaplan_yorke == 0:
+        gathered = "0: the states under these inputs gather on a single trajectory."
+    dimension = number(exponents.kaplan_yorke)
+    answer, speaks = "no", f"{exponents.verdict}."
+    if exponents.converged:
+        answer, speaks = "yes", "Nothing speaks against the estimates."
+    return [
+        *result,
+        Fact("Kaplan–Yorke dimension", dimension, "", gathered, MEASURED),
+        Fact("Convergence", answer, "", speaks, MEASURED),
     ]
-    if exponents.bound is not None and content.contraction is not None:
-        result.insert(
-            1,
-            Fact(
-                "Bound on λ₁",
-                number(exponents.bound),
-                "per step",
-                "Unfolds times ln κ: what the certificate allows the largest exponent to be.",
-                content.contraction.evidence,
-            ),
-        )
-    return result
 
 
 def _horizon(content: Content) -> list[Fact]:
     proof, exponents = content.contraction, content.exponents
     result = []
     if proof is not None and proof.horizon is not None:
-        result.append(
-            Fact(
-                "Gradient horizon",
-                number(proof.horizon),
-                "steps",
-                "1/(−K ln κ): after this many steps a gradient has fallen to 1/e, at the latest.",
-                proof.evidence,
-            )
-        )
+        meaning = "1/(−K ln κ): after this many steps a gradient has fallen to 1/e, at the latest."
+        horizon = number(proof.horizon)
+        result.append(Fact("Gradient horizon", horizon, "steps", meaning, proof.evidence))
     if exponents is not None and exponents.signs[0] == "-":
-        result.append(
-            Fact(
-                "Horizon in the run",
-                number(-1.0 / float(exponents.values[0])),
-                "steps",
-                "−1/λ₁: how long it took under these inputs.",
-                MEASURED,
-            )
-        )
+        meaning = "−1/λ₁: how long it took under these inputs."
+        horizon = number(-1.0 / float(exponents.values[0]))
+        result.append(Fact("Horizon in the run", horizon, "steps", meaning, MEASURED))
     return result
 
 
@@ -296,21 +196,14 @@ def _equilibria(content: Content) -> list[Fact]:
     search = content.equilibria
     if search is None:
         return []
-    return [
-        Fact(
-            "Found",
-            str(search.found),
-            "",
-            f"From {search.starts:,} starts under the mean input; {search.failed} did not end at "
-            "an equilibrium. "
-            + (
-                "There must be others, since the indices of all would sum to 1."
-                if search.surely_incomplete
-                else "A search is no proof that these are all."
-            ),
-            SEARCHED,
-        )
-    ]
+    others = "A search is no proof that these are all."
+    if search.surely_incomplete:
+        others = "There must be others, since the indices of all would sum to 1."
+    meaning = (
+        f"From {search.starts:,} starts under the mean input; {search.failed} did not end at an "
+        f"equilibrium. {others}"
+    )
+    return [Fact("Found", str(search.found), "", meaning, SEARCHED)]
 
 
 def _range(lo: Array, hi: Array) -> str:

@@ -1,4 +1,4 @@
-"""The content of a report, gathered part by part."""
+"""The content of a report, gathered part by part, the ledger with names among them."""
 
 from __future__ import annotations
 
@@ -15,8 +15,15 @@ from elegans.layers.sequence_layer import SequenceLayer
 from elegans.ltc.layer import LTC
 from elegans.proofs.certificates.network import Network
 from elegans.pruning import Edit
-from elegans.reporting.stability.content import EVIDENCE, Content, Subject, WeightedWiring
-from elegans.reporting.stability.history import read_history
+from elegans.pruning.ledger import REFUSED, REWIRED
+from elegans.reporting.stability.content import (
+    EVIDENCE,
+    Content,
+    EditLine,
+    History,
+    Subject,
+    WeightedWiring,
+)
 from elegans.reporting.stability.measuring import (
     measure_activity,
     measure_exponents,
@@ -24,6 +31,57 @@ from elegans.reporting.stability.measuring import (
 )
 from elegans.reporting.stability.proving import check_preconditions, prove, search_ceiling
 from elegans.reporting.stability.stimulus import Stimulus
+from elegans.wiring import Wiring
+
+SLACKS = ("cut_slack_before", "cut_slack_after", "grown_slack_before", "grown_slack_after")
+"""What a certificate's guard notes of an edit: how much each of the two rows has to spare."""
+
+
+def read_history(ledger: Iterable[Edit | Mapping[str, Any]], wiring: Wiring) -> History:
+    """Return the edits of a circuit, or what `Edit.to_dict` made of them, with names.
+
+    Raises `InputError` for a neuron that the circuit has not, `PruningError` for no edit.
+    """
+    edits, slacks = [], []
+    for record in ledger:
+        edit = record if isinstance(record, Edit) else Edit.from_dict(dict(record))
+        kind = edit.synapses.rpartition(".")[2]
+        sources = wiring.sensory_names if kind == "sensory" else wiring.names
+        grown = edit.grown
+        notes = edit.to_dict().get("notes", {})
+        try:
+            line = EditLine(
+                edit.step,
+                kind,
+                sources[edit.source],
+                wiring.names[edit.cut],
+                None if grown is None else wiring.names[grown],
+                edit.polarity,
+                edit.weight,
+                edit.outcome,
+                notes,
+            )
+        except IndexError as error:
+            raise InputError(
+                f"got a ledger with {record!r}, expected neurons of this circuit of "
+                f"{wiring.units} neurons; pass the ledger of the rewirer of this model"
+            ) from error
+        edits.append(line)
+        if edit.outcome == REWIRED:
+            slacks += [
+                notes[name] for name in SLACKS if "after" in name and notes.get(name) is not None
+            ]
+    rewired = sum(edit.outcome == REWIRED for edit in edits)
+    refused = sum(edit.outcome.startswith(REFUSED) for edit in edits)
+    return History(
+        edits,
+        rewired,
+        len(edits) - rewired - refused,
+        refused,
+        sum(any(name in edit.notes for name in SLACKS) for edit in edits),
+        min(slacks, default=None),
+    )
+
 
 LARGEST = 5_000
 """Neurons of a circuit that a report takes."""
@@ -40,27 +98,9 @@ def gather(
     ledger: Iterable[Edit | Mapping[str, Any]] | None = None,
     seed: int = 0,
 ) -> Content:
-    """Return everything that a report says about a layer under a stimulus.
+    """Return everything that a report says about a layer under a stimulus; see `report`.
 
-    Parameters
-    ----------
-    model
-        A liquid layer, left as it is.
-    stimulus
-        Its inputs.
-    title
-        What the report calls the circuit.
-    level
-        As in `elegans.proofs.certify`.
-    ledger
-        Edits of its wiring, if there were any.
-    seed
-        Draws what is sampled.
-
-    Raises
-    ------
-    InputError
-        The layer is of another kind, or a parameter is not finite.
+    Raises `InputError` if the layer is of another kind, or a parameter is not finite.
     """
     require(cell_of(model), LiquidCircuit, "the stability report")
     model = cast(LTC, model)  # whose parameters the parts below read
@@ -103,12 +143,9 @@ def gather(
             ceiling = attempt("ceiling", search_ceiling, network, box, stimulus, seed)
         equilibria = attempt("equilibria", search_equilibria, model, stimulus.mean, seed)
         exponents = attempt("exponents", measure_exponents, model, stimulus, contraction, seed)
-    wiring = model.wiring
-    history = None
     if ledger is None:
         skipped["history"] = "no ledger of edits was handed over"
-    else:
-        history = read_history(ledger, wiring)
+    history = None if ledger is None else read_history(ledger, model.wiring)
     return Content(
         _subject(model, stimulus, title),
         check_preconditions(model, network, stimulus),

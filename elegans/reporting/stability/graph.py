@@ -14,8 +14,7 @@ from elegans.reporting.chart import DIVERGING, INK, MUTED
 from elegans.reporting.interactive import layout
 from elegans.reporting.stability.content import Activity, WeightedWiring
 from elegans.wiring.drawing.circuit import NEURON_COLORS, SYNAPSE_COLORS
-from elegans.wiring.drawing.curves import curves
-from elegans.wiring.drawing.layout import NodePositions, members, place
+from elegans.wiring.drawing.layout import NodePositions, curves, members, place
 from elegans.wiring.drawing.painting import neuron_texts
 from elegans.wiring.wiring import MOTOR, SENSORY, Wiring
 

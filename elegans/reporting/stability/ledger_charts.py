@@ -19,7 +19,7 @@ from elegans.reporting.chart import (
     segments,
 )
 from elegans.reporting.stability.content import Content, EditLine
-from elegans.reporting.stability.history import SLACKS
+from elegans.reporting.stability.gathering import SLACKS
 from elegans.reporting.wording import short
 from elegans.wiring.drawing.circuit import SYNAPSE_COLORS
 
@@ -80,10 +80,7 @@ def slack_chart(content: Content) -> Chart | None:
     """Return what the rows had to spare, before and after each edit that was judged."""
     edits = content.history.edits if content.history is not None else []
     marks = []
-    looks: dict[str, tuple[str, Symbol]] = {
-        "before": (MUTED, "ring"),
-        "after": (PROVED, "circle"),
-    }
+    looks: dict[str, tuple[str, Symbol]] = {"before": (MUTED, "ring"), "after": (PROVED, "circle")}
     for when, (color, symbol) in looks.items():
         slacks = [
             (edit, name.split("_")[0], slack)

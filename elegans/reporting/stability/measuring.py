@@ -54,19 +54,8 @@ def in_double(model: LTC) -> LTC:
 def measure_activity(model: LTC, stimulus: Stimulus) -> tuple[Activity, Spectra | None]:
     """Return what the first sequence does to the circuit, and the extremes in all sequences.
 
-    Parameters
-    ----------
-    model
-        The layer, in its own precision.
-    stimulus
-        The inputs.
-
-    Returns
-    -------
-    Activity
-        In all steps, or in as many as `FRAMES`.
-    Spectra or None
-        None for a circuit too large for dense eigenvalue problems.
+    Steps are all, or as many as `FRAMES`; there are no spectra of a circuit too large for dense
+    eigenvalue problems.
     """
     parameter = next(model.parameters())
     lo, hi = np.full(model.state_size, np.inf), np.full(model.state_size, -np.inf)
@@ -79,7 +68,8 @@ def measure_activity(model: LTC, stimulus: Stimulus) -> tuple[Activity, Spectra 
         if not shown:
             shown.append(values)
     inputs, elapsed = stimulus.sequences[0]
-    frame, time = _evenly(len(inputs), _frames(model)), elapsed.cumsum()
+    most = min(FRAMES, max(_FEWEST, _NUMBERS // model.state_size))
+    frame, time = _evenly(len(inputs), most), elapsed.cumsum()
     exact = in_double(model)
     u, x = torch.from_numpy(inputs[frame]), torch.from_numpy(shown[0][frame])
     constants = time_constants_along(exact, u, x).numpy()
@@ -185,10 +175,6 @@ def measure_exponents(
         estimate.kaplan_yorke,
         bound,
     )
-
-
-def _frames(model: LTC) -> int:
-    return min(FRAMES, max(_FEWEST, _NUMBERS // model.state_size))
 
 
 def _growth(jacobian: Tensor, rate: float) -> float | None:

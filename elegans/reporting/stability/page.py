@@ -45,20 +45,7 @@ def check_extra() -> None:
 
 
 def render(content: Content, document: dict[str, Any]) -> str:
-    """Return the page.
-
-    Parameters
-    ----------
-    content
-        What it shows.
-    document
-        What it offers as JSON.
-
-    Raises
-    ------
-    MissingExtraError
-        plotly or jinja2 is not installed.
-    """
+    """Return the page that shows `content` and offers `document` as JSON."""
     jinja2 = require_extra("jinja2", EXTRA)
     plotly = require_extra("plotly.offline", EXTRA).get_plotlyjs()
     charts, graph = draw_charts(content), draw_graph(content.circuit, content.activity)

@@ -86,24 +86,9 @@ def check_preconditions(
 def prove(
     model: LTC, network: Network, stimulus: Stimulus, level: str
 ) -> tuple[Contraction, Boxes | None, Box | None]:
-    """Return the certificate or its refusal, and the boxes.
+    """Return the certificate or its refusal, the boxes, and the box that the certificate is about.
 
-    Parameters
-    ----------
-    model
-        The layer.
-    network
-        Its numbers.
-    stimulus
-        The inputs; what is proved holds for their range.
-    level
-        As in `elegans.proofs.certify`.
-
-    Returns
-    -------
-    Contraction, Boxes or None, Box or None
-        The last is the box that the certificate is about; both are None where the preconditions
-        fail.
+    What is proved holds for the range of the inputs; there are no boxes where preconditions fail.
     """
     given = (stimulus.range.lo, stimulus.range.hi)
     outcome = certify(model, given, level, elapsed=stimulus.elapsed)
@@ -118,6 +103,7 @@ def prove(
     if level != "exact":
         exact = certify(model, given, "exact", elapsed=stimulus.elapsed, advice=False)
         levels.append(Level("exact", bool(exact), exact.rate))
+    alone = components.sizes == 1
     common: dict[str, Any] = {
         "levels": levels,
         "components": [
@@ -125,7 +111,8 @@ def prove(
             for c in np.argsort(components.rate, kind="stable")
             if components.sizes[c] > 1
         ][:_COMPONENTS],
-        **_singles(components),
+        "singles": int(alone.sum()),
+        "singles_rate": float(components.rate[alone].min()) if alone.any() else None,
     }
     box = region.box
     if isinstance(outcome, Certificate):
@@ -190,12 +177,7 @@ def search_ceiling(network: Network, box: Box, stimulus: Stimulus, seed: int) ->
         seed=seed,
     )
     return Ceiling(
-        worst.abscissa,
-        worst.rate,
-        worst.refutes,
-        worst.samples,
-        worst.state,
-        worst.inputs,
+        worst.abscissa, worst.rate, worst.refutes, worst.samples, worst.state, worst.inputs
     )
 
 
@@ -231,12 +213,6 @@ def _component(rows: Rows, components: Components, label: int, names: Sequence[s
             for each in synapses[:_NAMED]
         ],
     )
-
-
-def _singles(components: Components) -> dict[str, Any]:
-    alone = components.sizes == 1
-    rate = components.rate[alone]
-    return {"singles": int(alone.sum()), "singles_rate": float(rate.min()) if len(rate) else None}
 
 
 def _with_names(refusal: NotCertified, names: Sequence[str]) -> str:

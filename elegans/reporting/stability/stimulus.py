@@ -83,25 +83,10 @@ def stimulus_from(
     inputs: Range | None = None,
     time_unit: str = "time unit",
 ) -> Stimulus:
-    """Return the user's data as a stimulus.
+    """Return the user's data as a stimulus; raises `InputError` unless it is valid and finite.
 
-    Parameters
-    ----------
-    model
-        The layer.
-    data
-        Shape (batch, time, input) or (time, input).
-    elapsed
-        Time that each step lasts: a number > 0, or shape (time,) or (batch, time), >= 0.
-    inputs
-        Lowest and highest input; by default those of the data.
-    time_unit
-        What the elapsed time 1 is called.
-
-    Raises
-    ------
-    InputError
-        A shape is not valid, or a number is not finite.
+    `data` is (batch, time, input) or (time, input), `elapsed` a number > 0, (time,) or (batch,
+    time); `inputs` are the lowest and highest input, by default those of the data.
     """
     x = _array("data", data)
     if x.ndim == 2:
@@ -138,18 +123,7 @@ def stimulus_from(
 
 
 def random_walk(inputs: Range, count: int, *, seed: int = 0, steps: int = WALK_STEPS) -> Stimulus:
-    """Return a random walk that is reflected at the ends of a range.
-
-    Parameters
-    ----------
-    inputs
-        Lowest and highest input.
-    count
-        Number of inputs.
-    seed
-        Draws the walk.
-    steps
-        Its length.
+    """Return a random walk of `count` inputs that is reflected at the ends of a range.
 
     Examples
     --------

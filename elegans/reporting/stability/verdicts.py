@@ -104,6 +104,7 @@ def _contraction(content: Content) -> Verdict:
     topic = ("certificate", "Does it forget where it began?")
     if proof is None:
         return _unexamined(*topic, content.skipped.get("contraction", ""))
+    rate = number(proof.rate)
     if proof.certified and proof.rate:
         halving = math.log(2) / proof.rate
         validity = (
@@ -111,26 +112,18 @@ def _contraction(content: Content) -> Verdict:
             if proof.level == "exact"
             else "for all inputs in the range, in the box that every trajectory enters or tends to"
         )
-        return Verdict(
-            *topic,
-            "certified",
-            proof.evidence,
-            "Certified to contract",
-            number(proof.rate),
-            unit,
-            f"Differences between two trajectories under the same input halve at least every "
+        sentence = (
+            "Differences between two trajectories under the same input halve at least every "
             f"{number(halving)} {plural(content.subject.time_unit)}, {validity}; measured in "
-            f"weights that differ by a factor of {number(proof.overshoot)}.",
+            f"weights that differ by a factor of {number(proof.overshoot)}."
         )
-    return Verdict(
-        *topic,
-        "uncertified",
-        NOT_CERTIFIED,
-        "Not certified",
-        number(proof.rate),
-        f"{unit}, expected above 0",
-        f"The method gives no positive rate: {proof.reason}. Not certified does not mean unstable.",
+        headline = "Certified to contract"
+        return Verdict(*topic, "certified", proof.evidence, headline, rate, unit, sentence)
+    unit += ", expected above 0"
+    sentence = (
+        f"The method gives no positive rate: {proof.reason}. Not certified does not mean unstable."
     )
+    return Verdict(*topic, "uncertified", NOT_CERTIFIED, "Not certified", rate, unit, sentence)
 
 
 def _bounds(content: Content) -> Verdict:
@@ -138,23 +131,18 @@ def _bounds(content: Content) -> Verdict:
     topic = ("boxes", "Do its potentials stay bounded?")
     if boxes is None:
         return _unexamined(*topic, content.skipped.get("boxes", ""))
-    lo, hi = boxes.box_lo.min(), boxes.box_hi.max()
-    entry = (
-        f" From the first box they are in the last within {number(boxes.entry_time)} "
-        f"{plural(content.subject.time_unit)}."
-        if boxes.count > 1
-        else ""
-    )
-    return Verdict(
-        *topic,
-        "certified",
-        boxes.evidence,
-        "Bounded, for certain",
-        f"{number(float(lo))} to {number(float(hi))}",
-        "potential",
+    interval = f"{number(float(boxes.box_lo.min()))} to {number(float(boxes.box_hi.max()))}"
+    sentence = (
         "Once every potential is in its interval of the box, it stays there for all inputs in the "
-        f"range.{entry}",
+        "range."
     )
+    if boxes.count > 1:
+        sentence += (
+            f" From the first box they are in the last within {number(boxes.entry_time)} "
+            f"{plural(content.subject.time_unit)}."
+        )
+    headline = "Bounded, for certain"
+    return Verdict(*topic, "certified", boxes.evidence, headline, interval, "potential", sentence)
 
 
 def _ceiling(content: Content) -> Verdict:
@@ -164,31 +152,22 @@ def _ceiling(content: Content) -> Verdict:
         return _unexamined(*topic, content.skipped.get("ceiling", ""))
     count = f"{ceiling.samples:,} sampled states of the box"
     if ceiling.refutes:
-        return Verdict(
-            *topic,
-            "uncertified",
-            SAMPLED,
-            "A counterexample stands in the box",
-            number(ceiling.abscissa),
-            unit,
+        headline, figure = "A counterexample stands in the box", number(ceiling.abscissa)
+        sentence = (
             f"Of {count}, one has a growing mode. No norm certifies this box; a smaller range of "
-            "inputs or a smaller box may still be certified.",
+            "inputs or a smaller box may still be certified."
         )
+        return Verdict(*topic, "uncertified", SAMPLED, headline, figure, unit, sentence)
+    headline, figure = "No proof on this box exceeds it", number(ceiling.rate)
+    sentence = (
+        f"The slowest mode found in {count} decays at this rate. None of these has a growing mode, "
+        "which proves nothing about the others."
+    )
     proof = content.contraction
-    gap = ""
     if proof is not None and proof.certified and proof.best_rate is not None and ceiling.rate > 0:
         share = min(proof.best_rate / ceiling.rate, 1.0)
-        gap = f" The best rate that was proved reaches {number(100 * share)} % of this."
-    return Verdict(
-        *topic,
-        "measured",
-        SAMPLED,
-        "No proof on this box exceeds it",
-        number(ceiling.rate),
-        unit,
-        f"The slowest mode found in {count} decays at this rate. None of these has a growing mode, "
-        f"which proves nothing about the others.{gap}",
-    )
+        sentence += f" The best rate that was proved reaches {number(100 * share)} % of this."
+    return Verdict(*topic, "measured", SAMPLED, headline, figure, unit, sentence)
 
 
 def _exponents(content: Content) -> Verdict:
@@ -197,24 +176,22 @@ def _exponents(content: Content) -> Verdict:
     if exponents is None:
         return _unexamined(*topic, content.skipped.get("exponents", ""))
     largest, error = float(exponents.values[0]), float(exponents.errors[0])
-    sign = exponents.signs[0]
-    headline = {"-": "They shrank", "+": "They grew", "0": "Undecided: zero is in the error bar"}
-    meaning = {
-        "-": "states under these inputs approached each other",
-        "+": "states under these inputs parted, as in chaos",
-        "0": "whether states approached each other cannot be told from this run",
-    }
-    convergence = "" if exponents.converged else " The estimate has not converged to its tolerance."
-    return Verdict(
-        *topic,
-        "measured",
-        MEASURED,
-        headline[sign],
-        f"{number(largest)} ± {number(error, 2)}",
-        "per step (largest Lyapunov exponent)",
-        f"Over {exponents.steps:,} steps and {exponents.members} initial states, {meaning[sign]}. "
-        f"This is about the inputs that were used, and is no proof.{convergence}",
+    headline, meaning = {
+        "-": ("They shrank", "states under these inputs approached each other"),
+        "+": ("They grew", "states under these inputs parted, as in chaos"),
+        "0": (
+            "Undecided: zero is in the error bar",
+            "whether states approached each other cannot be told from this run",
+        ),
+    }[exponents.signs[0]]
+    sentence = (
+        f"Over {exponents.steps:,} steps and {exponents.members} initial states, {meaning}. This "
+        "is about the inputs that were used, and is no proof."
     )
+    if not exponents.converged:
+        sentence += " The estimate has not converged to its tolerance."
+    figure, unit = f"{number(largest)} ± {number(error, 2)}", "per step (largest Lyapunov exponent)"
+    return Verdict(*topic, "measured", MEASURED, headline, figure, unit, sentence)
 
 
 def _equilibria(content: Content) -> Verdict:
@@ -223,7 +200,7 @@ def _equilibria(content: Content) -> Verdict:
     if search is None:
         return _unexamined(*topic, content.skipped.get("equilibria", ""))
     attracting = sum(each.linearised == "attracting" for each in search.shown)
-    plural = "equilibrium" if search.found == 1 else "equilibria"
+    headline = f"{search.found} {'equilibrium' if search.found == 1 else 'equilibria'} found"
     others = (
         "There must be others that were not found, since the indices do not add up."
         if search.surely_incomplete
@@ -233,88 +210,62 @@ def _equilibria(content: Content) -> Verdict:
     inside = (subject.input_lo <= search.inputs).all() and (search.inputs <= subject.input_hi).all()
     if proof is not None and proof.certified and search.found == 1 and inside:
         others = "The certificate leaves room for no other."
-    return Verdict(
-        *topic,
-        "measured",
-        SEARCHED,
-        f"{search.found} {plural} found",
-        f"{attracting}",
-        f"of {len(search.shown)} attracting, by linearisation",
-        f"Newton's method from {search.starts:,} starts, under the mean input. {others}",
-    )
+    sentence = f"Newton's method from {search.starts:,} starts, under the mean input. {others}"
+    unit = f"of {len(search.shown)} attracting, by linearisation"
+    return Verdict(*topic, "measured", SEARCHED, headline, f"{attracting}", unit, sentence)
 
 
 def _horizon(content: Content) -> Verdict:
-    contraction, exponents = content.contraction, content.exponents
+    proof, exponents = content.contraction, content.exponents
     topic = ("horizon", "How far back do gradients reach?")
-    measured = None
+    steps = ""
     if exponents is not None and exponents.signs[0] == "-":
-        measured = -1.0 / float(exponents.values[0])
-    if contraction is not None and contraction.certified and contraction.horizon is not None:
-        in_this_run = f" In the run it took about {number(measured)} steps." if measured else ""
-        return Verdict(
-            *topic,
-            "certified",
-            contraction.evidence,
-            "Gradients fade, for certain",
-            number(contraction.horizon),
-            "steps to 1/e, at most",
+        steps = number(-1.0 / float(exponents.values[0]))
+    if proof is not None and proof.certified and proof.horizon is not None:
+        sentence = (
             "A gradient carried back through time has fallen to 1/e after this many steps at the "
-            f"latest, in the certificate's weights, if each step lasts "
-            f"{number(content.subject.elapsed)}.{in_this_run}",
+            "latest, in the certificate's weights, if each step lasts "
+            f"{number(content.subject.elapsed)}."
         )
-    if measured is not None:
-        return Verdict(
-            *topic,
-            "measured",
-            MEASURED,
-            "Gradients faded in this run",
-            number(measured),
-            "steps to 1/e",
+        if steps:
+            sentence += f" In the run it took about {steps} steps."
+        headline, figure = "Gradients fade, for certain", number(proof.horizon)
+        unit = "steps to 1/e, at most"
+        return Verdict(*topic, "certified", proof.evidence, headline, figure, unit, sentence)
+    if exponents is None:
+        return _unexamined(*topic, content.skipped.get("exponents", ""))
+    headline, unit = "No horizon was seen", ""
+    sentence = "Small differences were not seen to decay for certain, so neither were gradients."
+    if steps:
+        headline, unit = "Gradients faded in this run", "steps to 1/e"
+        sentence = (
             "The inverse of the largest Lyapunov exponent: how many steps it took until a small "
-            "difference, and so a gradient, had fallen to 1/e. No bound was proved.",
+            "difference, and so a gradient, had fallen to 1/e. No bound was proved."
         )
-    if exponents is not None:
-        return Verdict(
-            *topic,
-            "measured",
-            MEASURED,
-            "No horizon was seen",
-            "",
-            "",
-            "Small differences were not seen to decay for certain, so neither were gradients.",
-        )
-    return _unexamined(*topic, content.skipped.get("exponents", ""))
+    return Verdict(*topic, "measured", MEASURED, headline, steps, unit, sentence)
 
 
 def _gain(content: Content) -> Verdict:
-    contraction = content.contraction
+    proof = content.contraction
     topic = ("gains", "How far can an error of the inputs carry?")
-    if contraction is None or contraction.gain is None:
+    if proof is None or proof.gain is None:
         reason = (
             "A bound follows from a certificate, and there is none."
-            if contraction is None or not contraction.certified
+            if proof is None or not proof.certified
             else "The bound could not be computed in double precision."
         )
         return Verdict(*topic, "unexamined", NOT_EXAMINED, "No bound known", "", "", reason)
-    outputs = contraction.gain[: content.subject.outputs]
+    outputs = proof.gain[: content.subject.outputs]
     worst = int(outputs.argmax())
-    return Verdict(
-        *topic,
-        "certified",
-        contraction.evidence,
-        "Bounded, for certain" if _useful(content, worst) >= _LOOSE else "Bounded, but loosely",
-        number(float(outputs[worst])),
-        "potential per unit of input",
+    useful = _useful(content, worst)
+    headline = "Bounded, for certain" if useful >= _LOOSE else "Bounded, but loosely"
+    figure, unit = number(float(outputs[worst])), "potential per unit of input"
+    sentence = (
         "Inputs in the range that are off by 1 at all times, in any way, move the output neuron "
-        f"{content.names[worst]} by no more than this.{_worth(content, worst)}",
+        f"{content.names[worst]} by no more than this. It says more than the box does for errors "
+        f"below {number(useful)}."
     )
-
-
-def _worth(content: Content, neuron: int) -> str:
-    """Return for which errors a gain bounds more tightly than the box does."""
-    most = _useful(content, neuron)
-    return f" It says more than the box does for errors below {number(most)}."
+    return Verdict(*topic, "certified", proof.evidence, headline, figure, unit, sentence)
 
 
 def _useful(content: Content, neuron: int) -> float:
@@ -334,30 +285,16 @@ def _edits(content: Content) -> Verdict:
     count = f"{history.rewired:,}"
     unit = "synapse rewired" if history.rewired == 1 else "synapses rewired"
     others = f"{history.kept:,} weak synapses were kept, {history.refused:,} edits were refused."
+    headline, sentence = "Edits were not guarded", f"No certificate watched over them. {others}"
     if history.judged and history.least_slack is not None:
-        return Verdict(
-            *topic,
-            "measured",
-            RECORDED,
-            "Edits were guarded",
-            count,
-            unit,
+        headline = "Edits were guarded"
+        sentence = (
             f"{history.judged:,} edits were judged by a certificate's guard; the least slack of a "
-            f"row after an edit that happened was {number(history.least_slack)}. {others}",
+            f"row after an edit that happened was {number(history.least_slack)}. {others}"
         )
-    if not history.edits:
-        return Verdict(
-            *topic, "measured", RECORDED, "Nothing was rewired", count, unit, "The ledger is empty."
-        )
-    return Verdict(
-        *topic,
-        "measured",
-        RECORDED,
-        "Edits were not guarded",
-        count,
-        unit,
-        f"No certificate watched over them. {others}",
-    )
+    elif not history.edits:
+        headline, sentence = "Nothing was rewired", "The ledger is empty."
+    return Verdict(*topic, "measured", RECORDED, headline, count, unit, sentence)
 
 
 def _unexamined(name: str, question: str, reason: str, headline: str = "Not examined") -> Verdict:

@@ -1,9 +1,10 @@
-"""The Palmer penguins, from the table in the package `palmerpenguins`."""
+"""Small tables: those of scikit-learn, the Palmer penguins, and a synthetic stand-in."""
 
 from __future__ import annotations
 
 import csv
 import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,135 @@ import numpy as np
 from elegans.errors import DataError
 from elegans.extras import require_extra
 from elegans.replications.sets.classification_set import ClassificationSet
+
+
+def digits() -> ClassificationSet:
+    """Return 1,797 handwritten digits of 8 by 8 pixels, each between 0 and 1.
+
+    The 64 features are the pixels row by row, ink in 17 steps divided by 16.
+
+    Raises
+    ------
+    MissingExtraError
+        When scikit-learn is not installed.
+
+    Examples
+    --------
+    >>> digits()
+    ClassificationSet('digits': 1797 rows, 64 features, 10 classes)
+
+    Source: E. Alpaydin, C. Kaynak, "Optical Recognition of Handwritten Digits", UCI 1998 (its test
+    part), as in scikit-learn.
+    """
+    source = "UCI, Optical Recognition of Handwritten Digits, test part, as in scikit-learn"
+    pixels = [f"pixel, row {row}, column {column}" for row in range(8) for column in range(8)]
+    return _of_scikit("digits", "load_digits", source, features=pixels, largest=16)
+
+
+def iris() -> ClassificationSet:
+    """Return 150 iris flowers of three species by four lengths in cm.
+
+    Raises
+    ------
+    MissingExtraError
+        When scikit-learn is not installed.
+
+    Examples
+    --------
+    >>> iris().classes
+    ('setosa', 'versicolor', 'virginica')
+
+    Source: R. A. Fisher, "The use of multiple measurements in taxonomic problems", 1936, as in
+    scikit-learn.
+    """
+    return _of_scikit("iris", "load_iris", "R. A. Fisher 1936, as in scikit-learn")
+
+
+def cancer() -> ClassificationSet:
+    """Return 569 breast tumours by thirty measures of their cells' nuclei: the *diagnostic* set.
+
+    This is Wisconsin Breast Cancer (Diagnostic), 1995, which scikit-learn has. It is another set
+    than the *original* one of 1992 (699 rows of nine grades from 1 to 10), which studies of pruning
+    have used; figures measured on one do not carry over to the other.
+
+    Raises
+    ------
+    MissingExtraError
+        When scikit-learn is not installed.
+
+    Examples
+    --------
+    >>> cancer().class_counts.tolist(), cancer().classes
+    ([212, 357], ('malignant', 'benign'))
+
+    Source: W. Wolberg, O. Mangasarian, N. Street, W. Street, UCI 1995, as in scikit-learn.
+    """
+    source = "UCI, Breast Cancer Wisconsin (Diagnostic), as in scikit-learn"
+    return _of_scikit("cancer (diagnostic)", "load_breast_cancer", source)
+
+
+def _of_scikit(
+    name: str, load: str, source: str, features: Sequence[str] | None = None, largest: float = 1
+) -> ClassificationSet:
+    bunch = getattr(require_extra("sklearn.datasets", "lab"), load)()
+    classes = tuple(map(str, bunch.target_names))
+    names = tuple(map(str, bunch.feature_names if features is None else features))
+    return ClassificationSet(name, bunch.data / largest, bunch.target, classes, names, source)
+
+
+_ROWS = (762, 610)
+# Two clouds a class: centres (class, cloud, feature), and one deviation a feature.
+_CENTRES = np.array(
+    [
+        [[2.2, 6.5, -1.0, -0.8], [2.3, -2.5, 4.0, -1.6]],
+        [[-2.4, 1.5, 1.6, -1.0], [-1.2, -6.5, 7.0, -1.6]],
+    ]
+)
+_DEVIATIONS = np.array([1.9, 3.0, 2.4, 1.8])
+_TILT = -0.75  # correlation of the second and the third feature
+
+
+def banknote_like(seed: int = 0) -> ClassificationSet:
+    """Return a *synthetic* set of 1,372 rows, four features and two classes, drawn anew by `seed`.
+
+    It stands in where the table of banknote authentication (UCI 2013) is not at hand: the same
+    numbers of rows (762 and 610) and features, two overlapping clouds a class, two features that
+    are strongly correlated. No number in it was measured on a banknote, and figures found with it
+    must not be compared with those of the real table.
+
+    Parameters
+    ----------
+    seed
+        Draws the rows, at least 0.
+
+    Raises
+    ------
+    DataError
+        When the seed is negative.
+
+    Examples
+    --------
+    >>> banknote_like(seed=1)
+    ClassificationSet('banknote-like': 1372 rows, 4 features, 2 classes)
+    """
+    if seed < 0:
+        raise DataError(f"got seed = {seed}, expected at least 0; choose another seed")
+    generator = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(2), _ROWS)
+    clouds = generator.integers(2, size=len(labels))
+    noise = generator.standard_normal((len(labels), 4))  # (row, feature)
+    noise[:, 2] = _TILT * noise[:, 1] + np.sqrt(1 - _TILT**2) * noise[:, 2]
+    features = _CENTRES[labels, clouds] + 0.8 * _DEVIATIONS * noise
+    order = generator.permutation(len(labels))
+    return ClassificationSet(
+        "banknote-like",
+        features[order].astype(np.float32),
+        labels[order],
+        ("genuine-like", "forged-like"),
+        ("first", "second", "third", "fourth"),
+        f"synthetic, seed {seed}; not the banknote authentication data",
+    )
+
 
 SPECIES = ("Adelie", "Chinstrap", "Gentoo")
 _ISLANDS = ("Biscoe", "Dream", "Torgersen")
