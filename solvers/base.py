@@ -169,7 +169,10 @@ class Solver(ABC):
     def check(self, system: System) -> None:
         """Raise `SolverError` when this solver cannot integrate `system`."""
         if not isinstance(system, self.requires):
+            remedy = f"derive {type(system).__name__} from elegans.solvers.{self.requires.__name__}"
+            if isinstance(system, System):
+                remedy += " or choose a solver for general systems such as 'rk4'"
             raise SolverError(
                 f"solver {self.name!r} needs a {self.requires.__name__}, got "
-                f"{type(system).__name__}; choose a solver for general systems such as 'rk4'"
+                f"{type(system).__name__}; {remedy}"
             )

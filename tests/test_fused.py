@@ -197,7 +197,7 @@ def test_forcing_what_does_not_fit(options, dtype, reason):
 
 def test_an_unknown_path():
     with (
-        pytest.raises(InputError, match="unknown path 'fast', expected one of"),
+        pytest.raises(InputError, match="unknown backend 'fast', expected one of"),
         elegans.backend("fast"),
     ):
         pass
@@ -205,7 +205,11 @@ def test_an_unknown_path():
 
 def test_without_numba_there_is_one_warning(monkeypatch):
     monkeypatch.setitem(sys.modules, "elegans.solvers.fused", None)
+<<<<<<< HEAD
     execution.missing.cache_clear()
+=======
+    execution.import_failure.cache_clear()
+>>>>>>> kernels2
     model = elegans.LTC(INPUTS, AutoNCP(9, 2))
     try:
         with pytest.warns(RuntimeWarning, match=r"kernels are not available .* pip install"):
@@ -214,7 +218,18 @@ def test_without_numba_there_is_one_warning(monkeypatch):
         with elegans.backend("fused"), pytest.raises(InputError, match="kernels are not available"):
             model(torch.randn(2, 3, INPUTS))
     finally:
+<<<<<<< HEAD
         execution.missing.cache_clear()
+=======
+        execution.import_failure.cache_clear()
+
+
+def test_the_compiler_of_graphs_is_imported_by_nobody_who_compiles_nothing():
+    marked = torch.compiler.assume_constant_result(lambda: None)
+    assert vars(marked).items() <= vars(execution.chosen_path).items()
+    code = "import sys, elegans; elegans.LTC; assert 'torch._dynamo' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+>>>>>>> kernels2
 
 
 @pytest.mark.parametrize("bad", ["nan", "inf"])
@@ -259,7 +274,7 @@ def test_a_batch_that_does_not_fit_into_memory_is_refused_before_anything_is_tak
     inputs, circuit = model.cell.circuit(x)
     tensors = (inputs[:1], torch.zeros(1, 1000), torch.ones(1, 1), *circuit.parameters)
     settings = operator.Settings(1000, 6, False, 1, 1e-6, 1e-8)
-    call = problem.Problem(tensors, circuit.connections, settings)
+    call = problem.CpuProblem(tensors, circuit.connections, settings)
     call.x = np.broadcast_to(np.float32(0), x.shape)
     with pytest.raises(InputError, match=r"a batch of 100000 sequences of 10000 steps .* bytes\)"):
         call.run(False)

@@ -91,10 +91,9 @@ class Case:
         x, initial, elapsed, value, sensory_value, neuron = tensors
         ends = [t.to(DEVICE) for t in self.ends]
         arguments = x, initial, elapsed, *ends[:2], value, *ends[2:], sensory_value, neuron
-        options = {"unfolds": self.unfolds, "exponential": solver == "exponential"}
-        states = gpu.forward(*arguments, **options)
-        weights = self.weights().to(DEVICE, dtype)
-        gradients = gpu.backward(weights, *arguments, states, **options)
+        given = gpu.Given(*arguments, self.unfolds, solver == "exponential")
+        states = gpu.forward(given)
+        gradients = gpu.backward(given, self.weights().to(DEVICE, dtype), states)
         return {"states": states, **dict(zip(NAMES, gradients, strict=True))}
 
     def expected(self, solver):
@@ -297,8 +296,8 @@ def test_kernels_compile_for_hopper(tmp_path):
 @pytest.mark.parametrize("solver", ["semi_implicit", "exponential"])
 def test_the_operator_finds_the_same_gradients_as_on_the_cpu(solver):
     from elegans.ltc.dynamics import effective
-    from elegans.solvers.fused.cpu.problem import Problem as OnCpu
-    from elegans.solvers.fused.gpu.problem import Problem as OnGpu
+    from elegans.solvers.fused.cpu.problem import CpuProblem
+    from elegans.solvers.fused.gpu.problem import GpuProblem
     from elegans.solvers.fused.settings import Settings
 
     torch.manual_seed(0)
@@ -313,8 +312,8 @@ def test_the_operator_finds_the_same_gradients_as_on_the_cpu(solver):
     settings = Settings(2, 3, solver == "exponential", 0, 1e-6, 1e-8)
     given = [torch.randn(3, 4, n, dtype=torch.float64) for n in (2, 9)]
     found = []
-    for kind in (OnCpu, OnGpu):
-        where = DEVICE if kind is OnGpu else "cpu"
+    for kind in (CpuProblem, GpuProblem):
+        where = DEVICE if kind is GpuProblem else "cpu"
         moved = [None if t is None else t.detach().to(where) for t in tensors]
         ends = [None if t is None else t.to(where) for t in circuit.connections]
         problem = kind(moved, ends, settings)
@@ -324,4 +323,4 @@ def test_the_operator_finds_the_same_gradients_as_on_the_cpu(solver):
     for expected, result in zip(*found, strict=True):
         torch.testing.assert_close(result.cpu(), expected, rtol=1e-9, atol=1e-11)
     with pytest.raises(ValueError, match="to be applied before"):
-        OnGpu(tensors, circuit.connections, Settings(2, 3, False, 1, 1e-6, 1e-8))
+        GpuProblem(tensors, circuit.connections, Settings(2, 3, False, 1, 1e-6, 1e-8))

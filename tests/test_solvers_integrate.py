@@ -117,7 +117,12 @@ def test_integer_times_are_times():
         ({"neuron_names": ["AVA"]}, "got 1 neuron names, expected 2, one a neuron of the state"),
         (
             {"system": Explosion()},
-            "solver 'semi_implicit' needs a GatedLinearSystem, got Explosion",
+            "solver 'semi_implicit' needs a GatedLinearSystem, got Explosion; derive Explosion "
+            "from elegans.solvers.GatedLinearSystem or choose a solver .* such as 'rk4'$",
+        ),
+        (
+            {"system": object(), "solver": "rk4"},
+            "solver 'rk4' needs a System, got object; derive object from elegans.solvers.System$",
         ),
         ({"solver": "rk5"}, "got solver 'rk5', did you mean 'rk4'"),
     ],

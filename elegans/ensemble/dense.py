@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-import warnings
 from collections.abc import Sequence
-from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -13,7 +10,7 @@ from torch import Tensor
 
 from elegans.checks import is_transformed
 from elegans.errors import InputError
-from elegans.layers.execution import FUSED_TYPES, chosen_path, forked
+from elegans.layers.execution import FUSED_TYPES, chosen_path, forked, import_failure
 
 FEWEST_SAMPLES = 8
 """Of fewer samples a vector register would be mostly empty."""
@@ -87,23 +84,5 @@ def obstacle(x: Tensor, layers: Sequence[DenseLayer], tensors: Sequence[Tensor])
     widths = [size for weight, *_ in layers for size in weight.shape[1:]]
     if max(widths) > WIDEST or min(widths) == 0:
         return f"layers have {min(widths)} to {max(widths)} features, not 1 to {WIDEST}"
-    return _not_ready()
-
-
-def _not_ready() -> str | None:
-    return _no_compiler() or forked()
-
-
-@cache
-def _no_compiler() -> str | None:
-    try:
-        importlib.import_module("elegans.ensemble.dense_operator")
-    except Exception as error:  # numba is missing, or of a version that cannot work here
-        warnings.warn(
-            f"kernels are not available ({error}): ensembles run on PyTorch's products, about half "
-            "as fast; pip install --upgrade numba",
-            RuntimeWarning,
-            stacklevel=2,
-        )
-        return f"kernels are not available ({error})"
-    return None
+    consequence = "ensembles run on PyTorch's products, about half as fast"
+    return import_failure("elegans.ensemble.dense_operator", "kernels", consequence) or forked()

@@ -49,6 +49,13 @@ def _slope(gradient: Any, value: Any, kind: int, zero: Any, unit: Any, lanes: An
     return gradient
 
 
+@njit(**INLINE)
+def _plus_products(sums: Any, factor: Any, values: Any) -> Any:
+    a, b, c, d = sums
+    p, q, r, s = values
+    return a + factor * p, b + factor * q, c + factor * r, d + factor * s
+
+
 @njit(**OPTIONS)
 def _weights_back(
     gradient: Array,
@@ -69,50 +76,35 @@ def _weights_back(
     for o in range(0, outputs - 3, 4):
         for i in range(0, inputs - 3, 4):
             nothing = splat(zero, lanes)
-            a = b = c = d = e = f = g = h = nothing
-            p = q = r = s = t = u = v = w = nothing
+            a = b = c = d = nothing, nothing, nothing, nothing
             for k in range(pitch):
-                k1 = load(rows, begin + i * pitch + k, lanes)
-                k2 = load(rows, begin + (i + 1) * pitch + k, lanes)
-                k3 = load(rows, begin + (i + 2) * pitch + k, lanes)
-                k4 = load(rows, begin + (i + 3) * pitch + k, lanes)
-                y = load(gradient, o * pitch + k, lanes)
-                a += y * k1
-                b += y * k2
-                c += y * k3
-                d += y * k4
-                y = load(gradient, (o + 1) * pitch + k, lanes)
-                e += y * k1
-                f += y * k2
-                g += y * k3
-                h += y * k4
-                y = load(gradient, (o + 2) * pitch + k, lanes)
-                p += y * k1
-                q += y * k2
-                r += y * k3
-                s += y * k4
-                y = load(gradient, (o + 3) * pitch + k, lanes)
-                t += y * k1
-                u += y * k2
-                v += y * k3
-                w += y * k4
+                values = (
+                    load(rows, begin + i * pitch + k, lanes),
+                    load(rows, begin + (i + 1) * pitch + k, lanes),
+                    load(rows, begin + (i + 2) * pitch + k, lanes),
+                    load(rows, begin + (i + 3) * pitch + k, lanes),
+                )
+                a = _plus_products(a, load(gradient, o * pitch + k, lanes), values)
+                b = _plus_products(b, load(gradient, (o + 1) * pitch + k, lanes), values)
+                c = _plus_products(c, load(gradient, (o + 2) * pitch + k, lanes), values)
+                d = _plus_products(d, load(gradient, (o + 3) * pitch + k, lanes), values)
             place = first + o * inputs + i
-            store_part(into, place, 4, totals(a, b, c, d))
-            store_part(into, place + inputs, 4, totals(e, f, g, h))
-            store_part(into, place + 2 * inputs, 4, totals(p, q, r, s))
-            store_part(into, place + 3 * inputs, 4, totals(t, u, v, w))
+            store_part(into, place, 4, totals(*a))
+            store_part(into, place + inputs, 4, totals(*b))
+            store_part(into, place + 2 * inputs, 4, totals(*c))
+            store_part(into, place + 3 * inputs, 4, totals(*d))
     for o in range(outputs):
         seen = inputs - inputs % 4 if o < outputs - outputs % 4 else 0
         for i in range(seen, inputs):
-            a = splat(zero, lanes)
+            e = splat(zero, lanes)
             for k in range(pitch):
-                a += load(gradient, o * pitch + k, lanes) * load(rows, begin + i * pitch + k, lanes)
-            into[first + o * inputs + i] = total(a)
+                e += load(gradient, o * pitch + k, lanes) * load(rows, begin + i * pitch + k, lanes)
+            into[first + o * inputs + i] = total(e)
         if has_bias:
-            a = splat(zero, lanes)
+            e = splat(zero, lanes)
             for k in range(pitch):
-                a += load(gradient, o * pitch + k, lanes)
-            biases[first_bias + o] = total(a)
+                e += load(gradient, o * pitch + k, lanes)
+            biases[first_bias + o] = total(e)
 
 
 @njit(**OPTIONS)

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import importlib
 import warnings
+from collections.abc import Callable
 from contextvars import ContextVar
 from functools import cache
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -22,6 +24,8 @@ from elegans.solvers import Solver
 PATHS = ("auto", "reference", "fused")
 FUSED_DEVICES = ("cpu", "cuda")
 FUSED_TYPES = (torch.float32, torch.float64)
+
+F = TypeVar("F", bound=Callable[..., object])
 
 _path: ContextVar[str] = ContextVar("path", default="auto")
 
@@ -70,7 +74,16 @@ class backend:  # noqa: N801  # called like torch.no_grad
         _path.set(self._before)
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _constant_in_graphs(function: F) -> F:
+    """Mark a function as `torch.compiler.assume_constant_result` does.
+
+    That one imports the compiler, which takes longer than everything else here.
+    """
+    function._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    return function
+
+
+@_constant_in_graphs
 def chosen_path() -> str:
     """Return the path that `backend` has chosen; a graph keeps what held when it was traced."""
     return _path.get()
@@ -84,7 +97,7 @@ def choose_fused(solver: Solver, *tensors: Tensor | None) -> bool:
     InputError
         The fused path is forced and no kernel fits; says why and what is supported.
     """
-    path: str = chosen_path()
+    path = chosen_path()
     if path == "reference":
         return False
     reason = _obstacle(solver, *tensors)
@@ -112,18 +125,31 @@ def _obstacle(solver: Solver, *tensors: Tensor | None) -> str | None:
             return f"a tensor is on {tensor.device}"
         if tensor.dtype not in FUSED_TYPES:
             return f"a tensor is {tensor.dtype}"
-    reason: str | None = _not_ready(device.type)
-    return reason
+    return _not_ready(device.type)
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+@_constant_in_graphs
 def _not_ready(device: str) -> str | None:
     """Return why this process runs no kernels on such a device, or None."""
+<<<<<<< HEAD
     reason = missing("elegans.solvers.fused", "kernels", "pip install --upgrade numba")
     if reason is not None or device != "cuda":
         return reason or forked()
     module = "elegans.solvers.fused.gpu.problem"
     return missing(module, "kernels for the GPU", "pip install triton")
+=======
+    reason = import_failure(
+        "elegans.solvers.fused", "kernels", "circuits run on the reference path, many times slower"
+    )
+    if reason is None and device == "cuda":
+        return import_failure(
+            "elegans.solvers.fused.gpu.problem",
+            "kernels for the GPU",
+            "circuits run on the reference path, many times slower",
+            remedy="pip install triton",
+        )
+    return reason or forked()
+>>>>>>> kernels2
 
 
 def forked() -> str | None:
@@ -134,6 +160,7 @@ def forked() -> str | None:
 
 
 @cache
+<<<<<<< HEAD
 def missing(module: str, kernels: str, remedy: str) -> str | None:
     """Return why there are no `kernels` of a module, or None; warns the first time."""
     try:
@@ -145,5 +172,16 @@ def missing(module: str, kernels: str, remedy: str) -> str | None:
             RuntimeWarning,
             stacklevel=2,
         )
+=======
+def import_failure(
+    module: str, kernels: str, consequence: str, remedy: str = "pip install --upgrade numba"
+) -> str | None:
+    """Return why `module` with kernels cannot be imported, after a warning, or None."""
+    try:
+        importlib.import_module(module)
+    except Exception as error:  # the compiler is missing, or of a version that cannot work here
+        reason = f"{kernels} are not available ({error})"
+        warnings.warn(f"{reason}: {consequence}; {remedy}", RuntimeWarning, stacklevel=2)
+>>>>>>> kernels2
         return reason
     return None

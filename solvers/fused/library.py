@@ -6,6 +6,7 @@ tensor that is not there is one without elements, and what the backward pass nee
 
 from __future__ import annotations
 
+from dataclasses import astuple
 from functools import partial
 from typing import Any
 
@@ -20,6 +21,9 @@ from elegans.solvers.fused.settings import COUNT, Settings
 OPTIONAL = (3, 4, 5, 6)
 """Which tensors with gradients need not be there: scales and shifts."""
 
+POLARITIES = (2, 5)
+"""Which connections need not be there."""
+
 
 def traced(
     tensors: tuple[Any, ...], connections: tuple[Any, ...], settings: Settings
@@ -29,76 +33,67 @@ def traced(
     needed = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
     given = [x.new_empty(0) if t is None else t for t in tensors]
     ends = [x.new_empty(0, dtype=torch.int8) if t is None else t for t in connections]
-    output, states, _ = torch.ops.elegans.sequence(
-        given,
-        ends,
-        settings.outputs,
-        settings.unfolds,
-        settings.exponential,
-        settings.positivity,
-        settings.floor,
-        settings.epsilon,
-        needed,
-    )
+    output, states, _ = torch.ops.elegans.sequence(given, ends, *astuple(settings), needed)
     return output, states
 
 
 def _problem(tensors: Any, connections: Any, settings: Settings) -> Any:
-    given = [
-        None if k in OPTIONAL and not tensor.numel() else tensor for k, tensor in enumerate(tensors)
-    ]
-    ends = [
-        None if k in (2, 5) and not tensor.numel() else tensor
-        for k, tensor in enumerate(connections)
-    ]
+    given, ends = (
+        [None if k in optional and not t.numel() else t for k, t in enumerate(group)]
+        for group, optional in ((tensors, OPTIONAL), (connections, POLARITIES))
+    )
     return problem_of(given, ends, settings)
 
 
-@custom_op("elegans::sequence", mutates_args=())
+def _registered(name: str, arguments: str, results: str) -> Any:
+    settings = "SymInt outputs, SymInt unfolds, bool exponential, SymInt positivity"
+    schema = f"({arguments}, {settings}, float floor, float epsilon{results}"
+    return custom_op(name, mutates_args=(), schema=schema)
+
+
+@_registered(
+    "elegans::sequence",
+    "Tensor[] tensors, Tensor[] connections",
+    ", bool keep) -> (Tensor, Tensor, Tensor)",
+)
 def _sequence(
-    tensors: list[Tensor],
-    connections: list[Tensor],
-    outputs: int,
-    unfolds: int,
-    exponential: bool,
-    positivity: int,
-    floor: float,
-    epsilon: float,
-    keep: bool,
+    tensors: list[Tensor], connections: list[Tensor], *settings_and_keep: Any
 ) -> tuple[Tensor, Tensor, Tensor]:
-    settings = Settings(outputs, unfolds, exponential, positivity, floor, epsilon)
-    problem = _problem(tensors, connections, settings)
-    x, initial = tensors[:2]
+    *settings, keep = settings_and_keep
+    problem = _problem(tensors, connections, Settings(*settings))
+    x = tensors[0]
     if not keep or x.is_cuda:
         output, states, _ = problem.run(False)
         return output, states, x.new_empty(0)
-    room = x.new_empty(room_for(x.shape[0], x.shape[1] * unfolds, initial.shape[1]))
+    room = x.new_empty(_room(tensors, *settings_and_keep))
     output, states, _ = problem.run_into(room)
     return output, states, room
 
 
+def _room(tensors: list[Tensor], outputs: int, unfolds: int, *rest: Any) -> Any:
+    """Return how many numbers are kept for the backward pass; sizes may be symbols."""
+    x, initial = tensors[:2]
+    is_kept = rest[-1] and not x.is_cuda
+    return room_for(x.shape[0], x.shape[1] * unfolds, initial.shape[1]) if is_kept else 0
+
+
 @_sequence.register_fake
 def _(
-    tensors: list[Tensor],
-    connections: list[Tensor],
-    outputs: int,
-    unfolds: int,
-    exponential: bool,
-    positivity: int,
-    floor: float,
-    epsilon: float,
-    keep: bool,
+    tensors: list[Tensor], connections: list[Tensor], *settings_and_keep: Any
 ) -> tuple[Tensor, Tensor, Tensor]:
     x, initial = tensors[:2]
     batch, time = x.shape[:2]
-    size = 0
-    if keep and not x.is_cuda:
-        size = room_for(batch, time * unfolds, initial.shape[1])
-    states = x.new_empty(batch, time, initial.shape[1])
-    return x.new_empty(batch, time, outputs), states, x.new_empty(size)
+    output = x.new_empty(batch, time, settings_and_keep[0])
+    room = x.new_empty(_room(tensors, *settings_and_keep))
+    return output, x.new_empty(batch, time, initial.shape[1]), room
 
 
-@custom_op("elegans::sequence_backward", mutates_args=())
+@_registered(
+    "elegans::sequence_backward",
+    "Tensor from_output, Tensor from_states, Tensor[] tensors, Tensor[] connections, "
+    "Tensor states, Tensor room",
+    ") -> Tensor[]",
+)
 def _sequence_backward(
     from_output: Tensor,
     from_states: Tensor,
@@ -106,15 +101,9 @@ def _sequence_backward(
     connections: list[Tensor],
     states: Tensor,
     room: Tensor,
-    outputs: int,
-    unfolds: int,
-    exponential: bool,
-    positivity: int,
-    floor: float,
-    epsilon: float,
+    *settings: Any,
 ) -> list[Tensor]:
-    settings = Settings(outputs, unfolds, exponential, positivity, floor, epsilon)
-    problem = _problem(tensors, connections, settings)
+    problem = _problem(tensors, connections, Settings(*settings))
     kept = problem.kept_in(room) if room.numel() else None
     found = problem.back(from_output, from_states, states, kept, True)
     return [
@@ -124,20 +113,7 @@ def _sequence_backward(
 
 
 @_sequence_backward.register_fake
-def _(
-    from_output: Tensor,
-    from_states: Tensor,
-    tensors: list[Tensor],
-    connections: list[Tensor],
-    states: Tensor,
-    room: Tensor,
-    outputs: int,
-    unfolds: int,
-    exponential: bool,
-    positivity: int,
-    floor: float,
-    epsilon: float,
-) -> list[Tensor]:
+def _(_from_output: Tensor, _from_states: Tensor, tensors: list[Tensor], *_: Any) -> list[Tensor]:
     return [tensor.new_empty(tensor.shape) for tensor in tensors]
 
 

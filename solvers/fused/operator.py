@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from elegans.solvers.circuit import Circuit
-from elegans.solvers.fused.cpu.problem import Problem as CpuProblem
+from elegans.solvers.fused.cpu.problem import CpuProblem
 from elegans.solvers.fused.settings import COUNT, POSITIVITY, Settings
 
 Reference = Callable[..., tuple[Tensor, Tensor]]
@@ -131,7 +131,7 @@ def is_batch_of_gradients(gradient: Tensor) -> bool:
 def problem_of(tensors: Any, connections: Any, settings: Settings) -> Any:
     """Return what runs on the device of the tensors."""
     if tensors[0].is_cuda:
-        from elegans.solvers.fused.gpu.problem import Problem  # imports Triton
+        from elegans.solvers.fused.gpu.problem import GpuProblem  # imports Triton
 
-        return Problem(tensors, connections, settings)
+        return GpuProblem(tensors, connections, settings)
     return CpuProblem(tensors, connections, settings)

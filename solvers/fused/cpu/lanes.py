@@ -5,11 +5,16 @@ a block are (neuron, lane): a synapse reads one row, its source, and adds to one
 each a few vector registers wide. The backward pass recomputes gates, which costs less than loading
 them would.
 
-Arguments common to all kernels: `mapping` (2, input + output), scale and shift of inputs, then of
-outputs; `synapses`, the tuple source (synapse,), sorted by target, start (neuron + 1,), where the
-synapses of each target begin, and the values weight, sigma, mu, erev (synapse,); `sensory`, the
-same; `neuron` (3, neuron), the rows capacitance, leak conductance (with epsilon) and leak drive.
-`lanes` is a tuple as long as a block is wide: the compiler knows its length.
+Arguments common to all kernels: `given`, the tuple x (batch, time, input), initial (batch, neuron),
+elapsed (batch, time), mapping, synapses, sensory, neuron, unfolds (solver steps in each element of
+the sequence), and whether steps are exponential. Of these, `mapping` (2, input + output) is scale
+and shift of inputs, then of outputs; `synapses`, the tuple source (synapse,), sorted by target,
+start (neuron + 1,), where the synapses of each target begin, and the values weight, sigma, mu, erev
+(synapse,); `sensory`, the same; `neuron` (3, neuron), the rows capacitance, leak conductance (with
+epsilon) and leak drive. `lanes` is a tuple as long as a block is wide: the compiler knows its
+length. `kept`, the tuple `path` (block, step + 1, neuron, lane) and `auxes` (block, step, neuron,
+lane), takes the states before and after each step and what `equations` keeps; where it is shorter
+along steps, at least 2 and 1, it is written in turn.
 """
 
 from __future__ import annotations
@@ -20,7 +25,8 @@ import numpy as np
 from numba import njit, prange
 
 from elegans.solvers.fused.cpu.compiling import INLINE, OPTIONS, kernel
-from elegans.solvers.fused.cpu.sigmoid import phi, sigmoid
+from elegans.solvers.fused.cpu.equations import advance
+from elegans.solvers.fused.cpu.sigmoid import sigmoid
 from elegans.solvers.fused.cpu.vectors import item, load, prefetch, splat, store
 
 Array = Any
@@ -30,45 +36,62 @@ NEAR, FAR = (0,), (0,) * 24
 
 
 @njit(**INLINE)
-def gather(x: Array, first: int, t: int, mapping: Array, raw: Array, row: Array) -> None:
-    """Copy one time step of x (batch, time, input) into raw (input, lane), mapped into row.
+def gather(
+    x: Array,
+    elapsed: Array,
+    mapping: Array,
+    first: int,
+    t: int,
+    unfolds: int,
+    raw: Array,
+    row: Array,
+    h: Array,
+) -> None:
+    """Copy one time step of x into raw (input, lane), mapped into row, step lengths into h (lane,).
 
     Missing lanes are 0.
     """
+    number = x.dtype.type
     for i in range(raw.shape[0]):
         scale, shift = mapping[0, i], mapping[1, i]
         for b in range(raw.shape[1]):
-            raw[i, b] = x[first + b, t, i] if first + b < x.shape[0] else x.dtype.type(0)
+            raw[i, b] = x[first + b, t, i] if first + b < x.shape[0] else number(0)
             row[i, b] = raw[i, b] * scale + shift
-
-
-@njit(**INLINE)
-def step_lengths(elapsed: Array, first: int, t: int, unfolds: int, h: Array) -> None:
-    """Fill h (lane,) with the length of a solver step; 0 for missing lanes."""
-    number = h.dtype.type
     for b in range(len(h)):
         present = first + b < elapsed.shape[0]
         h[b] = elapsed[first + b, t] / number(unfolds) if present else number(0)
 
 
 @njit(**INLINE)
+def copy_states(states: Array, first: int, into: Array) -> None:
+    """Copy states (batch, neuron), from sample `first` on, to (neuron, lane); 0 if missing."""
+    into[:] = into.dtype.type(0)
+    for b in range(min(into.shape[1], states.shape[0] - first)):
+        for i in range(states.shape[1]):
+            into[i, b] = states[first + b, i]
+
+
+@njit(**INLINE)
+def write(results: Any, mapping: Array, rows: Array, first: int, b: int, t: int) -> None:
+    """Write lane b of the states `rows` (neuron, lane) to output and states of one time step."""
+    output, states = results
+    for i in range(states.shape[2]):
+        states[first + b, t, i] = rows[i, b]
+    for i in range(output.shape[2]):
+        m = mapping.shape[1] - output.shape[2] + i
+        output[first + b, t, i] = rows[i, b] * mapping[0, m] + mapping[1, m]
+
+
+@njit(**INLINE)
 def sum_gates(
-    rows: Array,
-    first: int,
-    synapses: Any,
-    begin: int,
-    end: int,
-    g: Any,
-    a: Any,
-    lanes: Any,
-    ahead: Any,
+    rows: Array, first: int, synapses: Any, i: int, g: Any, a: Any, lanes: Any, ahead: Any
 ) -> Any:
-    """Add to g and a the open conductances of synapses begin..end and what they drive.
+    """Add to g and a the open conductances of the synapses of target i and what they drive.
 
     Presynaptic potentials are rows `first` and following of `rows`.
     """
-    source, _, weight, sigma, mu, erev = synapses
-    for e in range(begin, end):
+    source, start, weight, sigma, mu, erev = synapses
+    for e in range(item(start, i), item(start, i + 1)):
         if len(ahead) > 1 and e + len(ahead) < len(source):  # the first is known to the compiler
             prefetch(rows, first + item(source, e + len(ahead)), lanes)
         distance = load(rows, first + item(source, e), lanes) - item(mu, e)
@@ -80,115 +103,79 @@ def sum_gates(
 
 @njit(**OPTIONS)
 def sense(
-    row: Array,
-    sensory: Any,
-    neuron: Array,
-    base: Array,
-    first_row: int,
-    last_row: int,
-    lanes: Any,
+    row: Array, sensory: Any, neuron: Array, base: Array, first: int, last: int, lanes: Any
 ) -> None:
-    """Sum leak and sensory synapses of some targets into base (neuron, 2, lane)."""
-    start = sensory[1]
-    for i in range(first_row, last_row):
+    """Sum leak and sensory synapses of targets first..last into base (neuron, 2, lane)."""
+    for i in range(first, last):
         g, a = splat(neuron[1, i], lanes), splat(neuron[2, i], lanes)
-        g, a = sum_gates(row, 0, sensory, item(start, i), item(start, i + 1), g, a, lanes, NEAR)
+        g, a = sum_gates(row, 0, sensory, i, g, a, lanes, NEAR)
         store(base, 2 * i, g)
         store(base, 2 * i + 1, a)
 
 
+@njit(**INLINE)
+def places(kept: Any, block: int, k: int) -> tuple[int, int, int]:
+    """Return the rows of `path` before and after step k of a block, and those of `auxes`."""
+    path, auxes = kept
+    before = block * path.shape[1] + k % path.shape[1]
+    after = block * path.shape[1] + (k + 1) % path.shape[1]
+    aux = block * auxes.shape[1] + k % auxes.shape[1]
+    return before * path.shape[2], after * path.shape[2], aux * path.shape[2]
+
+
 @njit(**OPTIONS)
 def unfold(
-    path: Array,
-    before: int,
-    after: int,
-    auxes: Array,
-    aux: int,
+    kept: Any,
+    block: int,
+    k: int,
     base: Array,
     synapses: Any,
     neuron: Array,
-    h: Array,
-    exponential_step: bool,
-    first_row: int,
-    last_row: int,
+    step: Any,
+    first: int,
+    last: int,
     lanes: Any,
     ahead: Any,
 ) -> None:
-    """Take one solver step from the rows of `path` at `before` to those at `after`, (neuron, lane).
+    """Take step k of a block, for targets first..last.
 
-    The step is that of the targets from `first_row` to before `last_row`. The rows of `auxes` at
-    `aux` keep what the backward pass needs: 1 / (C + h G), or G for the exponential step.
+    `step` is the tuple h (lane,), its length, and whether it is exponential.
     """
-    one = h.dtype.type(1)
-    start, step = synapses[1], load(h, 0, lanes)
-    for i in range(first_row, last_row):
+    path, auxes = kept
+    lengths, exponential_step = step
+    before, after, aux = places(kept, block, k)
+    h, one = load(lengths, 0, lanes), lengths.dtype.type(1)
+    for i in range(first, last):
         g, a = load(base, 2 * i, lanes), load(base, 2 * i + 1, lanes)
-        begin, end = item(start, i), item(start, i + 1)
-        g, a = sum_gates(path, before, synapses, begin, end, g, a, lanes, ahead)
-        x, c = load(path, before + i, lanes), neuron[0, i]
-        if exponential_step:
-            rate = step / c
-            store(path, after + i, x + (a - g * x) * rate * phi(g * rate))
-            store(auxes, aux + i, g)
-        else:
-            inverse = one / (c + step * g)
-            store(path, after + i, x + step * (a - g * x) * inverse)
-            store(auxes, aux + i, inverse)
+        g, a = sum_gates(path, before, synapses, i, g, a, lanes, ahead)
+        x = load(path, before + i, lanes)
+        x, aside = advance(x, g, a, neuron[0, i], h, exponential_step, one)
+        store(path, after + i, x)
+        store(auxes, aux + i, aside)
 
 
 @kernel(parallel=True)
-def forward(
-    x: Array,
-    initial: Array,
-    elapsed: Array,
-    mapping: Array,
-    synapses: Any,
-    sensory: Any,
-    neuron: Array,
-    unfolds: int,
-    exponential_step: bool,
-    lanes: Any,
-    output: Array,
-    states: Array,
-    path: Array,
-    auxes: Array,
-) -> None:
-    """Run the sequences x (batch, time, input).
+def forward(given: Any, lanes: Any, results: Any, kept: Any) -> None:
+    """Run the sequences; what `kept` takes is for the backward pass.
 
-    Fills output (batch, time, output) and states (batch, time, neuron). `path` (block, time *
-    unfolds + 1, neuron, lane) and `auxes` (block, time * unfolds, neuron, lane) are filled for the
-    backward pass; if they are shorter along time, at least 2 and 1, they are written in turn.
+    `results` are output (batch, time, output) and states (batch, time, neuron).
     """
-    batch, time, inputs = x.shape
-    neurons = initial.shape[1]
-    width = len(lanes)
+    x, initial, elapsed, mapping, synapses, sensory, neuron, unfolds, exponential_step = given
+    (batch, time, inputs), neurons, width = x.shape, neuron.shape[1], len(lanes)
+    path = kept[0]
     for block in prange(path.shape[0]):
         first = block * width
-        present = min(width, batch - first)
         raw, row = np.empty((inputs, width), x.dtype), np.empty((inputs, width), x.dtype)
-        base = np.empty((neurons, 2, width), x.dtype)
-        h = np.empty(width, x.dtype)
-        path[block, 0] = x.dtype.type(0)
-        for b in range(present):
-            for i in range(neurons):
-                path[block, 0, i, b] = initial[first + b, i]
+        base, h = np.empty((neurons, 2, width), x.dtype), np.empty(width, x.dtype)
+        copy_states(initial, first, path[block, 0])
         for t in range(time):
-            gather(x, first, t, mapping, raw, row)
+            gather(x, elapsed, mapping, first, t, unfolds, raw, row, h)
             sense(row, sensory, neuron, base, 0, neurons, lanes)
-            step_lengths(elapsed, first, t, unfolds, h)
             for k in range(t * unfolds, (t + 1) * unfolds):
-                before = block * path.shape[1] + k % path.shape[1]
-                after = block * path.shape[1] + (k + 1) % path.shape[1]
-                aux = block * auxes.shape[1] + k % auxes.shape[1]
                 unfold(
-                    path, before * neurons, after * neurons, auxes, aux * neurons, base, synapses,
-                    neuron, h, exponential_step, 0, neurons, lanes, NEAR,
+                    kept, block, k, base, synapses, neuron, (h, exponential_step), 0, neurons,
+                    lanes, NEAR,
                 )  # fmt: skip
-            last = (t + 1) * unfolds % path.shape[1]
-            for b in range(present):
-                for i in range(neurons):
-                    states[first + b, t, i] = path[block, last, i, b]
-                for i in range(output.shape[2]):
-                    m = inputs + i
-                    value = path[block, last, i, b]
-                    output[first + b, t, i] = value * mapping[0, m] + mapping[1, m]
+            rows = path[block, (t + 1) * unfolds % path.shape[1]]
+            for b in range(min(width, batch - first)):
+                write(results, mapping, rows, first, b, t)

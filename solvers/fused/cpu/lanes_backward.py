@@ -1,17 +1,7 @@
 """The backward pass of `elegans.solvers.fused.cpu.lanes`.
 
-With D = C + h G the semi-implicit step is x+ = (C x + h A) / D, so for a gradient g of x+
-
-    dA = g h / D,   dG = -x+ dA,   dx = g C / D (and through the gates),
-    dC = g (x - x+) / D,   dh = g (A - G x+) / D.
-
-With P = (h / C) phi(z), z = G h / C, the exponential step is x+ = x + (A - G x) P, so
-
-    dA = g P,   dG = -x dA + g (x+ - x) (h / C) q(z),   dx = g (1 - G P) (and through the gates),
-    dC = -g (x+ - x) (1 + z q(z)) / C,   dh = g (A - G x) e^-z / C,
-
-where q(z) = (z / (e^z - 1) - 1) / z. A gate w s, s = sigmoid(sigma (x_j - mu)), contributes
-(erev dA + dG) times its own derivatives.
+A gate w s, s = sigmoid(sigma (x_j - mu)), contributes (erev dA + dG) times its own derivatives,
+where dA and dG are those of `elegans.solvers.fused.cpu.equations`.
 """
 
 from __future__ import annotations
@@ -22,8 +12,17 @@ import numpy as np
 from numba import njit, prange
 
 from elegans.solvers.fused.cpu.compiling import INLINE, OPTIONS, kernel
-from elegans.solvers.fused.cpu.lanes import NEAR, gather, sense, step_lengths, sum_gates, unfold
-from elegans.solvers.fused.cpu.sigmoid import exponential, phi, phi_slope, sigmoid
+from elegans.solvers.fused.cpu.equations import length_back, step_back
+from elegans.solvers.fused.cpu.lanes import (
+    NEAR,
+    copy_states,
+    gather,
+    places,
+    sense,
+    sum_gates,
+    unfold,
+)
+from elegans.solvers.fused.cpu.sigmoid import sigmoid
 from elegans.solvers.fused.cpu.vectors import add, item, load, narrowed, store, total, totals
 
 Array = Any
@@ -37,26 +36,25 @@ def _gates_back(
     rows: Array,
     first: int,
     synapses: Any,
-    begin: int,
-    end: int,
-    from_g: Any,
-    from_a: Any,
+    i: int,
+    from_sums: Any,
     rows_gradient: Array,
     first_gradient: int,
-    value_gradients: Array,
-    first_value: int,
-    lanewise: bool,
+    into: Any,
     lanes: Any,
 ) -> None:
-    """Carry the gradients of one target's G and A back through its gates.
+    """Carry from_sums, the gradients of target i's G and A, back through its gates.
 
-    Adds to rows_gradient (source, lane) and to value_gradients (synapse, 4), or (synapse, 4, SUMS)
-    if `lanewise`, which lack factors as `elegans.solvers.fused.cpu.parameters` says. Arrays are
-    read and written from their row `first` on.
+    Adds to rows_gradient (source, lane); arrays of rows are read and written from their row `first`
+    on. `into` is the tuple value_gradients (synapse, 4), which lack factors as
+    `elegans.solvers.fused.cpu.parameters` says, their first row, and whether they are lanewise,
+    (synapse, 4, SUMS).
     """
-    source, _, weight, sigma, mu, erev = synapses
+    source, start, weight, sigma, mu, erev = synapses
+    value_gradients, first_value, lanewise = into
+    from_g, from_a = from_sums
     one = rows.dtype.type(1)
-    for e in range(begin, end):
+    for e in range(item(start, i), item(start, i + 1)):
         j, gain = item(source, e), item(sigma, e)
         distance = load(rows, first + j, lanes) - item(mu, e)
         s = sigmoid(gain * distance)
@@ -77,106 +75,83 @@ def _gates_back(
 @njit(**OPTIONS)
 def _unfold_back(
     gradient: Array,
-    given: int,
-    found: int,
-    path: Array,
-    before: int,
-    after: int,
-    auxes: Array,
-    aux: int,
+    side: int,
+    kept: Any,
+    block: int,
+    k: int,
     synapses: Any,
     neuron: Array,
-    h: Array,
-    exponential_step: bool,
-    value_gradients: Array,
-    first_value: int,
-    lanewise: bool,
+    step: Any,
+    into: Any,
     from_neurons: Array,
     base_gradient: Array,
     lanes: Any,
 ) -> None:
-    """Carry the rows `given` of gradient (2, neuron, lane) back over a solver step to `found`.
+    """Carry gradient[side] of gradient (2, neuron, lane) back over step k to the other side.
 
-    The step led from the rows `before` of `path` to `after`. Adds to value_gradients, to the
-    gradient of capacitances in from_neurons (3, neuron, lane) and to base_gradient (neuron, 2,
-    lane).
+    Adds to the gradients of values, to that of capacitances in from_neurons (3, neuron, lane) and
+    to base_gradient[0] of base_gradient (2, neuron, 2, lane); the other half is to work in.
     """
-    one = h.dtype.type(1)
-    start, step = synapses[1], load(h, 0, lanes)
+    path, auxes = kept
+    lengths, exponential_step = step
+    before, after, aux = places(kept, block, k)
+    h, one = load(lengths, 0, lanes), lengths.dtype.type(1)
     neurons = neuron.shape[1]
+    given, found = side * neurons, (1 - side) * neurons
     for i in range(neurons):  # the direct part first: gates add to any row
-        g, c = load(gradient, given + i, lanes), neuron[0, i]
-        change = load(path, after + i, lanes) - load(path, before + i, lanes)
-        if exponential_step:
-            z = load(auxes, aux + i, lanes) * step / c
-            store(gradient, found + i, g * exponential(-z))
-            add(from_neurons, i, -(g * change * (one + z * phi_slope(z)) / c))
-        else:
-            g = g * load(auxes, aux + i, lanes)
-            store(gradient, found + i, g * c)
-            add(from_neurons, i, -(g * change))
-    for i in range(neurons):
-        g, x = load(gradient, given + i, lanes), load(path, after + i, lanes)
-        if exponential_step:
-            rate = step / neuron[0, i]
-            z = load(auxes, aux + i, lanes) * rate
-            x_before = load(path, before + i, lanes)
-            from_a = g * rate * phi(z)
-            from_g = g * (x - x_before) * rate * phi_slope(z) - from_a * x_before
-        else:
-            from_a = g * step * load(auxes, aux + i, lanes)
-            from_g = -from_a * x
+        direct, from_c, from_g, from_a = step_back(
+            load(gradient, given + i, lanes), load(path, before + i, lanes),
+            load(path, after + i, lanes), load(auxes, aux + i, lanes), neuron[0, i], h,
+            exponential_step, one,
+        )  # fmt: skip
+        store(gradient, found + i, direct)
+        add(from_neurons, i, from_c)
         add(base_gradient, 2 * i, from_g)
         add(base_gradient, 2 * i + 1, from_a)
-        _gates_back(
-            path, before, synapses, item(start, i), item(start, i + 1), from_g, from_a,
-            gradient, found, value_gradients, first_value, lanewise, lanes,
-        )  # fmt: skip
+        store(base_gradient, 2 * (neurons + i), from_g)
+        store(base_gradient, 2 * (neurons + i) + 1, from_a)
+    for i in range(neurons):
+        row = 2 * (neurons + i)
+        from_sums = load(base_gradient, row, lanes), load(base_gradient, row + 1, lanes)
+        _gates_back(path, before, synapses, i, from_sums, gradient, found, into, lanes)
 
 
 @njit(**OPTIONS)
 def _h_back(
     gradient: Array,
-    given: int,
-    path: Array,
-    before: int,
-    after: int,
-    auxes: Array,
-    aux: int,
+    side: int,
+    kept: Any,
+    block: int,
+    k: int,
     base: Array,
     synapses: Any,
     neuron: Array,
-    h: Array,
-    exponential_step: bool,
+    step: Any,
     h_gradient: Array,
     lanes: Any,
 ) -> None:
-    """Add the gradient of the step length to h_gradient (lane,); sums the gates once more."""
-    start, step, found = synapses[1], load(h, 0, lanes), load(h_gradient, 0, lanes)
+    """Add the gradient of the length of step k to h_gradient (lane,); sums the gates once more."""
+    path, auxes = kept
+    lengths, exponential_step = step
+    before, after, aux = places(kept, block, k)
+    h, found = load(lengths, 0, lanes), load(h_gradient, 0, lanes)
     for i in range(neuron.shape[1]):
         g, a = load(base, 2 * i, lanes), load(base, 2 * i + 1, lanes)
-        begin, end = item(start, i), item(start, i + 1)
-        g, a = sum_gates(path, before, synapses, begin, end, g, a, lanes, NEAR)
-        c, from_after = neuron[0, i], load(gradient, given + i, lanes)
-        kept = load(auxes, aux + i, lanes)
-        if exponential_step:
-            slope = a - g * load(path, before + i, lanes)
-            found += from_after * slope * exponential(-kept * step / c) / c
-        else:
-            found += from_after * (a - g * load(path, after + i, lanes)) * kept
+        g, a = sum_gates(path, before, synapses, i, g, a, lanes, NEAR)
+        found += length_back(
+            load(gradient, side * neuron.shape[1] + i, lanes), load(path, before + i, lanes),
+            load(path, after + i, lanes), load(auxes, aux + i, lanes), g, a, neuron[0, i], h,
+            exponential_step,
+        )  # fmt: skip
     store(h_gradient, 0, found)
 
 
 @njit(**INLINE)
 def _add_given(
-    output_gradient: Array,
-    states_gradient: Array,
-    path: Array,
-    last: int,
+    results: Any,
+    rows: Array,
     first: int,
-    present: int,
     t: int,
-    inputs: int,
     mapping: Array,
     gradient: Array,
     side: int,
@@ -184,23 +159,26 @@ def _add_given(
     from_mapping: Array,
     lanes: Any,
 ) -> None:
-    """Add what is given for one time step to gradient[side], the states being rows of `path`.
+    """Add what is given for one time step to gradient[side]; `rows` (neuron, lane) are its states.
 
     Adds to the outputs' part of from_mapping (2, input + output, lane), too; outputs (output,
     lane), 0 in lanes that are missing, is to work in.
     """
+    output_gradient, states_gradient, states = results
+    present = min(len(lanes), states.shape[0] - first)
     if len(states_gradient):
         for b in range(present):
             for i in range(gradient.shape[1]):
                 gradient[side, i, b] += states_gradient[first + b, t, i]
     if len(output_gradient):
+        inputs = mapping.shape[1] - outputs.shape[0]
         for b in range(present):
             for i in range(outputs.shape[0]):
                 outputs[i, b] = output_gradient[first + b, t, i]
         for i in range(outputs.shape[0]):
             given = load(outputs, i, lanes)
             add(gradient, side * gradient.shape[1] + i, given * mapping[0, inputs + i])
-            add(from_mapping, inputs + i, given * load(path, last + i, lanes))
+            add(from_mapping, inputs + i, given * load(rows, i, lanes))
             add(from_mapping, mapping.shape[1] + inputs + i, given)
 
 
@@ -227,46 +205,24 @@ def _sum_lanes(values: Array, into: Array, lanes: Any) -> None:
 
 
 @kernel(parallel=True)
-def backward(
-    output_gradient: Array,
-    states_gradient: Array,
-    x: Array,
-    initial: Array,
-    elapsed: Array,
-    mapping: Array,
-    synapses: Any,
-    sensory: Any,
-    neuron: Array,
-    unfolds: int,
-    exponential_step: bool,
-    lanes: Any,
-    states: Array,
-    path: Array,
-    auxes: Array,
-    kept: bool,
-    wants_h: bool,
-    lanewise: bool,
-    x_gradient: Array,
-    initial_gradient: Array,
-    elapsed_gradient: Array,
-    mapping_gradients: Array,
-    value_gradients: Array,
-    sensory_gradients: Array,
-    neuron_gradients: Array,
-) -> None:
+def backward(results: Any, given: Any, lanes: Any, kept: Any, flags: Any, into: Any) -> None:
     """Carry gradients of output and states back to everything that `forward` was given.
 
-    Either may be of length 0: there is none. The last four come in parts, (part, 2, input +
-    output), (part, 4 synapses), (part, 4 synapses) and (part, 3, neuron), to be summed by the
-    caller; blocks are dealt out to parts. If `lanewise`, those of synapses have SUMS times the
-    room, and sums over samples are put off to the end, which is faster while it fits into the
-    cache. Where `path` and `auxes` were not `kept`, the steps of one element of the sequence are
-    taken again from the state before it, into the arrays given, (part, unfolds + 1, neuron, lane)
-    and (part, unfolds, neuron, lane).
+    `results` are these gradients, of length 0 where there is none, and the states. `into` takes the
+    gradients of x, initial and elapsed and, in parts to be summed by the caller, (part, 2, input +
+    output), (part, 4 synapses), (part, 4 synapses) and (part, 3, neuron); blocks are dealt out to
+    parts. `flags`: whether `kept` is what `forward` left, whether the gradient of elapsed is
+    wanted, and `lanewise`: those of synapses have SUMS times the room, and sums over samples are
+    put off to the end, which is faster while it fits into the cache. Where `kept` is not what
+    `forward` left, the steps of one element of the sequence are taken again from the state before
+    it, into (part, unfolds + 1, neuron, lane) and (part, unfolds, neuron, lane).
     """
-    batch, time, inputs = x.shape
-    neurons = initial.shape[1]
-    width = len(lanes)
+    x, initial, elapsed, mapping, synapses, sensory, neuron, unfolds, exponential_step = given
+    is_kept, wants_h, lanewise = flags
+    x_gradient, initial_gradient, elapsed_gradient = into[:3]
+    mapping_gradients, value_gradients, sensory_gradients, neuron_gradients = into[3:]
+    states, path = results[2], kept[0]
+    (batch, time, inputs), neurons, width = x.shape, neuron.shape[1], len(lanes)
     zero = x.dtype.type(0)
     blocks, parts = (batch + width - 1) // width, len(neuron_gradients)
     for part in prange(parts):
@@ -274,7 +230,7 @@ def backward(
         row_gradient = np.empty((inputs, width), x.dtype)
         outputs = np.empty((mapping.shape[1] - inputs, width), x.dtype)
         base = np.empty((neurons, 2, width), x.dtype)
-        base_gradient = np.empty((neurons, 2, width), x.dtype)
+        base_gradient = np.empty((2, neurons, 2, width), x.dtype)
         h, h_gradient = np.empty(width, x.dtype), np.empty(width, x.dtype)
         gradient = np.empty((2, neurons, width), x.dtype)
         from_neurons = np.zeros((3, neurons, width), x.dtype)
@@ -282,50 +238,44 @@ def backward(
         value_gradients[part] = zero
         sensory_gradients[part] = zero
         first_value, first_sensory = part * len(synapses[0]), part * len(sensory[0])
+        into_values = value_gradients, first_value, lanewise
+        into_senses = sensory_gradients, first_sensory, lanewise
+        step = h, exponential_step
         for block in range(part * blocks // parts, (part + 1) * blocks // parts):
             first = block * width
             present = min(width, batch - first)
-            place = block if kept else part
+            place = block if is_kept else np.int64(part)  # prange counts unsigned
             gradient[:] = zero
             outputs[:] = zero
             side = 0
             for t in range(time - 1, -1, -1):
-                origin = t * unfolds if kept else 0
-                rows = (place * path.shape[1] + origin) * neurons
-                aux = (place * auxes.shape[1] + origin) * neurons
-                step_lengths(elapsed, first, t, unfolds, h)
-                gather(x, first, t, mapping, raw, row)
-                if wants_h or not kept:
+                begin = t * unfolds if is_kept else 0
+                end = begin + unfolds
+                gather(x, elapsed, mapping, first, t, unfolds, raw, row, h)
+                if wants_h or not is_kept:
                     sense(row, sensory, neuron, base, 0, neurons, lanes)
-                if not kept:
-                    path[part, 0] = zero
-                    for b in range(present):
-                        for i in range(neurons):
-                            path[part, 0, i, b] = (
-                                states[first + b, t - 1, i] if t else initial[first + b, i]
-                            )
-                    for u in range(0, unfolds * neurons, neurons):
-                        unfold(
-                            path, rows + u, rows + u + neurons, auxes, aux + u, base, synapses,
-                            neuron, h, exponential_step, 0, neurons, lanes, NEAR,
-                        )  # fmt: skip
+                if not is_kept:
+                    if t:
+                        copy_states(states[:, t - 1], first, path[part, 0])
+                    else:
+                        copy_states(initial, first, path[part, 0])
+                    for k in range(unfolds):
+                        unfold(kept, part, k, base, synapses, neuron, step, 0, neurons, lanes, NEAR)
                 _add_given(
-                    output_gradient, states_gradient, path, rows + unfolds * neurons, first,
-                    present, t, inputs, mapping, gradient, side, outputs, from_mapping, lanes,
+                    results, path[place, end], first, t, mapping, gradient, side, outputs,
+                    from_mapping, lanes,
                 )  # fmt: skip
-                base_gradient[:] = zero
+                base_gradient[0] = zero
                 h_gradient[:] = zero
-                for u in range((unfolds - 1) * neurons, -1, -neurons):
-                    given, found = side * neurons, (1 - side) * neurons
+                for k in range(end - 1, begin - 1, -1):
                     _unfold_back(
-                        gradient, given, found, path, rows + u, rows + u + neurons, auxes, aux + u,
-                        synapses, neuron, h, exponential_step, value_gradients, first_value,
-                        lanewise, from_neurons, base_gradient, lanes,
+                        gradient, side, kept, place, k, synapses, neuron, step, into_values,
+                        from_neurons, base_gradient, lanes,
                     )  # fmt: skip
                     if wants_h:
                         _h_back(
-                            gradient, given, path, rows + u, rows + u + neurons, auxes, aux + u,
-                            base, synapses, neuron, h, exponential_step, h_gradient, lanes,
+                            gradient, side, kept, place, k, base, synapses, neuron, step,
+                            h_gradient, lanes,
                         )  # fmt: skip
                     side = 1 - side
                 row_gradient[:] = zero
@@ -335,10 +285,8 @@ def backward(
                     add(from_neurons, neurons + i, from_g)
                     add(from_neurons, 2 * neurons + i, from_a)
                     _gates_back(
-                        row, 0, sensory, item(sensory[1], i), item(sensory[1], i + 1), from_g,
-                        from_a, row_gradient, 0, sensory_gradients, first_sensory,
-                        lanewise, lanes,
-                    )  # fmt: skip
+                        row, 0, sensory, i, (from_g, from_a), row_gradient, 0, into_senses, lanes
+                    )
                 for i in range(inputs):
                     found_here = load(row_gradient, i, lanes)
                     add(from_mapping, i, found_here * load(raw, i, lanes))

@@ -63,8 +63,8 @@ def _sort(values: Array, order: Array) -> None:
 
 
 @njit(**INLINE)
-def _synapse_values(raw: Any, polarity: Array, order: Array, kind: int, into: Any) -> None:
-    weight, sigma, mu, erev = raw
+def _synapse_values(free: Any, kind: int, into: Any) -> None:
+    (weight, sigma, mu, erev), polarity, order = free
     if len(into[0]):
         _positive(weight, kind, weight.dtype.type(0), into[0])
     if len(into[1]):
@@ -82,14 +82,7 @@ def _synapse_values(raw: Any, polarity: Array, order: Array, kind: int, into: An
 
 @njit(**INLINE)
 def _synapse_gradients(
-    found: Array,
-    interleaved: bool,
-    value: Any,
-    raw: Any,
-    polarity: Array,
-    order: Array,
-    kind: int,
-    into: Any,
+    found: Array, interleaved: bool, value: Any, free: Any, kind: int, into: Any
 ) -> None:
     """Sum `found` (part, 4 synapses) into the gradients of the parameters.
 
@@ -98,6 +91,7 @@ def _synapse_gradients(
     and w (erev).
     """
     weight, sigma = value[0], value[1]
+    raw, polarity, order = free
     apart, step = (1, 4) if interleaved else (len(weight), 1)
     zero = weight.dtype.type(0)
     for e in range(len(weight)):
@@ -130,80 +124,58 @@ def keep_sign(erev: Array, polarity: Array, found: Array) -> None:
 @kernel()
 def values(
     recurrent: Any,
-    polarity: Array,
-    order: Array,
-    recurrent_into: Any,
     sensory: Any,
-    sensory_polarity: Array,
-    sensory_order: Array,
-    sensory_into: Any,
     neuron: Any,
-    kind: int,
-    floor: float,
-    epsilon: float,
-    neuron_into: Array,
+    limits: Any,
+    into: Any,
+    sensory_into: Any,
+    rows: Array,
 ) -> None:
-    """Fill the values of synapses, 4 x (synapse,), and neurons, (3, neuron).
+    """Fill the values of synapses, 4 x (synapse,), and neurons, `rows` (3, neuron).
 
-    The parameters are 4 x (synapse,) weight, sigma, mu, erev and 3 x (neuron,) leak conductance,
-    leak potential, capacitance, the last with a floor; the neurons' values are capacitance, leak
-    conductance with epsilon, and leak drive. Polarities, where given, fix the signs of erev.
+    Synapses are the tuple of their parameters, 4 x (synapse,) weight, sigma, mu, erev, polarity,
+    which where given fixes the signs of erev, and order. Neurons are 3 x (neuron,) leak
+    conductance, leak potential, capacitance; their values are capacitance, leak conductance with
+    epsilon, and leak drive. `limits` is the tuple of the kind of positive values, the floor of
+    capacitances, and epsilon.
     """
-    _synapse_values(recurrent, polarity, order, kind, recurrent_into)
-    _synapse_values(sensory, sensory_polarity, sensory_order, kind, sensory_into)
+    kind, floor, epsilon = limits
+    _synapse_values(recurrent, kind, into)
+    _synapse_values(sensory, kind, sensory_into)
     gleak, vleak, cm = neuron
     number = gleak.dtype.type
-    _positive(cm, kind, number(floor), neuron_into[0])
-    _positive(gleak, kind, number(0), neuron_into[1])
+    _positive(cm, kind, number(floor), rows[0])
+    _positive(gleak, kind, number(0), rows[1])
     for i in range(len(gleak)):
-        neuron_into[2, i] = neuron_into[1, i] * vleak[i]
-        neuron_into[1, i] += number(epsilon)
+        rows[2, i] = rows[1, i] * vleak[i]
+        rows[1, i] += number(epsilon)
 
 
 @kernel()
 def gradients(
-    recurrent_found: Array,
-    recurrent_values: Any,
-    recurrent: Any,
-    polarity: Array,
-    order: Array,
-    recurrent_into: Any,
-    sensory_found: Array,
-    sensory_values: Any,
-    sensory: Any,
-    sensory_polarity: Array,
-    sensory_order: Array,
-    sensory_into: Any,
-    neuron_found: Array,
-    neuron: Any,
-    interleaved: bool,
-    kind: int,
-    floor: float,
-    neuron_into: Any,
+    found: Any, value: Any, recurrent: Any, sensory: Any, neuron: Any, limits: Any, into: Any
 ) -> None:
     """Fill the gradients of everything that `values` was given, from those of its results.
 
-    The gradients found come in parts, (part, 4 synapses) and (part, 3, neuron).
+    `found` is the tuple of these, in parts (part, 4 synapses) twice and (part, 3, neuron), and
+    whether they are interleaved; `value` are those of recurrent and of sensory synapses. `into`
+    has arrays like the parameters of both and of neurons.
     """
-    _synapse_gradients(
-        recurrent_found, interleaved, recurrent_values, recurrent, polarity, order, kind,
-        recurrent_into,
-    )  # fmt: skip
-    _synapse_gradients(
-        sensory_found, interleaved, sensory_values, sensory, sensory_polarity, sensory_order, kind,
-        sensory_into,
-    )  # fmt: skip
+    of_recurrent, of_sensory, of_neurons, interleaved = found
+    kind, floor, _ = limits
+    _synapse_gradients(of_recurrent, interleaved, value[0], recurrent, kind, into[0])
+    _synapse_gradients(of_sensory, interleaved, value[1], sensory, kind, into[1])
     gleak, vleak, cm = neuron
     number = gleak.dtype.type
-    _positive(gleak, kind, number(0), neuron_into[1])  # conductances, until they are used
+    _positive(gleak, kind, number(0), into[2][1])  # conductances, until they are used
     for i in range(len(gleak)):
         from_c, from_g, from_a = number(0), number(0), number(0)
-        for part in range(len(neuron_found)):
-            from_c += neuron_found[part, 0, i]
-            from_g += neuron_found[part, 1, i]
-            from_a += neuron_found[part, 2, i]
-        neuron_into[2][i] = from_c
-        neuron_into[0][i] = from_g + from_a * vleak[i]
-        neuron_into[1][i] *= from_a
-    _positive_back(gleak, kind, number(0), neuron_into[0])
-    _positive_back(cm, kind, number(floor), neuron_into[2])
+        for part in range(len(of_neurons)):
+            from_c += of_neurons[part, 0, i]
+            from_g += of_neurons[part, 1, i]
+            from_a += of_neurons[part, 2, i]
+        into[2][2][i] = from_c
+        into[2][0][i] = from_g + from_a * vleak[i]
+        into[2][1][i] *= from_a
+    _positive_back(gleak, kind, number(0), into[2][0])
+    _positive_back(cm, kind, number(floor), into[2][2])

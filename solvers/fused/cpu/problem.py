@@ -44,7 +44,7 @@ _NOTHING = {kind: np.empty(0, kind) for kind in (np.float32, np.float64)}
 _NO_ORDER, _NO_POLARITY = np.empty(0, np.int64), np.empty(0, np.int8)
 
 
-class Problem:
+class CpuProblem:
     """The arrays of one call: values of the equation, in the order that kernels read.
 
     `tensors` are inputs (batch, time, input), initial state (batch, neuron), elapsed times (batch,
@@ -68,26 +68,21 @@ class Problem:
         self.mapping[1, inputs:] = 0 if out_shift is None else numpy_of(out_shift)
 
         free = tuple(numpy_of(t) for t in raw)
-        self.raw = free[:4], free[4:8]
         self.neuron_raw = free[8:]
-        self.orders, self.polarities, into, self.synapses = [], [], [], []
-        for own, ends in zip(self.raw, (connections[:3], connections[3:]), strict=True):
+        self.limits = settings.positivity, settings.floor, settings.epsilon
+        self.free, into, self.synapses = [], [], []
+        for own, ends in ((free[:4], connections[:3]), (free[4:8], connections[3:])):
             source, target, polarity = ends
             order = by_target(source, target, neurons)
-            self.orders.append(_NO_ORDER if order.order is None else order.order.numpy())
-            self.polarities.append(_NO_POLARITY if polarity is None else _signs(polarity))
+            slots = _NO_ORDER if order.order is None else order.order.numpy()
+            self.free.append((own, _NO_POLARITY if polarity is None else _signs(polarity), slots))
             into.append(self._room(own, order, polarity))
             chosen = tuple(
                 given if len(mine) == 0 else mine for mine, given in zip(into[-1], own, strict=True)
             )
             self.synapses.append((order.source.numpy(), order.start.numpy(), *chosen))
         self.neuron = np.empty((3, neurons), self.kind)
-        run(
-            parameters.values,
-            self.raw[0], self.polarities[0], self.orders[0], into[0],
-            self.raw[1], self.polarities[1], self.orders[1], into[1],
-            self.neuron_raw, settings.positivity, settings.floor, settings.epsilon, self.neuron,
-        )  # fmt: skip
+        run(parameters.values, *self.free, self.neuron_raw, self.limits, *into, self.neuron)
 
     def _room(self, raw: Any, order: ByTarget, polarity: Any) -> tuple[Any, ...]:
         """Return arrays for the values that are not the parameters themselves."""
@@ -127,7 +122,7 @@ class Problem:
         if self.is_large():
             kernel = large.forward_rows if self.few else large.forward_lanes
             given.append(self._bounds())
-        run(kernel, *given, output, states, path, auxes)
+        run(kernel, *given, (output, states), (path, auxes))
 
     def is_large(self) -> bool:
         """Whether threads are to share one block of samples."""
@@ -217,8 +212,8 @@ class Problem:
 
     def _given(self) -> list[Any]:
         """Return the arguments that forward and backward kernels share."""
-        given = [self.x, self.initial, self.elapsed, self.mapping, *self.synapses, self.neuron]
-        given += [self.settings.unfolds, self.settings.exponential]
+        arrays = self.x, self.initial, self.elapsed, self.mapping, *self.synapses, self.neuron
+        given: list[Any] = [(*arrays, self.settings.unfolds, self.settings.exponential)]
         return given if self.few else [*given, (0,) * self.width]
 
     def backward(
@@ -236,41 +231,29 @@ class Problem:
             for shape in (self.mapping.shape, *((each * n,) for n in counts), self.neuron.shape)
         ]
         whole = [np.empty_like(a) for a in (self.x, self.initial, self.elapsed)]
-        arrays: list[Any] = found
-        if self.few:
-            arrays = [
-                found[0][0],
-                *(f.reshape(4, n) for f, n in zip(found[1:3], counts, strict=True)),
-                found[3][0],
-            ]
         path = [] if kept else self.path_shapes(self.settings.unfolds, parts)
         path = [_WORKSPACE.take(shape, self.kind) for shape in path]
-        kernel = rows_backward.backward if self.few else lanes_backward.backward
         run(
-            kernel,
-            from_output,
-            from_states,
+            rows_backward.backward if self.few else lanes_backward.backward,
+            (from_output, from_states, states),
             *self._given(),
-            states,
-            *(kept or path),
-            kept is not None,
-            wants_h,
-            *(() if self.few else (lanewise,)),
-            *whole,
-            *arrays,
+            tuple(kept or path),
+            (kept is not None, wants_h, lanewise),
+            (*whole, *found),
         )
-        into = [tuple(np.empty_like(a) for a in raw) for raw in (*self.raw, self.neuron_raw)]
-        synapses = []
-        for k in range(2):
-            synapses += [
-                found[1 + k], self.synapses[k][2:], self.raw[k], self.polarities[k],
-                self.orders[k], into[k],
-            ]  # fmt: skip
+        into = tuple(
+            tuple(np.empty_like(a) for a in raw)
+            for raw in (self.free[0][0], self.free[1][0], self.neuron_raw)
+        )
         run(
             parameters.gradients,
-            *synapses, found[3], self.neuron_raw, not self.few, self.settings.positivity,
-            self.settings.floor, into[2],
-        )  # fmt: skip
+            (*found[1:], not self.few),
+            tuple(synapses[2:] for synapses in self.synapses),
+            *self.free,
+            self.neuron_raw,
+            self.limits,
+            into,
+        )
         mapping, inputs = found[0].sum(axis=0), self.x.shape[2]
         _WORKSPACE.give_back(*found, *path)
         mappings = [*mapping[:, :inputs], *mapping[:, inputs:]]
@@ -278,7 +261,7 @@ class Problem:
 
 
 def room_for(batch: Any, steps: Any, neurons: int) -> Any:
-    """Return how many numbers `Problem.run_into` writes at most; sizes may be symbols."""
+    """Return how many numbers `CpuProblem.run_into` writes at most; sizes may be symbols."""
     return (2 * steps + 1) * neurons * ((batch + WIDE - 1) // WIDE * WIDE)
 
 

@@ -2,7 +2,7 @@
 
 Samples go one after the other. Synapses pass in tiles: presynaptic potentials are collected, the
 gates of the tile computed as vectors, and summed over each target's part of the tile. Arguments are
-those of `elegans.solvers.fused.cpu.lanes`, a block being one sample and its width 1.
+those of `elegans.solvers.fused.cpu.lanes`, a block being one sample, without an axis of lanes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import numpy as np
 from numba import njit
 
 from elegans.solvers.fused.cpu.compiling import INLINE, OPTIONS, kernel
-from elegans.solvers.fused.cpu.sigmoid import phi, sigmoid
+from elegans.solvers.fused.cpu.equations import advance
+from elegans.solvers.fused.cpu.sigmoid import sigmoid
 from elegans.solvers.fused.cpu.vectors import item, load_part, splat, store_part, total
 
 Array = Any
@@ -78,105 +79,84 @@ def sum_gates(
             i += 1
 
 
+@njit(**INLINE)
+def map_inputs(x: Array, mapping: Array, b: int, t: int, row: Array) -> None:
+    """Write the mapped inputs of one sample and time step to row (input,)."""
+    for i in range(len(row)):
+        row[i] = x[b, t, i] * mapping[0, i] + mapping[1, i]
+
+
+@njit(**INLINE)
+def write(results: Any, mapping: Array, path: Array, b: int, t: int, unfolds: int) -> None:
+    """Write output and states of one sample after time step t."""
+    output, states = results
+    states[b, t] = path[b, (t + 1) * unfolds % path.shape[1]]
+    for i in range(output.shape[2]):
+        m = mapping.shape[1] - output.shape[2] + i
+        output[b, t, i] = states[b, t, i] * mapping[0, m] + mapping[1, m]
+
+
 @njit(**OPTIONS)
-def sense(
-    row: Array,
-    sensory: Any,
-    neuron: Array,
-    base: Array,
-    room: Array,
-    first_row: int,
-    last_row: int,
-) -> None:
-    """Sum leak and sensory synapses of some targets into base (2, neuron)."""
-    for i in range(first_row, last_row):
+def sense(row: Array, sensory: Any, neuron: Array, work: Any, first: int, last: int) -> None:
+    """Sum leak and sensory synapses of targets first..last.
+
+    `work` is the tuple base (2, neuron), which takes the sums, sums (2, neuron) and room (3, TILE).
+    """
+    base, _, room = work
+    for i in range(first, last):
         base[0, i] = neuron[1, i]
         base[1, i] = neuron[2, i]
-    sum_gates(row, sensory, base, room, first_row, last_row)
+    sum_gates(row, sensory, base, room, first, last)
 
 
 @njit(**OPTIONS)
 def unfold(
-    state: Array,
-    after: Array,
-    aux: Array,
-    base: Array,
+    kept: Any,
+    b: int,
+    k: int,
     synapses: Any,
     neuron: Array,
-    h: Any,
-    exponential_step: bool,
-    sums: Array,
-    room: Array,
-    first_row: int,
-    last_row: int,
+    step: Any,
+    work: Any,
+    first: int,
+    last: int,
 ) -> None:
-    """Take one solver step of some targets from `state` to `after`, both (neuron,).
+    """Take step k of sample b, for targets first..last.
 
-    `aux` (neuron,) keeps what the backward pass needs: 1 / (C + h G), or G for the exponential
-    step. `sums` (2, neuron) and `room` are to work in.
+    `step` is the tuple of its length and whether it is exponential; `work` is that of `sense`.
     """
-    one = state.dtype.type(1)
-    for i in range(first_row, last_row):
+    path, auxes = kept
+    base, sums, room = work
+    h, exponential_step = step
+    state, after = path[b, k % path.shape[1]], path[b, (k + 1) % path.shape[1]]
+    aux, one = auxes[b, k % auxes.shape[1]], path.dtype.type(1)
+    for i in range(first, last):
         sums[0, i] = base[0, i]
         sums[1, i] = base[1, i]
-    sum_gates(state, synapses, sums, room, first_row, last_row)
-    for i in range(first_row, last_row, len(LANES)):
-        left = last_row - i
+    sum_gates(state, synapses, sums, room, first, last)
+    for i in range(first, last, len(LANES)):
+        left = last - i
         g, a = load_part(sums[0], i, left, LANES), load_part(sums[1], i, left, LANES)
         x, c = load_part(state, i, left, LANES), load_part(neuron[0], i, left, LANES)
-        if exponential_step:
-            rate = h / c
-            store_part(after, i, left, x + (a - g * x) * rate * phi(g * rate))
-            store_part(aux, i, left, g)
-        else:
-            inverse = one / (c + h * g)
-            store_part(after, i, left, x + h * (a - g * x) * inverse)
-            store_part(aux, i, left, inverse)
+        x, aside = advance(x, g, a, c, h, exponential_step, one)
+        store_part(after, i, left, x)
+        store_part(aux, i, left, aside)
 
 
 @kernel()
-def forward(
-    x: Array,
-    initial: Array,
-    elapsed: Array,
-    mapping: Array,
-    synapses: Any,
-    sensory: Any,
-    neuron: Array,
-    unfolds: int,
-    exponential_step: bool,
-    output: Array,
-    states: Array,
-    path: Array,
-    auxes: Array,
-) -> None:
-    """Run the sequences x (batch, time, input).
-
-    Fills output (batch, time, output) and states (batch, time, neuron). `path` (batch, time *
-    unfolds + 1, neuron) and `auxes` (batch, time * unfolds, neuron) are filled for the backward
-    pass; if they are shorter along time, at least 2 and 1, they are written in turn.
-    """
-    batch, time, inputs = x.shape
-    neurons = initial.shape[1]
+def forward(given: Any, results: Any, kept: Any) -> None:
+    """Run the sequences; see `lanes.forward`."""
+    x, initial, elapsed, mapping, synapses, sensory, neuron, unfolds, exponential_step = given
+    (batch, time, inputs), neurons = x.shape, neuron.shape[1]
     row = np.empty(inputs, x.dtype)
     base, sums = np.empty((2, neurons), x.dtype), np.empty((2, neurons), x.dtype)
-    room = np.empty((3, TILE), x.dtype)
+    work = base, sums, np.empty((3, TILE), x.dtype)
     for b in range(batch):
-        path[b, 0] = initial[b]
+        kept[0][b, 0] = initial[b]
         for t in range(time):
-            for i in range(inputs):
-                row[i] = x[b, t, i] * mapping[0, i] + mapping[1, i]
-            sense(row, sensory, neuron, base, room, 0, neurons)
-            h = elapsed[b, t] / x.dtype.type(unfolds)
+            map_inputs(x, mapping, b, t, row)
+            sense(row, sensory, neuron, work, 0, neurons)
+            step = elapsed[b, t] / x.dtype.type(unfolds), exponential_step
             for k in range(t * unfolds, (t + 1) * unfolds):
-                unfold(
-                    path[b, k % path.shape[1]],
-                    path[b, (k + 1) % path.shape[1]],
-                    auxes[b, k % auxes.shape[1]],
-                    base, synapses, neuron, h, exponential_step, sums, room,
-                    0, neurons,
-                )  # fmt: skip
-            states[b, t] = path[b, (t + 1) * unfolds % path.shape[1]]
-            for i in range(output.shape[2]):
-                m = inputs + i
-                output[b, t, i] = states[b, t, i] * mapping[0, m] + mapping[1, m]
+                unfold(kept, b, k, synapses, neuron, step, work, 0, neurons)
+            write(results, mapping, kept[0], b, t, unfolds)

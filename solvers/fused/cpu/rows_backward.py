@@ -1,7 +1,4 @@
-"""The backward pass of `elegans.solvers.fused.cpu.rows`.
-
-The equations are those of `elegans.solvers.fused.cpu.lanes_backward`.
-"""
+"""The backward pass of `elegans.solvers.fused.cpu.rows`."""
 
 from __future__ import annotations
 
@@ -11,16 +8,18 @@ import numpy as np
 from numba import njit
 
 from elegans.solvers.fused.cpu.compiling import INLINE, OPTIONS, kernel
+from elegans.solvers.fused.cpu.equations import length_back, step_back
 from elegans.solvers.fused.cpu.rows import (
     LANES,
     TILE,
     collect,
+    map_inputs,
     sense,
     sum_gates,
     sum_part,
     unfold,
 )
-from elegans.solvers.fused.cpu.sigmoid import exponential, phi, phi_slope, sigmoid
+from elegans.solvers.fused.cpu.sigmoid import sigmoid
 from elegans.solvers.fused.cpu.vectors import load_part, store_part
 
 Array = Any
@@ -80,128 +79,89 @@ def _gates_back(
 @njit(**OPTIONS)
 def _unfold_back(
     gradient: Array,
-    before: Array,
-    state: Array,
-    after: Array,
-    aux: Array,
+    side: int,
+    kept: Any,
+    place: int,
+    k: int,
     synapses: Any,
     neuron: Array,
-    h: Any,
-    exponential_step: bool,
-    value_gradient: Array,
-    neuron_gradient: Array,
-    base_gradient: Array,
-    sums: Array,
-    room: Array,
+    step: Any,
+    into: Any,
+    work: Any,
 ) -> None:
-    """Carry `gradient` of `after` back over one solver step into `before`, all (neuron,).
+    """Carry gradient[side] of gradient (2, neuron) back over step k to the other side.
 
-    Adds to value_gradient (4, synapse), the capacitance's row of neuron_gradient (3, neuron) and
-    base_gradient (2, neuron).
+    `into` is the tuple value_gradient (4, synapse), neuron_gradient (3, neuron), whose row of
+    capacitances is added to, and base_gradient (2, neuron).
     """
-    one = state.dtype.type(1)
+    (path, auxes), (h, exponential_step) = kept, step
+    value_gradient, neuron_gradient, base_gradient = into
+    _, sums, room = work
+    given, found = gradient[side], gradient[1 - side]
+    state, after, aux = path[place, k], path[place, k + 1], auxes[place, k]
+    one = path.dtype.type(1)
     for i in range(0, len(state), len(LANES)):
         left = len(state) - i
-        g, c = load_part(gradient, i, left, LANES), load_part(neuron[0], i, left, LANES)
-        x, x_before = load_part(after, i, left, LANES), load_part(state, i, left, LANES)
-        kept = load_part(aux, i, left, LANES)
-        if exponential_step:
-            rate = h / c
-            z = kept * rate
-            q = phi_slope(z)
-            change = g * (x - x_before)
-            store_part(before, i, left, g * exponential(-z))
-            _add(neuron_gradient[0], i, left, -(change * (one + z * q) / c))
-            from_a = g * rate * phi(z)
-            from_g = change * rate * q - from_a * x_before
-        else:
-            scaled = g * kept
-            store_part(before, i, left, scaled * c)
-            _add(neuron_gradient[0], i, left, scaled * (x_before - x))
-            from_a = scaled * h
-            from_g = -(from_a * x)
+        direct, from_c, from_g, from_a = step_back(
+            load_part(given, i, left, LANES), load_part(state, i, left, LANES),
+            load_part(after, i, left, LANES), load_part(aux, i, left, LANES),
+            load_part(neuron[0], i, left, LANES), h, exponential_step, one,
+        )  # fmt: skip
+        store_part(found, i, left, direct)
+        _add(neuron_gradient[0], i, left, from_c)
         store_part(sums[0], i, left, from_g)
         store_part(sums[1], i, left, from_a)
         _add(base_gradient[0], i, left, from_g)
         _add(base_gradient[1], i, left, from_a)
-    _gates_back(state, synapses, sums, before, value_gradient, room)
+    _gates_back(state, synapses, sums, found, value_gradient, room)
 
 
 @njit(**OPTIONS)
-def _from_h(
-    gradient: Array,
-    state: Array,
-    after: Array,
-    aux: Array,
-    base: Array,
-    synapses: Any,
-    neuron: Array,
-    h: Any,
-    exponential_step: bool,
-    sums: Array,
-    room: Array,
+def _h_back(
+    given: Array, kept: Any, place: int, k: int, synapses: Any, neuron: Array, step: Any, work: Any
 ) -> Any:
-    """Return the gradient of the step length; sums the gates once more."""
+    """Return the gradient of the length of step k; sums the gates once more."""
+    (path, auxes), (h, exponential_step) = kept, step
+    base, sums, room = work
+    state, after, aux = path[place, k], path[place, k + 1], auxes[place, k]
     sums[:] = base
     sum_gates(state, synapses, sums, room, 0, len(state))
     for i in range(0, len(state), len(LANES)):
         left = len(state) - i
         g, a = load_part(sums[0], i, left, LANES), load_part(sums[1], i, left, LANES)
-        from_after, kept = load_part(gradient, i, left, LANES), load_part(aux, i, left, LANES)
-        if exponential_step:
-            c = load_part(neuron[0], i, left, LANES)
-            slope = (a - g * load_part(state, i, left, LANES)) / c
-            found = from_after * slope * exponential(-(kept * h / c))
-        else:
-            found = from_after * (a - g * load_part(after, i, left, LANES)) * kept
+        found = length_back(
+            load_part(given, i, left, LANES), load_part(state, i, left, LANES),
+            load_part(after, i, left, LANES), load_part(aux, i, left, LANES), g, a,
+            load_part(neuron[0], i, left, LANES), h, exponential_step,
+        )  # fmt: skip
         store_part(sums[0], i, left, found)
     return sum_part(sums[0], 0, len(state))
 
 
 @kernel()
-def backward(
-    output_gradient: Array,
-    states_gradient: Array,
-    x: Array,
-    initial: Array,
-    elapsed: Array,
-    mapping: Array,
-    synapses: Any,
-    sensory: Any,
-    neuron: Array,
-    unfolds: int,
-    exponential_step: bool,
-    states: Array,
-    path: Array,
-    auxes: Array,
-    kept: bool,
-    wants_h: bool,
-    x_gradient: Array,
-    initial_gradient: Array,
-    elapsed_gradient: Array,
-    mapping_gradient: Array,
-    value_gradient: Array,
-    sensory_gradient: Array,
-    neuron_gradient: Array,
-) -> None:
-    """Carry gradients of output and states back to everything that `forward` was given.
+def backward(results: Any, given: Any, kept: Any, flags: Any, into: Any) -> None:
+    """Carry gradients back; see `lanes_backward.backward`.
 
-    Either may be of length 0: there is none. The last four are (2, input + output), (4, synapse),
-    (4, synapse) and (3, neuron). Where `path` and `auxes` were not `kept`, the steps of one element
-    of the sequence are taken again from the state before it, into the arrays given, (1, unfolds +
-    1, neuron) and (1, unfolds, neuron).
+    There is one part; gradients of values are (4, synapse) in it, and never lanewise.
     """
-    batch, time, inputs = x.shape
-    neurons = initial.shape[1]
+    x, initial, elapsed, mapping, synapses, sensory, neuron, unfolds, exponential_step = given
+    output_gradient, states_gradient, states = results
+    is_kept, wants_h, _ = flags
+    x_gradient, initial_gradient, elapsed_gradient = into[:3]
+    mapping_gradient, neuron_gradient = into[3][0], into[6][0]
+    value_gradient = into[4].reshape((4, len(synapses[0])))
+    sensory_gradient = into[5].reshape((4, len(sensory[0])))
+    (batch, time, inputs), neurons = x.shape, neuron.shape[1]
     zero = x.dtype.type(0)
-    row, row_gradient = np.empty(inputs, x.dtype), np.empty(inputs, x.dtype)
-    base, base_gradient = np.empty((2, neurons), x.dtype), np.empty((2, neurons), x.dtype)
-    sums, gradient = np.empty((2, neurons), x.dtype), np.empty((2, neurons), x.dtype)
-    room = np.empty((3, TILE), x.dtype)
     value_gradient[:] = zero
     sensory_gradient[:] = zero
     neuron_gradient[:] = zero
     mapping_gradient[:] = zero
+    row, row_gradient = np.empty(inputs, x.dtype), np.empty(inputs, x.dtype)
+    base, base_gradient = np.empty((2, neurons), x.dtype), np.empty((2, neurons), x.dtype)
+    sums, gradient = np.empty((2, neurons), x.dtype), np.empty((2, neurons), x.dtype)
+    room = np.empty((3, TILE), x.dtype)
+    work, into_values = (base, sums, room), (value_gradient, neuron_gradient, base_gradient)
     for b in range(batch):
         gradient[:] = zero
         side = 0
@@ -211,37 +171,27 @@ def backward(
                     gradient[side, i] += states_gradient[b, t, i]
             if len(output_gradient):
                 for i in range(output_gradient.shape[2]):
-                    m, given = inputs + i, output_gradient[b, t, i]
-                    gradient[side, i] += given * mapping[0, m]
-                    mapping_gradient[0, m] += given * states[b, t, i]
-                    mapping_gradient[1, m] += given
-            for i in range(inputs):
-                row[i] = x[b, t, i] * mapping[0, i] + mapping[1, i]
-            h = elapsed[b, t] / x.dtype.type(unfolds)
+                    m, from_output = inputs + i, output_gradient[b, t, i]
+                    gradient[side, i] += from_output * mapping[0, m]
+                    mapping_gradient[0, m] += from_output * states[b, t, i]
+                    mapping_gradient[1, m] += from_output
+            map_inputs(x, mapping, b, t, row)
+            step = elapsed[b, t] / x.dtype.type(unfolds), exponential_step
             base_gradient[:] = zero
-            if wants_h or not kept:
-                sense(row, sensory, neuron, base, room, 0, neurons)
-            if not kept:
-                path[0, 0] = states[b, t - 1] if t else initial[b]
-                for u in range(unfolds):
-                    unfold(
-                        path[0, u], path[0, u + 1], auxes[0, u], base, synapses, neuron, h,
-                        exponential_step, sums, room, 0, neurons,
-                    )  # fmt: skip
+            if wants_h or not is_kept:
+                sense(row, sensory, neuron, work, 0, neurons)
+            if not is_kept:
+                kept[0][0, 0] = states[b, t - 1] if t else initial[b]
+                for k in range(unfolds):
+                    unfold(kept, 0, k, synapses, neuron, step, work, 0, neurons)
             from_h = zero
-            place, origin = (b, t * unfolds) if kept else (0, 0)
-            for u in range(unfolds - 1, -1, -1):
-                state, after = path[place, origin + u], path[place, origin + u + 1]
-                aux = auxes[place, origin + u]
+            place, begin = (b, t * unfolds) if is_kept else (0, 0)
+            for k in range(begin + unfolds - 1, begin - 1, -1):
                 _unfold_back(
-                    gradient[side], gradient[1 - side], state, after, aux, synapses, neuron, h,
-                    exponential_step, value_gradient, neuron_gradient, base_gradient, sums, room,
-                )  # fmt: skip
+                    gradient, side, kept, place, k, synapses, neuron, step, into_values, work
+                )
                 if wants_h:
-                    from_h += _from_h(
-                        gradient[side], state, after, aux, base, synapses, neuron, h,
-                        exponential_step, sums, room,
-                    )  # fmt: skip
+                    from_h += _h_back(gradient[side], kept, place, k, synapses, neuron, step, work)
                 side = 1 - side
             elapsed_gradient[b, t] = from_h / x.dtype.type(unfolds)
             for i in range(neurons):

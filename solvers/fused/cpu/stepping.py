@@ -30,22 +30,11 @@ def step(
     state: Array,
     after: Array,
     mapping: Any,
-    recurrent: Any,
-    polarity: Array,
-    order: Array,
-    source: Array,
-    start: Array,
-    sensory: Any,
-    sensory_polarity: Array,
-    sensory_order: Array,
-    sensory_source: Array,
-    sensory_start: Array,
+    free: Any,
+    ends: Any,
     neuron: Any,
-    unfolds: int,
-    exponential_step: bool,
-    kind: int,
-    floor: float,
-    epsilon: float,
+    steps: Any,
+    limits: Any,
     refused: Array,
 ) -> None:
     """Take one step from `state` (batch, neuron) and write `action` (batch * output,).
@@ -53,7 +42,9 @@ def step(
     `observation` (batch, input) is float64 and rounded to the precision of the rest. `mapping` has
     factors and shifts of inputs and outputs, empty where there are none. `refused` (1,) becomes
     True, and the state stays, if observation, elapsed time or the new state, which is left in
-    `after` (batch, 1, neuron), are not valid.
+    `after` (batch, 1, neuron), are not valid. `free` and `ends` are parameters and (source, start)
+    of recurrent, then of sensory synapses; `steps` the number of solver steps and whether they are
+    exponential; the rest is that of `values`.
     """
     batch, inputs = observation.shape
     number = state.dtype.type
@@ -76,24 +67,20 @@ def step(
         for i in range(len(mapping[k])):
             maps[k % 2, first + i] = mapping[k][i]
 
-    synapses = np.empty((4, len(source)), state.dtype)
-    senses = np.empty((4, len(sensory_source)), state.dtype)
+    synapses = np.empty((4, len(ends[0][0])), state.dtype)
+    senses = np.empty((4, len(ends[1][0])), state.dtype)
     neurons = np.empty((3, state.shape[1]), state.dtype)
-    values(
-        recurrent, polarity, order, synapses,
-        sensory, sensory_polarity, sensory_order, senses,
-        neuron, kind, floor, epsilon, neurons,
-    )  # fmt: skip
+    values(free[0], free[1], neuron, limits, synapses, senses, neurons)
 
     path = np.empty((batch, 2, state.shape[1]), state.dtype)
     auxes = np.empty((batch, 1, state.shape[1]), state.dtype)
-    forward(
+    given = (
         x, state, np.full((batch, 1), duration), maps,
-        (source, start, synapses[0], synapses[1], synapses[2], synapses[3]),
-        (sensory_source, sensory_start, senses[0], senses[1], senses[2], senses[3]),
-        neurons, unfolds, exponential_step,
-        action.reshape((batch, 1, outputs)), after, path, auxes,
+        (*ends[0], synapses[0], synapses[1], synapses[2], synapses[3]),
+        (*ends[1], senses[0], senses[1], senses[2], senses[3]),
+        neurons, *steps,
     )  # fmt: skip
+    forward(given, (action.reshape((batch, 1, outputs)), after), (path, auxes))
     for b in range(batch):
         for i in range(state.shape[1]):
             if not np.isfinite(after[b, 0, i]):
@@ -134,19 +121,18 @@ class Stepper:
         self._refused = np.ones(1, np.bool_)
         nothing = np.empty(0, self._kind)
         mapping = circuit.scale, circuit.shift, circuit.out_scale, circuit.out_shift
+        synapses = circuit.recurrent, circuit.sensory
+        free, ends = zip(*(_synapses(slots, neurons) for slots in synapses), strict=True)
         self._arguments = (
             self._observation,
             self.state,
             np.empty((batch, 1, neurons), self._kind),
             tuple(nothing if tensor is None else _view(tensor) for tensor in mapping),
-            *_synapses(circuit.recurrent, neurons),
-            *_synapses(circuit.sensory, neurons),
+            free,
+            ends,
             tuple(_view(tensor) for tensor in (circuit.gleak, circuit.vleak, circuit.cm)),
-            unfolds,
-            exponential,
-            POSITIVITY.index(circuit.positivity),
-            circuit.floor,
-            circuit.epsilon,
+            (unfolds, exponential),
+            (POSITIVITY.index(circuit.positivity), circuit.floor, circuit.epsilon),
             self._refused,
         )
 
@@ -163,15 +149,14 @@ class Stepper:
 
 
 def _synapses(slots: Slots, neurons: int) -> tuple[Any, ...]:
-    """Return what the kernel reads of synapses: raw values, polarity, order, source, start."""
+    """Return what the kernel reads of synapses: (raw values, polarity, order), (source, start)."""
     by = by_target(slots.source, slots.target, neurons)
-    return (
+    free = (
         tuple(_view(tensor) for tensor in slots[3:]),
         np.empty(0, np.int8) if slots.polarity is None else _view(slots.polarity),
         np.empty(0, np.int64) if by.order is None else _view(by.order),
-        _view(by.source),
-        _view(by.start),
     )
+    return free, (_view(by.source), _view(by.start))
 
 
 def _view(tensor: Tensor) -> Array:

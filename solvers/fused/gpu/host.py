@@ -18,7 +18,7 @@ nothing is launched and no program waits for another.
 from __future__ import annotations
 
 import math
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -72,159 +72,114 @@ def shape(batch: int, synapses: int, processors: int) -> Shape:
     return Shape(block, 32 * warps * of_a_thread // block, warps)
 
 
-def forward(
-    x: Tensor,
-    initial: Tensor,
-    elapsed: Tensor,
-    source: Tensor,
-    start: Tensor,
-    value: Tensor,
-    sensory_source: Tensor,
-    sensory_start: Tensor,
-    sensory_value: Tensor,
-    neuron: Tensor,
-    *,
-    unfolds: int,
-    exponential: bool,
-) -> Tensor:
-    """Run the sequences and return their states, (batch, time, neuron).
+class Given(NamedTuple):
+    """What runs."""
 
-    Parameters
-    ----------
-    x
-        Mapped inputs, (batch, time, input).
-    initial
-        (batch, neuron).
-    elapsed
-        (batch, time), >= 0.
-    source, start
-        Presynaptic indices of the synapses sorted by target, int32, (synapse,), and where the
-        synapses of each target begin, int32, (neuron + 1,).
-    value
-        Rows weight, sigma, mu, erev of the synapses, (4, synapse).
-    sensory_source, sensory_start, sensory_value
-        The same of the sensory synapses, whose sources are inputs.
-    neuron
-        Rows capacitance, leak conductance and leak drive, (3, neuron).
-    unfolds
-        Solver steps in each element of the sequence.
-    exponential
-        Whether steps are exponential, or else semi-implicit.
-    """
-    batch, time, inputs = x.shape
-    neurons = initial.shape[1]
-    states = x.new_empty(batch, time, neurons)
+    x: Tensor
+    """Mapped inputs, (batch, time, input)."""
+    initial: Tensor
+    """(batch, neuron)."""
+    elapsed: Tensor
+    """(batch, time), >= 0."""
+    source: Tensor
+    """Presynaptic indices of the synapses sorted by target, int32, (synapse,)."""
+    start: Tensor
+    """Where the synapses of each target begin, int32, (neuron + 1,)."""
+    value: Tensor
+    """Rows weight, sigma, mu, erev of the synapses, (4, synapse)."""
+    sensory_source: Tensor
+    """As for the recurrent synapses; sources are inputs."""
+    sensory_start: Tensor
+    sensory_value: Tensor
+    neuron: Tensor
+    """Rows capacitance, leak conductance and leak drive, (3, neuron)."""
+    unfolds: int
+    """Solver steps in each element of the sequence."""
+    exponential: bool
+    """Whether steps are exponential, or else semi-implicit."""
+
+    def cut(self) -> tuple[Shape, Layout]:
+        """Return how the launch is cut up, and which lanes the synapses are dealt out to."""
+        cut = shape(len(self.x), len(self.source), _processors(self.x.device))
+        ends = self.source, self.start, self.sensory_source, self.sensory_start
+        return cut, Layout.of(*ends, inputs=self.x.shape[2], width=cut.lanes)
+
+    def launch(self, kernel: Any, cut: Shape, programs: int, *arguments: Any) -> None:
+        """Run a kernel; `arguments` are those between the tensors given and the sizes."""
+        device = self.x.device
+        with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
+            kernel[(programs,)](
+                self.x.contiguous(),
+                self.initial.contiguous(),
+                self.elapsed.contiguous(),
+                self.neuron.contiguous(),
+                *arguments,
+                *self.x.shape,
+                self.initial.shape[1],
+                self.unfolds,
+                EXPONENTIAL=self.exponential,
+                LANES=cut.lanes,
+                BLOCK=cut.block,
+                num_warps=cut.warps,
+                num_stages=1,  # loops are pipelined by hand; the compiler needs shared memory
+                enable_fp_fusion=True,
+            )
+
+
+def forward(given: Given) -> Tensor:
+    """Run the sequences and return their states, (batch, time, neuron)."""
+    x, neurons = given.x, given.initial.shape[1]
+    states = x.new_empty(*x.shape[:2], neurons)
     if not states.numel():
         return states
-    cut = shape(batch, len(source), _processors(x.device))
-    layout = Layout.of(source, start, sensory_source, sensory_start, inputs=inputs, width=cut.lanes)
-    values = layout.lay_out(value, sensory_value, both_ways=False)
-    rows = [neurons + 1, inputs + 1, 2 * neurons]
+    cut, layout = given.cut()
+    values = layout.lay_out(given.value, given.sensory_value, both_ways=False)
+    rows = [neurons + 1, x.shape[2] + 1, 2 * neurons]
     rows += [2 * (tiles.lanes + 1) for tiles in layout.by_target]
     words = _round_up(sum(rows) * cut.block, 32)
-    programs = _programs(batch, cut, x, words)
-    with _on(x.device):
-        forward_kernel[(programs,)](
-            x.contiguous(),
-            initial.contiguous(),
-            elapsed.contiguous(),
-            *values,
-            neuron.contiguous(),
-            states,
-            x.new_empty(programs, words),
-            *layout.by_target,
-            words,
-            batch,
-            time,
-            inputs,
-            neurons,
-            unfolds,
-            EXPONENTIAL=exponential,
-            LANES=cut.lanes,
-            BLOCK=cut.block,
-            **_options(cut),
-        )
+    programs = _programs(cut, x, words)
+    scratch = x.new_empty(programs, words)
+    given.launch(forward_kernel, cut, programs, *values, states, scratch, *layout.by_target, words)
     return states
 
 
-def backward(
-    gradient: Tensor,
-    x: Tensor,
-    initial: Tensor,
-    elapsed: Tensor,
-    source: Tensor,
-    start: Tensor,
-    value: Tensor,
-    sensory_source: Tensor,
-    sensory_start: Tensor,
-    sensory_value: Tensor,
-    neuron: Tensor,
-    states: Tensor,
-    *,
-    unfolds: int,
-    exponential: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+def backward(given: Given, gradient: Tensor, states: Tensor) -> tuple[Tensor, ...]:
     """Return the gradients of x, initial, elapsed, value, sensory_value and neuron.
 
-    `gradient` (batch, time, neuron) is that of the `states` which `forward` has returned for the
-    other arguments.
+    `gradient` (batch, time, neuron) is that of the `states` which `forward` has returned.
     """
-    batch, time, inputs = x.shape
-    neurons = initial.shape[1]
+    x, initial, elapsed, *_, neuron = given[:10]
+    if not states.numel():
+        wanted = x, initial, elapsed, given.value, given.sensory_value, neuron
+        return tuple(torch.zeros_like(t) for t in wanted)
     found = [
         torch.empty_like(t, memory_format=torch.contiguous_format) for t in (x, initial, elapsed)
     ]
-    if not states.numel():
-        zeros = [torch.zeros_like(t) for t in (x, initial, elapsed, value, sensory_value, neuron)]
-        return tuple(zeros)  # type: ignore[return-value]
-    cut = shape(batch, len(source), _processors(x.device))
-    layout = Layout.of(source, start, sensory_source, sensory_start, inputs=inputs, width=cut.lanes)
-    values = layout.lay_out(value, sensory_value, both_ways=True)
-    rows = [(3 * unfolds + 1) * neurons + unfolds + 1, inputs + 1, 9 * neurons + 4]
+    neurons, unfolds = initial.shape[1], given.unfolds
+    cut, layout = given.cut()
+    values = layout.lay_out(given.value, given.sensory_value, both_ways=True)
+    rows = [(3 * unfolds + 1) * neurons + unfolds + 1, x.shape[2] + 1, 9 * neurons + 4]
     rows += [2 * (tiles.lanes + 1) for tiles in layout.by_target]
     rows += [tiles.lanes + 1 for tiles in layout.by_source]
     words = _round_up(sum(rows) * cut.block, 32)
     numbers = 4 * sum(tiles.positions for tiles in layout.by_source) + neuron.numel()
     gradient_words = _round_up(numbers, 32)
-    programs = _programs(batch, cut, x, words, gradient_words)
-    of_values = x.new_zeros(programs, gradient_words)
-    with _on(x.device):
-        backward_kernel[(programs,)](
-            gradient.contiguous(),
-            x.contiguous(),
-            initial.contiguous(),
-            elapsed.contiguous(),
-            *values,
-            neuron.contiguous(),
-            states.contiguous(),
-            *found,
-            of_values,
-            x.new_empty(programs, words),
-            *layout.by_target,
-            *layout.by_source,
-            words,
-            gradient_words,
-            batch,
-            time,
-            inputs,
-            neurons,
-            unfolds,
-            EXPONENTIAL=exponential,
-            LANES=cut.lanes,
-            BLOCK=cut.block,
-            **_options(cut),
-        )
-    of_x, of_initial, of_elapsed = found
-    return of_x, of_initial, of_elapsed, *layout.collect(of_values.sum(0), neuron)
+    programs = _programs(cut, x, words, gradient_words)
+    of_values, scratch = x.new_zeros(programs, gradient_words), x.new_empty(programs, words)
+    given.launch(
+        backward_kernel, cut, programs, *values, states.contiguous(), gradient.contiguous(),
+        *found, of_values, scratch, *layout.by_target, *layout.by_source, words, gradient_words,
+    )  # fmt: skip
+    return *found, *layout.collect(of_values.sum(0), neuron)
 
 
 def _round_up(numbers: int, line: int) -> int:
     return math.ceil(numbers / line) * line
 
 
-def _programs(batch: int, cut: Shape, like: Tensor, words: int, gradient_words: int = 1) -> int:
+def _programs(cut: Shape, like: Tensor, words: int, gradient_words: int = 1) -> int:
     """Return how many programs share the blocks of samples, as evenly as may be."""
-    blocks = math.ceil(batch / cut.block)
+    blocks = math.ceil(len(like) / cut.block)
     most = min(
         PROGRAMS_OF_A_PROCESSOR * _processors(like.device),
         MOST_SCRATCH_BYTES // (words * like.element_size()),
@@ -237,12 +192,3 @@ def _processors(device: torch.device) -> int:
     if device.type != "cuda":
         return 1  # Triton's interpreter
     return int(torch.cuda.get_device_properties(device).multi_processor_count)
-
-
-def _on(device: torch.device) -> AbstractContextManager[Any]:
-    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
-
-
-def _options(cut: Shape) -> dict[str, Any]:
-    # Loops are pipelined by hand; the compiler's way needs shared memory.
-    return {"num_warps": cut.warps, "num_stages": 1, "enable_fp_fusion": True}

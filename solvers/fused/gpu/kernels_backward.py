@@ -136,16 +136,16 @@ def step_back(x, after, aux, slope, g, capacitance, h, EXPONENTIAL: tl.constexpr
 
 @triton.jit(do_not_specialize=["batch", "time"])
 def backward_kernel(
-    gradient,
     x,
     initial,
     elapsed,
+    neuron,
     recurrent_value,
     sensory_value,
     recurrent_value_by_source,
     sensory_value_by_source,
-    neuron,
     states,
+    gradient,
     x_gradient,
     initial_gradient,
     elapsed_gradient,
@@ -276,29 +276,16 @@ def backward_kernel(
                     add(sensory_pulls + size + BLOCK + at, da, there)
                 tl.debug_barrier()
                 gates_back(
-                    walk + u * (size + BLOCK),
-                    pulls,
-                    neurons,
-                    back_sums,
-                    recurrent_value_by_source,
-                    recurrent_gradient,
-                    recurrent_by_source,
-                    LANES,
+                    walk + u * (size + BLOCK), pulls, neurons, back_sums,
+                    recurrent_value_by_source, recurrent_gradient, recurrent_by_source, LANES,
                     BLOCK,
-                )
+                )  # fmt: skip
                 tl.debug_barrier()
 
             gates_back(
-                seen,
-                sensory_pulls,
-                neurons,
-                sensory_back_sums,
-                sensory_value_by_source,
-                sensory_gradient,
-                sensory_by_source,
-                LANES,
-                BLOCK,
-            )
+                seen, sensory_pulls, neurons, sensory_back_sums, sensory_value_by_source,
+                sensory_gradient, sensory_by_source, LANES, BLOCK,
+            )  # fmt: skip
             of_h = tl.full((BLOCK,), 0.0, scratch.dtype.element_ty)
             for start in range(0, neurons, LANES):
                 row = start + tl.arange(0, LANES)

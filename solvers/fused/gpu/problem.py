@@ -12,7 +12,7 @@ from elegans.solvers.fused.order import by_target
 from elegans.solvers.fused.settings import POSITIVITY, Settings
 
 
-class Problem:
+class GpuProblem:
     """Effective values in the order that kernels read.
 
     Constraints and mappings are PyTorch's business here: `tensors` are those of a `Circuit` with
@@ -40,15 +40,13 @@ class Problem:
             if order.order is not None:
                 value = value.index_select(1, order.order)
             synapses += [order.source, order.start, value]
-        self._given: tuple[Any, ...] = (x, initial, elapsed, *synapses, neuron)
-        self._options: dict[str, Any] = {
-            "unfolds": settings.unfolds,
-            "exponential": settings.exponential,
-        }
+        steps = settings.unfolds, settings.exponential
+        given: Any = (x, initial, elapsed, *synapses, neuron, *steps)
+        self._given = host.Given(*given)
 
     def run(self, wanted: bool) -> tuple[Tensor, Tensor, None]:
         """Return output and states."""
-        states = host.forward(*self._given, **self._options)
+        states = host.forward(self._given)
         return states[..., : self.settings.outputs].clone(), states, None
 
     def give_back(self, kept: None) -> None:
@@ -66,8 +64,7 @@ class Problem:
         gradient = torch.zeros_like(states) if from_states is None else from_states.clone()
         if from_output is not None:
             gradient[..., : self.settings.outputs] += from_output
-        arguments = (gradient, *self._given, states)
-        found: Any = host.backward(*arguments, **self._options)
+        found = host.backward(self._given, gradient, states)
         of_values: list[Tensor] = []
         for order, value in zip(self._orders, found[3:5], strict=True):
             if order.order is not None:
