@@ -9,8 +9,8 @@ import torch
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # Triton reads it whenever it is first imported
 
-# Two workers share two cores; what tests start inherits this.
-os.environ["OMP_NUM_THREADS"] = "1"
+# What tests start inherits these: no windows, and one thread, as workers share the cores.
+os.environ |= {"MPLBACKEND": "Agg", "OMP_NUM_THREADS": "1"}
 
 pytest.register_assert_rewrite("equal_paths", "layer_conformance", "solver_conformance")
 

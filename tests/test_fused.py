@@ -231,6 +231,7 @@ def test_a_state_that_is_not_finite_is_located(bad):
             model(torch.randn(2, 3, INPUTS))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_forked_child_takes_the_reference_path():
     code = """
@@ -268,6 +269,7 @@ def test_a_batch_that_does_not_fit_into_memory_is_refused_before_anything_is_tak
 # --- arithmetic --------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "relative"), [(np.float32, 3e-7), (np.float64, 1e-14)])
 def test_the_sigmoid_and_its_kin_are_accurate(dtype, relative):
     from numba import njit
@@ -352,6 +354,7 @@ assert hits == int(sys.argv[1]), hits
 """
 
 
+@pytest.mark.slow
 def test_only_compiling_is_announced_and_that_once(tmp_path):
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
     for hits, times in ((0, 1), (2, 0)):
@@ -366,6 +369,7 @@ def test_only_compiling_is_announced_and_that_once(tmp_path):
         assert done.stderr.count("compiling kernels, once") == times
 
 
+@pytest.mark.slow
 def test_kernels_leave_the_number_of_threads_alone():
     code = """
 import torch
@@ -384,6 +388,7 @@ for threads in (1, 1, 2, 1):
 # --- torch.compile, torch.export, torch.library -------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [1, 5, 33])
 def test_a_compiled_layer_runs_the_kernel(batch):
     model = elegans.LTC(INPUTS, AutoNCP(12, 2))
@@ -402,6 +407,7 @@ def test_a_compiled_layer_runs_the_kernel(batch):
         torch.testing.assert_close(result, expected)
 
 
+@pytest.mark.slow
 def test_an_exported_layer_is_one_operator_at_any_batch_size():
     model = elegans.LTC(INPUTS, AutoNCP(12, 2)).eval()
     batch = torch.export.Dim("batch", min=2)
@@ -416,6 +422,7 @@ def test_an_exported_layer_is_one_operator_at_any_batch_size():
         torch.testing.assert_close(program.module()(x)[0], model(x)[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [1, 17])
 @pytest.mark.parametrize("mapping", ["affine", None])
 def test_the_registered_operator_keeps_the_rules_of_torch_library(batch, mapping):
