@@ -9,11 +9,14 @@ import torch
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # Triton reads it whenever it is first imported
 
+# What tests start inherits these: no windows, and one thread, as workers share the cores.
+os.environ |= {"MPLBACKEND": "Agg", "OMP_NUM_THREADS": "1"}
+
 pytest.register_assert_rewrite("equal_paths", "layer_conformance", "solver_conformance")
 
 matplotlib.use("Agg")
 
-torch.set_num_threads(1)  # the circuits of the tests are too small to share out
+torch.set_num_threads(1)  # the circuits of the tests are too small to share out; kernels follow
 
 
 @pytest.fixture(autouse=True)

@@ -167,6 +167,7 @@ class LayerConformance:
             assert torch.isfinite(parameter.grad).all(), name
             assert parameter.grad.any(), name
 
+    @pytest.mark.slow
     def test_gradcheck(self):
         model = self.make(dtype=torch.float64)
         x = self.inputs(2, 3, dtype=torch.float64).requires_grad_()
@@ -422,6 +423,7 @@ class LayerConformance:
         assert torch.equal(first, second)
         assert not torch.equal(first, third)
 
+    @pytest.mark.slow
     def test_export(self):
         model = self.make()
         x = self.inputs()
@@ -441,6 +443,7 @@ class LayerConformance:
         for name, parameter in parameters.items():
             torch.testing.assert_close(each[name].sum(0), parameter.grad)
 
+    @pytest.mark.slow
     def test_training_lowers_the_loss(self):
         torch.manual_seed(0)
         model = self.make()

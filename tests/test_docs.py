@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-import os
 import re
 import shlex
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 import pytest
+from fresh_process import run
 
 from elegans.cli import main
 
@@ -55,14 +53,7 @@ def printed(name: str) -> list[str]:
         script.write_text(program(name))
         empty = Path(folder) / "empty"
         empty.mkdir()
-        done = subprocess.run(
-            [sys.executable, "-W", "error", script],
-            cwd=empty,
-            env=os.environ | {"MPLBACKEND": "Agg", "OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
+        done = run(script, folder=empty)
     _, *outputs = re.split(r"^<block \d+>\n", done.stdout, flags=re.M)
     assert done.returncode == 0, (
         f"{name}, block {len(outputs)} (lines are those of the guide):\n{done.stderr[-3000:]}"
@@ -70,6 +61,7 @@ def printed(name: str) -> list[str]:
     return outputs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", GUIDES)
 def test_guide(name):
     outputs = iter(printed(name))
@@ -108,6 +100,7 @@ def test_readme_begins_with_two_commands():
     assert second.endswith("python -m pytest")
 
 
+@pytest.mark.slow
 def test_readme_prints_the_wiring_that_it_states():
     code = next(text for language, text in blocks("README.md") if language == "python")
     stated = re.search(r"print\(model.wiring\) +# (Wiring\(.*?), \.\.\.\)", code)[1]

@@ -1,12 +1,10 @@
 """Every example runs, from another folder, and asserts its own known number."""
 
 import ast
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from fresh_process import run
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
@@ -16,17 +14,11 @@ def test_there_are_examples():
     assert len(EXAMPLES) >= 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_example(path, tmp_path):
     quick = ["--quick"] if "--quick" in path.read_text() else []
-    done = subprocess.run(
-        [sys.executable, "-W", "error", path, *quick],
-        cwd=tmp_path,
-        env=os.environ | {"MPLBACKEND": "Agg"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    done = run(path, *quick, folder=tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.strip()
 

@@ -205,11 +205,7 @@ def test_an_unknown_path():
 
 def test_without_numba_there_is_one_warning(monkeypatch):
     monkeypatch.setitem(sys.modules, "elegans.solvers.fused", None)
-<<<<<<< HEAD
-    execution.missing.cache_clear()
-=======
     execution.import_failure.cache_clear()
->>>>>>> kernels2
     model = elegans.LTC(INPUTS, AutoNCP(9, 2))
     try:
         with pytest.warns(RuntimeWarning, match=r"kernels are not available .* pip install"):
@@ -218,9 +214,6 @@ def test_without_numba_there_is_one_warning(monkeypatch):
         with elegans.backend("fused"), pytest.raises(InputError, match="kernels are not available"):
             model(torch.randn(2, 3, INPUTS))
     finally:
-<<<<<<< HEAD
-        execution.missing.cache_clear()
-=======
         execution.import_failure.cache_clear()
 
 
@@ -229,7 +222,6 @@ def test_the_compiler_of_graphs_is_imported_by_nobody_who_compiles_nothing():
     assert vars(marked).items() <= vars(execution.chosen_path).items()
     code = "import sys, elegans; elegans.LTC; assert 'torch._dynamo' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
->>>>>>> kernels2
 
 
 @pytest.mark.parametrize("bad", ["nan", "inf"])
@@ -246,6 +238,7 @@ def test_a_state_that_is_not_finite_is_located(bad):
             model(torch.randn(2, 3, INPUTS))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_forked_child_takes_the_reference_path():
     code = """
@@ -283,6 +276,7 @@ def test_a_batch_that_does_not_fit_into_memory_is_refused_before_anything_is_tak
 # --- arithmetic --------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "relative"), [(np.float32, 3e-7), (np.float64, 1e-14)])
 def test_the_sigmoid_and_its_kin_are_accurate(dtype, relative):
     from numba import njit
@@ -367,6 +361,7 @@ assert hits == int(sys.argv[1]), hits
 """
 
 
+@pytest.mark.slow
 def test_only_compiling_is_announced_and_that_once(tmp_path):
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
     for hits, times in ((0, 1), (2, 0)):
@@ -381,6 +376,7 @@ def test_only_compiling_is_announced_and_that_once(tmp_path):
         assert done.stderr.count("compiling kernels, once") == times
 
 
+@pytest.mark.slow
 def test_kernels_leave_the_number_of_threads_alone():
     code = """
 import torch
@@ -399,6 +395,7 @@ for threads in (1, 1, 2, 1):
 # --- torch.compile, torch.export, torch.library -------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [1, 5, 33])
 def test_a_compiled_layer_runs_the_kernel(batch):
     model = elegans.LTC(INPUTS, AutoNCP(12, 2))
@@ -417,6 +414,7 @@ def test_a_compiled_layer_runs_the_kernel(batch):
         torch.testing.assert_close(result, expected)
 
 
+@pytest.mark.slow
 def test_an_exported_layer_is_one_operator_at_any_batch_size():
     model = elegans.LTC(INPUTS, AutoNCP(12, 2)).eval()
     batch = torch.export.Dim("batch", min=2)
@@ -431,6 +429,7 @@ def test_an_exported_layer_is_one_operator_at_any_batch_size():
         torch.testing.assert_close(program.module()(x)[0], model(x)[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [1, 17])
 @pytest.mark.parametrize("mapping", ["affine", None])
 def test_the_registered_operator_keeps_the_rules_of_torch_library(batch, mapping):

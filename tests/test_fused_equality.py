@@ -56,6 +56,7 @@ def threads():
     torch.set_num_threads(before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=name_of)
 def test_equal_in_every_case(case, threads, monkeypatch):
     threads(case["threads"])

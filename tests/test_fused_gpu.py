@@ -136,6 +136,7 @@ def test_every_two_traits_meet():
     assert not pairs_left_out(CASES, FACTORS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=name_of)
 def test_equal_in_every_case(case, monkeypatch):
     if case["programs"] != "one block":
@@ -280,6 +281,7 @@ for exponential, block, ones in (
 """
 
 
+@pytest.mark.slow
 def test_kernels_compile_for_hopper(tmp_path):
     environment = os.environ | {"TRITON_CACHE_DIR": str(tmp_path)}
     environment.pop("TRITON_INTERPRET", None)
@@ -293,6 +295,7 @@ def test_kernels_compile_for_hopper(tmp_path):
     assert run.returncode == 0, run.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", ["semi_implicit", "exponential"])
 def test_the_operator_finds_the_same_gradients_as_on_the_cpu(solver):
     from elegans.ltc.dynamics import effective

@@ -170,6 +170,7 @@ def test_every_package_is_listed():
     assert found == set(PROJECT["tool"]["setuptools"]["packages"])
 
 
+@pytest.mark.slow
 def test_the_wheel_holds_the_tracked_files(tmp_path):
     source = tmp_path / "source"
     tracked = [name for name in git("ls-files") if (ROOT / name).is_file()]

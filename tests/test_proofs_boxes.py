@@ -98,6 +98,7 @@ def between(outer, inner, share):
     return Box(inner.lo + share * (outer.lo - inner.lo), inner.hi + share * (outer.hi - inner.hi))
 
 
+@pytest.mark.slow
 @given(seed=SEEDS)
 @settings(max_examples=20, deadline=None)
 def test_trajectories_stay_in_boxes_that_pass(seed):
@@ -250,6 +251,7 @@ def test_gate_ranges_hold_every_gate(seed):
 # --- T2: nested boxes ----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @given(seed=SEEDS)
 @settings(max_examples=15, deadline=None)
 def test_nested_boxes_are_nested_and_entered_in_time(seed):

@@ -185,6 +185,7 @@ def test_a_smaller_range_of_inputs_is_no_worse():
 # --- what is claimed -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @given(seed=SEEDS, level=LEVELS)
 @settings(max_examples=20, deadline=None, suppress_health_check=SLOW)
 def test_trajectories_obey_the_certificate(seed, level):
@@ -221,6 +222,7 @@ def test_gains_are_found_where_a_rate_is(seed):
     assert certify(network, random_inputs(seed, network), "exact").gain is not None
 
 
+@pytest.mark.slow
 @given(seed=SEEDS, own=st.sampled_from([True, False, None]))
 @settings(max_examples=20, deadline=None, suppress_health_check=SLOW)
 def test_levels_in_order(seed, own):
@@ -237,6 +239,7 @@ def test_levels_in_order(seed, own):
         assert interval.figures.best_rate >= exact.figures.best_rate - slack
 
 
+@pytest.mark.slow
 @given(
     seed=SEEDS,
     own=st.sampled_from([True, False, None]),
@@ -280,6 +283,7 @@ def test_level_float_allows_for_the_rounding_of_pieces(seed):
     assert passes_relabelled(exactly, wide)
 
 
+@pytest.mark.slow
 @given(seed=SEEDS, factor=st.floats(0.1, 10))
 @settings(max_examples=10, deadline=None, suppress_health_check=SLOW)
 def test_rate_is_inverse_to_the_capacitance(seed, factor):
@@ -292,6 +296,7 @@ def test_rate_is_inverse_to_the_capacitance(seed, factor):
     assert other.figures.best_rate * factor == pytest.approx(one.figures.best_rate, rel=1e-5)
 
 
+@pytest.mark.slow
 @given(seed=SEEDS)
 @settings(max_examples=10, deadline=None, suppress_health_check=SLOW)
 def test_rate_does_not_depend_on_the_numbering(seed):
@@ -313,6 +318,7 @@ def test_rate_does_not_depend_on_the_numbering(seed):
     assert other.figures.best_rate == pytest.approx(one.figures.best_rate, rel=1e-5)
 
 
+@pytest.mark.slow
 @given(seed=SEEDS, level=LEVELS)
 @settings(max_examples=25, deadline=None)
 def test_extreme_numbers_get_an_answer(seed, level):

@@ -105,6 +105,7 @@ def test_the_command_prints_claims_and_fails_on_numbers_that_do_not_confirm(caps
     assert "DO NOT CONFIRM" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_module_runs_as_a_command():
     command = [sys.executable, "-m", "elegans.proofs.claims", "larger_state"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -251,6 +252,7 @@ def test_other_loops_make_no_second_rest(change):
     assert len(resting_points(after)) == 1
 
 
+@pytest.mark.slow
 def test_one_rewire_makes_a_limit_cycle():
     shown = recurrent_rewiring.limit_cycle()
     assert shown.confirmed
@@ -299,6 +301,7 @@ def test_without_cycles_the_spectrum_is_that_of_the_leaks(seed):
     assert (leaks <= -rate * (1 - 1e-14)).all()
 
 
+@pytest.mark.slow
 @given(seed=SEEDS)
 @settings(max_examples=8, deadline=None)
 def test_without_cycles_trajectories_meet(seed):
@@ -341,6 +344,7 @@ STEPS = 5
 distance."""
 
 
+@pytest.mark.slow
 @given(seed=SEEDS, strength=st.sampled_from([0.05, 0.15, 1.0]))
 @settings(max_examples=25, deadline=None)
 def test_a_rewire_moves_trajectories_within_the_bound(seed, strength):
@@ -468,6 +472,7 @@ def test_demonstration_of_bounded_motion():
 # --- The hull under rewiring ----------------------------------------------------------------
 
 
+@pytest.mark.slow
 @given(seed=SEEDS, solver=st.sampled_from(["semi_implicit", "exponential"]))
 @settings(max_examples=25, deadline=None)
 def test_no_schedule_of_rewiring_leaves_the_hull(seed, solver):

@@ -181,6 +181,7 @@ def alone(*, weight, gain, potential, centre=0.5, leak=1.0):
     return Network(one, leak * one, zero, 0.0, synapse, NO_SYNAPSES, none, none)
 
 
+@pytest.mark.slow
 @given(seed=SEEDS)
 @settings(max_examples=25, deadline=None)
 def test_trajectories_approach_each_other_as_claimed(seed):
@@ -201,6 +202,7 @@ def test_trajectories_approach_each_other_as_claimed(seed):
     assert (distance <= np.exp(-rate * t) * distance[0] + spare).all()
 
 
+@pytest.mark.slow
 @given(seed=SEEDS)
 @settings(max_examples=6, deadline=None)
 def test_greatest_exponent_is_below_the_negative_rate(seed):
@@ -307,6 +309,7 @@ def test_rate_and_ceiling_enclose_the_best_rate(seed):
         assert inside.row_rates(eta).min() == pytest.approx(components.rate[label], abs=spare)
 
 
+@pytest.mark.slow
 @given(seed=SEEDS)
 @settings(max_examples=25, deadline=None)
 def test_best_rate_equals_a_brute_force_search(seed):
@@ -557,6 +560,7 @@ def factors_by_pieces(rows, eta, h):
     return high
 
 
+@pytest.mark.slow
 @given(seed=SEEDS)
 @settings(max_examples=25, deadline=None)
 def test_inputs_move_no_neuron_beyond_its_gain(seed):
@@ -589,6 +593,7 @@ def given_inputs(case, count, steps):
     return changing_inputs(case.rng, case.given, count, steps, held=int(case.rng.integers(1, 100)))
 
 
+@pytest.mark.slow
 def test_input_gain_is_nearly_reached():
     """One neuron whose input changes for good: half of the gain would be too little."""
     network = sensed()

@@ -6,6 +6,8 @@ import torch
 from elegans.proofs.lyapunov import flow_exponents, map_exponents
 from elegans.proofs.lyapunov.reference_systems import beer, henon, linz_sprott, lorenz
 
+pytestmark = pytest.mark.slow
+
 FLOWS = {
     "lorenz": (lorenz, 128, {"dt": 0.01, "time": 6.0, "transient": 30.0, "frame_transient": 4.0}),
     "linz_sprott": (

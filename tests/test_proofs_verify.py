@@ -130,6 +130,7 @@ def test_exponentials_are_enclosed(y):
         assert above - below <= 2 ** (96 - 63)
 
 
+@pytest.mark.slow
 @given(
     b=st.floats(-5, 5), mine=st.floats(1e-3, 5), ends=st.tuples(st.floats(0, 1), st.floats(0, 1))
 )
@@ -505,6 +506,7 @@ CHANGES = st.one_of(
 )
 
 
+@pytest.mark.slow
 @given(data=st.data(), own=st.booleans(), level=st.sampled_from(["exact", "interval"]))
 @settings(max_examples=300, deadline=None)
 def test_single_changes_are_rejected_or_harmless(data, own, level):
@@ -526,6 +528,7 @@ def test_single_changes_are_rejected_or_harmless(data, own, level):
     assert worst[1] <= 1e-9, worst
 
 
+@pytest.mark.slow
 @given(seed=SEEDS, own=st.booleans(), level=st.sampled_from(["exact", "interval"]))
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
 def test_whatever_is_proved_is_true_by_another_program(seed, own, level):
@@ -703,6 +706,7 @@ def branches(value, path=()):
             yield from branches(each, (*path, name))
 
 
+@pytest.mark.slow
 @given(data=st.data(), level=st.sampled_from(["exact", "interval"]))
 @settings(
     max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]

@@ -188,6 +188,7 @@ def test_just_those_go_from_which_no_path_leads_to_a_motor_neuron(seed):
     assert again.outcome == "unchanged"
 
 
+@pytest.mark.slow
 def test_removing_a_neuron_that_is_heard_changes_outputs(monkeypatch):
     module = "elegans.pruning.compact.liquid"
 
@@ -347,6 +348,7 @@ def test_the_model_given_stays_as_it_is():
     assert torch.equal(torch.get_rng_state(), state)
 
 
+@pytest.mark.slow
 def test_gradients_are_equal_and_frozen_parameters_stay_frozen():
     model, x = random_circuit(6)
     model.cell.cm.requires_grad_(False)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from degenerate import covering_array, name_of
 from pruning_models import MODELS, Loss
 from torch import nn
 
@@ -51,6 +52,20 @@ OPTIMIZERS = {
     "rmsprop": lambda p: torch.optim.RMSprop(p, 1e-2, momentum=0.5, centered=True),
 }
 
+
+SHORT_SCHEDULES: dict[str, Schedule] = {
+    "one_shot": OneShot(0.4, at=2),
+    "at_fractions": AtFractions((0.2, 0.4), (0.4, 0.8), steps=5),
+    "cubic": Cubic(0.4, begin=1, end=5, every=2),
+    "cosine": Cosine(0.4, begin=1, end=5, every=2),
+    "sequential": IterativeSchedule((0.2, 0.4), patience=1),
+}
+GROWTHS = (None, "random", "gradient")
+
+CUTS = {"kind": tuple(MODELS), "criterion": tuple(CRITERIA), "scope": tuple(SCOPES)}
+TRAININGS = {"kind": tuple(MODELS), "schedule": tuple(SCHEDULES), "growth": GROWTHS}
+ENGINE = CUTS | TRAININGS | {"kind": ("perceptron", "liquid")}
+"""Factors of which every two values meet in a case."""
 
 CIRCUITS = ("liquid", "signed", "wired")
 """Models whose synapses may lie between many more pairs of neurons than do."""
@@ -107,9 +122,15 @@ def assert_closed(part: PrunableWeight, optimizer: torch.optim.Optimizer) -> Non
                 assert value[..., gone].eq(0).all()
 
 
-@pytest.mark.parametrize("kind", MODELS)
-@pytest.mark.parametrize("criterion", CRITERIA)
-@pytest.mark.parametrize("scope", SCOPES)
+def cases_of(factors: dict[str, tuple[str | None, ...]]) -> pytest.MarkDecorator:
+    """Return a parametrisation by cases in which every two values of `factors` meet."""
+    cases = covering_array(**factors)
+    return pytest.mark.parametrize(
+        tuple(factors), [tuple(case.values()) for case in cases], ids=map(name_of, cases)
+    )
+
+
+@cases_of(CUTS)
 def test_a_cut_reaches_its_sparsity_and_touches_nothing_else(
     kind: str, criterion: str, scope: str
 ) -> None:
@@ -157,9 +178,7 @@ def test_a_cut_reaches_its_sparsity_and_touches_nothing_else(
         assert name in pruned or torch.equal(value, before[name])
 
 
-@pytest.mark.parametrize("kind", MODELS)
-@pytest.mark.parametrize("schedule", SCHEDULES)
-@pytest.mark.parametrize("growth", [None, "random", "gradient"])
+@cases_of(TRAININGS)
 def test_masks_only_lose_weights_while_training(
     kind: str, schedule: str, growth: str | None
 ) -> None:
@@ -332,40 +351,30 @@ def test_members_of_an_ensemble_have_their_own_sparsity_and_order() -> None:
         Pruner(circuits).prune((0.1, 0.2))
 
 
-@pytest.mark.parametrize("kind", ["perceptron", "liquid"])
-@pytest.mark.parametrize("criterion", CRITERIA)
-@pytest.mark.parametrize("scope", SCOPES)
-def test_every_combination(kind: str, criterion: str, scope: str) -> None:
-    schedules = {
-        "one_shot": OneShot(0.4, at=2),
-        "at_fractions": AtFractions((0.2, 0.4), (0.4, 0.8), steps=5),
-        "cubic": Cubic(0.4, begin=1, end=5, every=2),
-        "cosine": Cosine(0.4, begin=1, end=5, every=2),
-        "sequential": IterativeSchedule((0.2, 0.4), patience=1),
-    }
-    for name, schedule in schedules.items():
-        for growth in (None, "random", "gradient"):
-            model, loss = MODELS[kind]()
-            optimizer = torch.optim.Adam(model.parameters(), 1e-2)
-            exchange = None if growth is None else CosineFraction(0.4, steps=8)
-            pruner = Pruner(
-                model,
-                optimizer,
-                schedule,
-                criterion,
-                scope,
-                growth=growth,
-                drop_fraction=exchange,
-                every=2,
-                allow_empty=True,
-            )
-            train(model, loss, optimizer, pruner, 6)
-            units = SCOPES[scope].units
-            assert pruner.sparsity == pytest.approx(0.4, abs=0.15 if units else 0.05), name
-            assert pruner.cut >= pruner.sparsity * sum(p.mask.numel() for p in pruner.parts) - 1e-6
-            assert torch.isfinite(loss())
-            for part in pruner.parts:
-                assert_closed(part, optimizer)
+@cases_of(ENGINE)
+def test_every_two_options_of_the_engine_work_together(
+    kind: str, criterion: str, scope: str, schedule: str, growth: str | None
+) -> None:
+    model, loss = MODELS[kind]()
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    pruner = Pruner(
+        model,
+        optimizer,
+        SHORT_SCHEDULES[schedule],
+        criterion,
+        scope,
+        growth=growth,
+        drop_fraction=None if growth is None else CosineFraction(0.4, steps=8),
+        every=2,
+        allow_empty=True,
+    )
+    train(model, loss, optimizer, pruner, 6)
+    units = SCOPES[scope].units
+    assert pruner.sparsity == pytest.approx(0.4, abs=0.15 if units else 0.05)
+    assert pruner.cut >= pruner.sparsity * sum(p.mask.numel() for p in pruner.parts) - 1e-6
+    assert torch.isfinite(loss())
+    for part in pruner.parts:
+        assert_closed(part, optimizer)
 
 
 def test_neurons_of_an_ensemble_of_signed_circuits_are_not_cut_as_a_whole() -> None:

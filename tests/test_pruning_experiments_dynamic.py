@@ -24,6 +24,8 @@ from elegans.replications.experiments import (
 from elegans.replications.experiments.dynamic import TRIALS
 from elegans.replications.sets import ClassificationSet, banknote_like
 
+pytestmark = pytest.mark.slow
+
 QUICK = DynamicSettings(epochs=9, learning_rate=5e-3, sizes=(200, 100, 100))
 
 

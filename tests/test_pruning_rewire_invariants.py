@@ -88,6 +88,7 @@ def train_once(model):
     return optimizer
 
 
+@pytest.mark.slow
 @settings(max_examples=2000, deadline=None, database=None, derandomize=True)
 @given(
     wiring=wirings(),
@@ -180,6 +181,7 @@ def fresh_slots(rewirer, mine):
     return torch.isclose(mine.values().weight.detach(), fresh, atol=1e-6)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None, database=None, derandomize=True)
 @given(wiring=wirings(), seed=st.integers(0, 1000))
 def test_a_kept_synapse_could_not_have_moved(wiring, seed):

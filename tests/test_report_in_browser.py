@@ -16,10 +16,13 @@ from elegans.wiring import AutoNCP, Synapses, Wiring
 webdriver = pytest.importorskip("selenium.webdriver")
 BINARY = shutil.which("chromium")
 DRIVER = shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(
-    BINARY is None or DRIVER is None,
-    reason="needs Debian's packages chromium and chromium-driver (apt-get install both)",
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        BINARY is None or DRIVER is None,
+        reason="needs Debian's packages chromium and chromium-driver (apt-get install both)",
+    ),
+]
 WIDTHS = (1280, 400)
 HTML_NAME = "<b onclick=boom()>bold</b>"
 

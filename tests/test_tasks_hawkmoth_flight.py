@@ -32,6 +32,8 @@ from elegans.reporting.figures import save_figure
 from elegans.training import RewireConfig, TrainingConfig
 from elegans.wiring import AutoNCP
 
+pytestmark = pytest.mark.slow
+
 STILL = {"gusts": Gusts(0.0), "sensors": Sensors.exact()}
 HOVERS = [(1.0, math.pi / 2), (1.0, math.pi / 6), (1.0, 2.5), (0.5, math.pi / 4), (1.3, 1.0)]
 

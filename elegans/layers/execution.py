@@ -131,13 +131,6 @@ def _obstacle(solver: Solver, *tensors: Tensor | None) -> str | None:
 @_constant_in_graphs
 def _not_ready(device: str) -> str | None:
     """Return why this process runs no kernels on such a device, or None."""
-<<<<<<< HEAD
-    reason = missing("elegans.solvers.fused", "kernels", "pip install --upgrade numba")
-    if reason is not None or device != "cuda":
-        return reason or forked()
-    module = "elegans.solvers.fused.gpu.problem"
-    return missing(module, "kernels for the GPU", "pip install triton")
-=======
     reason = import_failure(
         "elegans.solvers.fused", "kernels", "circuits run on the reference path, many times slower"
     )
@@ -149,7 +142,6 @@ def _not_ready(device: str) -> str | None:
             remedy="pip install triton",
         )
     return reason or forked()
->>>>>>> kernels2
 
 
 def forked() -> str | None:
@@ -160,19 +152,6 @@ def forked() -> str | None:
 
 
 @cache
-<<<<<<< HEAD
-def missing(module: str, kernels: str, remedy: str) -> str | None:
-    """Return why there are no `kernels` of a module, or None; warns the first time."""
-    try:
-        importlib.import_module(module)
-    except Exception as error:  # numba or Triton is missing, or of a version that cannot work here
-        reason = f"{kernels} are not available ({error})"
-        warnings.warn(
-            f"{reason}: circuits run on the reference path, many times slower; {remedy}",
-            RuntimeWarning,
-            stacklevel=2,
-        )
-=======
 def import_failure(
     module: str, kernels: str, consequence: str, remedy: str = "pip install --upgrade numba"
 ) -> str | None:
@@ -182,6 +161,5 @@ def import_failure(
     except Exception as error:  # the compiler is missing, or of a version that cannot work here
         reason = f"{kernels} are not available ({error})"
         warnings.warn(f"{reason}: {consequence}; {remedy}", RuntimeWarning, stacklevel=2)
->>>>>>> kernels2
         return reason
     return None
