@@ -467,3 +467,23 @@ def test_a_single_step_of_the_cell_takes_the_kernel(solver):
         found[path] += [p.grad for p in cell.parameters()]
     for expected, result in zip(found["reference"], found["fused"], strict=True):
         torch.testing.assert_close(result, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_backend_chosen_by_a_statement_holds_until_the_next_and_blocks_restore_it():
+    assert execution.chosen_path() == "auto"
+    try:
+        elegans.backend("reference")
+        assert execution.chosen_path() == "reference"
+        with elegans.backend("fused"):
+            assert execution.chosen_path() == "fused"
+            with pytest.raises(InputError, match="unknown backend 'fast'"):
+                elegans.backend("fast")
+            assert execution.chosen_path() == "fused"
+        assert execution.chosen_path() == "reference"
+        elsewhere = []
+        thread = threading.Thread(target=lambda: elsewhere.append(execution.chosen_path()))
+        thread.start()
+        thread.join()
+        assert elsewhere == ["auto"]  # as with torch.set_grad_enabled
+    finally:
+        elegans.backend("auto")

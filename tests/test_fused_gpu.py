@@ -91,7 +91,7 @@ class Case:
         x, initial, elapsed, value, sensory_value, neuron = tensors
         ends = [t.to(DEVICE) for t in self.ends]
         arguments = x, initial, elapsed, *ends[:2], value, *ends[2:], sensory_value, neuron
-        given = gpu.Given(*arguments, self.unfolds, solver == "exponential")
+        given = gpu.SequenceArguments(*arguments, self.unfolds, solver == "exponential")
         states = gpu.forward(given)
         gradients = gpu.backward(given, self.weights().to(DEVICE, dtype), states)
         return {"states": states, **dict(zip(NAMES, gradients, strict=True))}

@@ -214,6 +214,20 @@ def test_parallel_synapses_cannot_go_to_ncps():
         elegans.to_ncps(elegans.LTC(1, wiring))
 
 
+def test_the_family_is_seen_from_what_is_given():
+    liquid = ncps.torch.LTC(3, ncps.wirings.AutoNCP(8, 2))
+    closed = ncps.torch.CfC(3, 5)
+    assert type(elegans.from_ncps(liquid)) is elegans.LTC  # the layer itself, or its state
+    assert type(elegans.from_ncps(closed.state_dict())) is elegans.CfC
+    ours = elegans.LTC(3, AutoNCP(8, 2))
+    before = {name: value.clone() for name, value in ours.state_dict().items()}
+    with pytest.raises(InputError, match="not of the family of LTC"):
+        elegans.load_ncps(ours, closed)
+    assert all(torch.equal(value, before[name]) for name, value in ours.state_dict().items())
+    with pytest.raises(InputError, match="ncps has no layer like CTRNN"):
+        elegans.to_ncps(elegans.CTRNN(3, 5))
+
+
 # --- faults of ncps that ours does not have ----------------------------------------------
 
 

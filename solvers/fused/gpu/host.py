@@ -72,7 +72,7 @@ def shape(batch: int, synapses: int, processors: int) -> Shape:
     return Shape(block, 32 * warps * of_a_thread // block, warps)
 
 
-class Given(NamedTuple):
+class SequenceArguments(NamedTuple):
     """What runs."""
 
     x: Tensor
@@ -126,7 +126,7 @@ class Given(NamedTuple):
             )
 
 
-def forward(given: Given) -> Tensor:
+def forward(given: SequenceArguments) -> Tensor:
     """Run the sequences and return their states, (batch, time, neuron)."""
     x, neurons = given.x, given.initial.shape[1]
     states = x.new_empty(*x.shape[:2], neurons)
@@ -143,7 +143,7 @@ def forward(given: Given) -> Tensor:
     return states
 
 
-def backward(given: Given, gradient: Tensor, states: Tensor) -> tuple[Tensor, ...]:
+def backward(given: SequenceArguments, gradient: Tensor, states: Tensor) -> tuple[Tensor, ...]:
     """Return the gradients of x, initial, elapsed, value, sensory_value and neuron.
 
     `gradient` (batch, time, neuron) is that of the `states` which `forward` has returned.

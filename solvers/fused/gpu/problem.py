@@ -42,7 +42,7 @@ class GpuProblem:
             synapses += [order.source, order.start, value]
         steps = settings.unfolds, settings.exponential
         given: Any = (x, initial, elapsed, *synapses, neuron, *steps)
-        self._given = host.Given(*given)
+        self._given = host.SequenceArguments(*given)
 
     def run(self, wanted: bool) -> tuple[Tensor, Tensor, None]:
         """Return output and states."""
