@@ -30,7 +30,6 @@ def quietly(model, inputs, **options):
     return model_exponents(model, inputs, progress=False, **options)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["map", "flow"])
 def test_closed_form_equals_automatic_differentiation(kind):
     model, x = layer(), signal(time=10, batch=2)
@@ -51,7 +50,6 @@ def test_closed_form_of_cfc(units, mode):
         quietly(model, x, kind="flow", blocks=4)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("activation", ["sigmoid", "tanh"])
 @pytest.mark.parametrize("kind", ["map", "flow"])
 def test_closed_form_of_ctrnn(kind, activation):
