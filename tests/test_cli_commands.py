@@ -207,6 +207,7 @@ def test_draw_a_saved_model(tmp_path):
 # --- demo ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_demo(tmp_path, capsys):
     pytest.importorskip("gymnasium")
     words = f"demo --out {tmp_path}/demo --steps 60 --episodes 3 --drives 2 --quiet"

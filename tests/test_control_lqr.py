@@ -55,6 +55,7 @@ def test_a_stable_state_without_control_costs_what_it_does_by_itself(decay):
     assert K[0, 0] == pytest.approx(lqr_gain(1.5 * ONE, ONE, ONE, ONE)[0][0, 0])
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 6), st.integers(1, 3), st.integers(0, 3))
 def test_random_systems_with_stable_modes_out_of_reach(seed, reached, controls, others):

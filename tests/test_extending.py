@@ -15,6 +15,8 @@ from elegans.errors import InputError
 from elegans.pruning.measuring.efficiency import efficiency
 from elegans.wiring import AutoNCP
 
+pytestmark = pytest.mark.slow
+
 PAGE = (Path(__file__).parent.parent / "docs/extending.md").read_text()
 GUIDE = ModuleType("extending_guide")
 NAMES = vars(GUIDE)

@@ -686,6 +686,7 @@ def test_binding_row_holds_the_rate():
             assert components.of[entry["source"]] == components.slowest
 
 
+@pytest.mark.slow
 @given(seed=SEEDS)
 @settings(max_examples=10, deadline=None)
 def test_local_boxes_hold_what_they_claim(seed):

@@ -13,6 +13,8 @@ from elegans.proofs.lyapunov import StabilityMonitor, model_exponents
 from elegans.proofs.lyapunov import models as of_models
 from elegans.wiring import AutoNCP, Synapses, Wiring
 
+pytestmark = pytest.mark.slow
+
 
 def layer(units=6, **options):
     generator = torch.Generator().manual_seed(0)

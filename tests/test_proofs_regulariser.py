@@ -125,6 +125,7 @@ def config(**changes):
     return TrainingConfig(steps=40, batch_size=4, evaluate_every=10, rewire=rewire, **changes)
 
 
+@pytest.mark.slow
 def test_a_training_under_the_condition_ends_certified():
     data = windows()
     model = layer(5, AutoNCP(12, 2, sparsity_level=0.2, seed=5))
@@ -138,6 +139,7 @@ def test_a_training_under_the_condition_ends_certified():
     assert all("grown_slack_after" in edit.notes for edit in rewired)
 
 
+@pytest.mark.slow
 def test_a_continued_training_is_the_same(tmp_path):
     data = windows()
     whole = layer(5, AutoNCP(12, 2, seed=5))

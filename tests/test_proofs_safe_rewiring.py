@@ -242,6 +242,7 @@ def test_a_guard_that_looks_at_no_row_is_found_out(monkeypatch):
     assert broken
 
 
+@pytest.mark.slow
 def test_weak_synapses_move_with_boxes_and_weights_frozen():
     kept = total = 0
     for seed in range(6):

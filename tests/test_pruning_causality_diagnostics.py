@@ -15,6 +15,8 @@ from elegans.replications.causality import (
 )
 from elegans.replications.causality.diagnostics import KINDS
 
+pytestmark = pytest.mark.slow
+
 TESTS = 300
 
 
