@@ -167,7 +167,7 @@ def test_play_runs_and_stops(browser, pages):
     assert "Pause" in button.text
     wait(browser, "return Number(document.getElementById('moment').value) > 3")
     button.click()
-    assert "Play" in button.text
+    wait(browser, "return document.getElementById('play').textContent.includes('Play')")
     there = browser.execute_script("return document.getElementById('moment').value")
     time.sleep(0.3)
     assert browser.execute_script("return document.getElementById('moment').value") == there

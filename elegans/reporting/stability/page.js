@@ -27,24 +27,25 @@
   const show = (frame) => {
     shown.value = "time " + Number(graph.times[frame].toPrecision(4));
     slider.setAttribute("aria-valuetext", shown.value);
-    Plotly.restyle(
+    const drawn = [Plotly.restyle(
       place,
       { "marker.color": [graph.colors[frame]], customdata: [graph.values[frame]] },
       [graph.node_trace]
-    );
+    )];
     const map = document.getElementById("chart-activity");
     if (map && map.layout) {
       const at = graph.times[frame], line = { color: "#222222", width: 1.5, dash: "dot" };
       // To move a line is much faster than to replace it.
-      Plotly.relayout(map, (map.layout.shapes || []).length
+      drawn.push(Plotly.relayout(map, (map.layout.shapes || []).length
         ? { "shapes[0].x0": at, "shapes[0].x1": at }
-        : { shapes: [{ type: "line", yref: "paper", x0: at, x1: at, y0: 0, y1: 1, line }] });
+        : { shapes: [{ type: "line", yref: "paper", x0: at, x1: at, y0: 0, y1: 1, line }] }));
     }
+    return Promise.all(drawn);
   };
 
   let timer = null;
   const stop = () => {
-    clearInterval(timer);
+    clearTimeout(timer);
     timer = null;
     play.textContent = "▶ Play";
     play.setAttribute("aria-pressed", "false");
@@ -53,12 +54,15 @@
     if (Number(slider.value) >= Number(slider.max)) slider.value = 0;
     play.textContent = "❚❚ Pause";
     play.setAttribute("aria-pressed", "true");
-    timer = setInterval(() => {
-      const next = Number(slider.value) + 1;
+    const pause = still.matches ? 500 : 90;
+    const step = () => {
+      const next = Number(slider.value) + 1, mine = timer;
       if (next > Number(slider.max)) return stop();
       slider.value = next;
-      show(next);
-    }, still.matches ? 500 : 90);
+      // The next moment waits until this one is drawn, so that a slow machine hears a click.
+      show(next).then(() => { if (timer === mine) timer = setTimeout(step, pause); });
+    };
+    timer = setTimeout(step, pause);
   };
   play.addEventListener("click", () => (timer === null ? start() : stop()));
   play.disabled = slider.disabled;
