@@ -117,13 +117,13 @@ class Equilibria(Sequence[Equilibrium]):
     @property
     def stable(self) -> tuple[Equilibrium, ...]:
         """The stable ones."""
-        return tuple(each for each in self.points if each.verdict == "stable")
+        return tuple(point for point in self.points if point.verdict == "stable")
 
     @property
     def index_sum(self) -> int | None:
         """Sum of the indices, which is 1 over all equilibria; None if one is not known."""
-        known = [each.index for each in self.points if each.index is not None]
-        return sum(known) if len(known) == len(self) else None
+        indices = [point.index for point in self.points if point.index is not None]
+        return sum(indices) if len(indices) == len(self) else None
 
     @property
     def surely_incomplete(self) -> bool:
@@ -227,7 +227,7 @@ def equilibria(
     >>> rests = equilibria(model, torch.zeros(8))
     >>> len(rests), rests[0].verdict, rests.surely_incomplete
     (1, 'stable', False)
-    >>> [(each.period, each.verdict) for each in equilibria(model, torch.zeros(8), elapsed=1.0)]
+    >>> [(point.period, point.verdict) for point in equilibria(model, torch.zeros(8), elapsed=1.0)]
     [(1, 'stable')]
     """
     network = Network.of(model)
@@ -260,11 +260,11 @@ def equilibria(
     )
     rests = []
     for state, residual, hits in zip(roots.states, roots.residuals, roots.hits, strict=True):
-        one = state.unsqueeze(0)
-        modes = motion.modes(one)
+        batch = state.unsqueeze(0)
+        modes = motion.modes(batch)
         verdict, unstable = modes.verdict()
         # Points of one cycle are distinct roots, and so further apart than merge_tolerance.
-        period = motion.period(one, merge_tolerance * scale)
+        period = motion.period(batch, merge_tolerance * scale)
         rests.append(
             Equilibrium(
                 state,

@@ -225,8 +225,8 @@ def tangent_of(function: Function, jacobian: Function | None, *, widens: bool = 
         side in one batch, which needs half of the time of ``torch.func.vmap``.
     """
     if jacobian is not None:
-        known = jacobian
-        return lambda x, u, frame: (function(x, u), known(x, u) @ frame)
+        closed_form = jacobian
+        return lambda x, u, frame: (function(x, u), closed_form(x, u) @ frame)
     _load_forward_rules()
 
     def side_by_side(state: Tensor, u: Any, frame: Tensor) -> tuple[Tensor, Tensor]:
