@@ -47,9 +47,9 @@ def by_target(source: Tensor, target: Tensor, neurons: int) -> ByTarget:
     if source.is_inference() or target.is_inference():  # these do not count their edits
         return ByTarget.of(source, target, neurons)
     place, edits = id(source), (source._version, id(target), target._version, neurons)
-    known = _known.get(place)
-    if known is not None and known[0]() is source and known[1] == edits:
-        return known[2]
+    entry = _known.get(place)
+    if entry is not None and entry[0]() is source and entry[1] == edits:
+        return entry[2]
     result = ByTarget.of(source, target, neurons)
     _known[place] = weakref.ref(source, partial(_forget, place, _known)), edits, result
     return result

@@ -67,8 +67,8 @@ def shape(batch: int, synapses: int, processors: int) -> Shape:
     if synapses > CACHED_SYNAPSES:
         block = max(block, SAMPLES_OF_A_THREAD)
     of_a_thread = min(block, SAMPLES_OF_A_THREAD)
-    wanted = synapses * block // (of_a_thread * 32 * STEPS_OF_A_LANE)
-    warps = min(max(1 << max(wanted - 1, 0).bit_length(), LEAST_WARPS), MOST_WARPS)
+    needed_warps = synapses * block // (of_a_thread * 32 * STEPS_OF_A_LANE)
+    warps = min(max(1 << max(needed_warps - 1, 0).bit_length(), LEAST_WARPS), MOST_WARPS)
     return Shape(block, 32 * warps * of_a_thread // block, warps)
 
 
@@ -150,9 +150,9 @@ def backward(given: SequenceArguments, gradient: Tensor, states: Tensor) -> tupl
     """
     x, initial, elapsed, *_, neuron = given[:10]
     if not states.numel():
-        wanted = x, initial, elapsed, given.value, given.sensory_value, neuron
-        return tuple(torch.zeros_like(t) for t in wanted)
-    found = [
+        tensors = x, initial, elapsed, given.value, given.sensory_value, neuron
+        return tuple(torch.zeros_like(t) for t in tensors)
+    gradients = [
         torch.empty_like(t, memory_format=torch.contiguous_format) for t in (x, initial, elapsed)
     ]
     neurons, unfolds = initial.shape[1], given.unfolds
@@ -168,9 +168,9 @@ def backward(given: SequenceArguments, gradient: Tensor, states: Tensor) -> tupl
     of_values, scratch = x.new_zeros(programs, gradient_words), x.new_empty(programs, words)
     given.launch(
         backward_kernel, cut, programs, *values, states.contiguous(), gradient.contiguous(),
-        *found, of_values, scratch, *layout.by_target, *layout.by_source, words, gradient_words,
+        *gradients, of_values, scratch, *layout.by_target, *layout.by_source, words, gradient_words,
     )  # fmt: skip
-    return *found, *layout.collect(of_values.sum(0), neuron)
+    return *gradients, *layout.collect(of_values.sum(0), neuron)
 
 
 def _round_up(numbers: int, line: int) -> int:

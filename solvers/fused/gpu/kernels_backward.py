@@ -239,41 +239,41 @@ def backward_kernel(
                 tl.debug_barrier()
                 for start in range(0, neurons, LANES):
                     row = start + tl.arange(0, LANES)
-                    there = (row < neurons)[:, None]
+                    row_mask = (row < neurons)[:, None]
                     at = places(row, BLOCK)
                     g, a = totals(base, sums, recurrent, neurons, row, BLOCK)
                     c = tl.load(neuron + row, mask=row < neurons, other=1.0)[:, None]
-                    state = tl.load(walk + u * (size + BLOCK) + at, mask=there, other=0.0)
+                    state = tl.load(walk + u * (size + BLOCK) + at, mask=row_mask, other=0.0)
                     after = advance(state, c, g, a, h, EXPONENTIAL)
-                    tl.store(walk + (u + 1) * (size + BLOCK) + at, after, mask=there)
+                    tl.store(walk + (u + 1) * (size + BLOCK) + at, after, mask=row_mask)
                     kept = g if EXPONENTIAL else 1 / (c + h * g)
-                    tl.store(aux + u * size + at, kept, mask=there)
-                    tl.store(slopes + u * size + at, a - g * state, mask=there)
+                    tl.store(aux + u * size + at, kept, mask=row_mask)
+                    tl.store(slopes + u * size + at, a - g * state, mask=row_mask)
                 tl.debug_barrier()
 
             for undo in range(unfolds):
                 u = unfolds - 1 - undo
                 for start in range(0, neurons, LANES):
                     row = start + tl.arange(0, LANES)
-                    there = (row < neurons)[:, None]
+                    row_mask = (row < neurons)[:, None]
                     at = places(row, BLOCK)
-                    pull = tl.load(direct + at, mask=there, other=0.0)
+                    pull = tl.load(direct + at, mask=row_mask, other=0.0)
                     pull = collect(pull, back_sums, recurrent_by_source, neurons, row, BLOCK)
-                    state = tl.load(walk + u * (size + BLOCK) + at, mask=there, other=0.0)
-                    after = tl.load(walk + (u + 1) * (size + BLOCK) + at, mask=there, other=0.0)
-                    kept = tl.load(aux + u * size + at, mask=there, other=0.0)
-                    slope = tl.load(slopes + u * size + at, mask=there, other=0.0)
+                    state = tl.load(walk + u * (size + BLOCK) + at, mask=row_mask, other=0.0)
+                    after = tl.load(walk + (u + 1) * (size + BLOCK) + at, mask=row_mask, other=0.0)
+                    kept = tl.load(aux + u * size + at, mask=row_mask, other=0.0)
+                    slope = tl.load(slopes + u * size + at, mask=row_mask, other=0.0)
                     c = tl.load(neuron + row, mask=row < neurons, other=1.0)[:, None]
                     dg, da, dx, dc, dh = step_back(
                         state, after, kept, slope, pull, c, h, EXPONENTIAL
                     )
-                    tl.store(direct + at, dx, mask=there)
-                    tl.store(pulls + at, dg, mask=there)
-                    tl.store(pulls + size + BLOCK + at, da, mask=there)
-                    add(from_c + at, dc, there)
-                    add(from_h + at, dh, there)
-                    add(sensory_pulls + at, dg, there)
-                    add(sensory_pulls + size + BLOCK + at, da, there)
+                    tl.store(direct + at, dx, mask=row_mask)
+                    tl.store(pulls + at, dg, mask=row_mask)
+                    tl.store(pulls + size + BLOCK + at, da, mask=row_mask)
+                    add(from_c + at, dc, row_mask)
+                    add(from_h + at, dh, row_mask)
+                    add(sensory_pulls + at, dg, row_mask)
+                    add(sensory_pulls + size + BLOCK + at, da, row_mask)
                 tl.debug_barrier()
                 gates_back(
                     walk + u * (size + BLOCK), pulls, neurons, back_sums,
@@ -289,12 +289,12 @@ def backward_kernel(
             of_h = tl.full((BLOCK,), 0.0, scratch.dtype.element_ty)
             for start in range(0, neurons, LANES):
                 row = start + tl.arange(0, LANES)
-                there = (row < neurons)[:, None]
+                row_mask = (row < neurons)[:, None]
                 at = places(row, BLOCK)
-                of_h += tl.sum(tl.load(from_h + at, mask=there, other=0.0), axis=0)
+                of_h += tl.sum(tl.load(from_h + at, mask=row_mask, other=0.0), axis=0)
                 for side in tl.static_range(2):
                     leak = tl.load(
-                        sensory_pulls + side * (size + BLOCK) + at, mask=there, other=0.0
+                        sensory_pulls + side * (size + BLOCK) + at, mask=row_mask, other=0.0
                     )
                     to = neuron_gradient + (1 + side) * neurons + row
                     add(to, tl.sum(leak, axis=1), row < neurons)
@@ -309,12 +309,12 @@ def backward_kernel(
 
         for start in range(0, neurons, LANES):
             row = start + tl.arange(0, LANES)
-            there = (row < neurons)[:, None]
+            row_mask = (row < neurons)[:, None]
             at = places(row, BLOCK)
-            pull = tl.load(direct + at, mask=there, other=0.0)
+            pull = tl.load(direct + at, mask=row_mask, other=0.0)
             pull = collect(pull, back_sums, recurrent_by_source, neurons, row, BLOCK)
             to = initial_gradient + sample.to(tl.int64)[None, :] * neurons + row[:, None]
-            tl.store(to, pull, mask=there & present)
-            of_c = tl.sum(tl.load(from_c + at, mask=there, other=0.0), axis=1)
+            tl.store(to, pull, mask=row_mask & present)
+            of_c = tl.sum(tl.load(from_c + at, mask=row_mask, other=0.0), axis=1)
             add(neuron_gradient + row, of_c, row < neurons)
         tl.debug_barrier()
