@@ -60,7 +60,7 @@ class Components:
 
     @property
     def best_rate(self) -> float:
-        """What the weights prove for the whole circuit, up to an arbitrarily small loss."""
+        """Rate that the weights prove for the whole circuit, up to an arbitrarily small loss."""
         return float(self.rate.min())
 
 

@@ -50,7 +50,7 @@ NOT_CONTRACTING = "the circuit could no longer be certified"
 
 @dataclass(frozen=True, eq=False)
 class Standing:
-    """What is known of a circuit between two edits: where it contracts, and at which rate."""
+    """Region in which a circuit contracts between two edits, its weights and its rate."""
 
     region: Region
     eta: Array

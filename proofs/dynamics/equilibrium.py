@@ -55,7 +55,7 @@ class Equilibrium:
     """Number of eigenvalues with a positive real part, or outside the unit circle; the marginal
     ones are not counted."""
     hits: int
-    """How many starts ended here."""
+    """Number of starts that ended here."""
     index: int | None
     """The sign of det(-J), or of det(I - M) for a step, or None where the matrix may be
     singular."""
@@ -97,7 +97,7 @@ class Equilibria(Sequence[Equilibrium]):
 
     points: tuple[Equilibrium, ...]
     box: Box
-    """Where the starts were drawn."""
+    """The box that the starts were drawn from."""
     starts: int
     """Number of starts."""
     failed: Tensor
@@ -287,7 +287,7 @@ class _Modes(NamedTuple):
     eigenvalues: Tensor
     """As `Equilibrium.spectrum`."""
     beyond: Tensor
-    """How far each is beyond the border of stability, (neuron,)."""
+    """Distance of each beyond the border of stability, (neuron,)."""
     displacement: Tensor
     """Eigenvalues of the Jacobian of what the motion moves a state by, complex, (neuron,)."""
     size: float
@@ -417,7 +417,7 @@ def _starting_points(dynamics: LiquidDynamics, box: Box, count: int, seed: int) 
     special = torch.stack([low, torch.from_numpy(box.hi), torch.zeros_like(low)])
     ends = sample[:_TRAJECTORIES]
     dynamics, solver = repeated(dynamics, len(ends)), SemiImplicit()
-    # In steps of a typical time constant: what attracts the flow, roughly, is all that is asked.
+    # In steps of a typical time constant, since starts need only be near the attractors.
     h = dynamics.time_constant(ends).median()
     for _ in range(_TRAJECTORY_STEPS):
         ends = solver.step(dynamics, ends, h)

@@ -28,7 +28,7 @@ class Roots:
     residuals: Tensor
     """Largest entry of |F| at each, shape (root,)."""
     hits: Tensor
-    """How many starts ended at each, integers of shape (root,)."""
+    """Number of starts that ended at each, integers of shape (root,)."""
     failed: Tensor
     """The starts that ended nowhere, shape (failed, neuron)."""
     left: Tensor

@@ -103,7 +103,7 @@ def logarithmic_norm(
 
 @dataclass(frozen=True, eq=False)
 class NonNormality:
-    """How far matrices are from being normal; each field has the shape (...) of the batch."""
+    """Measures of the non-normality of matrices; each has the shape (...) of the batch."""
 
     abscissa: Tensor
     """Largest real part of the eigenvalues, alpha."""

@@ -97,7 +97,7 @@ class Drive:
 
     @property
     def steps(self) -> int | None:
-        """How many steps the signal lasts; None for ever."""
+        """Number of steps that the signal lasts; None for ever."""
         if not isinstance(self.inputs, Tensor):
             return None
         return self.hold * self.inputs.shape[1 if self.inputs.dim() == 3 else 0]
