@@ -19,10 +19,10 @@ from elegans.solvers.fused.operator import problem_of
 from elegans.solvers.fused.settings import COUNT, Settings
 
 OPTIONAL = (3, 4, 5, 6)
-"""Which tensors with gradients need not be there: scales and shifts."""
+"""Indices of the tensors with gradients that may be missing: scales and shifts."""
 
 POLARITIES = (2, 5)
-"""Which connections need not be there."""
+"""Indices of the connections that may be missing."""
 
 
 def traced(

@@ -36,7 +36,7 @@ STEPS_OF_A_LANE = 8
 """Lanes are made so many that they take about as few steps as this, if there are threads."""
 
 STEP_COST = 4
-"""What a solver step costs besides samples, in samples: barriers and latencies."""
+"""Cost of a solver step besides samples, in samples: barriers and latencies."""
 
 CACHED_SYNAPSES = 6_000
 """More do not stay in the L1 cache; reading one then serves at least the samples of a thread."""
@@ -47,7 +47,7 @@ MOST_GRADIENT_BYTES, MOST_SCRATCH_BYTES = 1 << 28, 1 << 30
 
 
 class Shape(NamedTuple):
-    """How a launch is cut up."""
+    """Division of a launch into programs and threads."""
 
     block: int
     """Samples of a program at a time."""
@@ -73,7 +73,7 @@ def shape(batch: int, synapses: int, processors: int) -> Shape:
 
 
 class SequenceArguments(NamedTuple):
-    """What runs."""
+    """Arguments of a sequence: inputs, states, sorted synapses and neurons."""
 
     x: Tensor
     """Mapped inputs, (batch, time, input)."""
@@ -84,7 +84,7 @@ class SequenceArguments(NamedTuple):
     source: Tensor
     """Presynaptic indices of the synapses sorted by target, int32, (synapse,)."""
     start: Tensor
-    """Where the synapses of each target begin, int32, (neuron + 1,)."""
+    """Begin of the synapses of each target, int32, (neuron + 1,)."""
     value: Tensor
     """Rows weight, sigma, mu, erev of the synapses, (4, synapse)."""
     sensory_source: Tensor

@@ -1,5 +1,5 @@
 # mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-calls
-"""The backward pass of `gpu_kernels.forward_kernel`; the same conventions hold.
+"""The backward pass of `kernels.forward_kernel`; the same conventions hold.
 
 With A the drive, G the conductance, slope = A - G x and D = C + h G, the semi-implicit step is
 x+ = x + h slope / D, so for a gradient g of x+
@@ -84,7 +84,7 @@ def gates_back(
             next_weight, next_sigma, next_mu, next_erev = values_at(value, tiles.positions, ahead)
             target = places(tl.load(tiles.other + ahead + LANES), BLOCK)
             to = value_gradient + at[:, None] * 4 + column[None, :]
-            known = tl.load(to, mask=is_value, other=0.0)
+            old_gradient = tl.load(to, mask=is_value, other=0.0)
 
             distance = x - mu
             s = logistic(distance * (sigma * -1.4426950408889634))
@@ -99,7 +99,9 @@ def gates_back(
             of_erev = tl.sum(a * s * weight, axis=1)[:, None]
             of_first = tl.where(column[None, :] == 0, of_weight, of_sigma)
             of_last = tl.where(column[None, :] == 2, of_mu, of_erev)
-            tl.store(to, known + tl.where(column[None, :] < 2, of_first, of_last), mask=is_value)
+            tl.store(
+                to, old_gradient + tl.where(column[None, :] < 2, of_first, of_last), mask=is_value
+            )
 
             g, a, at = next_g, next_a, ahead
             weight, sigma, mu, erev = next_weight, next_sigma, next_mu, next_erev
@@ -230,7 +232,7 @@ def backward_kernel(
                 fetch(walk, before, neurons, time * neurons, first, batch, False, LANES, BLOCK)
             tl.debug_barrier()
 
-            # The steps of this element of the sequence, once more.
+            # The forward pass keeps no steps within an element: take them again.
             sense(seen, base, sensory_sums, sensory_value, sensory, neuron, neurons, LANES, BLOCK)
             for u in range(unfolds):
                 open_gates(

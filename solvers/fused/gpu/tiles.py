@@ -20,13 +20,13 @@ from torch.utils.weak import WeakTensorKeyDictionary
 Array = Any
 
 TILE_COST, PART_COST = 4, 2
-"""What a tile, and a further part of a row, cost besides synapses, in steps."""
+"""Cost of a tile, and of a further part of a row, besides synapses, in steps."""
 
 MOST_CUTS = 64
 
 
 class Tiles(NamedTuple):
-    """Where the lanes of a kernel find their synapses."""
+    """Indices by which the lanes of a kernel find their synapses."""
 
     other: Tensor
     """The row at the far end of each synapse, int32, (position,); a row of zeros where none is.
