@@ -34,9 +34,8 @@ class ByTarget(NamedTuple):
         return cls(order, source.int(), start)
 
 
-_remembered: dict[
-    int, tuple[Any, Any, ByTarget]
-] = {}  # by id of a source: it, its edits, the result
+_remembered: dict[int, tuple[Any, Any, ByTarget]] = {}
+"""By id of a source: a reference to it, its edits, the result."""
 
 
 def _forget(place: int, remembered: dict[int, Any], _: Any) -> None:

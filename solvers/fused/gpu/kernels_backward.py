@@ -84,7 +84,7 @@ def gates_back(
             next_weight, next_sigma, next_mu, next_erev = values_at(value, tiles.positions, ahead)
             target = places(tl.load(tiles.other + ahead + LANES), BLOCK)
             to = value_gradient + at[:, None] * 4 + column[None, :]
-            old_gradient = tl.load(to, mask=is_value, other=0.0)
+            summed = tl.load(to, mask=is_value, other=0.0)
 
             distance = x - mu
             s = logistic(distance * (sigma * -1.4426950408889634))
@@ -99,9 +99,7 @@ def gates_back(
             of_erev = tl.sum(a * s * weight, axis=1)[:, None]
             of_first = tl.where(column[None, :] == 0, of_weight, of_sigma)
             of_last = tl.where(column[None, :] == 2, of_mu, of_erev)
-            tl.store(
-                to, old_gradient + tl.where(column[None, :] < 2, of_first, of_last), mask=is_value
-            )
+            tl.store(to, summed + tl.where(column[None, :] < 2, of_first, of_last), mask=is_value)
 
             g, a, at = next_g, next_a, ahead
             weight, sigma, mu, erev = next_weight, next_sigma, next_mu, next_erev
