@@ -286,10 +286,10 @@ def row_sums(
         cuts = [lo + (hi - lo) * n / pieces for n in range(pieces + 1)]
         parts = [(a, b, tied_gates(row, ranges, i, a, b)) for a, b in pairwise(cuts)]
     sums = []
-    for a, b, held in parts:
+    for a, b, bounds in parts:
         for xi in (a, b):
             total = Fraction(0)
-            for (j, weight, gain, _, potential), (least, most) in zip(row, held, strict=True):
+            for (j, weight, gain, _, potential), (least, most) in zip(row, bounds, strict=True):
                 slope = gain * (potential - xi)
                 coupling = (slope if j == i else abs(slope)) * eta[j]
                 total += weight * worst(coupling, mine, least, most)
@@ -301,15 +301,15 @@ def tied_gates(
     row: list[Synapse], ranges: list[Range], i: int, a: Fraction, b: Fraction
 ) -> list[Range]:
     """Return the ranges of the gates of row i while its own potential is from a to b."""
-    held = []
+    tied = []
     for synapse, (least, most) in zip(row, ranges, strict=True):
         j, _, gain, centre, _ = synapse
         if j == i:
             ends = sorted((gain * (a - centre), gain * (b - centre)))
             least = max(least, sigmoid_below(ends[0]))
             most = min(most, sigmoid_above(ends[1]))
-        held.append((least, most))
-    return held
+        tied.append((least, most))
+    return tied
 
 
 def worst(b: Fraction, mine: Fraction, least: Fraction, most: Fraction) -> Fraction:

@@ -308,8 +308,8 @@ class _Motion:
 
 def _first(chosen: Tensor) -> tuple[int, int] | None:
     """Return sample and neuron of the first that is chosen, None if none is."""
-    found = chosen.nonzero()
-    return (int(found[0, 0]), int(found[0, 1])) if len(found) else None
+    indices = chosen.nonzero()
+    return (int(indices[0, 0]), int(indices[0, 1])) if len(indices) else None
 
 
 @torch.no_grad()  # type: ignore[untyped-decorator, unused-ignore]

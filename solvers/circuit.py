@@ -33,11 +33,11 @@ class Circuit(NamedTuple):
     scale: Tensor | None
     """Factor of the inputs, (input,)."""
     shift: Tensor | None
-    """What is added to the inputs, (input,)."""
+    """Offset of the inputs, (input,)."""
     out_scale: Tensor | None
     """Factor of the outputs, (output,)."""
     out_shift: Tensor | None
-    """What is added to the outputs, (output,)."""
+    """Offset of the outputs, (output,)."""
     recurrent: Slots
     sensory: Slots
     gleak: Tensor
@@ -47,7 +47,7 @@ class Circuit(NamedTuple):
     cm: Tensor
     """Capacitance, (neuron,)."""
     outputs: int
-    """How many neurons, the first ones, are outputs."""
+    """Number of outputs, which are the first neurons."""
     positivity: str
     floor: float
     epsilon: float

@@ -123,17 +123,17 @@ def _checked_times(times: Tensor | Sequence[float], state: Tensor) -> Tensor:
             f"got times of shape {tuple(grid.shape)}, expected (time,) with at least one time; "
             "samples with times of their own go through Solver.advance"
         )
-    known = grid.detach().cpu()
-    if not known.isfinite().all():
+    values = grid.detach().cpu()
+    if not values.isfinite().all():
         raise SolverError(
-            f"got {known[~known.isfinite()][0].item()} among the times, expected finite numbers; "
+            f"got {values[~values.isfinite()][0].item()} among the times, expected finite numbers; "
             "drop or fill the missing time stamps"
         )
-    backward = (known.diff() <= 0).nonzero().flatten().tolist()
+    backward = (values.diff() <= 0).nonzero().flatten().tolist()
     if backward:
         i = backward[0]
         raise SolverError(
-            f"got time {known[i + 1].item():g} at index {i + 1} after {known[i].item():g}, "
+            f"got time {values[i + 1].item():g} at index {i + 1} after {values[i].item():g}, "
             "expected strictly increasing times; sort them and drop repeated ones"
         )
     return grid.to(state.device)

@@ -135,8 +135,8 @@ def _inverse_of_triangle(matrix: tuple[Row, ...]) -> list[list[Fraction]]:
     inverse = [[Fraction(0)] * size for _ in range(size)]
     for i in range(size):
         for j in range(i + 1):
-            known = sum((matrix[i][k] * inverse[k][j] for k in range(j, i)), Fraction(0))
-            inverse[i][j] = (Fraction(int(i == j)) - known) / matrix[i][i]
+            partial_sum = sum((matrix[i][k] * inverse[k][j] for k in range(j, i)), Fraction(0))
+            inverse[i][j] = (Fraction(int(i == j)) - partial_sum) / matrix[i][i]
     return inverse
 
 

@@ -26,8 +26,8 @@ def edited(
         return synapses
     # Only what is asked about is looked at in Python; of synapses there may be millions.
     asked = sorted(removed | {(j, i) for j, i, _ in added})
-    which, found = _look_up(synapses, asked)
-    present = {pair for pair, there in zip(asked, found, strict=True) if there}
+    which, existing = _look_up(synapses, asked)
+    present = {pair for pair, exists in zip(asked, existing, strict=True) if exists}
     for j, i in sorted(removed - present):
         raise WiringError(f"cannot remove {kind} synapse {j} -> {i}: there is none")
     occupied = present - removed
@@ -62,9 +62,9 @@ def _look_up(
     which = np.full(len(have), -1)
     for place, start, stop in zip(order.tolist(), first.tolist(), last.tolist(), strict=True):
         which[start:stop] = place
-    found = np.empty(len(asked), dtype=bool)
-    found[order] = last > first
-    return which, found
+    existing = np.empty(len(asked), dtype=bool)
+    existing[order] = last > first
+    return which, existing
 
 
 def _rows(what: str, rows: Iterable[Sequence[int]], width: int) -> Iterable[tuple[int, ...]]:

@@ -60,8 +60,8 @@ def check_unique(*groups: tuple[Sequence[str] | None, Mapping[str, int]]) -> Non
 
 
 def _is_default(name: str, layers: Mapping[str, int]) -> bool:
-    found = _DEFAULT.fullmatch(name)
-    return found is not None and int(found[2]) < layers.get(found[1], 0)
+    match = _DEFAULT.fullmatch(name)
+    return match is not None and int(match[2]) < layers.get(match[1], 0)
 
 
 LARGEST = 2**31 - 1

@@ -302,10 +302,10 @@ class Wiring:
         """Return a wiring of the same neurons with other synapses."""
         check_ends("recurrent", recurrent, self.units, self.units)
         check_ends("sensory", sensory, self.input_size, self.units)
-        other = object.__new__(Wiring)
+        rewired = object.__new__(Wiring)
         # Names and layers, checked and spelt out already, are those of the same neurons.
-        other.__dict__.update(self.__dict__, _recurrent=recurrent, _sensory=sensory)
-        return other
+        rewired.__dict__.update(self.__dict__, _recurrent=recurrent, _sensory=sensory)
+        return rewired
 
     # --- exchange ------------------------------------------------------------------------
 

@@ -19,12 +19,12 @@ from elegans.proofs.certificates.network import Array, Box, Network, SynapseNumb
 from elegans.proofs.certificates.stepping import horizon
 
 LEVELS = verify.LEVELS
-"""How a certificate was checked, the strongest first."""
+"""Levels of checking a certificate, the strongest first."""
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What follows from a certificate, and what its maker remarked: plain numbers.
+    """Consequences of a certificate, and remarks of its maker: plain numbers.
 
     Best rate, overshoot, break-even time, kappa and horizon follow from what is checked; ceiling,
     entry time, components and binding synapses are remarks that no check covers.
@@ -103,7 +103,7 @@ class Certificate:
 
     @property
     def level(self) -> str:
-        """How it was checked: exact, interval or float; see `elegans.proofs.certify`."""
+        """Level of checking: exact, interval or float; see `elegans.proofs.certify`."""
         return str(self.document["level"])
 
     @property
@@ -138,7 +138,7 @@ class Certificate:
 
     @property
     def gain(self) -> Array | None:
-        """How far inputs that differ by 1 can part two trajectories from the same state.
+        """Largest distance to which inputs that differ by 1 part two trajectories from one state.
 
         Shape (neuron,), inputs as the layer is given them; None where it was not found.
         """
@@ -147,7 +147,7 @@ class Certificate:
 
     @property
     def figures(self) -> Figures:
-        """What the certificate says beside its proof."""
+        """Numbers that the certificate states beside its proof."""
         try:
             figures = Figures(**self.document["notes"])
         except TypeError as error:
@@ -242,7 +242,7 @@ class Certificate:
 
 @dataclass(frozen=True)
 class NotCertified:
-    """Why there is no certificate, and what would help. Not certified does not mean unstable.
+    """Reason and remedies for a missing certificate. Not certified does not mean unstable.
 
     Parameters
     ----------

@@ -118,13 +118,13 @@ class Rows:
         entry = np.repeat(np.arange(len(synapses)), copies)
         start = np.concatenate([[0], np.cumsum(copies)])
         row = first[synapses.target[entry]] + np.arange(len(entry)) - start[entry]
-        held = synapses.take(entry)
-        own = held.source == held.target
+        entries = synapses.take(entry)
+        own = entries.source == entries.target
         xi = np.stack([lo, hi])
-        slope = held.gain * (held.potential - xi[:, row])
+        slope = entries.gain * (entries.potential - xi[:, row])
         least, most = gates.recurrent.least[entry], gates.recurrent.most[entry]
         if pieces > 1 and own.any():
-            mine = held.take(own)
+            mine = entries.take(own)
             tied = gates_between(mine, lo[row[own]], hi[row[own]])
             least[own] = np.maximum(least[own], tied.least)
             most[own] = np.minimum(most[own], tied.most)
@@ -135,9 +135,9 @@ class Rows:
             decay[neuron],
             xi,
             entry,
-            held.source,
+            entries.source,
             row,
-            held.weight,
+            entries.weight,
             np.where(own, slope, np.abs(slope)),
             least,
             most,

@@ -80,7 +80,9 @@ class SynapseNumbers:
     def tensors(self) -> SynapseValues:
         """Return the same as tensors, in float64."""
         columns = (getattr(self, field.name) for field in fields(self))
-        return SynapseValues(*(torch.from_numpy(np.ascontiguousarray(each)) for each in columns))
+        return SynapseValues(
+            *(torch.from_numpy(np.ascontiguousarray(column)) for column in columns)
+        )
 
 
 @dataclass(frozen=True, eq=False)

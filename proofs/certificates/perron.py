@@ -60,7 +60,7 @@ class Components:
 
     @property
     def best_rate(self) -> float:
-        """What the weights prove for the whole circuit, up to an arbitrarily small loss."""
+        """Rate that the weights prove for the whole circuit, up to an arbitrarily small loss."""
         return float(self.rate.min())
 
 
@@ -151,7 +151,7 @@ def left_weights(policy: WorstCase, eta: Array, rate: float) -> Array:
     """
     n = len(eta)
     # The self-synapses' gains belong to the diagonal, and may cancel against it.
-    size = max(np.abs(each).max(initial=0.0) for each in (policy.diagonal, policy.gain))
+    size = max(np.abs(values).max(initial=0.0) for values in (policy.diagonal, policy.gain))
     shift = -rate + 1e-9 * max(float(size), 1e-300)
     y = np.ones(n) / n
     if n <= DENSE:
@@ -170,12 +170,12 @@ def _members(component: Index, count: int) -> tuple[list[_Member], list[_Member]
     sizes = np.bincount(component, minlength=count)
     order = np.argsort(component, kind="stable")
     starts = np.cumsum(np.concatenate([[0], sizes]))
-    found = [
+    members = [
         (int(label), order[starts[label] : starts[label + 1]])
         for label in np.flatnonzero(sizes > 1)
     ]
-    small = [member for member in found if len(member[1]) <= DENSE]
-    return small, [member for member in found if len(member[1]) > DENSE]
+    small = [member for member in members if len(member[1]) <= DENSE]
+    return small, [member for member in members if len(member[1]) > DENSE]
 
 
 def _extremes(quotient: Array, component: Index, count: int) -> tuple[Array, Array]:

@@ -201,8 +201,8 @@ def contraction_rates(
     count = len(components.rate)
     above = row_values.new_zeros(count).index_add(0, label, y * row_values)
     under = row_values.new_zeros(count).index_add(0, label, y * eta)
-    known = torch.from_numpy(components.rate).to(row_values.device)
-    return torch.where(under > 0, -above / under.clamp(min=1e-300), known)
+    proven_rate = torch.from_numpy(components.rate).to(row_values.device)
+    return torch.where(under > 0, -above / under.clamp(min=1e-300), proven_rate)
 
 
 def _left(policy: WorstCase, components: Components, below: float) -> Array:
@@ -245,12 +245,12 @@ def _differentiable(
         (_take(recurrent, closed), constant(recurrent_gates.least[cross])),
     ):
         decay = decay.index_add(0, synapses.target, synapses.weight * _gate(synapses, least))
-    held = _take(recurrent, constant(policy.synapse))
-    gate = _gate(held, constant(policy.gate))
-    slope = held.sigma * (held.erev - constant(policy.xi)[held.target])
-    slope = torch.where(held.source == held.target, slope, slope.abs())
-    term = held.weight * gate * (slope * eta[held.source] * (1 - gate) - eta[held.target])
-    return (-eta * decay).index_add(0, held.target, term) / capacitance
+    entries = _take(recurrent, constant(policy.synapse))
+    gate = _gate(entries, constant(policy.gate))
+    slope = entries.sigma * (entries.erev - constant(policy.xi)[entries.target])
+    slope = torch.where(entries.source == entries.target, slope, slope.abs())
+    term = entries.weight * gate * (slope * eta[entries.source] * (1 - gate) - eta[entries.target])
+    return (-eta * decay).index_add(0, entries.target, term) / capacitance
 
 
 def _gate(synapses: SynapseValues, value: Tensor) -> Tensor:

@@ -50,7 +50,7 @@ NOT_CONTRACTING = "the circuit could no longer be certified"
 
 @dataclass(frozen=True, eq=False)
 class Standing:
-    """What is known of a circuit between two edits: where it contracts, and at which rate."""
+    """Region in which a circuit contracts between two edits, its weights and its rate."""
 
     region: Region
     eta: Array
@@ -165,9 +165,9 @@ class CertificateGuard:
         old = self._write(kind, proposal.slot, fresh)
         after = {name: self._slack(neuron, standing) for name, neuron in ends.items()}
         if min(after.values()) < 0:
-            other = self._certified()
-            if other is not None:
-                standing = other
+            recertified = self._certified()
+            if recertified is not None:
+                standing = recertified
                 notes["rate_after"] = standing.rate
                 after = {name: self._slack(neuron, standing) for name, neuron in ends.items()}
         notes |= {f"{name}_slack_after": slack for name, slack in after.items()}
@@ -226,18 +226,18 @@ class CertificateGuard:
 
     def _fresh(self, proposal: ProposedEdit) -> dict[str, Any]:
         """Return the synapse that would be there, with the values that the layer computes with."""
-        held = self._model.get_submodule(proposal.synapses)
-        if not isinstance(held, SynapseParameters):
+        synapses = self._model.get_submodule(proposal.synapses)
+        if not isinstance(synapses, SynapseParameters):
             raise InputError(
                 f"{proposal.synapses} holds no synapses; pass the model of the rewirer"
             )
         if proposal.is_pruning:
             return {"target": proposal.cut, "weight": 0.0}
-        like = held.weight
+        like = synapses.weight
         values = {name: float(like.new_tensor(value)) for name, value in proposal.values.items()}
         return {
             "target": proposal.grown,
-            "weight": held.realised(proposal.weight),
+            "weight": synapses.realised(proposal.weight),
             "potential": float(proposal.polarity or 0),
             **values,
         }
@@ -303,11 +303,11 @@ def _row_network(
     network: Network, neuron: int, recurrent: Index, sensory: Index
 ) -> tuple[Network, Index]:
     """Return a circuit of one row, numbered 0, and the neurons that it stands for."""
-    held, given = network.recurrent.take(recurrent), network.sensory.take(sensory)
-    others = np.unique(held.source[held.source != neuron])
+    synapses, from_inputs = network.recurrent.take(recurrent), network.sensory.take(sensory)
+    others = np.unique(synapses.source[synapses.source != neuron])
     neurons = np.concatenate([[neuron], others])
-    source = np.where(held.source == neuron, 0, 1 + np.searchsorted(others, held.source))
-    onto = np.zeros(len(held), dtype=np.int64)
+    source = np.where(synapses.source == neuron, 0, 1 + np.searchsorted(others, synapses.source))
+    onto = np.zeros(len(synapses), dtype=np.int64)
     # Presynaptic neurons have no synapses here; a leak of 1 keeps them legal.
     leak = np.ones(len(neurons))
     leak[0] = network.leak[neuron]
@@ -317,8 +317,8 @@ def _row_network(
             leak,
             network.leak_potential[neurons],
             network.epsilon,
-            replace(held, source=source, target=onto),
-            replace(given, target=np.zeros(len(given), dtype=np.int64)),
+            replace(synapses, source=source, target=onto),
+            replace(from_inputs, target=np.zeros(len(from_inputs), dtype=np.int64)),
             network.scale,
             network.shift,
         ),
@@ -329,8 +329,8 @@ def _row_network(
 def _own(network: Network) -> Network:
     """Return a copy whose synapses may be written to: they may lie in the layer's own memory."""
     recurrent, sensory = (
-        SynapseNumbers(*(getattr(held, column.name).copy() for column in fields(held)))
-        for held in (network.recurrent, network.sensory)
+        SynapseNumbers(*(getattr(synapses, column.name).copy() for column in fields(synapses)))
+        for synapses in (network.recurrent, network.sensory)
     )
     return replace(network, recurrent=recurrent, sensory=sensory)
 

@@ -10,12 +10,12 @@ from elegans.proofs.claims import CLAIMS, report
 
 def main(names: Sequence[str]) -> int:
     """Print the claims of these names, or all; return 1 if numbers do not confirm a verdict."""
-    known = {claim.name: claim for claim in CLAIMS}
-    unknown = [name for name in names if name not in known]
+    claims = {claim.name: claim for claim in CLAIMS}
+    unknown = [name for name in names if name not in claims]
     if unknown:
-        print(f"got {unknown[0]!r}, expected claims out of {', '.join(known)}", file=sys.stderr)
+        print(f"got {unknown[0]!r}, expected claims out of {', '.join(claims)}", file=sys.stderr)
         return 2
-    reports = [report(known[name]) for name in names or known]
+    reports = [report(claims[name]) for name in names or claims]
     print("\n\n".join(reports))
     return int(any("DO NOT CONFIRM" in text for text in reports))
 

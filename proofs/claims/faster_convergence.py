@@ -50,7 +50,7 @@ from elegans.proofs.dynamics.spectra import spectrum
 
 
 class Effect(NamedTuple):
-    """What a rewire does to the rates of a layer."""
+    """Effect of a rewire on the rates of a layer."""
 
     sum_rises: bool
     slowest_rises: bool

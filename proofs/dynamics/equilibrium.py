@@ -55,7 +55,7 @@ class Equilibrium:
     """Number of eigenvalues with a positive real part, or outside the unit circle; the marginal
     ones are not counted."""
     hits: int
-    """How many starts ended here."""
+    """Number of starts that ended here."""
     index: int | None
     """The sign of det(-J), or of det(I - M) for a step, or None where the matrix may be
     singular."""
@@ -97,7 +97,7 @@ class Equilibria(Sequence[Equilibrium]):
 
     points: tuple[Equilibrium, ...]
     box: Box
-    """Where the starts were drawn."""
+    """The box that the starts were drawn from."""
     starts: int
     """Number of starts."""
     failed: Tensor
@@ -117,13 +117,13 @@ class Equilibria(Sequence[Equilibrium]):
     @property
     def stable(self) -> tuple[Equilibrium, ...]:
         """The stable ones."""
-        return tuple(each for each in self.points if each.verdict == "stable")
+        return tuple(point for point in self.points if point.verdict == "stable")
 
     @property
     def index_sum(self) -> int | None:
         """Sum of the indices, which is 1 over all equilibria; None if one is not known."""
-        known = [each.index for each in self.points if each.index is not None]
-        return sum(known) if len(known) == len(self) else None
+        indices = [point.index for point in self.points if point.index is not None]
+        return sum(indices) if len(indices) == len(self) else None
 
     @property
     def surely_incomplete(self) -> bool:
@@ -227,7 +227,7 @@ def equilibria(
     >>> rests = equilibria(model, torch.zeros(8))
     >>> len(rests), rests[0].verdict, rests.surely_incomplete
     (1, 'stable', False)
-    >>> [(each.period, each.verdict) for each in equilibria(model, torch.zeros(8), elapsed=1.0)]
+    >>> [(point.period, point.verdict) for point in equilibria(model, torch.zeros(8), elapsed=1.0)]
     [(1, 'stable')]
     """
     network = Network.of(model)
@@ -260,11 +260,11 @@ def equilibria(
     )
     rests = []
     for state, residual, hits in zip(roots.states, roots.residuals, roots.hits, strict=True):
-        one = state.unsqueeze(0)
-        modes = motion.modes(one)
+        batch = state.unsqueeze(0)
+        modes = motion.modes(batch)
         verdict, unstable = modes.verdict()
         # Points of one cycle are distinct roots, and so further apart than merge_tolerance.
-        period = motion.period(one, merge_tolerance * scale)
+        period = motion.period(batch, merge_tolerance * scale)
         rests.append(
             Equilibrium(
                 state,
@@ -287,7 +287,7 @@ class _Modes(NamedTuple):
     eigenvalues: Tensor
     """As `Equilibrium.spectrum`."""
     beyond: Tensor
-    """How far each is beyond the border of stability, (neuron,)."""
+    """Distance of each beyond the border of stability, (neuron,)."""
     displacement: Tensor
     """Eigenvalues of the Jacobian of what the motion moves a state by, complex, (neuron,)."""
     size: float
@@ -417,7 +417,7 @@ def _starting_points(dynamics: LiquidDynamics, box: Box, count: int, seed: int) 
     special = torch.stack([low, torch.from_numpy(box.hi), torch.zeros_like(low)])
     ends = sample[:_TRAJECTORIES]
     dynamics, solver = repeated(dynamics, len(ends)), SemiImplicit()
-    # In steps of a typical time constant: what attracts the flow, roughly, is all that is asked.
+    # In steps of a typical time constant, since starts need only be near the attractors.
     h = dynamics.time_constant(ends).median()
     for _ in range(_TRAJECTORY_STEPS):
         ends = solver.step(dynamics, ends, h)

@@ -28,7 +28,7 @@ class Roots:
     residuals: Tensor
     """Largest entry of |F| at each, shape (root,)."""
     hits: Tensor
-    """How many starts ended at each, integers of shape (root,)."""
+    """Number of starts that ended at each, integers of shape (root,)."""
     failed: Tensor
     """The starts that ended nowhere, shape (failed, neuron)."""
     left: Tensor
@@ -148,10 +148,10 @@ def _step(problem: RootProblem, x: Tensor, residual: Tensor, scale: float) -> tu
 
 def _direction(problem: RootProblem, x: Tensor, residual: Tensor, scale: float) -> Tensor:
     """Return -F'(x)⁻¹ F(x), no longer than `scale`, or F(x) where the matrix is singular."""
-    each = max(1, PIECE // x.shape[-1] ** 2)
+    chunk = max(1, PIECE // x.shape[-1] ** 2)
     solved = []
-    for begin in range(0, len(x), each):
-        states, right = x[begin : begin + each], -residual[begin : begin + each]
+    for begin in range(0, len(x), chunk):
+        states, right = x[begin : begin + chunk], -residual[begin : begin + chunk]
         # The variant without checks: a singular matrix of one start must not stop the others.
         solution, _ = torch.linalg.solve_ex(problem.jacobian(states), right.unsqueeze(-1))
         solved.append(solution.squeeze(-1))

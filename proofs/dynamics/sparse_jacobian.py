@@ -62,7 +62,7 @@ class SparseJacobian:
 
     @property
     def device(self) -> torch.device:
-        """Where the entries are."""
+        """Device of the entries."""
         return self.values.device
 
     def __len__(self) -> int:
@@ -180,7 +180,7 @@ class JacobianProduct:
 
     @property
     def device(self) -> torch.device:
-        """Where the entries are."""
+        """Device of the entries."""
         return self.factors[0].device
 
     def __len__(self) -> int:
@@ -208,14 +208,13 @@ class JacobianProduct:
         """Return the matrices, shape (batch, neuron, neuron)."""
         dense = self.factors[0].to_dense()
         for factor in self.factors[1:]:
-            # No use is made of the places: a product of more than a few factors has no zeros,
-            # and the dense product is what the machine does best.
+            # Dense products: a product of more than a few factors has no zeros.
             dense = factor.to_dense() @ dense
         return dense
 
 
 class Places(NamedTuple):
-    """Where the entries of a circuit's Jacobian are, and which terms add up to each."""
+    """Positions of the entries of a circuit's Jacobian, and the terms that add up to each."""
 
     row: Tensor
     """Target of each entry, (entry,), ascending."""

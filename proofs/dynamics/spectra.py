@@ -227,7 +227,7 @@ def _extreme(
         eigenvalues = spectrum(dense.detach())
     else:
         samples = range(len(jacobian))
-        converged = [_arnoldi(jacobian, each, k, which, iterations, seed) for each in samples]
+        converged = [_arnoldi(jacobian, sample, k, which, iterations, seed) for sample in samples]
         eigenvalues = ordered(torch.from_numpy(np.stack(converged)))
         dtype = torch.complex64 if jacobian.dtype == torch.float32 else torch.complex128
         eigenvalues = eigenvalues.to(jacobian.device, dtype)
@@ -306,9 +306,9 @@ def _pieces(
             f"expected (..., time, {model.input_size}) and (..., time, {model.state_size}) with "
             "the same leading axes; pass the states that the layer returned for these inputs"
         )
-    each = max(1, PIECE // size)
+    chunk = max(1, PIECE // size)
     x, state = inputs.reshape(-1, model.input_size), states.reshape(-1, model.state_size)
     with torch.no_grad():
-        for begin in range(0, max(1, len(x)), each):  # an empty trajectory has a shape, too
-            piece = slice(begin, begin + each)
+        for begin in range(0, max(1, len(x)), chunk):  # an empty trajectory has a shape, too
+            piece = slice(begin, begin + chunk)
             yield model.cell.dynamics(x[piece]), state[piece]

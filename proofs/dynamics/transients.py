@@ -103,7 +103,7 @@ def logarithmic_norm(
 
 @dataclass(frozen=True, eq=False)
 class NonNormality:
-    """How far matrices are from being normal; each field has the shape (...) of the batch."""
+    """Measures of the non-normality of matrices; each has the shape (...) of the batch."""
 
     abscissa: Tensor
     """Largest real part of the eigenvalues, alpha."""
@@ -258,7 +258,7 @@ def kreiss_bound(
     """
     jacobian = _weighted(jacobian, weights)
     upper = _schur(jacobian)
-    bounds = [_kreiss(each, resolution, rounds) for each in upper.reshape(-1, *upper.shape[-2:])]
+    bounds = [_kreiss(form, resolution, rounds) for form in upper.reshape(-1, *upper.shape[-2:])]
     return torch.tensor(bounds).to(jacobian).reshape(jacobian.shape[:-2])
 
 
@@ -276,13 +276,13 @@ def _kreiss(upper: Tensor, resolution: int, rounds: int) -> float:
         heights = torch.linspace(height - span, height + span, resolution).double()
         if turn == 0:  # the peaks often lie in front of eigenvalues, which no grid need meet
             heights = torch.cat([heights, eigenvalues.imag])
-        for each in exponents:
-            real = scale * 10.0**each
+        for power in exponents:
+            real = scale * 10.0**power
             z = torch.complex(torch.full_like(heights, real), heights)
             values = real / torch.linalg.svdvals(z[:, None, None] * identity - upper)[:, -1]
             place = int(values.argmax())
             if values[place] > best:
-                best, exponent, height = float(values[place]), each, float(heights[place])
+                best, exponent, height = float(values[place]), power, float(heights[place])
         decades, span = decades / 4, span / 4
     return best
 

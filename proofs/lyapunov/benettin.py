@@ -17,15 +17,15 @@ from elegans.errors import InputError, SolveError
 from elegans.proofs.lyapunov.motions import Motion
 
 CHECKED_INTERVALS = 24
-"""How many intervals at most are computed again with half the step and half the QR interval."""
+"""Most intervals that are computed again with half the step and half the QR interval."""
 
 LARGEST_VOLUME = 64
-"""Up to how many neurons the growth of volumes is computed; it costs neurons² a step."""
+"""Most neurons for which the growth of volumes is computed; it costs neurons² a step."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How long to run, what to keep, and how sure it must be."""
+    """Length of a run, its records, and the certainty asked of it."""
 
     neurons: int
     """Dimension of the state."""

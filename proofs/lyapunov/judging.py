@@ -64,7 +64,7 @@ def exponents_of(
             f"the exponents sum to {check.total:.6g} but volumes grow at {check.volume:.6g}; the "
             "function may have a kink, the steps be too long or the frame ill-conditioned"
         )
-    # Equals what is expected of rounding, times a margin.
+    # The expected error of rounding, times a margin.
     if float(interval.max()) > 1e-6 * max(1.0, float(exponents.abs().max())):
         reasons.append(
             f"rounding between orthonormalisations changes an exponent by "

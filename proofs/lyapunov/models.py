@@ -19,7 +19,7 @@ from elegans.proofs.lyapunov.spectrum import LyapunovSpectrum
 from elegans.solvers import GatedLinearSystem, SemiImplicit, System
 
 LARGEST_DENSE = 64
-"""Up to how many neurons a Jacobian is a matrix; above, products go along the synapses."""
+"""Most neurons for which a Jacobian is a matrix; above, products go along the synapses."""
 
 
 class CellMotion(Motion):

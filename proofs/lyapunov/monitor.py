@@ -16,7 +16,7 @@ from elegans.proofs.lyapunov.exponents import require_whole
 from elegans.proofs.lyapunov.models import model_exponents
 
 LARGEST_SPECTRUM = 256
-"""Up to how many neurons all eigenvalues are computed; it takes neurons³."""
+"""Most neurons for which all eigenvalues are computed; it takes neurons³."""
 
 
 class StabilityMonitor:

@@ -97,7 +97,7 @@ class Drive:
 
     @property
     def steps(self) -> int | None:
-        """How many steps the signal lasts; None for ever."""
+        """Number of steps that the signal lasts; None for ever."""
         if not isinstance(self.inputs, Tensor):
             return None
         return self.hold * self.inputs.shape[1 if self.inputs.dim() == 3 else 0]
@@ -225,8 +225,8 @@ def tangent_of(function: Function, jacobian: Function | None, *, widens: bool = 
         side in one batch, which needs half of the time of ``torch.func.vmap``.
     """
     if jacobian is not None:
-        known = jacobian
-        return lambda x, u, frame: (function(x, u), known(x, u) @ frame)
+        closed_form = jacobian
+        return lambda x, u, frame: (function(x, u), closed_form(x, u) @ frame)
     _load_forward_rules()
 
     def side_by_side(state: Tensor, u: Any, frame: Tensor) -> tuple[Tensor, Tensor]:

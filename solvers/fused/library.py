@@ -19,10 +19,10 @@ from elegans.solvers.fused.operator import problem_of
 from elegans.solvers.fused.settings import COUNT, Settings
 
 OPTIONAL = (3, 4, 5, 6)
-"""Which tensors with gradients need not be there: scales and shifts."""
+"""Indices of the tensors with gradients that may be missing: scales and shifts."""
 
 POLARITIES = (2, 5)
-"""Which connections need not be there."""
+"""Indices of the connections that may be missing."""
 
 
 def traced(
@@ -105,10 +105,10 @@ def _sequence_backward(
 ) -> list[Tensor]:
     problem = _problem(tensors, connections, Settings(*settings))
     kept = problem.kept_in(room) if room.numel() else None
-    found = problem.back(from_output, from_states, states, kept, True)
+    gradients = problem.back(from_output, from_states, states, kept, True)
     return [
         torch.empty_like(tensor) if gradient is None or not tensor.numel() else gradient
-        for gradient, tensor in zip(found, tensors, strict=True)
+        for gradient, tensor in zip(gradients, tensors, strict=True)
     ]
 
 
@@ -125,10 +125,10 @@ def _remember(ctx: Any, inputs: Any, output: Any) -> None:
 def _backward(ctx: Any, from_output: Tensor, from_states: Tensor, _: Any) -> Any:
     saved = list(ctx.saved_tensors)
     tensors, connections, (states, room) = saved[:COUNT], saved[COUNT:-2], saved[-2:]
-    found = torch.ops.elegans.sequence_backward(
+    gradients = torch.ops.elegans.sequence_backward(
         from_output, from_states, tensors, connections, states, room, *ctx.settings
     )
-    return found, [None] * len(connections), *([None] * 7)
+    return gradients, [None] * len(connections), *([None] * 7)
 
 
 _sequence.register_autograd(_backward, setup_context=_remember)
@@ -143,12 +143,12 @@ def _one_by_one(operator: Any, info: Any, in_dims: Any, *arguments: Any) -> Any:
             return [pick(v, d, k) for v, d in zip(value, dims, strict=True)]
         return value if dim is None else value.select(dim, k)
 
-    each = [
+    elements = [
         operator(*(pick(a, d, k) for a, d in zip(arguments, in_dims, strict=True)))
         for k in range(info.batch_size)
     ]
-    results = [torch.stack(column) for column in zip(*each, strict=True)]
-    if isinstance(each[0], tuple):
+    results = [torch.stack(column) for column in zip(*elements, strict=True)]
+    if isinstance(elements[0], tuple):
         return tuple(results), (0,) * len(results)
     return results, [0] * len(results)
 

@@ -70,10 +70,10 @@ class _Sequence(torch.autograd.Function):
     def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, Tensor]:
         tensors, connections = arguments[:COUNT], arguments[COUNT : COUNT + 6]
         settings, circuit, reference = arguments[COUNT + 6 :]
-        wanted = any(ctx.needs_input_grad)
+        needs_gradient = any(ctx.needs_input_grad)
         problem = problem_of(tensors, connections, settings)
-        output, states, kept = problem.run(wanted)
-        if wanted:
+        output, states, kept = problem.run(needs_gradient)
+        if needs_gradient:
             ctx.set_materialize_grads(False)
             ctx.save_for_backward(*tensors, *connections, states)
             ctx.problem, ctx.circuit, ctx.reference = problem, circuit, reference
@@ -87,14 +87,16 @@ class _Sequence(torch.autograd.Function):
         flags = ctx.needs_input_grad[:COUNT]
         again = torch.is_grad_enabled()  # somebody wants to differentiate the gradient
         if again or any(g is not None and is_batch_of_gradients(g) for g in gradients):
-            each = _by_reference(ctx, tensors, connections, gradients, again)
+            tensor_gradients = _by_reference(ctx, tensors, connections, gradients, again)
         else:
             # Should the graph be walked again, the kernel takes the steps again.
             kept, ctx.kept = ctx.kept, None
-            found = ctx.problem.back(*gradients, states, kept, flags[2])
+            all_gradients = ctx.problem.back(*gradients, states, kept, flags[2])
             ctx.problem.give_back(kept)
-            each = [g if wanted else None for g, wanted in zip(found, flags, strict=True)]
-        return (*each, *([None] * 9))
+            tensor_gradients = [
+                g if needed else None for g, needed in zip(all_gradients, flags, strict=True)
+            ]
+        return (*tensor_gradients, *([None] * 9))
 
 
 def _by_reference(
@@ -103,20 +105,20 @@ def _by_reference(
     """Return the gradients, differentiable themselves, through plain PyTorch."""
     circuit = ctx.circuit.holding(tensors[3:], connections)
     flags = ctx.needs_input_grad[:COUNT]
-    wanted = [t for t, w in zip(tensors, flags, strict=True) if w]
+    inputs = [t for t, w in zip(tensors, flags, strict=True) if w]
     with torch.enable_grad():
         results = ctx.reference(*tensors[:3], circuit)
     given = [(r, g) for r, g in zip(results, gradients, strict=True) if g is not None]
-    found = iter(
+    input_gradients = iter(
         torch.autograd.grad(
             [r for r, _ in given],
-            wanted,
+            inputs,
             [g for _, g in given],
             create_graph=again,
             allow_unused=True,
         )
     )
-    return [next(found) if w else None for w in flags]
+    return [next(input_gradients) if w else None for w in flags]
 
 
 def is_batch_of_gradients(gradient: Tensor) -> bool:

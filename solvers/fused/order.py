@@ -11,14 +11,14 @@ from torch import Tensor
 
 
 class ByTarget(NamedTuple):
-    """Where the synapses of each target are, those of one target in the order of their slots."""
+    """Synapses sorted by target, those of one target in the order of their slots."""
 
     order: Tensor | None
     """The slots in that order, (synapse,); None if they are in it already."""
     source: Tensor
     """int32, (synapse,)."""
     start: Tensor
-    """Where the synapses of each target begin, int32, (neuron + 1,)."""
+    """Begin of the synapses of each target, int32, (neuron + 1,)."""
 
     @classmethod
     def of(cls, source: Tensor, target: Tensor, neurons: int) -> ByTarget:
@@ -34,12 +34,13 @@ class ByTarget(NamedTuple):
         return cls(order, source.int(), start)
 
 
-_known: dict[int, tuple[Any, Any, ByTarget]] = {}  # by id of a source: it, its edits, the result
+_remembered: dict[int, tuple[Any, Any, ByTarget]] = {}
+"""By id of a source: a reference to it, its edits, the result."""
 
 
-def _forget(place: int, known: dict[int, Any], _: Any) -> None:
-    # `known` is an argument: a module's names are gone before its objects when Python ends.
-    known.pop(place, None)
+def _forget(place: int, remembered: dict[int, Any], _: Any) -> None:
+    # `remembered` is an argument: a module's names are gone before its objects when Python ends.
+    remembered.pop(place, None)
 
 
 def by_target(source: Tensor, target: Tensor, neurons: int) -> ByTarget:
@@ -47,9 +48,9 @@ def by_target(source: Tensor, target: Tensor, neurons: int) -> ByTarget:
     if source.is_inference() or target.is_inference():  # these do not count their edits
         return ByTarget.of(source, target, neurons)
     place, edits = id(source), (source._version, id(target), target._version, neurons)
-    known = _known.get(place)
-    if known is not None and known[0]() is source and known[1] == edits:
-        return known[2]
+    entry = _remembered.get(place)
+    if entry is not None and entry[0]() is source and entry[1] == edits:
+        return entry[2]
     result = ByTarget.of(source, target, neurons)
-    _known[place] = weakref.ref(source, partial(_forget, place, _known)), edits, result
+    _remembered[place] = weakref.ref(source, partial(_forget, place, _remembered)), edits, result
     return result

@@ -8,12 +8,12 @@ COUNT = 18
 """Tensors that have gradients: inputs, initial state, elapsed times, parameters of a circuit."""
 
 POSITIVITY = ("identity", "softplus", "clip")
-"""How a parameter becomes a positive value; kernels know the index."""
+"""Maps of a parameter to a positive value; kernels know the index."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What kernels need to know besides tensors."""
+    """Arguments of kernels besides tensors."""
 
     outputs: int
     unfolds: int

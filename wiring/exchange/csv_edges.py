@@ -80,10 +80,10 @@ def from_csv(text: str) -> Wiring:
             recurrent.append((neurons[source], neurons[target], int(polarity)))
         else:
             raise _unknown(line, "source", source)
-    found = len(recurrent) + len(sensory)
-    if count not in (None, str(found)):
+    total = len(recurrent) + len(sensory)
+    if count not in (None, str(total)):
         raise WiringError(
-            f"line 1 announces {count} synapses, but the table holds {found}; it may be cut off or "
+            f"line 1 announces {count} synapses, but the table holds {total}; it may be cut off or "
             "hold a row twice, or, if you have edited it, correct line 1"
         )
     return Wiring(

@@ -62,10 +62,10 @@ def load(path: str | os.PathLike[str]) -> Wiring:
 
 
 def _format(path: Path) -> tuple[Callable[[Wiring], str], Callable[[str], Wiring]]:
-    found = _FORMATS.get(path.suffix.lower())
-    if found is None:
+    codec = _FORMATS.get(path.suffix.lower())
+    if codec is None:
         raise WiringError(
             f"the suffix of a wiring's file chooses its format and must be one of "
             f"{', '.join(_FORMATS)}, got {str(path)!r}"
         )
-    return found
+    return codec

@@ -16,7 +16,7 @@ _BYTES = 64  # a synapse, at the most crowded moment of drawing it
 
 
 class Recipe(ABC):
-    """How to draw a wiring: a frozen value with a seed.
+    """Instructions for drawing a wiring: a frozen value with a seed.
 
     Families derive from this class as frozen dataclasses, validate their arguments on
     construction, and draw the same wiring every time `build` is called with the same input size,
@@ -93,7 +93,7 @@ class GrowingSynapses:
     """Collects synapses; drawing a pair again replaces its polarity."""
 
     BYTES = 320
-    """What a synapse takes, about, while it is collected and frozen."""
+    """Approximate memory of a synapse while it is collected and frozen."""
 
     def __init__(self) -> None:
         self._polarity: dict[tuple[int, int], int] = {}

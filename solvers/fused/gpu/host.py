@@ -36,7 +36,7 @@ STEPS_OF_A_LANE = 8
 """Lanes are made so many that they take about as few steps as this, if there are threads."""
 
 STEP_COST = 4
-"""What a solver step costs besides samples, in samples: barriers and latencies."""
+"""Cost of a solver step besides samples, in samples: barriers and latencies."""
 
 CACHED_SYNAPSES = 6_000
 """More do not stay in the L1 cache; reading one then serves at least the samples of a thread."""
@@ -47,7 +47,7 @@ MOST_GRADIENT_BYTES, MOST_SCRATCH_BYTES = 1 << 28, 1 << 30
 
 
 class Shape(NamedTuple):
-    """How a launch is cut up."""
+    """Division of a launch into programs and threads."""
 
     block: int
     """Samples of a program at a time."""
@@ -67,13 +67,13 @@ def shape(batch: int, synapses: int, processors: int) -> Shape:
     if synapses > CACHED_SYNAPSES:
         block = max(block, SAMPLES_OF_A_THREAD)
     of_a_thread = min(block, SAMPLES_OF_A_THREAD)
-    wanted = synapses * block // (of_a_thread * 32 * STEPS_OF_A_LANE)
-    warps = min(max(1 << max(wanted - 1, 0).bit_length(), LEAST_WARPS), MOST_WARPS)
+    needed_warps = synapses * block // (of_a_thread * 32 * STEPS_OF_A_LANE)
+    warps = min(max(1 << max(needed_warps - 1, 0).bit_length(), LEAST_WARPS), MOST_WARPS)
     return Shape(block, 32 * warps * of_a_thread // block, warps)
 
 
 class SequenceArguments(NamedTuple):
-    """What runs."""
+    """Arguments of a sequence: inputs, states, sorted synapses and neurons."""
 
     x: Tensor
     """Mapped inputs, (batch, time, input)."""
@@ -84,7 +84,7 @@ class SequenceArguments(NamedTuple):
     source: Tensor
     """Presynaptic indices of the synapses sorted by target, int32, (synapse,)."""
     start: Tensor
-    """Where the synapses of each target begin, int32, (neuron + 1,)."""
+    """Begin of the synapses of each target, int32, (neuron + 1,)."""
     value: Tensor
     """Rows weight, sigma, mu, erev of the synapses, (4, synapse)."""
     sensory_source: Tensor
@@ -150,9 +150,9 @@ def backward(given: SequenceArguments, gradient: Tensor, states: Tensor) -> tupl
     """
     x, initial, elapsed, *_, neuron = given[:10]
     if not states.numel():
-        wanted = x, initial, elapsed, given.value, given.sensory_value, neuron
-        return tuple(torch.zeros_like(t) for t in wanted)
-    found = [
+        tensors = x, initial, elapsed, given.value, given.sensory_value, neuron
+        return tuple(torch.zeros_like(t) for t in tensors)
+    gradients = [
         torch.empty_like(t, memory_format=torch.contiguous_format) for t in (x, initial, elapsed)
     ]
     neurons, unfolds = initial.shape[1], given.unfolds
@@ -168,9 +168,9 @@ def backward(given: SequenceArguments, gradient: Tensor, states: Tensor) -> tupl
     of_values, scratch = x.new_zeros(programs, gradient_words), x.new_empty(programs, words)
     given.launch(
         backward_kernel, cut, programs, *values, states.contiguous(), gradient.contiguous(),
-        *found, of_values, scratch, *layout.by_target, *layout.by_source, words, gradient_words,
+        *gradients, of_values, scratch, *layout.by_target, *layout.by_source, words, gradient_words,
     )  # fmt: skip
-    return *found, *layout.collect(of_values.sum(0), neuron)
+    return *gradients, *layout.collect(of_values.sum(0), neuron)
 
 
 def _round_up(numbers: int, line: int) -> int:

@@ -98,13 +98,13 @@ def fetch(
     sample = first + tl.arange(0, BLOCK)
     for start in range(0, count, LANES):
         row = start + tl.arange(0, LANES)
-        there = row[:, None] < count
+        row_mask = row[:, None] < count
         at = sample.to(tl.int64)[None, :] * stride + row[:, None]
-        value = tl.load(x + at, mask=there & (sample < batch)[None, :], other=0.0)
+        value = tl.load(x + at, mask=row_mask & (sample < batch)[None, :], other=0.0)
         to = rows + places(row, BLOCK)
         if ADD:
-            value += tl.load(to, mask=there, other=0.0)
-        tl.store(to, value, mask=there)
+            value += tl.load(to, mask=row_mask, other=0.0)
+        tl.store(to, value, mask=row_mask)
 
 
 @triton.jit
@@ -151,10 +151,10 @@ def open_gates(rows, sums, value, tiles, LANES: tl.constexpr, BLOCK: tl.constexp
 @triton.jit
 def collect(into, sums, tiles, rows, row, BLOCK: tl.constexpr):
     """Add to `into` (lane, sample) the sums over the parts of each `row` (lane,)."""
-    there = row < rows
+    row_mask = row < rows
     for k in range(tiles.parts):
-        lane = tl.load(tiles.part + k * rows + row, mask=there, other=0)
-        into += tl.load(sums + places(lane, BLOCK), mask=there[:, None], other=0.0)
+        lane = tl.load(tiles.part + k * rows + row, mask=row_mask, other=0)
+        into += tl.load(sums + places(lane, BLOCK), mask=row_mask[:, None], other=0.0)
     return into
 
 
@@ -162,9 +162,9 @@ def collect(into, sums, tiles, rows, row, BLOCK: tl.constexpr):
 def totals(base, sums, tiles, neurons, row, BLOCK: tl.constexpr):
     """Return total conductance and drive of the neurons `row` (lane,), both (lane, sample)."""
     at = places(row, BLOCK)
-    there = (row < neurons)[:, None]
-    conductance = tl.load(base + at, mask=there, other=0.0)
-    drive = tl.load(base + neurons * BLOCK + at, mask=there, other=0.0)
+    row_mask = (row < neurons)[:, None]
+    conductance = tl.load(base + at, mask=row_mask, other=0.0)
+    drive = tl.load(base + neurons * BLOCK + at, mask=row_mask, other=0.0)
     conductance = collect(conductance, sums, tiles, neurons, row, BLOCK)
     drive = collect(drive, sums + (tiles.lanes + 1) * BLOCK, tiles, neurons, row, BLOCK)
     return conductance, drive
@@ -179,14 +179,14 @@ def sense(
     tl.debug_barrier()
     for start in range(0, neurons, LANES):
         row = start + tl.arange(0, LANES)
-        there = row < neurons
+        row_mask = row < neurons
         for side in tl.static_range(2):
-            leak = tl.load(neuron + (1 + side) * neurons + row, mask=there, other=0.0)[:, None]
+            leak = tl.load(neuron + (1 + side) * neurons + row, mask=row_mask, other=0.0)[:, None]
             total = tl.full((LANES, BLOCK), 0.0, base.dtype.element_ty) + leak
             of_side = sums + side * (tiles.lanes + 1) * BLOCK
             total = collect(total, of_side, tiles, neurons, row, BLOCK)
             to = base + side * neurons * BLOCK + places(row, BLOCK)
-            tl.store(to, total, mask=there[:, None])
+            tl.store(to, total, mask=row_mask[:, None])
 
 
 @triton.jit
@@ -252,14 +252,14 @@ def forward_kernel(
                 tl.debug_barrier()
                 for start in range(0, neurons, LANES):
                     row = start + tl.arange(0, LANES)
-                    there = (row < neurons)[:, None]
+                    row_mask = (row < neurons)[:, None]
                     at = state + places(row, BLOCK)
                     conductance, drive = totals(base, sums, recurrent, neurons, row, BLOCK)
                     capacitance = tl.load(neuron + row, mask=row < neurons, other=1.0)[:, None]
-                    before = tl.load(at, mask=there, other=0.0)
+                    before = tl.load(at, mask=row_mask, other=0.0)
                     after = advance(before, capacitance, conductance, drive, h, EXPONENTIAL)
-                    tl.store(at, after, mask=there)
+                    tl.store(at, after, mask=row_mask)
                     if unfold == unfolds - 1:
                         to = moment[None, :] * neurons + row[:, None]
-                        tl.store(states + to, after, mask=there & (sample < batch)[None, :])
+                        tl.store(states + to, after, mask=row_mask & (sample < batch)[None, :])
                 tl.debug_barrier()

@@ -1,5 +1,5 @@
 # mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-calls
-"""The backward pass of `gpu_kernels.forward_kernel`; the same conventions hold.
+"""The backward pass of `kernels.forward_kernel`; the same conventions hold.
 
 With A the drive, G the conductance, slope = A - G x and D = C + h G, the semi-implicit step is
 x+ = x + h slope / D, so for a gradient g of x+
@@ -84,7 +84,7 @@ def gates_back(
             next_weight, next_sigma, next_mu, next_erev = values_at(value, tiles.positions, ahead)
             target = places(tl.load(tiles.other + ahead + LANES), BLOCK)
             to = value_gradient + at[:, None] * 4 + column[None, :]
-            known = tl.load(to, mask=is_value, other=0.0)
+            summed = tl.load(to, mask=is_value, other=0.0)
 
             distance = x - mu
             s = logistic(distance * (sigma * -1.4426950408889634))
@@ -99,7 +99,7 @@ def gates_back(
             of_erev = tl.sum(a * s * weight, axis=1)[:, None]
             of_first = tl.where(column[None, :] == 0, of_weight, of_sigma)
             of_last = tl.where(column[None, :] == 2, of_mu, of_erev)
-            tl.store(to, known + tl.where(column[None, :] < 2, of_first, of_last), mask=is_value)
+            tl.store(to, summed + tl.where(column[None, :] < 2, of_first, of_last), mask=is_value)
 
             g, a, at = next_g, next_a, ahead
             weight, sigma, mu, erev = next_weight, next_sigma, next_mu, next_erev
@@ -230,7 +230,7 @@ def backward_kernel(
                 fetch(walk, before, neurons, time * neurons, first, batch, False, LANES, BLOCK)
             tl.debug_barrier()
 
-            # The steps of this element of the sequence, once more.
+            # The forward pass keeps no steps within an element: take them again.
             sense(seen, base, sensory_sums, sensory_value, sensory, neuron, neurons, LANES, BLOCK)
             for u in range(unfolds):
                 open_gates(
@@ -239,41 +239,41 @@ def backward_kernel(
                 tl.debug_barrier()
                 for start in range(0, neurons, LANES):
                     row = start + tl.arange(0, LANES)
-                    there = (row < neurons)[:, None]
+                    row_mask = (row < neurons)[:, None]
                     at = places(row, BLOCK)
                     g, a = totals(base, sums, recurrent, neurons, row, BLOCK)
                     c = tl.load(neuron + row, mask=row < neurons, other=1.0)[:, None]
-                    state = tl.load(walk + u * (size + BLOCK) + at, mask=there, other=0.0)
+                    state = tl.load(walk + u * (size + BLOCK) + at, mask=row_mask, other=0.0)
                     after = advance(state, c, g, a, h, EXPONENTIAL)
-                    tl.store(walk + (u + 1) * (size + BLOCK) + at, after, mask=there)
+                    tl.store(walk + (u + 1) * (size + BLOCK) + at, after, mask=row_mask)
                     kept = g if EXPONENTIAL else 1 / (c + h * g)
-                    tl.store(aux + u * size + at, kept, mask=there)
-                    tl.store(slopes + u * size + at, a - g * state, mask=there)
+                    tl.store(aux + u * size + at, kept, mask=row_mask)
+                    tl.store(slopes + u * size + at, a - g * state, mask=row_mask)
                 tl.debug_barrier()
 
             for undo in range(unfolds):
                 u = unfolds - 1 - undo
                 for start in range(0, neurons, LANES):
                     row = start + tl.arange(0, LANES)
-                    there = (row < neurons)[:, None]
+                    row_mask = (row < neurons)[:, None]
                     at = places(row, BLOCK)
-                    pull = tl.load(direct + at, mask=there, other=0.0)
+                    pull = tl.load(direct + at, mask=row_mask, other=0.0)
                     pull = collect(pull, back_sums, recurrent_by_source, neurons, row, BLOCK)
-                    state = tl.load(walk + u * (size + BLOCK) + at, mask=there, other=0.0)
-                    after = tl.load(walk + (u + 1) * (size + BLOCK) + at, mask=there, other=0.0)
-                    kept = tl.load(aux + u * size + at, mask=there, other=0.0)
-                    slope = tl.load(slopes + u * size + at, mask=there, other=0.0)
+                    state = tl.load(walk + u * (size + BLOCK) + at, mask=row_mask, other=0.0)
+                    after = tl.load(walk + (u + 1) * (size + BLOCK) + at, mask=row_mask, other=0.0)
+                    kept = tl.load(aux + u * size + at, mask=row_mask, other=0.0)
+                    slope = tl.load(slopes + u * size + at, mask=row_mask, other=0.0)
                     c = tl.load(neuron + row, mask=row < neurons, other=1.0)[:, None]
                     dg, da, dx, dc, dh = step_back(
                         state, after, kept, slope, pull, c, h, EXPONENTIAL
                     )
-                    tl.store(direct + at, dx, mask=there)
-                    tl.store(pulls + at, dg, mask=there)
-                    tl.store(pulls + size + BLOCK + at, da, mask=there)
-                    add(from_c + at, dc, there)
-                    add(from_h + at, dh, there)
-                    add(sensory_pulls + at, dg, there)
-                    add(sensory_pulls + size + BLOCK + at, da, there)
+                    tl.store(direct + at, dx, mask=row_mask)
+                    tl.store(pulls + at, dg, mask=row_mask)
+                    tl.store(pulls + size + BLOCK + at, da, mask=row_mask)
+                    add(from_c + at, dc, row_mask)
+                    add(from_h + at, dh, row_mask)
+                    add(sensory_pulls + at, dg, row_mask)
+                    add(sensory_pulls + size + BLOCK + at, da, row_mask)
                 tl.debug_barrier()
                 gates_back(
                     walk + u * (size + BLOCK), pulls, neurons, back_sums,
@@ -289,12 +289,12 @@ def backward_kernel(
             of_h = tl.full((BLOCK,), 0.0, scratch.dtype.element_ty)
             for start in range(0, neurons, LANES):
                 row = start + tl.arange(0, LANES)
-                there = (row < neurons)[:, None]
+                row_mask = (row < neurons)[:, None]
                 at = places(row, BLOCK)
-                of_h += tl.sum(tl.load(from_h + at, mask=there, other=0.0), axis=0)
+                of_h += tl.sum(tl.load(from_h + at, mask=row_mask, other=0.0), axis=0)
                 for side in tl.static_range(2):
                     leak = tl.load(
-                        sensory_pulls + side * (size + BLOCK) + at, mask=there, other=0.0
+                        sensory_pulls + side * (size + BLOCK) + at, mask=row_mask, other=0.0
                     )
                     to = neuron_gradient + (1 + side) * neurons + row
                     add(to, tl.sum(leak, axis=1), row < neurons)
@@ -309,12 +309,12 @@ def backward_kernel(
 
         for start in range(0, neurons, LANES):
             row = start + tl.arange(0, LANES)
-            there = (row < neurons)[:, None]
+            row_mask = (row < neurons)[:, None]
             at = places(row, BLOCK)
-            pull = tl.load(direct + at, mask=there, other=0.0)
+            pull = tl.load(direct + at, mask=row_mask, other=0.0)
             pull = collect(pull, back_sums, recurrent_by_source, neurons, row, BLOCK)
             to = initial_gradient + sample.to(tl.int64)[None, :] * neurons + row[:, None]
-            tl.store(to, pull, mask=there & present)
-            of_c = tl.sum(tl.load(from_c + at, mask=there, other=0.0), axis=1)
+            tl.store(to, pull, mask=row_mask & present)
+            of_c = tl.sum(tl.load(from_c + at, mask=row_mask, other=0.0), axis=1)
             add(neuron_gradient + row, of_c, row < neurons)
         tl.debug_barrier()

@@ -64,13 +64,13 @@ class GpuProblem:
         gradient = torch.zeros_like(states) if from_states is None else from_states.clone()
         if from_output is not None:
             gradient[..., : self.settings.outputs] += from_output
-        found = host.backward(self._given, gradient, states)
+        gradients = host.backward(self._given, gradient, states)
         of_values: list[Tensor] = []
-        for order, value in zip(self._orders, found[3:5], strict=True):
+        for order, value in zip(self._orders, gradients[3:5], strict=True):
             if order.order is not None:
                 value = torch.empty_like(value).index_copy_(1, order.order, value)
             of_values += value.unbind()
-        from_c, from_g, from_a = found[5].unbind()
+        from_c, from_g, from_a = gradients[5].unbind()
         gleak, vleak, _ = self._raw[8:]
         neurons = [from_g + from_a * vleak, from_a * gleak, from_c]
-        return [*found[:3], None, None, None, None, *of_values, *neurons]
+        return [*gradients[:3], None, None, None, None, *of_values, *neurons]

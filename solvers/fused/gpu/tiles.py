@@ -20,13 +20,13 @@ from torch.utils.weak import WeakTensorKeyDictionary
 Array = Any
 
 TILE_COST, PART_COST = 4, 2
-"""What a tile, and a further part of a row, cost besides synapses, in steps."""
+"""Cost of a tile, and of a further part of a row, besides synapses, in steps."""
 
 MOST_CUTS = 64
 
 
 class Tiles(NamedTuple):
-    """Where the lanes of a kernel find their synapses."""
+    """Indices by which the lanes of a kernel find their synapses."""
 
     other: Tensor
     """The row at the far end of each synapse, int32, (position,); a row of zeros where none is.
@@ -92,7 +92,7 @@ def deal(
     parts = int(cuts.max(initial=0))
     part = np.full((parts, rows), tiles * width)
     part[rank, owner] = lane
-    found = Tiles(
+    tiling = Tiles(
         _index(far, device),
         _index(own, device),
         _index(begin, device),
@@ -102,7 +102,7 @@ def deal(
         tiles,
         parts,
     )
-    return Dealt(found, slot, position)
+    return Dealt(tiling, slot, position)
 
 
 def _cuts(degree: Array, width: int) -> Array:
@@ -190,10 +190,10 @@ class Layout:
         key = inputs, tuple(t._version for t in ends)
         kept = _REMEMBERED.setdefault(ends[0], {})
         if width in kept:
-            known, others, layout = kept[width]
-            if known == key and all(r() is t for r, t in zip(others, ends[1:], strict=True)):
-                found: Layout = layout
-                return found
+            old_key, others, layout = kept[width]
+            if old_key == key and all(r() is t for r, t in zip(others, ends[1:], strict=True)):
+                remembered: Layout = layout
+                return remembered
         layout = cls(ends, inputs, width)
         kept[width] = key, [weakref.ref(t) for t in ends[1:]], layout
         return layout
