@@ -227,10 +227,10 @@ class WiredCfCCell(WiredCell):
     ) -> Tensor:
         """Return the state (batch, neuron) after step `time`, lasting `elapsed` (batch, 1)."""
         current = state
-        for each in sensed:
-            maps = self._split(each.maps(time, current))
-            new = self.solution(*maps, elapsed, each.stage.neurons)
-            current = _with(current, each.stage.neurons, new, dim=-1)
+        for layer_inputs in sensed:
+            maps = self._split(layer_inputs.maps(time, current))
+            new = self.solution(*maps, elapsed, layer_inputs.stage.neurons)
+            current = _with(current, layer_inputs.stage.neurons, new, dim=-1)
         return torch.where(elapsed > 0, current, state)
 
     def _split(self, maps: Tensor) -> tuple[Tensor, Tensor]:
@@ -252,11 +252,11 @@ class WiredCfCCell(WiredCell):
         """
         identity = torch.eye(self.state_size, dtype=state.dtype, device=state.device)
         current, spread = state, identity.expand(len(state), -1, -1)
-        for each in self.sense(inputs.unsqueeze(1)):
-            neurons, sources = each.stage.neurons, each.stage.sources
-            maps = self._split(each.maps(0, current))
+        for layer_inputs in self.sense(inputs.unsqueeze(1)):
+            neurons, sources = layer_inputs.stage.neurons, layer_inputs.stage.sources
+            maps = self._split(layer_inputs.maps(0, current))
             slopes = torch.cat(self.solution.slopes(*maps, elapsed, neurons), dim=-2)
-            direct = torch.einsum("bmi,mij->bij", slopes, each.matrix())
+            direct = torch.einsum("bmi,mij->bij", slopes, layer_inputs.matrix())
             rows = direct @ spread[:, sources]
             new = self.solution(*maps, elapsed, neurons)
             current = _with(current, neurons, new, dim=-1)

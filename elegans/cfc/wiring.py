@@ -40,9 +40,11 @@ def with_ncps_connections(wiring: Wiring) -> Wiring:
     recurrent, sensory = _single(wiring.recurrent), _single(wiring.sensory)
     step = stage[recurrent.target] - stage[recurrent.source]
     recurrent = _kept(recurrent, (step == 0) | (step == 1))
-    held = set(zip(recurrent.source.tolist(), recurrent.target.tolist(), strict=True))
+    existing = set(zip(recurrent.source.tolist(), recurrent.target.tolist(), strict=True))
     source, target = np.nonzero(stage[:, None] == stage)
-    new = [pair for pair in zip(source.tolist(), target.tolist(), strict=True) if pair not in held]
+    new = [
+        pair for pair in zip(source.tolist(), target.tolist(), strict=True) if pair not in existing
+    ]
     source, target = np.array(new, dtype=np.int64).reshape(-1, 2).T
     return wiring.with_synapses(
         _joined(recurrent, source, target), _kept(sensory, stage[sensory.target] == 0)

@@ -63,9 +63,9 @@ class General(Computation):
 
         state = {**dict(root.named_parameters()), **dict(root.named_buffers())}
         axes = tuple(0 if mine else None for mine in given.own)
-        each = torch.func.vmap(call, in_dims=(0, *axes), randomness="different")
+        of_members = torch.func.vmap(call, in_dims=(0, *axes), randomness="different")
         try:
-            return each(state, *given.inputs)
+            return of_members(state, *given.inputs)
         except RuntimeError as error:
             if "Batching rule not implemented" not in str(error):
                 raise

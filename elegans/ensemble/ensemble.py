@@ -240,7 +240,7 @@ class Ensemble(nn.Module):
         Each has a leading member axis; its mask, if there is one, is the buffer ``<name>_mask`` of
         the same shape on the same module of `stacked`. Biases and frozen weights are left out.
         """
-        found = {}
+        weights = {}
         for path, module in self._computation.template.named_modules():
             listed = isinstance(module, SynapseSlots)
             node = self.stacked.get_submodule(path)
@@ -252,8 +252,8 @@ class Ensemble(nn.Module):
                     and parameter.requires_grad
                     and parameter.numel()
                 ):
-                    found[f"{path}.{name}" if path else name] = parameter
-        return found
+                    weights[f"{path}.{name}" if path else name] = parameter
+        return weights
 
     @property
     def template(self) -> nn.Module:
@@ -288,9 +288,9 @@ def _blueprints_of(member: nn.Module) -> dict[str, Wiring]:
 def _computation_of(template: nn.Module, general: bool) -> Computation:
     if not general:
         for way in (Joined, Chain):
-            found = way.fits(template)
-            if found is not None:
-                return found
+            computation = way.fits(template)
+            if computation is not None:
+                return computation
     return General(template)
 
 
@@ -321,8 +321,8 @@ def member_losses(
     >>> member_losses(outputs, torch.zeros(2, 1))
     tensor([2.5000, 0.0000])
     """
-    each = torch.func.vmap(loss, in_dims=(0, 0 if own_data else None), randomness="different")
-    losses: Tensor = each(output, target)
+    losses_of = torch.func.vmap(loss, in_dims=(0, 0 if own_data else None), randomness="different")
+    losses: Tensor = losses_of(output, target)
     if losses.dim() != 1:
         raise InputError(
             f"the loss of a member has shape {tuple(losses.shape[1:])}, expected a number; reduce "

@@ -234,15 +234,15 @@ class SequenceLayer(nn.Module):
             output, states = self.cell.run(x, h, elapsed)
             return output, states, states[:, -1], None
         sensed = self.cell.sense(x)
-        each = []
+        outputs = []
         for t in range(x.shape[1]):
             dt = elapsed[:, t : t + 1]
             before = h, c
             after = self.memory(x[:, t], before)
             h, c = (torch.where(dt > 0, *pair) for pair in zip(after, before, strict=True))
             h = self.cell.step_of(sensed, t, h, dt)
-            each.append(h)
-        states = torch.stack(each, dim=1)
+            outputs.append(h)
+        states = torch.stack(outputs, dim=1)
         return self.cell.read(states), states, h, c
 
     def _check_states(
@@ -329,13 +329,13 @@ class SequenceLayer(nn.Module):
                 "hx must be a pair (h, c) with mixed memory and one tensor without, got "
                 + (f"{len(pair)} tensors" if len(pair) > 1 else "one tensor")
             )
-        wanted = shape if batched else shape[1:]
+        expected_shape = shape if batched else shape[1:]
         states = [as_computed("hx", state, x.dtype) for state in pair]
         for state in states:
-            if tuple(state.shape) != wanted:
-                layers = tuple(state.shape) == (1, *wanted)
+            if tuple(state.shape) != expected_shape:
+                layers = tuple(state.shape) == (1, *expected_shape)
                 raise InputError(
-                    f"hx has shape {tuple(state.shape)}, expected {wanted}"
+                    f"hx has shape {tuple(state.shape)}, expected {expected_shape}"
                     + ("; there is no axis of layers here: pass hx[0]" if layers else "")
                 )
         h, *c = (state.reshape(shape) for state in states)

@@ -140,7 +140,7 @@ class SynapseParameters(SynapseSlots):
             fresh.polarity,
         )
         pairs = zip(values, columns, strict=True)
-        return SynapseValues(*(torch.cat([one, other.to(one)]) for one, other in pairs))
+        return SynapseValues(*(torch.cat([first, second.to(first)]) for first, second in pairs))
 
     def values(self) -> SynapseValues:
         """Return the effective values; calls the module, so that hooks and masks take part."""

@@ -60,10 +60,10 @@ class OpenCheck:
             return mask.is_meta
         if mask.is_inference():  # has no version
             return bool(mask.all())
-        known = self._known
-        if known is None or known[0] is not mask or known[1] != mask._version:
-            known = self._known = mask, mask._version, bool(mask.all())
-        return known[2]
+        cached = self._known
+        if cached is None or cached[0] is not mask or cached[1] != mask._version:
+            cached = self._known = mask, mask._version, bool(mask.all())
+        return cached[2]
 
 
 @dataclass(frozen=True)

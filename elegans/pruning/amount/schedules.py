@@ -63,8 +63,8 @@ def described(schedule: Schedule | None) -> dict[str, str] | None:
     """Return kind and arguments of a schedule as plain values; not how far it has come."""
     if schedule is None:
         return None
-    held = getattr(schedule, "__dataclass_fields__", {})  # one's own need not be a dataclass
-    arguments = {name: repr(getattr(schedule, name)) for name in held if held[name].init}
+    declared = getattr(schedule, "__dataclass_fields__", {})  # one's own need not be a dataclass
+    arguments = {name: repr(getattr(schedule, name)) for name in declared if declared[name].init}
     return {"kind": type(schedule).__name__} | arguments
 
 

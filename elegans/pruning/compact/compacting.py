@@ -282,11 +282,11 @@ def _compared(compacted: Compacted, inputs: Any) -> float:
             "removed; pass units=False, or leave out inputs if states may be smaller"
         )
     largest = 0.0
-    for one, other in zip(before, after, strict=True):
-        if not one.numel():
+    for old, new in zip(before, after, strict=True):
+        if not old.numel():
             continue
-        difference = float((one - other).abs().max())
-        allowed = torch.finfo(one.dtype).eps ** 0.5 * max(1.0, float(one.abs().max()))
+        difference = float((old - new).abs().max())
+        allowed = torch.finfo(old.dtype).eps ** 0.5 * max(1.0, float(old.abs().max()))
         if not difference <= allowed:
             raise PruningError(
                 f"the new model differs by {difference:.3g} on the inputs, expected less than "

@@ -112,12 +112,12 @@ def state_bytes(model: nn.Module) -> int:
 
     Masks that are no part of it are not counted.
     """
-    held = {
+    tensors = {
         value.untyped_storage().data_ptr() or id(value): value
         for value in model.state_dict(keep_vars=True).values()
         if isinstance(value, Tensor)
     }
-    return sum(value.numel() * value.element_size() for value in held.values())
+    return sum(value.numel() * value.element_size() for value in tensors.values())
 
 
 def paired_seconds(

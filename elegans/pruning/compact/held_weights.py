@@ -25,7 +25,7 @@ def copy_with(model: nn.Module, new: Mapping[nn.Module, nn.Module]) -> nn.Module
         for value in vars(module).values()
         if isinstance(value, Tensor) and not value.is_leaf
     }
-    memo |= {id(old): other for old, other in new.items()}
+    memo |= {id(old): replacement for old, replacement in new.items()}
     copied: nn.Module = copy.deepcopy(model, memo)
     return copied
 
@@ -42,9 +42,9 @@ def dense_copy(model: nn.Module) -> nn.Module:
 def masked_copy(model: nn.Module, masks: Mapping[str, Tensor]) -> nn.Module:
     """Return a copy in which the masks, by the names of `held_weights`, have been applied."""
     masked = copy_with(model, {})
-    held = held_weights(masked)
+    holders = held_weights(masked)
     for name, mask in masks.items():
-        held[name].hold(mask)
+        holders[name].hold(mask)
     return masked
 
 
@@ -68,9 +68,9 @@ class WeightHolder(NamedTuple):
         if self.along is not None:
             owner = self.owner
             return owner.is_open if isinstance(owner, SynapseSlots) else owner.get_buffer("mask")
-        held = self.owner._buffers.get(f"{self.attribute}_mask")
-        if held is not None:
-            return held.bool()
+        buffer = self.owner._buffers.get(f"{self.attribute}_mask")
+        if buffer is not None:
+            return buffer.bool()
         if isinstance(self.owner, SparseLinear):  # no zeros stand for absence
             return torch.ones_like(self.weight(), dtype=torch.bool)
         return self.weight() != 0

@@ -90,8 +90,8 @@ class Snip(Criterion):
             )
         sensitivity = GradientWeight().scores(context)
         whole = sum(
-            part.flat(one).double().sum(dim=1)
-            for part, one in zip(context.parts, sensitivity, strict=True)
+            part.flat(score).double().sum(dim=1)
+            for part, score in zip(context.parts, sensitivity, strict=True)
         )
         if not isinstance(whole, Tensor) or bool((whole == 0).any()):
             raise PruningError(
@@ -99,8 +99,8 @@ class Snip(Criterion):
                 "and the loss of the closure"
             )
         return [
-            (part.flat(one) / whole.unsqueeze(1)).reshape(one.shape)
-            for part, one in zip(context.parts, sensitivity, strict=True)
+            (part.flat(score) / whole.unsqueeze(1)).reshape(score.shape)
+            for part, score in zip(context.parts, sensitivity, strict=True)
         ]
 
 

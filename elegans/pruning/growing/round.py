@@ -101,8 +101,8 @@ def plan(rounds: Sequence[Round], rule: GrowthRule, closure: Closure | None) -> 
     PruningError
         The rule needs the loss and there is none, or it cannot be differentiated.
     """
-    for each in rounds:
-        each.draw(rule)
+    for exchange in rounds:
+        exchange.draw(rule)
     gradients: list[list[Tensor]] = []
 
     def slopes(k: int) -> list[Tensor]:
@@ -110,8 +110,8 @@ def plan(rounds: Sequence[Round], rule: GrowthRule, closure: Closure | None) -> 
             gradients.extend(_gradients(rounds, rule, closure))
         return gradients[k]
 
-    for k, each in enumerate(rounds):
-        each.rank(rule, lambda k=k: slopes(k))  # type: ignore[misc]
+    for k, exchange in enumerate(rounds):
+        exchange.rank(rule, lambda k=k: slopes(k))  # type: ignore[misc]
 
 
 def _gradients(
@@ -123,12 +123,12 @@ def _gradients(
             f"growth by {type(rule).__name__} needs the loss: call step(lambda: loss of the batch)"
         )
     with ExitStack() as stack, torch.enable_grad():
-        probes = [stack.enter_context(each.probed()) for each in rounds]
+        probes = [stack.enter_context(exchange.probed()) for exchange in rounds]
         loss = differentiable(closure())
         try:
             gradients = torch.autograd.grad(
                 loss,
-                [tensor for each in probes for tensor in each],
+                [tensor for tensors in probes for tensor in tensors],
                 allow_unused=True,
                 materialize_grads=True,
             )
@@ -138,4 +138,4 @@ def _gradients(
                 "compute it anew and do not call backward() in it"
             ) from error
     left = iter(gradients)
-    return [[next(left) for _ in each] for each in probes]
+    return [[next(left) for _ in tensors] for tensors in probes]

@@ -30,11 +30,11 @@ class WeightPart(PrunableWeight):
         self._stacked = members > 0
         self.members = max(1, members)
         self._parameter: nn.Parameter = getattr(module, attribute)
-        held = self._buffer
-        if held is not None and (held.dtype != torch.bool or held.shape != self._parameter.shape):
+        mask = self._buffer
+        if mask is not None and (mask.dtype != torch.bool or mask.shape != self._parameter.shape):
             raise PruningError(
                 f"{type(module).__name__} has a buffer {attribute + MASK_SUFFIX!r} of shape "
-                f"{tuple(held.shape)} of {held.dtype}, which is no mask of {name}; rename it, or "
+                f"{tuple(mask.shape)} of {mask.dtype}, which is no mask of {name}; rename it, or "
                 "exclude the weight"
             )
 

@@ -245,20 +245,20 @@ class WeightLog:
                 f"got a risk of shape {risks.shape}, expected ({self.iterates},) or "
                 f"({self.iterates}, {self.members}): one value a logged iterate"
             )
-        other = copy.copy(self)
-        other._parts = []
-        other._risks = np.zeros((self.capacity, self.members))
-        other._risks[: self.iterates] = risks if risks.ndim == 2 else risks[:, None]
-        other._check(0, self.iterates)
-        return other
+        log = copy.copy(self)
+        log._parts = []
+        log._risks = np.zeros((self.capacity, self.members))
+        log._risks[: self.iterates] = risks if risks.ndim == 2 else risks[:, None]
+        log._check(0, self.iterates)
+        return log
 
     def series(self, name: str, member: int = 0) -> NDArray[np.float32]:
         """Return the logged weights called `name` of one member, shape (weight, time): a view."""
         if name not in self.shapes:
             raise PruningError(f"got no weight {name!r}, expected one of {[*self.shapes]}")
         values = self._values[: self.iterates, self._places[name]].T
-        each = len(values) // self.members
-        return values[member * each : (member + 1) * each]
+        weight_count = len(values) // self.members
+        return values[member * weight_count : (member + 1) * weight_count]
 
     def risk(self, member: int = 0) -> NDArray[np.float64]:
         """Return the logged risk of one member, shape (time,): a view."""

@@ -257,8 +257,8 @@ def draw_sequential(
     curve.legend(frameon=False, fontsize=9)
     if several:
         _draw_optima(axes[0, 1], result, limit)
-    for one in axes.flat:
-        one.spines[["top", "right"]].set_visible(False)
+    for panel in axes.flat:
+        panel.spines[["top", "right"]].set_visible(False)
     figure.suptitle(title)
     return figure
 

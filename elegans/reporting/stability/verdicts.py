@@ -96,7 +96,9 @@ def summary(content: Content) -> str:
 
 def warnings(content: Content) -> list[str]:
     """Return what a reader must know before believing a word: preconditions that fail."""
-    return [each.sentence for each in content.preconditions if not each.holds]
+    return [
+        precondition.sentence for precondition in content.preconditions if not precondition.holds
+    ]
 
 
 def _contraction(content: Content) -> Verdict:
@@ -199,7 +201,7 @@ def _equilibria(content: Content) -> Verdict:
     topic = ("equilibria", "Where does it rest under a constant input?")
     if search is None:
         return _unexamined(*topic, content.skipped.get("equilibria", ""))
-    attracting = sum(each.linearised == "attracting" for each in search.shown)
+    attracting = sum(equilibrium.linearised == "attracting" for equilibrium in search.shown)
     headline = f"{search.found} {'equilibrium' if search.found == 1 else 'equilibria'} found"
     others = (
         "There must be others that were not found, since the indices do not add up."
