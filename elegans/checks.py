@@ -39,7 +39,7 @@ ELSEWHERE = {
     "proj_size": "choose the number of motor neurons in the wiring, or put torch.nn.Linear on the "
     "output",
 }
-"""What stands for keywords of ``torch.nn.LSTM`` that a layer does not take."""
+"""Substitutes for keywords of ``torch.nn.LSTM`` that a layer does not take."""
 
 
 def check_keywords(kind: type, given: Mapping[str, object]) -> None:

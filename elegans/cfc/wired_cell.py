@@ -31,7 +31,7 @@ class _Stage(NamedTuple):
 
 
 class SensedStage(NamedTuple):
-    """What a sequence of inputs contributes to the maps of a layer, and how they read states."""
+    """Contributions of a sequence of inputs to the maps of a layer, and how they read states."""
 
     stage: _Stage
     drive: tuple[Tensor, ...]
@@ -185,7 +185,7 @@ class WiredCfCCell(WiredCell):
 
     @property
     def mode(self) -> str:
-        """Which closed form is evaluated."""
+        """Name of the closed form that is evaluated."""
         return self.solution.mode
 
     @property

@@ -14,12 +14,12 @@ from elegans.synapses.slots import MASK_SUFFIX
 
 
 class Given(NamedTuple):
-    """What the members of an ensemble are called with."""
+    """Arguments of a call of the members of an ensemble."""
 
     inputs: tuple[Any, ...]
     """Positional arguments."""
     own: tuple[bool, ...]
-    """Which of them have a leading member axis."""
+    """Whether each of them has a leading member axis."""
     options: dict[str, Any]
     """Keyword arguments, the same for all members."""
 

@@ -34,7 +34,7 @@ from elegans.solvers.fused.cpu.vectors import (
 Array = Any
 
 ACTIVATIONS = ("identity", "tanh", "sigmoid", "relu")
-"""What may follow a layer; kernels know the index."""
+"""Activations that may follow a layer; kernels know the index."""
 
 IDENTITY, TANH, SIGMOID, RELU = range(len(ACTIVATIONS))
 

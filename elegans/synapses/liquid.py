@@ -176,7 +176,7 @@ class SynapseParameters(SynapseSlots):
 
     @property
     def positivity(self) -> Positivity:
-        """How conductances are kept positive."""
+        """Constraint that keeps conductances positive."""
         return self._initial.positivity
 
     @torch.no_grad()

@@ -75,9 +75,9 @@ class FreshSynapses:
     polarity: Tensor
     """+1 or -1."""
     strength: Tensor
-    """What `SynapseSlots.strength` shall return, >= 0; may require a gradient."""
+    """Value that `SynapseSlots.strength` shall return, >= 0; may require a gradient."""
     values: dict[str, Tensor] = field(default_factory=dict)
-    """What else a synapse of the kind has, see `SynapseSlots.draw`."""
+    """Further values of a synapse of the kind, see `SynapseSlots.draw`."""
 
     def __len__(self) -> int:
         return len(self.source)
@@ -185,7 +185,7 @@ class SynapseSlots(nn.Module):
 
     @property
     def is_open(self) -> Tensor:
-        """Which synapses are open, bool, shape (synapse,).
+        """Mask of the open synapses, bool, shape (synapse,).
 
         A mask of ``torch.nn.utils.prune`` on the weight counts as well as `mask`.
         """

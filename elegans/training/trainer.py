@@ -80,7 +80,7 @@ class Condition(Protocol):
 
 @dataclass(frozen=True)
 class Result:
-    """What came out of a training.
+    """Outcome of a training.
 
     Parameters
     ----------

@@ -63,12 +63,12 @@ def _densities(size: Tensor, reach: Tensor, density: float) -> Tensor:
 
 
 NORMS = ("sum", "mean", "l1", "l2", "linf")
-"""How the scores of a neuron's weights become one."""
+"""Norms that make one score of those of a neuron's weights."""
 
 
 @dataclass(frozen=True)
 class Scope:
-    """Which weights compete, and whether they go one by one or with their neuron.
+    """Weights that compete with each other, cut one by one or with their neuron.
 
     Parameters
     ----------

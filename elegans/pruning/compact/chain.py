@@ -128,7 +128,7 @@ def _leads_to(place: Place, linear: nn.Linear) -> bool:
 
 
 class Uses:
-    """How often modules and parameters of a model occur in it, and what stands in the way.
+    """Numbers of uses of a model's modules and parameters, and obstacles to replacing them.
 
     Parameters
     ----------

@@ -19,7 +19,7 @@ NEURON_VALUES = ("gleak", "vleak", "cm")
 
 
 class Draft:
-    """What stays of a cell, of which nothing is changed; `wiring` is without closed synapses."""
+    """Remainder of a cell, which itself is not changed; `wiring` is without closed synapses."""
 
     def __init__(self, cell: LTCCell, wiring: Wiring) -> None:
         self._cell, self._wiring = cell, wiring

@@ -22,7 +22,7 @@ TURN = 0.01
 
 @dataclass(frozen=True)
 class Gain:
-    """What is saved, each figure before and after side by side."""
+    """Savings by compacting, each figure before and after."""
 
     ratio: float
     """Time before over time after: the median over pairs of runs that follow one another."""

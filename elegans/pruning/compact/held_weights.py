@@ -54,7 +54,7 @@ class WeightHolder(NamedTuple):
     owner: nn.Module
     attribute: str
     each: int
-    """How many parameters an entry stands for: four for a liquid synapse."""
+    """Number of parameters that an entry stands for: four for a liquid synapse."""
     along: SynapseSlots | None = None
     """The kind of synapses that the entries are, None for a matrix."""
 

@@ -26,24 +26,24 @@ class Link(NamedTuple):
     weight: Tensor
     """(output, input)."""
     mask: Tensor
-    """Which weights are there, bool, (output, input)."""
+    """Mask of the weights that are there, bool, (output, input)."""
     bias: Tensor | None
     """(output,)."""
     after: Callable[[Tensor], Tensor]
-    """What comes between this layer and the next, element by element."""
+    """Activation between this layer and the next, element by element."""
 
 
 class Folded(NamedTuple):
     """One layer of a chain, and what became of its outputs."""
 
     keeps: Tensor
-    """Which outputs stay, bool, (output,)."""
+    """Outputs that stay, bool, (output,)."""
     without_inputs: Tensor
     """Outputs that are constant, bool, (output,); found in the last layer, too, where they stay."""
     without_outputs: Tensor
     """Outputs that nothing reads, bool, (output,), the constant ones not among them."""
     constants: Tensor
-    """What the constant outputs are after the activation, (output,); zero elsewhere."""
+    """Constant outputs after the activation, (output,); zero elsewhere."""
     bias: Tensor | None
     """With the constants of the layer before, (output,); None if there is nothing to add."""
 
@@ -103,13 +103,13 @@ def _constants(links: Sequence[Link]) -> tuple[list[Tensor], list[Tensor], list[
 
 @dataclass(frozen=True)
 class ChainOptions:
-    """What is done about linear layers; see `elegans.pruning.compact.compact`."""
+    """Options for linear layers; see `elegans.pruning.compact.compact`."""
 
     units: bool = True
     sparse: str | bool = "auto"
     allow_empty: bool = False
     rows: Callable[[nn.Module], int | None] = lambda _: None
-    """How many samples a layer was fed in one call, for ``sparse="measured"``; None: never."""
+    """Number of samples fed to a layer in one call, for ``sparse="measured"``; None: never."""
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ def depends_on_inputs(wiring: Wiring) -> bool:
 
 @dataclass(frozen=True)
 class LiquidOptions:
-    """What is done about neurons; see `elegans.pruning.compact.compact`."""
+    """Options for neurons; see `elegans.pruning.compact.compact`."""
 
     units: bool = True
     at_rest: bool = False

@@ -20,7 +20,7 @@ KERNEL_TYPES = (torch.float32, torch.float64)
 
 
 class Pattern:
-    """Which entries of a matrix (row, column) exist, sorted by row, then by column.
+    """Places of the entries of a sparse matrix (row, column), sorted by row, then by column.
 
     `starts` says where each row begins among the entries, and behind the last where it ends,
     (row + 1,); `columns` is the column of each entry, (entry,), of the same integer type.
@@ -42,7 +42,7 @@ class Pattern:
 
     @property
     def home(self) -> torch.device:
-        """Where the indices live."""
+        """Device of the indices."""
         return self.columns.device
 
     def transposed(self) -> tuple[Pattern, Tensor]:

@@ -14,7 +14,7 @@ from elegans.pruning.parts.part import PrunableWeight
 
 
 class GradientWeight(Criterion):
-    r"""What cutting a weight does to the loss, to first order.
+    r"""Effect on the loss of cutting a weight, to first order.
 
     .. math:: \left| w \, \frac{\partial L}{\partial w} \right|
 
@@ -105,7 +105,7 @@ class Snip(Criterion):
 
 
 class Movement(Criterion):
-    r"""How far training has moved a weight away from zero.
+    r"""Distance by which training has moved a weight away from zero.
 
     .. math:: S_k = - \sum_t w_k^{(t)} \left(\frac{\partial L}{\partial w_k}\right)^{(t)}
 

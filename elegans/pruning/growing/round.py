@@ -1,4 +1,4 @@
-"""What a round of exchange is asked for, whether in a circuit or in a matrix, and its log."""
+"""Interface of a round of exchange, in a circuit or in a matrix, and its log."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from elegans.pruning.parts.part import PrunableWeight
 
 
 class Log:
-    """What goes with an edit: guards before it, the ledger, and what is forgotten after it."""
+    """Everything that goes with an edit: guards before it, the ledger, and the state forgotten after it."""
 
     def __init__(
         self,

@@ -41,7 +41,7 @@ class LayerEfficiency:
 
 @dataclass(frozen=True)
 class Efficiency:
-    """What pruning has saved, and how many connections training has tried."""
+    """Savings by pruning, and the share of connections that training has tried."""
 
     layers: tuple[LayerEfficiency, ...]
     parameters: int

@@ -55,7 +55,7 @@ class WeightPart(PrunableWeight):
 
     @property
     def mask(self) -> Tensor:
-        """Which weights are there, bool, in the shape of the weight."""
+        """Mask of the weights that are there, bool, in the shape of the weight."""
         mask = self._buffer
         return torch.ones_like(self._parameter, dtype=torch.bool) if mask is None else mask
 

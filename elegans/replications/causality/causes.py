@@ -142,7 +142,7 @@ def choose_window(iterates: int, windows: int = 60) -> int:
 
 @dataclass(frozen=True, eq=False)
 class Causes:
-    """What was found about each series; arrays have the shape (series,)."""
+    """Findings about each series; arrays have the shape (series,)."""
 
     p: NDArray[np.float64]
     """p-value over all lags, not corrected for the number of series; NaN where not tested."""

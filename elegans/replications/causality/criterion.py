@@ -21,7 +21,7 @@ FULL, PARTIAL = 1.0, 0.1
 
 
 class Scored(Protocol):
-    """What can be scored: a part of a model, as `elegans.pruning.parts_of` returns it."""
+    """Part of a model that can be scored, as `elegans.pruning.parts_of` returns it."""
 
     @property
     def name(self) -> str:
@@ -33,7 +33,7 @@ class Scored(Protocol):
 
 @dataclass(frozen=True)
 class CausalityReport:
-    """What was found, in numbers of weights."""
+    """Findings in numbers of weights."""
 
     weights: int
     tested: int
@@ -50,7 +50,7 @@ class CausalityReport:
     windows: int
     max_lag: int
     iterates: int
-    """How much of the log was looked at."""
+    """Number of iterates of the log that were examined."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON."""

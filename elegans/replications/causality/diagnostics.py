@@ -25,7 +25,7 @@ KINDS = ("noise", "autoregressive", "walk")
 
 @dataclass(frozen=True)
 class FalsePositives:
-    """How many of `tests` independent series were called causes."""
+    """Number of series, of `tests` independent ones, that were called causes."""
 
     positives: int
     tests: int

@@ -20,7 +20,7 @@ _BLOCK = 1 << 17  # numbers in a block of windows: what a core keeps in its cach
 
 @dataclass(frozen=True)
 class ExponentSettings:
-    r"""How a series is cut into windows and a window becomes an exponent.
+    r"""Settings that cut a series into windows and make an exponent of each window.
 
     With the embedded points :math:`X_i = (x_i, x_{i + \tau}, \dots, x_{i + (m - 1) \tau})` and
     :math:`j(i)` the point nearest to :math:`X_i` among those with :math:`|j - i| > t`,

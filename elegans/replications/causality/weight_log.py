@@ -19,7 +19,7 @@ _BYTES = 4  # float32
 
 
 class Weights(Protocol):
-    """What can be logged: a part of a model, as `elegans.pruning.parts_of` returns it."""
+    """Part of a model that can be logged, as `elegans.pruning.parts_of` returns it."""
 
     @property
     def name(self) -> str:

@@ -49,7 +49,7 @@ _START, _AIR, _SENSES = 0, 1, 2  # the random streams of a moth
 
 @dataclass(frozen=True, eq=False)
 class Flights:
-    """What happened to moths that a pilot flew.
+    """Flights of moths under a pilot, with their ends.
 
     Parameters
     ----------
