@@ -18,7 +18,7 @@ from elegans.pruning.parts.part import PrunableWeight
 
 
 class Log:
-    """Everything that goes with an edit: guards before it, the ledger, and the state forgotten after it."""
+    """Parties to an edit: guards before it, the ledger, and the state forgotten after it."""
 
     def __init__(
         self,
