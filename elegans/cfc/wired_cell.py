@@ -230,7 +230,7 @@ class WiredCfCCell(WiredCell):
         for layer_inputs in sensed:
             maps = self._split(layer_inputs.maps(time, current))
             new = self.solution(*maps, elapsed, layer_inputs.stage.neurons)
-            current = _with(current, layer_inputs.stage.neurons, new, dim=-1)
+            current = _with_slice(current, layer_inputs.stage.neurons, new, dim=-1)
         return torch.where(elapsed > 0, current, state)
 
     def _split(self, maps: Tensor) -> tuple[Tensor, Tensor]:
@@ -259,8 +259,8 @@ class WiredCfCCell(WiredCell):
             direct = torch.einsum("bmi,mij->bij", slopes, layer_inputs.matrix())
             rows = direct @ spread[:, sources]
             new = self.solution(*maps, elapsed, neurons)
-            current = _with(current, neurons, new, dim=-1)
-            spread = _with(spread, neurons, rows, dim=-2)
+            current = _with_slice(current, neurons, new, dim=-1)
+            spread = _with_slice(spread, neurons, rows, dim=-2)
         return torch.where(elapsed.unsqueeze(-1) > 0, spread, identity)
 
     def read(self, state: Tensor) -> Tensor:
@@ -332,7 +332,7 @@ def _stages(*wirings: Wiring) -> tuple[_Stage, ...]:
     return tuple(stages)
 
 
-def _with(whole: Tensor, where: slice, part: Tensor, *, dim: int) -> Tensor:
+def _with_slice(whole: Tensor, where: slice, part: Tensor, *, dim: int) -> Tensor:
     """Return `whole` with `part` in place of a slice along `dim`."""
     size = whole.shape[dim]
     before = [whole.narrow(dim, 0, where.start)] if where.start else []

@@ -80,7 +80,7 @@ class Chain(Computation):
                 weight, bias = node.get_parameter("weight"), node._parameters.get("bias")
                 pending.append(DenseLayer(weight, bias, "identity"))
                 continue
-            if _does_nothing(module):
+            if _is_idle(module):
                 continue
             kind = KERNEL_OF.get(type(module))
             if kind is not None and pending and pending[-1].kind == "identity":
@@ -97,7 +97,7 @@ class Chain(Computation):
         return h
 
 
-def _does_nothing(module: nn.Module) -> bool:
+def _is_idle(module: nn.Module) -> bool:
     idle = isinstance(module, nn.Dropout) and (module.p == 0 or not module.training)
     return idle or isinstance(module, nn.Identity)
 

@@ -56,7 +56,7 @@ class General(Computation):
 
     def run(self, root: Stack, members: int, given: Given) -> Any:
         """Return what every member returns; see `Computation.run`."""
-        self._meet_masks(root)
+        self._refresh_masks(root)
 
         def call(state: dict[str, Tensor], *inputs: Any) -> Any:
             return torch.func.functional_call(self.template, state, inputs, given.options)
@@ -75,8 +75,8 @@ class General(Computation):
                 "instead of nn.GRU, or train its members one by one"
             ) from error
 
-    def _meet_masks(self, root: Stack) -> None:
-        """Let the template have the masks that came later: synapses look at theirs."""
+    def _refresh_masks(self, root: Stack) -> None:
+        """Register the masks that came later with the template, whose synapses read them."""
         nodes = dict(root.named_modules())
         for path, module in self.template.named_modules():
             for name, buffer in nodes[path]._buffers.items():

@@ -100,7 +100,7 @@ class Ensemble(nn.Module):
                 members.append(factory(seed))
         return cls(members, general=general)
 
-    # --- what it does --------------------------------------------------------------------
+    # --- calls ---------------------------------------------------------------------------
 
     def forward(self, *inputs: Any, own_data: bool | Sequence[bool] = False, **options: Any) -> Any:
         """Call all members.
@@ -126,7 +126,7 @@ class Ensemble(nn.Module):
         InputError
             An input has no member axis, or one of another length, or does not fit the members.
         """
-        own = self._own(inputs, own_data)
+        own = self._own_data_flags(inputs, own_data)
         for k, (given, mine) in enumerate(zip(inputs, own, strict=True)):
             if mine and (not isinstance(given, Tensor) or given.shape[:1] != (self.size,)):
                 got = tuple(given.shape) if isinstance(given, Tensor) else type(given).__name__
@@ -137,7 +137,9 @@ class Ensemble(nn.Module):
                 )
         return self._computation.run(self.stacked, self.size, Given(inputs, own, options))
 
-    def _own(self, inputs: tuple[Any, ...], own_data: bool | Sequence[bool]) -> tuple[bool, ...]:
+    def _own_data_flags(
+        self, inputs: tuple[Any, ...], own_data: bool | Sequence[bool]
+    ) -> tuple[bool, ...]:
         if isinstance(own_data, bool):
             return tuple(own_data and isinstance(given, Tensor) for given in inputs)
         own = tuple(bool(mine) for mine in own_data)
@@ -210,7 +212,7 @@ class Ensemble(nn.Module):
                 for name, least in module.lower_bounds().items():
                     stack.get_parameter(name).clamp_(min=least)
 
-    # --- what it holds -------------------------------------------------------------------
+    # --- contents ------------------------------------------------------------------------
 
     def __len__(self) -> int:
         return self.size

@@ -115,7 +115,7 @@ def _check_tensors(k: int, path: str, module: nn.Module, first: nn.Module) -> No
                     f"{full} is missing in member {0 if name in mine else k}; members must have "
                     "one architecture"
                 )
-            facts, expected = _facts(mine[name]), _facts(other[name])
+            facts, expected = _signature(mine[name]), _signature(other[name])
             if name == "layer_sizes" and mine[name].tolist() != other[name].tolist():
                 raise InputError(
                     f"member {k} has layers of {mine[name].tolist()} neurons, member 0 of "
@@ -126,8 +126,8 @@ def _check_tensors(k: int, path: str, module: nn.Module, first: nn.Module) -> No
                 facts, expected = facts[1:], expected[1:]  # synapses are padded
             if facts != expected:
                 raise InputError(
-                    f"{full} is {_words(mine[name])} in member {k} and {_words(other[name])} in "
-                    "member 0; the tensors of all members must be alike"
+                    f"{full} is {_described(mine[name])} in member {k} and {_described(other[name])} "
+                    "in member 0; the tensors of all members must be alike"
                 )
 
 
@@ -139,11 +139,11 @@ def _is_mask(name: str) -> bool:
     return name.endswith(MASK_SUFFIX)
 
 
-def _facts(tensor: Tensor) -> tuple[Any, ...]:
+def _signature(tensor: Tensor) -> tuple[Any, ...]:
     return tuple(tensor.shape), tensor.dtype, tensor.device, tensor.requires_grad
 
 
-def _words(tensor: Tensor) -> str:
+def _described(tensor: Tensor) -> str:
     frozen = "" if tensor.requires_grad or not isinstance(tensor, nn.Parameter) else ", frozen"
     return f"{tuple(tensor.shape)} of {tensor.dtype} on {tensor.device}{frozen}"
 

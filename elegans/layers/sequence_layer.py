@@ -70,7 +70,7 @@ class SequenceLayer(nn.Module):
         self.return_sequences = return_sequences
         self.batch_first = batch_first
 
-    # --- what it is ----------------------------------------------------------------------
+    # --- properties ----------------------------------------------------------------------
 
     @property
     def wiring(self) -> Wiring:
@@ -147,7 +147,7 @@ class SequenceLayer(nn.Module):
         widths = {options_of[name]: line_widths(sets[name]) for name in options_of if name in sets}
         return self.wiring.draw(**(widths | options))
 
-    # --- what it does --------------------------------------------------------------------
+    # --- calls ---------------------------------------------------------------------------
 
     def forward(
         self,
@@ -218,9 +218,9 @@ class SequenceLayer(nn.Module):
         final: State = h if c is None else (h, c)
         if not batched:
             final = h[0] if c is None else (h[0], c[0])
-        output = self._as_asked(output, batched, has_time=self.return_sequences)
+        output = self._in_caller_layout(output, batched, has_time=self.return_sequences)
         if return_states:
-            return output, final, self._as_asked(states, batched, has_time=True)
+            return output, final, self._in_caller_layout(states, batched, has_time=True)
         return output, final
 
     def _run(
@@ -275,7 +275,7 @@ class SequenceLayer(nn.Module):
             return values.unsqueeze(0)
         return values if self.batch_first else values.transpose(0, 1)
 
-    def _as_asked(self, values: Tensor, batched: bool, *, has_time: bool) -> Tensor:
+    def _in_caller_layout(self, values: Tensor, batched: bool, *, has_time: bool) -> Tensor:
         if not batched:
             return values[0]
         return values.transpose(0, 1) if has_time and not self.batch_first else values

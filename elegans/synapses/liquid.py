@@ -184,7 +184,7 @@ class SynapseParameters(SynapseSlots):
         """Bring clipped conductances back to zero."""
         self.weight.clamp_(min=0.0)
 
-    # --- what operators ask for ----------------------------------------------------------
+    # --- values for operators ------------------------------------------------------------
 
     def strength_of(self, weight: Tensor) -> Tensor:
         """Return the conductances of parameters, in their shape."""

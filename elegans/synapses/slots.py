@@ -218,7 +218,7 @@ class SynapseSlots(nn.Module):
         """Leave the synapses open where `mask`, shape (synapse,), is true, and prune the others."""
         self.mask.copy_(mask)
 
-    # --- what is connected ---------------------------------------------------------------
+    # --- connections ---------------------------------------------------------------------
 
     def current_polarity(self) -> Tensor:
         """Return +1 or -1 for each slot, shape (synapse,)."""
@@ -253,7 +253,7 @@ class SynapseSlots(nn.Module):
             for index, size in ((self.source, sources), (self.target, targets))
         )  # type: ignore[return-value]
 
-    # --- what operators ask for ----------------------------------------------------------
+    # --- values for operators ------------------------------------------------------------
 
     def strength_of(self, weight: Tensor) -> Tensor:
         """Return how strong synapses of the parameter `weight` (...) are, (..., synapse), >= 0."""

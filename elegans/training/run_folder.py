@@ -97,7 +97,7 @@ class RunFolder:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
 
-    # --- beginning -----------------------------------------------------------------------
+    # --- creation ------------------------------------------------------------------------
 
     @classmethod
     def create(

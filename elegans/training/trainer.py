@@ -300,7 +300,7 @@ class _Training:
     def seconds(self) -> float:
         return self._earlier_seconds + time.monotonic() - self._started
 
-    # --- moving --------------------------------------------------------------------------
+    # --- steps ---------------------------------------------------------------------------
 
     def advance(self) -> None:
         """Take one optimiser step."""

@@ -139,16 +139,16 @@ def _count(run: Callable[[], object]) -> int:
 
 def _turn(run: Callable[[], object], count: int) -> float:
     seconds = []
-    _wait()
+    _synchronize()
     for _ in range(count):
         start = time.perf_counter()
         run()
-        _wait()
+        _synchronize()
         seconds.append(time.perf_counter() - start)
     return statistics.median(seconds)
 
 
-def _wait() -> None:
+def _synchronize() -> None:
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.synchronize()
 

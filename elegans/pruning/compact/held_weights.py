@@ -116,10 +116,16 @@ def _find(model: nn.Module) -> Iterator[tuple[str, WeightHolder]]:
                         where = f"{part_path}." if part_path else ""
                         own = template.get_submodule(cut[id(parameter)].rpartition(".")[0])
                         alike = own if isinstance(own, SynapseSlots) else None
-                        yield where + name, WeightHolder(part, name, _each(alike), alike)
+                        yield (
+                            where + name,
+                            WeightHolder(part, name, _size_of_entry(alike), alike),
+                        )
         elif isinstance(module, SynapseSlots):
             weight = module.VALUES[0]
-            yield f"{prefix}{weight}", WeightHolder(module, weight, _each(module), module)
+            yield (
+                f"{prefix}{weight}",
+                WeightHolder(module, weight, _size_of_entry(module), module),
+            )
         elif isinstance(module, SparseLinear):
             yield f"{prefix}values", WeightHolder(module, "values", 1)
         else:
@@ -130,7 +136,7 @@ def _find(model: nn.Module) -> Iterator[tuple[str, WeightHolder]]:
                     yield prefix + attribute, WeightHolder(module, attribute, 1)
 
 
-def _each(synapses: SynapseSlots | None) -> int:
+def _size_of_entry(synapses: SynapseSlots | None) -> int:
     """Return how many parameters a synapse has, 1 for an entry of a matrix."""
     if synapses is None:
         return 1

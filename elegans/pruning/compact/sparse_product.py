@@ -157,12 +157,12 @@ def _by_transposed(values: Tensor, g: Tensor, pattern: Pattern) -> Tensor:
     return fast(values[order], g, turned)
 
 
-def _take_note() -> None:
-    """Let PyTorch say once, unheard, that its compressed tensors are young."""
+def _silence_beta_warning() -> None:
+    """Trigger PyTorch's warning about compressed tensors, given once, while it is ignored."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         index = torch.zeros(2, dtype=torch.int32)
         torch.sparse_csr_tensor(index, index[:0], torch.zeros(0), (1, 1), check_invariants=False)
 
 
-_take_note()
+_silence_beta_warning()

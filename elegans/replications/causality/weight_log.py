@@ -103,10 +103,10 @@ class WeightLog:
         self._parts = parts
         self.shapes = {part.name: tuple(part.weights().shape) for part in parts}
         self.members = max(part.members for part in parts)
-        self._set_aside(-(-iterates // every), limit_bytes)
+        self._allocate(-(-iterates // every), limit_bytes)
         self._risk, self.every, self.steps = risk, every, 0
 
-    def _set_aside(self, rows: int, limit_bytes: int) -> None:
+    def _allocate(self, rows: int, limit_bytes: int) -> None:
         sizes = [int(np.prod(shape)) for shape in self.shapes.values()]
         ends = np.cumsum([0, *sizes])
         self._places = {
@@ -159,7 +159,7 @@ class WeightLog:
         log = cls.__new__(cls)
         log._parts, log._risk, log.every, log.members = [], None, 1, 1
         log.shapes = {name: array.shape[1:] for name, array in arrays.items()}
-        log._set_aside(len(risks), LIMIT_BYTES)
+        log._allocate(len(risks), LIMIT_BYTES)
         for name, array in arrays.items():
             log._values[:, log._places[name]] = array.reshape(len(risks), -1)
         log._risks[:, 0] = risks

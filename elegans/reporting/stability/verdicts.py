@@ -259,7 +259,7 @@ def _gain(content: Content) -> Verdict:
         return Verdict(*topic, "unexamined", NOT_EXAMINED, "No bound known", "", "", reason)
     outputs = proof.gain[: content.subject.outputs]
     worst = int(outputs.argmax())
-    useful = _useful(content, worst)
+    useful = _useful_input_error(content, worst)
     headline = "Bounded, for certain" if useful >= _LOOSE else "Bounded, but loosely"
     figure, unit = number(float(outputs[worst])), "potential per unit of input"
     sentence = (
@@ -270,7 +270,7 @@ def _gain(content: Content) -> Verdict:
     return Verdict(*topic, "certified", proof.evidence, headline, figure, unit, sentence)
 
 
-def _useful(content: Content, neuron: int) -> float:
+def _useful_input_error(content: Content, neuron: int) -> float:
     """Return the error of the inputs up to which a gain bounds a neuron better than its box."""
     boxes, proof = content.boxes, content.contraction
     if boxes is None or proof is None or proof.gain is None:
