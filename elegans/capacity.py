@@ -67,11 +67,11 @@ def _cgroups() -> list[int]:
     for line in lines:
         if line.startswith("0::/"):  # version 2
             group = Path(line.removeprefix("0::/"))
-            left += [_left(_CGROUPS / folder) for folder in (group, *group.parents)]
+            left += [_memory_left(_CGROUPS / folder) for folder in (group, *group.parents)]
     return [number for number in left if number is not None]
 
 
-def _left(folder: Path) -> int | None:
+def _memory_left(folder: Path) -> int | None:
     """Return the limit of a control group less what it uses; None if it has no limit."""
     try:
         limit = int((folder / "memory.max").read_text())  # "max" is no number

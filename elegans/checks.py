@@ -39,7 +39,7 @@ ELSEWHERE = {
     "proj_size": "choose the number of motor neurons in the wiring, or put torch.nn.Linear on the "
     "output",
 }
-"""What stands for keywords of ``torch.nn.LSTM`` that a layer does not take."""
+"""Substitutes for keywords of ``torch.nn.LSTM`` that a layer does not take."""
 
 
 def check_keywords(kind: type, given: Mapping[str, object]) -> None:
@@ -51,14 +51,14 @@ def check_keywords(kind: type, given: Mapping[str, object]) -> None:
     if unknown is None:
         return
     parameters = inspect.signature(kind).parameters.values()
-    known = [p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
-    near = difflib.get_close_matches(unknown, (*known, *Placement.__annotations__), n=1)
+    accepted = [p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    near = difflib.get_close_matches(unknown, (*accepted, *Placement.__annotations__), n=1)
     if unknown in ELSEWHERE:
-        remedy = ELSEWHERE[unknown].format(neurons="units" if "units" in known else "wiring")
+        remedy = ELSEWHERE[unknown].format(neurons="units" if "units" in accepted else "wiring")
     elif near:
         remedy = f"did you mean {near[0]!r}?"
     else:
-        remedy = f"it takes {', '.join((*known, *Placement.__annotations__))}"
+        remedy = f"it takes {', '.join((*accepted, *Placement.__annotations__))}"
     raise InputError(f"{kind.__name__} got the unknown keyword {unknown!r}; {remedy}")
 
 

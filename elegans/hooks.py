@@ -51,8 +51,8 @@ def is_plain(module: nn.Module) -> bool:
 
 def hooks_of(module: nn.Module) -> list[Any]:
     """Return the tables of the module's hooks, which stay the same objects."""
-    held = module.__dict__
-    return [held[name] for name in _HOOKS]
+    attributes = module.__dict__
+    return [attributes[name] for name in _HOOKS]
 
 
 def any_global_hook() -> bool:

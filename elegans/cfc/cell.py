@@ -136,7 +136,7 @@ class CfCCell(Cell):
 
     @property
     def wiring(self) -> Wiring:
-        """Who can influence whom: everybody everybody.
+        """Wiring in which every neuron can influence every neuron.
 
         The polarities, all +1, have no meaning here: each pair meets in many weights.
         """
@@ -182,7 +182,7 @@ class CfCCell(Cell):
 
     @property
     def mode(self) -> str:
-        """Which closed form is evaluated."""
+        """Name of the closed form that is evaluated."""
         return self.solution.mode
 
     @property

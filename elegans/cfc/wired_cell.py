@@ -31,7 +31,7 @@ class _Stage(NamedTuple):
 
 
 class SensedStage(NamedTuple):
-    """What a sequence of inputs contributes to the maps of a layer, and how they read states."""
+    """Contributions of a sequence of inputs to the maps of a layer, and how they read states."""
 
     stage: _Stage
     drive: tuple[Tensor, ...]
@@ -185,7 +185,7 @@ class WiredCfCCell(WiredCell):
 
     @property
     def mode(self) -> str:
-        """Which closed form is evaluated."""
+        """Name of the closed form that is evaluated."""
         return self.solution.mode
 
     @property
@@ -227,10 +227,10 @@ class WiredCfCCell(WiredCell):
     ) -> Tensor:
         """Return the state (batch, neuron) after step `time`, lasting `elapsed` (batch, 1)."""
         current = state
-        for each in sensed:
-            maps = self._split(each.maps(time, current))
-            new = self.solution(*maps, elapsed, each.stage.neurons)
-            current = _with(current, each.stage.neurons, new, dim=-1)
+        for layer_inputs in sensed:
+            maps = self._split(layer_inputs.maps(time, current))
+            new = self.solution(*maps, elapsed, layer_inputs.stage.neurons)
+            current = _with_slice(current, layer_inputs.stage.neurons, new, dim=-1)
         return torch.where(elapsed > 0, current, state)
 
     def _split(self, maps: Tensor) -> tuple[Tensor, Tensor]:
@@ -252,15 +252,15 @@ class WiredCfCCell(WiredCell):
         """
         identity = torch.eye(self.state_size, dtype=state.dtype, device=state.device)
         current, spread = state, identity.expand(len(state), -1, -1)
-        for each in self.sense(inputs.unsqueeze(1)):
-            neurons, sources = each.stage.neurons, each.stage.sources
-            maps = self._split(each.maps(0, current))
+        for layer_inputs in self.sense(inputs.unsqueeze(1)):
+            neurons, sources = layer_inputs.stage.neurons, layer_inputs.stage.sources
+            maps = self._split(layer_inputs.maps(0, current))
             slopes = torch.cat(self.solution.slopes(*maps, elapsed, neurons), dim=-2)
-            direct = torch.einsum("bmi,mij->bij", slopes, each.matrix())
+            direct = torch.einsum("bmi,mij->bij", slopes, layer_inputs.matrix())
             rows = direct @ spread[:, sources]
             new = self.solution(*maps, elapsed, neurons)
-            current = _with(current, neurons, new, dim=-1)
-            spread = _with(spread, neurons, rows, dim=-2)
+            current = _with_slice(current, neurons, new, dim=-1)
+            spread = _with_slice(spread, neurons, rows, dim=-2)
         return torch.where(elapsed.unsqueeze(-1) > 0, spread, identity)
 
     def read(self, state: Tensor) -> Tensor:
@@ -332,7 +332,7 @@ def _stages(*wirings: Wiring) -> tuple[_Stage, ...]:
     return tuple(stages)
 
 
-def _with(whole: Tensor, where: slice, part: Tensor, *, dim: int) -> Tensor:
+def _with_slice(whole: Tensor, where: slice, part: Tensor, *, dim: int) -> Tensor:
     """Return `whole` with `part` in place of a slice along `dim`."""
     size = whole.shape[dim]
     before = [whole.narrow(dim, 0, where.start)] if where.start else []

@@ -39,13 +39,15 @@ def with_ncps_connections(wiring: Wiring) -> Wiring:
     stage = stage_of(wiring)
     recurrent, sensory = _single(wiring.recurrent), _single(wiring.sensory)
     step = stage[recurrent.target] - stage[recurrent.source]
-    recurrent = _kept(recurrent, (step == 0) | (step == 1))
-    held = set(zip(recurrent.source.tolist(), recurrent.target.tolist(), strict=True))
+    recurrent = _subset(recurrent, (step == 0) | (step == 1))
+    existing = set(zip(recurrent.source.tolist(), recurrent.target.tolist(), strict=True))
     source, target = np.nonzero(stage[:, None] == stage)
-    new = [pair for pair in zip(source.tolist(), target.tolist(), strict=True) if pair not in held]
+    new = [
+        pair for pair in zip(source.tolist(), target.tolist(), strict=True) if pair not in existing
+    ]
     source, target = np.array(new, dtype=np.int64).reshape(-1, 2).T
     return wiring.with_synapses(
-        _joined(recurrent, source, target), _kept(sensory, stage[sensory.target] == 0)
+        _joined(recurrent, source, target), _subset(sensory, stage[sensory.target] == 0)
     )
 
 
@@ -77,11 +79,11 @@ def _joined(synapses: Synapses, source: np.ndarray, target: np.ndarray) -> Synap
     )
 
 
-def _kept(synapses: Synapses, which: np.ndarray) -> Synapses:
+def _subset(synapses: Synapses, which: np.ndarray) -> Synapses:
     return Synapses(synapses.source[which], synapses.target[which], synapses.polarity[which])
 
 
 def _single(synapses: Synapses) -> Synapses:
     """Return the synapses with one of each set of parallel ones, which are sorted together."""
     same = (np.diff(synapses.source) == 0) & (np.diff(synapses.target) == 0)
-    return _kept(synapses, np.concatenate([np.ones(min(1, len(synapses)), dtype=bool), ~same]))
+    return _subset(synapses, np.concatenate([np.ones(min(1, len(synapses)), dtype=bool), ~same]))

@@ -131,9 +131,9 @@ def _family_of_state(state: Mapping[str, Tensor]) -> ModuleType:
     for family in _FAMILIES:
         if isinstance(state, Mapping) and family.is_state(state):
             return family
-    held = sorted(state)[:6] if isinstance(state, Mapping) else type(state).__name__
+    contents = sorted(state)[:6] if isinstance(state, Mapping) else type(state).__name__
     raise InputError(
-        f"this is not the state_dict() of an ncps.torch.LTC or CfC: got {held}; pass the whole "
+        f"this is not the state_dict() of an ncps.torch.LTC or CfC: got {contents}; pass the whole "
         "ncps_model.state_dict(), whose keys begin with 'rnn_cell.'"
     )
 

@@ -68,13 +68,13 @@ def save(model: SequenceLayer, folder: str | os.PathLike[str], *, overwrite: boo
     """
     folder = Path(folder)
     settings = layer_settings(model)
-    found = [name for name in (CONFIG, WIRING, WEIGHTS) if (folder / name).exists()]
-    if found and not overwrite:
+    existing = [name for name in (CONFIG, WIRING, WEIGHTS) if (folder / name).exists()]
+    if existing and not overwrite:
         raise RunError(
-            f"{folder}: got a folder that holds {found[0]} already, expected a new one; choose "
+            f"{folder}: got a folder that holds {existing[0]} already, expected a new one; choose "
             "another folder or pass overwrite=True"
         )
-    if found and read_json(folder / CONFIG, _REMEDY).get("format") != FORMAT:
+    if existing and read_json(folder / CONFIG, _REMEDY).get("format") != FORMAT:
         raise RunError(
             f"{folder}: got a folder whose {CONFIG} is not that of a saved model, expected one to "
             "overwrite; choose another folder"
@@ -164,10 +164,10 @@ def layer_settings(model: SequenceLayer) -> dict[str, Any]:
         of them is no plain value, as a solver with settings of its own, which a name does not say.
     """
     kind = type(model)
-    known = layer_classes()
-    if known.get(kind.__name__) is not kind:
+    registered = layer_classes()
+    if registered.get(kind.__name__) is not kind:
         raise RunError(
-            f"got a layer of the class {kind.__name__}, expected one of {', '.join(known)}; "
+            f"got a layer of the class {kind.__name__}, expected one of {', '.join(registered)}; "
             "decorate the class with elegans.register_layer, or save model.state_dict() with "
             "safetensors instead"
         )

@@ -24,7 +24,7 @@ def run(command: Evaluate) -> None:
         command.data, data["inputs"], data["targets"], time=data["time"], sequence=data["sequence"]
     )
     errors = squared_errors(model, table.sequences, scales)
-    steps = sum(len(one) for one in table)
+    steps = sum(len(sequence) for sequence in table)
     print(f"{command.data}: {len(table)} sequences, {steps:,} steps")
     targets = zip(table.target_names, errors, scales.targets.unit, strict=True)
     print_table({name: error_text(error, unit) for name, error, unit in targets})

@@ -48,7 +48,10 @@ def run(command: Report) -> None:
     pictures = stability.save_figures(page.with_name(f"{page.stem}_figures"))
     print(stability.summary)
     print_table(
-        {each.question: f"{each.headline} ({each.evidence})" for each in stability.verdicts}
+        {
+            verdict.question: f"{verdict.headline} ({verdict.evidence})"
+            for verdict in stability.verdicts
+        }
     )
     names = [page.name, page.with_suffix(".json").name]
     print_files(page.parent, [*names, f"{pictures[0].parent.name}/ ({len(pictures)} pictures)"])
@@ -105,7 +108,7 @@ def _data_of(command: Report, folder: RunFolder) -> Stimulus:
         "The data that the run was trained on" if unchanged else "Other data than that of the run"
     )
     scales = folder.scales
-    steps = sum(len(one) for one in table)
+    steps = sum(len(sequence) for sequence in table)
     source = (
         f"{origin}, {path.name}: {len(table):,} sequence{'s' if len(table) > 1 else ''}, "
         f"{steps:,} steps, in the scaled units of training."
@@ -130,9 +133,9 @@ def _episodes(config: dict[str, Any]) -> Stimulus:
 
 
 def _stimulus_of(sequences: tuple[Sequence, ...], source: str, time_unit: str) -> Stimulus:
-    inputs = np.concatenate([one.inputs for one in sequences])
+    inputs = np.concatenate([sequence.inputs for sequence in sequences])
     return Stimulus(
-        tuple((one.inputs, one.elapsed) for one in sequences),
+        tuple((sequence.inputs, sequence.elapsed) for sequence in sequences),
         Box(inputs.min(axis=0), inputs.max(axis=0)),
         source,
         time_unit=time_unit,

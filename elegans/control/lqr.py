@@ -9,7 +9,7 @@ from elegans.data.sequences import Array
 from elegans.errors import InputError
 
 _ROUNDING = 1e-12
-"""What counts as rounding in a cost, as a share of its largest entry."""
+"""Rounding allowed in a cost, as a share of its largest entry."""
 
 
 def lqr_gain(

@@ -36,7 +36,7 @@ class StepKernel:
         self._shape = (*self.batch, cell.sensory_size)
         self._dtype = state.dtype
         self._cell = require(cell, SingleSteps, "a kernel for single steps")
-        self._called = _called(model)
+        self._called = _called_modules(model)
         self._hooks = tuple(table for part in self._called for table in hooks_of(part))
         self._tables = [
             table.values()  # a view: it shows what the table holds later
@@ -70,7 +70,7 @@ class StepKernel:
             or not model.keeps_loop()
             or model.memory is not None
             or not (state.device.type == "cpu" and state.dtype in FUSED_TYPES)
-            or not all(map(is_plain, _called(model)))
+            or not all(map(is_plain, _called_modules(model)))
             or not all(s.all_open() for s in cell.synapse_sets().values())  # slots are copies
             or not choose_fused(cell.solver, state)
         ):
@@ -135,7 +135,7 @@ class StepKernel:
         return cell.solver, cell.ode_unfolds, versions, cell.kernel_facts()
 
 
-def _called(model: SequenceLayer) -> tuple[nn.Module, ...]:
+def _called_modules(model: SequenceLayer) -> tuple[nn.Module, ...]:
     """Return the modules that a layer calls: their hooks take part."""
     return model, *model.cell.children()
 

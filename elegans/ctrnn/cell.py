@@ -177,7 +177,7 @@ class CTRNNCell(WiredCell):
         for name, least in self.lower_bounds().items():
             self.get_parameter(name).clamp_(min=least)
 
-    # --- what tools ask for; see elegans.layers.capabilities --------------------------------
+    # --- capabilities; see elegans.layers.capabilities --------------------------------------
 
     def lower_bounds(self) -> dict[str, float]:
         """Return the least value of each clipped parameter by its name."""

@@ -11,7 +11,7 @@ from elegans.solvers import GatedLinearSystem
 from elegans.synapses.sums import SynapticSum
 
 ACTIVATIONS = ("sigmoid", "tanh")
-"""What a neuron may make of its state plus bias: the names that `CTRNNDynamics` knows."""
+"""Functions of a neuron's state plus bias, by the names that `CTRNNDynamics` knows."""
 
 
 class CTRNNDynamics(GatedLinearSystem):
@@ -130,14 +130,14 @@ class CTRNNDynamics(GatedLinearSystem):
 
 
 class SensedCTRNN(NamedTuple):
-    """What a sequence of inputs contributes, and the effective parameters."""
+    """Contributions of a sequence of inputs, and the effective parameters."""
 
     tau: Tensor
     """(neuron,)."""
     bias: Tensor
     """(neuron,)."""
     drive: tuple[Tensor, ...]
-    """What the inputs of each time step contribute, (batch, neuron)."""
+    """Contribution of the inputs of each time step, (batch, neuron)."""
     recurrent: SynapticSum
     activation: str
 

@@ -137,7 +137,7 @@ def missing_columns(path: Path, missing: Collection[str], available: Collection[
 
 def _nearest(name: str, available: Collection[str]) -> str | None:
     # Capitals, and an index on a 1-D array, can outweigh the rest of a short name.
-    same = {other.lower(): other for other in available}
+    same = {column.lower(): column for column in available}
     for spelling in (name.lower(), name.lower().split("[")[0]):
         if spelling in same:
             return same[spelling]

@@ -39,7 +39,7 @@ def read_npz(path: Path, choice: ColumnChoice) -> Columns:
         columns: dict[str, dict[str, NDArray[Any]]] = {}  # the columns that each name stands for
         for name in choice.all:
             key = _key(file, name)
-            spelt_out = {} if key is None else _spelt_out(key, arrays[key])
+            spelt_out = {} if key is None else _named_columns(key, arrays[key])
             if name != key:
                 spelt_out = {name: spelt_out[name]} if name in spelt_out else {}
             columns[name] = spelt_out
@@ -137,7 +137,7 @@ def _key(file: NpzFile, name: str) -> str | None:
     return match["key"] if match and match["key"] in file.files else None
 
 
-def _spelt_out(key: str, array: NDArray[Any]) -> dict[str, NDArray[Any]]:
+def _named_columns(key: str, array: NDArray[Any]) -> dict[str, NDArray[Any]]:
     if array.ndim == 1:
         return {key: array}
     return {f"{key}[{index}]": array[:, index] for index in range(array.shape[1])}
@@ -145,7 +145,7 @@ def _spelt_out(key: str, array: NDArray[Any]) -> dict[str, NDArray[Any]]:
 
 def _column_names(file: NpzFile, key: str) -> list[str]:
     try:
-        return list(_spelt_out(key, _load(Path(), file, key)))
+        return list(_named_columns(key, _load(Path(), file, key)))
     except DataError:  # not a column, so nothing to offer; chosen by name, it is reported
         return []
 

@@ -224,7 +224,7 @@ class Scale:
             kept = values.dtype if values.is_floating_point() else torch.float64
             # Not every device has float64, and half precision could not hold the mean of a column.
             wide = values.to(torch.promote_types(kept, torch.float32))
-            origin, unit = (wide.new_tensor(each) for each in (self.origin, self.unit))
+            origin, unit = (wide.new_tensor(number) for number in (self.origin, self.unit))
             return wide, origin, unit, lambda scaled: scaled.to(kept)
         floating = _floating(values)
         return values, self.origin, self.unit, lambda scaled: scaled.astype(floating, copy=False)
@@ -284,9 +284,9 @@ class Scales:
             There are no sequences.
         """
         sequences = tuple(sequences)
-        inputs = Scale.standard((one.inputs for one in sequences), input_names)
-        targets = Scale.standard((one.targets for one in sequences), target_names)
-        gaps = np.concatenate([one.elapsed for one in sequences])
+        inputs = Scale.standard((sequence.inputs for sequence in sequences), input_names)
+        targets = Scale.standard((sequence.targets for sequence in sequences), target_names)
+        gaps = np.concatenate([sequence.elapsed for sequence in sequences])
         gaps = gaps[gaps > 0]
         return cls(inputs, targets, float(np.median(gaps)) if len(gaps) else 1.0)
 
@@ -294,12 +294,12 @@ class Scales:
         """Return the sequences in the circuit's units."""
         return tuple(
             replace(
-                one,
-                inputs=self.inputs.apply(one.inputs),
-                targets=self.targets.apply(one.targets),
-                elapsed=one.elapsed / self.elapsed,
+                sequence,
+                inputs=self.inputs.apply(sequence.inputs),
+                targets=self.targets.apply(sequence.targets),
+                elapsed=sequence.elapsed / self.elapsed,
             )
-            for one in sequences
+            for sequence in sequences
         )
 
     def to_plain(self) -> dict[str, Any]:

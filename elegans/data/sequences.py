@@ -169,7 +169,9 @@ def averaged_targets(sequences: Iterable[Sequence], steps: int) -> tuple[Sequenc
     """
     if steps < 1:
         raise InputError(f"got steps = {steps}, expected at least 1; 1 leaves targets as they are")
-    return tuple(replace(one, targets=_running_mean(one.targets, steps)) for one in sequences)
+    return tuple(
+        replace(sequence, targets=_running_mean(sequence.targets, steps)) for sequence in sequences
+    )
 
 
 def _running_mean(values: Array, steps: int) -> Array:

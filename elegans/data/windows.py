@@ -85,7 +85,7 @@ def cut_windows(sequences: Iterable[Sequence], length: int, stride: int | None =
                 f"got a window {name} of {value}, expected at least 1; choose a positive number"
             )
     _check_match(sequences)
-    short = [one for one in sequences if len(one) < length]
+    short = [sequence for sequence in sequences if len(sequence) < length]
     if short:
         shortest = min(short, key=len)
         raise DataError(
@@ -95,12 +95,12 @@ def cut_windows(sequences: Iterable[Sequence], length: int, stride: int | None =
         )
     places = [
         (which, start)
-        for which, one in enumerate(sequences)
-        for start in _starts(len(one), length, stride)
+        for which, sequence in enumerate(sequences)
+        for start in _starts(len(sequence), length, stride)
     ]
 
     def stacked(field: str) -> NDArray[np.float32]:
-        arrays = [_single(one, field) for one in sequences]
+        arrays = [_single(sequence, field) for sequence in sequences]
         return np.stack([arrays[which][start : start + length] for which, start in places])
 
     which, start = np.array(places, dtype=np.int64).T
@@ -161,11 +161,11 @@ def _check_match(sequences: tuple[Sequence, ...]) -> None:
         raise DataError("got no sequences, expected at least one; check the split and its source")
     first = sequences[0]
     sizes = first.inputs.shape[1], first.targets.shape[1]
-    for one in sequences:
-        if (one.inputs.shape[1], one.targets.shape[1]) != sizes:
+    for sequence in sequences:
+        if (sequence.inputs.shape[1], sequence.targets.shape[1]) != sizes:
             raise DataError(
-                f"got sequence {one.name!r} with {one.inputs.shape[1]} inputs and "
-                f"{one.targets.shape[1]} outputs, expected {sizes[0]} and {sizes[1]} as in "
+                f"got sequence {sequence.name!r} with {sequence.inputs.shape[1]} inputs and "
+                f"{sequence.targets.shape[1]} outputs, expected {sizes[0]} and {sizes[1]} as in "
                 f"{first.name!r}; choose the same columns for all"
             )
 

@@ -34,10 +34,12 @@ def chain_of(module: nn.Module, path: str = "") -> list[ChainLink] | None:
     if type(module) is nn.Sequential:
         links: list[ChainLink] = []
         for name, child in module.named_children():
-            found = chain_of(child, f"{path}.{name}" if path else name)
-            if found is None or (links and any(type(link.module) is nn.Flatten for link in found)):
+            child_links = chain_of(child, f"{path}.{name}" if path else name)
+            if child_links is None or (
+                links and any(type(link.module) is nn.Flatten for link in child_links)
+            ):
                 return None
-            links += found
+            links += child_links
         return links
     flat = type(module) is nn.Flatten and module.start_dim == 1 and module.end_dim == -1
     fits = flat or type(module) in (nn.Linear, nn.Dropout, *ELEMENTWISE)
@@ -68,7 +70,7 @@ class Chain(Computation):
         if len(inputs) != 1 or options or not isinstance(inputs[0], Tensor):
             raise InputError(
                 "a chain of layers takes one tensor, got "
-                f"{[type(each).__name__ for each in inputs]} and {sorted(options)}"
+                f"{[type(tensor).__name__ for tensor in inputs]} and {sorted(options)}"
             )
         h, has_members = inputs[0], own[0]
         pending: list[DenseLayer] = []
@@ -78,7 +80,7 @@ class Chain(Computation):
                 weight, bias = node.get_parameter("weight"), node._parameters.get("bias")
                 pending.append(DenseLayer(weight, bias, "identity"))
                 continue
-            if _does_nothing(module):
+            if _is_idle(module):
                 continue
             kind = KERNEL_OF.get(type(module))
             if kind is not None and pending and pending[-1].kind == "identity":
@@ -95,7 +97,7 @@ class Chain(Computation):
         return h
 
 
-def _does_nothing(module: nn.Module) -> bool:
+def _is_idle(module: nn.Module) -> bool:
     idle = isinstance(module, nn.Dropout) and (module.p == 0 or not module.training)
     return idle or isinstance(module, nn.Identity)
 

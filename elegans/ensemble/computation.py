@@ -14,12 +14,12 @@ from elegans.synapses.slots import MASK_SUFFIX
 
 
 class Given(NamedTuple):
-    """What the members of an ensemble are called with."""
+    """Arguments of a call of the members of an ensemble."""
 
     inputs: tuple[Any, ...]
     """Positional arguments."""
     own: tuple[bool, ...]
-    """Which of them have a leading member axis."""
+    """Whether each of them has a leading member axis."""
     options: dict[str, Any]
     """Keyword arguments, the same for all members."""
 
@@ -56,16 +56,16 @@ class General(Computation):
 
     def run(self, root: Stack, members: int, given: Given) -> Any:
         """Return what every member returns; see `Computation.run`."""
-        self._meet_masks(root)
+        self._refresh_masks(root)
 
         def call(state: dict[str, Tensor], *inputs: Any) -> Any:
             return torch.func.functional_call(self.template, state, inputs, given.options)
 
         state = {**dict(root.named_parameters()), **dict(root.named_buffers())}
         axes = tuple(0 if mine else None for mine in given.own)
-        each = torch.func.vmap(call, in_dims=(0, *axes), randomness="different")
+        of_members = torch.func.vmap(call, in_dims=(0, *axes), randomness="different")
         try:
-            return each(state, *given.inputs)
+            return of_members(state, *given.inputs)
         except RuntimeError as error:
             if "Batching rule not implemented" not in str(error):
                 raise
@@ -75,8 +75,8 @@ class General(Computation):
                 "instead of nn.GRU, or train its members one by one"
             ) from error
 
-    def _meet_masks(self, root: Stack) -> None:
-        """Let the template have the masks that came later: synapses look at theirs."""
+    def _refresh_masks(self, root: Stack) -> None:
+        """Register the masks that came later with the template, whose synapses read them."""
         nodes = dict(root.named_modules())
         for path, module in self.template.named_modules():
             for name, buffer in nodes[path]._buffers.items():

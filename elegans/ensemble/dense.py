@@ -27,7 +27,7 @@ class DenseLayer(NamedTuple):
     bias: Tensor | None
     """(member, output)."""
     kind: str
-    """What follows: ``"identity"``, ``"tanh"``, ``"sigmoid"`` or ``"relu"``."""
+    """Activation that follows: ``"identity"``, ``"tanh"``, ``"sigmoid"`` or ``"relu"``."""
 
 
 def dense(x: Tensor, layers: Sequence[DenseLayer]) -> Tensor:

@@ -174,39 +174,39 @@ def backward(
     for n in range(1, depth + 1):
         widest = max(widest, sizes[n])
     for m in prange(members):
-        here = np.zeros((widest, pitch * width), x.dtype)
+        slopes = np.zeros((widest, pitch * width), x.dtype)
         for b in range(batch):
             for o in range(outputs):
-                here[o, b] = gradient[m, b, o]
+                slopes[o, b] = gradient[m, b, o]
         place = (m + 1) * kept.shape[1] * pitch - outputs * pitch
         for o in range(outputs * pitch):
             value = load(kept, place + o, lanes)
-            store(here, o, _slope(load(here, o, lanes), value, kinds[-1], zero, unit, lanes))
-        there = np.empty((widest, pitch * width), x.dtype)
+            store(slopes, o, _slope(load(slopes, o, lanes), value, kinds[-1], zero, unit, lanes))
+        input_slopes = np.empty((widest, pitch * width), x.dtype)
         for k in range(depth):
             n = depth - 1 - k
             inputs, after = sizes[n], sizes[n + 1]
             weights = carray(pointer(places[n, 0], x), members * after * inputs)
-            found = carray(pointer(into[n, 0], x), members * after * inputs)
-            biases = carray(pointer(into[n, 1], x), members * after)
+            weight_gradient = carray(pointer(into[n, 0], x), members * after * inputs)
+            bias_gradient = carray(pointer(into[n, 1], x), members * after)
             rows = x
             begin = (m if x.shape[0] > 1 else 0) * sizes[0] * pitch
             if n > 0:
                 place -= inputs * pitch
                 rows, begin = kept, place
             _weights_back(
-                here, rows, begin * wider, inputs, after, pitch * wider, found,
-                m * after * inputs, biases, m * after, into[n, 1] != 0, narrow,
+                slopes, rows, begin * wider, inputs, after, pitch * wider, weight_gradient,
+                m * after * inputs, bias_gradient, m * after, into[n, 1] != 0, narrow,
             )  # fmt: skip
             if n > 0:
                 _inputs_back(
-                    weights, m * after * inputs, here, inputs, after, pitch, there, 0, kept, place,
-                    kinds[n - 1], lanes,
+                    weights, m * after * inputs, slopes, inputs, after, pitch, input_slopes, 0,
+                    kept, place, kinds[n - 1], lanes,
                 )  # fmt: skip
-                here, there = there, here
+                slopes, input_slopes = input_slopes, slopes
             elif len(x_gradient):
                 _inputs_back(
-                    weights, m * after * inputs, here, inputs, after, pitch, x_gradient,
+                    weights, m * after * inputs, slopes, inputs, after, pitch, x_gradient,
                     m * inputs * pitch, x, begin, IDENTITY, lanes,
                 )  # fmt: skip
 

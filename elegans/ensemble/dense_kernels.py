@@ -34,7 +34,7 @@ from elegans.solvers.fused.cpu.vectors import (
 Array = Any
 
 ACTIVATIONS = ("identity", "tanh", "sigmoid", "relu")
-"""What may follow a layer; kernels know the index."""
+"""Activations that may follow a layer; kernels know the index."""
 
 IDENTITY, TANH, SIGMOID, RELU = range(len(ACTIVATIONS))
 
@@ -46,8 +46,8 @@ def remembered(compiled: Any, *files: str) -> Any:
     """Let the kernel on disk be outdated by edits of `files`, too."""
     kept: Any = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
     if hasattr(kept, "_source_stamp"):
-        found = [Path(name).stat() for name in files]
-        own = tuple((each.st_mtime, each.st_size) for each in found)
+        file_stats = [Path(name).stat() for name in files]
+        own = tuple((stat.st_mtime, stat.st_size) for stat in file_stats)
         kept._source_stamp = (*source_stamp(), *own)
     return compiled
 

@@ -66,15 +66,15 @@ class _Problem:
         return torch.from_numpy(output), kept
 
     def backward(self, gradient: Tensor, kept: Any, wants_x: bool) -> tuple[Tensor, list[Any]]:
-        found = [None if p is None else torch.empty_like(p) for p in self._held]
+        gradients = [None if p is None else torch.empty_like(p) for p in self._held]
         shape = (self.members, int(self.sizes[0]), self.samples) if wants_x else (0, 0, 0)
         to_x = np.empty(shape, self.kind)
         run(
             backward,
             self.x, self.places, self.sizes, self.kinds, self.lanes, self.narrow, kept,
-            gradient.contiguous().numpy(), _places(found), to_x,
+            gradient.contiguous().numpy(), _places(gradients), to_x,
         )  # fmt: skip
-        return torch.from_numpy(to_x)[..., : self.batch].transpose(1, 2), found
+        return torch.from_numpy(to_x)[..., : self.batch].transpose(1, 2), gradients
 
 
 def _places(tensors: Sequence[Any]) -> Any:
@@ -100,19 +100,19 @@ class _Dense(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Any) -> Any:
         (gradient,) = gradients
         x, *parameters = ctx.saved_tensors
-        wants_x, _, *wanted = ctx.needs_input_grad
+        wants_x, _, *wants = ctx.needs_input_grad
         if torch.is_grad_enabled() or is_batch_of_gradients(gradient):
             return _by_reference(ctx, x, parameters, gradient)
         # Should the graph be walked again, the kernel runs forward again.
         kept, ctx.kept = ctx.kept, None
         if kept is None:
             _, kept = ctx.problem.forward()
-        to_x, found = ctx.problem.backward(gradient, kept, wants_x)
+        to_x, to_parameters = ctx.problem.backward(gradient, kept, wants_x)
         _WORKSPACE.give_back(kept)
         if x.dim() == 2:
             to_x = to_x.sum(0)
-        each = [g if w else None for g, w in zip(found, wanted, strict=True)]
-        return (to_x if wants_x else None, None, *each)
+        returned = [g if w else None for g, w in zip(to_parameters, wants, strict=True)]
+        return (to_x if wants_x else None, None, *returned)
 
 
 def _by_reference(ctx: Any, x: Tensor, parameters: Sequence[Any], gradient: Tensor) -> Any:
@@ -122,8 +122,8 @@ def _by_reference(ctx: Any, x: Tensor, parameters: Sequence[Any], gradient: Tens
     pairs = zip(parameters[::2], parameters[1::2], ctx.kinds, strict=True)
     with torch.enable_grad():
         output = plain(x, [DenseLayer(*parts) for parts in pairs])
-    wanted = [t for t, flag in zip((x, *parameters), flags, strict=True) if flag]
+    differentiated = [t for t, flag in zip((x, *parameters), flags, strict=True) if flag]
     again = torch.is_grad_enabled()
-    found = iter(torch.autograd.grad(output, wanted, gradient, create_graph=again))
-    to_x, *rest = (next(found) if flag else None for flag in flags)
+    gradients = iter(torch.autograd.grad(output, differentiated, gradient, create_graph=again))
+    to_x, *rest = (next(gradients) if flag else None for flag in flags)
     return (to_x, None, *rest)

@@ -100,7 +100,7 @@ class Ensemble(nn.Module):
                 members.append(factory(seed))
         return cls(members, general=general)
 
-    # --- what it does --------------------------------------------------------------------
+    # --- calls ---------------------------------------------------------------------------
 
     def forward(self, *inputs: Any, own_data: bool | Sequence[bool] = False, **options: Any) -> Any:
         """Call all members.
@@ -126,7 +126,7 @@ class Ensemble(nn.Module):
         InputError
             An input has no member axis, or one of another length, or does not fit the members.
         """
-        own = self._own(inputs, own_data)
+        own = self._own_data_flags(inputs, own_data)
         for k, (given, mine) in enumerate(zip(inputs, own, strict=True)):
             if mine and (not isinstance(given, Tensor) or given.shape[:1] != (self.size,)):
                 got = tuple(given.shape) if isinstance(given, Tensor) else type(given).__name__
@@ -137,7 +137,9 @@ class Ensemble(nn.Module):
                 )
         return self._computation.run(self.stacked, self.size, Given(inputs, own, options))
 
-    def _own(self, inputs: tuple[Any, ...], own_data: bool | Sequence[bool]) -> tuple[bool, ...]:
+    def _own_data_flags(
+        self, inputs: tuple[Any, ...], own_data: bool | Sequence[bool]
+    ) -> tuple[bool, ...]:
         if isinstance(own_data, bool):
             return tuple(own_data and isinstance(given, Tensor) for given in inputs)
         own = tuple(bool(mine) for mine in own_data)
@@ -210,7 +212,7 @@ class Ensemble(nn.Module):
                 for name, least in module.lower_bounds().items():
                     stack.get_parameter(name).clamp_(min=least)
 
-    # --- what it holds -------------------------------------------------------------------
+    # --- contents ------------------------------------------------------------------------
 
     def __len__(self) -> int:
         return self.size
@@ -240,7 +242,7 @@ class Ensemble(nn.Module):
         Each has a leading member axis; its mask, if there is one, is the buffer ``<name>_mask`` of
         the same shape on the same module of `stacked`. Biases and frozen weights are left out.
         """
-        found = {}
+        weights = {}
         for path, module in self._computation.template.named_modules():
             listed = isinstance(module, SynapseSlots)
             node = self.stacked.get_submodule(path)
@@ -252,8 +254,8 @@ class Ensemble(nn.Module):
                     and parameter.requires_grad
                     and parameter.numel()
                 ):
-                    found[f"{path}.{name}" if path else name] = parameter
-        return found
+                    weights[f"{path}.{name}" if path else name] = parameter
+        return weights
 
     @property
     def template(self) -> nn.Module:
@@ -288,9 +290,9 @@ def _blueprints_of(member: nn.Module) -> dict[str, Wiring]:
 def _computation_of(template: nn.Module, general: bool) -> Computation:
     if not general:
         for way in (Joined, Chain):
-            found = way.fits(template)
-            if found is not None:
-                return found
+            computation = way.fits(template)
+            if computation is not None:
+                return computation
     return General(template)
 
 
@@ -321,8 +323,8 @@ def member_losses(
     >>> member_losses(outputs, torch.zeros(2, 1))
     tensor([2.5000, 0.0000])
     """
-    each = torch.func.vmap(loss, in_dims=(0, 0 if own_data else None), randomness="different")
-    losses: Tensor = each(output, target)
+    losses_of = torch.func.vmap(loss, in_dims=(0, 0 if own_data else None), randomness="different")
+    losses: Tensor = losses_of(output, target)
     if losses.dim() != 1:
         raise InputError(
             f"the loss of a member has shape {tuple(losses.shape[1:])}, expected a number; reduce "

@@ -63,7 +63,7 @@ class Joined(Computation):
             state = cell.join(self._state(state, members, cell))
         output, *states = layer(x, state, options.pop("timespans", None), **options)
         output = output.reshape(*output.shape[:-1], members, template.motor_size).movedim(-2, 0)
-        return output, *(cell.part(each) for each in states)
+        return output, *(cell.part(joint_state) for joint_state in states)
 
     def _joint(self, root: Stack, members: int) -> tuple[SequenceLayer, JointCell]:
         template = self.template

@@ -23,8 +23,8 @@ class Stack(nn.Module):
 
     def extra_repr(self) -> str:
         """Return names and shapes for ``print(ensemble)``."""
-        held = {**self._parameters, **self._buffers}
-        return ", ".join(f"{name} {tuple(t.shape)}" for name, t in held.items() if t is not None)
+        tensors = {**self._parameters, **self._buffers}
+        return ", ".join(f"{name} {tuple(t.shape)}" for name, t in tensors.items() if t is not None)
 
 
 def check_members(members: Sequence[nn.Module]) -> None:
@@ -115,7 +115,7 @@ def _check_tensors(k: int, path: str, module: nn.Module, first: nn.Module) -> No
                     f"{full} is missing in member {0 if name in mine else k}; members must have "
                     "one architecture"
                 )
-            facts, expected = _facts(mine[name]), _facts(other[name])
+            facts, expected = _signature(mine[name]), _signature(other[name])
             if name == "layer_sizes" and mine[name].tolist() != other[name].tolist():
                 raise InputError(
                     f"member {k} has layers of {mine[name].tolist()} neurons, member 0 of "
@@ -126,24 +126,24 @@ def _check_tensors(k: int, path: str, module: nn.Module, first: nn.Module) -> No
                 facts, expected = facts[1:], expected[1:]  # synapses are padded
             if facts != expected:
                 raise InputError(
-                    f"{full} is {_words(mine[name])} in member {k} and {_words(other[name])} in "
-                    "member 0; the tensors of all members must be alike"
+                    f"{full} is {_described(mine[name])} in member {k} and {_described(other[name])} "
+                    "in member 0; the tensors of all members must be alike"
                 )
 
 
-def _present(held: dict[str, Any]) -> dict[str, Tensor]:
-    return {name: tensor for name, tensor in held.items() if tensor is not None}
+def _present(tensors: dict[str, Any]) -> dict[str, Tensor]:
+    return {name: tensor for name, tensor in tensors.items() if tensor is not None}
 
 
 def _is_mask(name: str) -> bool:
     return name.endswith(MASK_SUFFIX)
 
 
-def _facts(tensor: Tensor) -> tuple[Any, ...]:
+def _signature(tensor: Tensor) -> tuple[Any, ...]:
     return tuple(tensor.shape), tensor.dtype, tensor.device, tensor.requires_grad
 
 
-def _words(tensor: Tensor) -> str:
+def _described(tensor: Tensor) -> str:
     frozen = "" if tensor.requires_grad or not isinstance(tensor, nn.Parameter) else ", frozen"
     return f"{tuple(tensor.shape)} of {tensor.dtype} on {tensor.device}{frozen}"
 
@@ -193,9 +193,9 @@ def _counted(modules: Sequence[nn.Module], counts: list[int]) -> Iterator[tuple[
 
 
 def _buffer(module: nn.Module, name: str, count: int) -> Tensor:
-    held = module._buffers.get(name)
-    if held is not None:
-        return held
+    buffer = module._buffers.get(name)
+    if buffer is not None:
+        return buffer
     weight = module._parameters[name.removesuffix(MASK_SUFFIX)]
     assert weight is not None
     return torch.ones_like(weight, dtype=torch.bool)
@@ -231,10 +231,10 @@ def unstacked(template: nn.Module, root: Stack, k: int, counts: dict[str, list[i
         if path in counts:
             end = counts[path][k]
         for name in _present(module._parameters):
-            held = node._parameters[name]
-            assert held is not None
-            values = held[k, :end] if path in counts else held[k]
-            fresh = nn.Parameter(values.detach().clone(), requires_grad=held.requires_grad)
+            parameter = node._parameters[name]
+            assert parameter is not None
+            values = parameter[k, :end] if path in counts else parameter[k]
+            fresh = nn.Parameter(values.detach().clone(), requires_grad=parameter.requires_grad)
             module._parameters[name] = fresh
         for name, buffer in _present(node._buffers).items():
             values = (buffer[k, :end] if path in counts else buffer[k]).clone()

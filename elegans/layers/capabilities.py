@@ -189,7 +189,9 @@ def require(
     """
     if offers(cell, capability):
         return cell
-    offered = [name for each in CAPABILITIES if offers(cell, each) for name in _methods(each)]
+    offered = [
+        name for protocol in CAPABILITIES if offers(cell, protocol) for name in _methods(protocol)
+    ]
     offered = list(dict.fromkeys(offered))
     missing = [name for name in _methods(capability) if not callable(getattr(cell, name, None))]
     raise error(

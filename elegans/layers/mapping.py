@@ -1,4 +1,4 @@
-"""What stands around a cell: element-wise maps of inputs and outputs, and mixed memory."""
+"""Surroundings of a cell: element-wise maps of inputs and outputs, and mixed memory."""
 
 from __future__ import annotations
 

@@ -39,11 +39,11 @@ def register_layer(kind: type[L]) -> type[L]:
     """
     if not (isinstance(kind, type) and issubclass(kind, SequenceLayer)):
         raise InputError(f"got {kind!r}, expected a class that derives from SequenceLayer")
-    known = _LAYERS.get(kind.__name__, kind)
-    if (known.__module__, known.__qualname__) != (kind.__module__, kind.__qualname__):
+    registered = _LAYERS.get(kind.__name__, kind)
+    if (registered.__module__, registered.__qualname__) != (kind.__module__, kind.__qualname__):
         raise InputError(
             f"got a second layer {kind.__name__!r}, of {kind.__module__}, expected one whose name "
-            f"is not taken by {known.__module__}; rename the class"
+            f"is not taken by {registered.__module__}; rename the class"
         )
     _LAYERS[kind.__name__] = kind
     return kind

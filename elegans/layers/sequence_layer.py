@@ -70,7 +70,7 @@ class SequenceLayer(nn.Module):
         self.return_sequences = return_sequences
         self.batch_first = batch_first
 
-    # --- what it is ----------------------------------------------------------------------
+    # --- properties ----------------------------------------------------------------------
 
     @property
     def wiring(self) -> Wiring:
@@ -147,7 +147,7 @@ class SequenceLayer(nn.Module):
         widths = {options_of[name]: line_widths(sets[name]) for name in options_of if name in sets}
         return self.wiring.draw(**(widths | options))
 
-    # --- what it does --------------------------------------------------------------------
+    # --- calls ---------------------------------------------------------------------------
 
     def forward(
         self,
@@ -218,9 +218,9 @@ class SequenceLayer(nn.Module):
         final: State = h if c is None else (h, c)
         if not batched:
             final = h[0] if c is None else (h[0], c[0])
-        output = self._as_asked(output, batched, has_time=self.return_sequences)
+        output = self._in_caller_layout(output, batched, has_time=self.return_sequences)
         if return_states:
-            return output, final, self._as_asked(states, batched, has_time=True)
+            return output, final, self._in_caller_layout(states, batched, has_time=True)
         return output, final
 
     def _run(
@@ -234,15 +234,15 @@ class SequenceLayer(nn.Module):
             output, states = self.cell.run(x, h, elapsed)
             return output, states, states[:, -1], None
         sensed = self.cell.sense(x)
-        each = []
+        outputs = []
         for t in range(x.shape[1]):
             dt = elapsed[:, t : t + 1]
             before = h, c
             after = self.memory(x[:, t], before)
             h, c = (torch.where(dt > 0, *pair) for pair in zip(after, before, strict=True))
             h = self.cell.step_of(sensed, t, h, dt)
-            each.append(h)
-        states = torch.stack(each, dim=1)
+            outputs.append(h)
+        states = torch.stack(outputs, dim=1)
         return self.cell.read(states), states, h, c
 
     def _check_states(
@@ -275,7 +275,7 @@ class SequenceLayer(nn.Module):
             return values.unsqueeze(0)
         return values if self.batch_first else values.transpose(0, 1)
 
-    def _as_asked(self, values: Tensor, batched: bool, *, has_time: bool) -> Tensor:
+    def _in_caller_layout(self, values: Tensor, batched: bool, *, has_time: bool) -> Tensor:
         if not batched:
             return values[0]
         return values.transpose(0, 1) if has_time and not self.batch_first else values
@@ -329,13 +329,13 @@ class SequenceLayer(nn.Module):
                 "hx must be a pair (h, c) with mixed memory and one tensor without, got "
                 + (f"{len(pair)} tensors" if len(pair) > 1 else "one tensor")
             )
-        wanted = shape if batched else shape[1:]
+        expected_shape = shape if batched else shape[1:]
         states = [as_computed("hx", state, x.dtype) for state in pair]
         for state in states:
-            if tuple(state.shape) != wanted:
-                layers = tuple(state.shape) == (1, *wanted)
+            if tuple(state.shape) != expected_shape:
+                layers = tuple(state.shape) == (1, *expected_shape)
                 raise InputError(
-                    f"hx has shape {tuple(state.shape)}, expected {wanted}"
+                    f"hx has shape {tuple(state.shape)}, expected {expected_shape}"
                     + ("; there is no axis of layers here: pass hx[0]" if layers else "")
                 )
         h, *c = (state.reshape(shape) for state in states)

@@ -211,7 +211,7 @@ class LTCCell(WiredCell):
                 self.gleak.clamp_(min=0.0)
                 self.cm.clamp_(min=SMALLEST_CAPACITANCE)
 
-    # --- what tools ask for; see elegans.layers.capabilities --------------------------------
+    # --- capabilities; see elegans.layers.capabilities --------------------------------------
 
     def kernel_facts(self) -> tuple[Any, ...]:
         """Return what a kernel for single steps relies on besides tensors and solver."""

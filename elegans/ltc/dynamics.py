@@ -102,7 +102,7 @@ class LiquidDynamics(GatedLinearSystem):
 
 
 class Sensed(NamedTuple):
-    """What a sequence of inputs and the leak contribute, and the effective parameters."""
+    """Contributions of a sequence of inputs and of the leak, and the effective parameters."""
 
     capacitance: Tensor
     """(neuron,)."""

@@ -121,9 +121,9 @@ class JointLTCCell(JointCell):
         edits = None
         if not source.is_inference() and not target.is_inference():
             edits = id(source), source._version, id(target), target._version, source.device
-        known = self._ends.get(kind)
-        if known is not None and edits is not None and known[0] == edits:
-            return known[1:]
+        cached = self._ends.get(kind)
+        if cached is not None and edits is not None and cached[0] == edits:
+            return cached[1:]
         member = torch.arange(self._members, device=source.device).unsqueeze(1)
         if kind == "sensory":
             source = (source + member * self.template.sensory_size).int().reshape(-1)
@@ -168,8 +168,8 @@ class JointLTCCell(JointCell):
 
     def _flat(self, module: str, name: str) -> Tensor | None:
         """Return scales or shifts of all members side by side, or None where there are none."""
-        held = self._stack.get_submodule(module)._parameters.get(name)
-        return None if held is None else held.reshape(-1)
+        parameter = self._stack.get_submodule(module)._parameters.get(name)
+        return None if parameter is None else parameter.reshape(-1)
 
     def sense(self, inputs: Tensor) -> Sensed:
         """Return effective parameters and sensory sums for inputs (batch, time, input)."""

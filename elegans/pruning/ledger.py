@@ -42,7 +42,7 @@ class ProposedEdit:
     grown: int | None = None
     polarity: int | None = None
     weight: float = 0.0
-    """How strong the fresh synapse would be; entries of a matrix grow at zero."""
+    """Strength that the fresh synapse would have; entries of a matrix grow at zero."""
     values: dict[str, float] = field(default_factory=dict)
     """Further fresh values, for a liquid synapse its ``gain`` and ``centre``."""
 
@@ -54,7 +54,7 @@ class ProposedEdit:
 
 @dataclass(frozen=True)
 class GuardResult:
-    """What a guard says of a proposed edit, with figures for the ledger; true if it consents.
+    """Answer of a guard to a proposed edit, with figures for the ledger; true if it consents.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ class Edit:
     polarity: int | None
     """The polarity it has now; None where nothing grew, or in a matrix."""
     weight: float
-    """How strong it was."""
+    """Strength that it had."""
     outcome: str
     """``rewired``, ``pruned``, or ``kept: `` and the reason."""
     notes: dict[str, float] = field(default_factory=dict)

@@ -20,12 +20,12 @@ from elegans.pruning.parts.part import PrunableWeight
 from elegans.pruning.parts.synapses import StackedSynapsePart, SynapsePart
 
 LISTED = ("all", "synapses", "none")
-"""Which edits the ledger lists."""
+"""Choices of the edits that the ledger lists."""
 
 
 @dataclass(frozen=True)
 class PrunerSettings:
-    """What a pruner was asked to do; see `Pruner`."""
+    """Settings of a pruner; see `Pruner`."""
 
     scope: Scope
     budget: str

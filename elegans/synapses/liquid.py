@@ -140,7 +140,7 @@ class SynapseParameters(SynapseSlots):
             fresh.polarity,
         )
         pairs = zip(values, columns, strict=True)
-        return SynapseValues(*(torch.cat([one, other.to(one)]) for one, other in pairs))
+        return SynapseValues(*(torch.cat([first, second.to(first)]) for first, second in pairs))
 
     def values(self) -> SynapseValues:
         """Return the effective values; calls the module, so that hooks and masks take part."""
@@ -176,7 +176,7 @@ class SynapseParameters(SynapseSlots):
 
     @property
     def positivity(self) -> Positivity:
-        """How conductances are kept positive."""
+        """Constraint that keeps conductances positive."""
         return self._initial.positivity
 
     @torch.no_grad()
@@ -184,7 +184,7 @@ class SynapseParameters(SynapseSlots):
         """Bring clipped conductances back to zero."""
         self.weight.clamp_(min=0.0)
 
-    # --- what operators ask for ----------------------------------------------------------
+    # --- values for operators ------------------------------------------------------------
 
     def strength_of(self, weight: Tensor) -> Tensor:
         """Return the conductances of parameters, in their shape."""

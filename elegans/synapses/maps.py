@@ -95,7 +95,7 @@ class MappedSynapses(SynapseSlots):
             return self.source, self.target
         return torch.cat([self.source, fresh.source]), torch.cat([self.target, fresh.target])
 
-    # --- what operators ask for ----------------------------------------------------------
+    # --- values for operators ------------------------------------------------------------
 
     def strength_of(self, weight: Tensor) -> Tensor:
         """Return the norms of weights (..., map, synapse), shape (..., synapse)."""

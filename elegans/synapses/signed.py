@@ -96,7 +96,7 @@ class SignedSynapses(SynapseSlots):
         sign = self.weight.detach().sign().to(self.polarity.dtype)
         return torch.where(sign == 0, self.polarity, sign)
 
-    # --- what operators ask for ----------------------------------------------------------
+    # --- values for operators ------------------------------------------------------------
 
     def strength_of(self, weight: Tensor) -> Tensor:
         """Return the magnitudes of weights, in their shape."""

@@ -60,10 +60,10 @@ class OpenCheck:
             return mask.is_meta
         if mask.is_inference():  # has no version
             return bool(mask.all())
-        known = self._known
-        if known is None or known[0] is not mask or known[1] != mask._version:
-            known = self._known = mask, mask._version, bool(mask.all())
-        return known[2]
+        cached = self._known
+        if cached is None or cached[0] is not mask or cached[1] != mask._version:
+            cached = self._known = mask, mask._version, bool(mask.all())
+        return cached[2]
 
 
 @dataclass(frozen=True)
@@ -75,9 +75,9 @@ class FreshSynapses:
     polarity: Tensor
     """+1 or -1."""
     strength: Tensor
-    """What `SynapseSlots.strength` shall return, >= 0; may require a gradient."""
+    """Value that `SynapseSlots.strength` shall return, >= 0; may require a gradient."""
     values: dict[str, Tensor] = field(default_factory=dict)
-    """What else a synapse of the kind has, see `SynapseSlots.draw`."""
+    """Further values of a synapse of the kind, see `SynapseSlots.draw`."""
 
     def __len__(self) -> int:
         return len(self.source)
@@ -185,7 +185,7 @@ class SynapseSlots(nn.Module):
 
     @property
     def is_open(self) -> Tensor:
-        """Which synapses are open, bool, shape (synapse,).
+        """Mask of the open synapses, bool, shape (synapse,).
 
         A mask of ``torch.nn.utils.prune`` on the weight counts as well as `mask`.
         """
@@ -218,7 +218,7 @@ class SynapseSlots(nn.Module):
         """Leave the synapses open where `mask`, shape (synapse,), is true, and prune the others."""
         self.mask.copy_(mask)
 
-    # --- what is connected ---------------------------------------------------------------
+    # --- connections ---------------------------------------------------------------------
 
     def current_polarity(self) -> Tensor:
         """Return +1 or -1 for each slot, shape (synapse,)."""
@@ -253,7 +253,7 @@ class SynapseSlots(nn.Module):
             for index, size in ((self.source, sources), (self.target, targets))
         )  # type: ignore[return-value]
 
-    # --- what operators ask for ----------------------------------------------------------
+    # --- values for operators ------------------------------------------------------------
 
     def strength_of(self, weight: Tensor) -> Tensor:
         """Return how strong synapses of the parameter `weight` (...) are, (..., synapse), >= 0."""

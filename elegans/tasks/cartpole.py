@@ -159,11 +159,11 @@ def expert_episodes(
         plant, environments = _start(len(missing), max_steps)
         keys: list[_Key] = [(_TRAINING, seed, episode, attempt) for episode in missing]
         act = _disturbed(plant, keys, noise, max_steps)
-        visited = [one for one, _ in _lockstep(environments, keys, act)]
+        visited = [path for path, _ in _lockstep(environments, keys, act)]
         states |= {
-            episode: one
-            for episode, one in zip(missing, visited, strict=True)
-            if len(one) >= min_steps
+            episode: path
+            for episode, path in zip(missing, visited, strict=True)
+            if len(path) >= min_steps
         }
     if plant is None or len(states) < count:
         raise InputError(
@@ -246,7 +246,7 @@ def drive(
     keys: list[_Key] = [(_DRIVING, seed, episode) for episode in range(episodes)]
     driven = _lockstep(environments, keys, act)
     commands = [np.array(column) for column in np.array(answers).T]  # episode by episode
-    commands = [one[: len(states)] for one, (states, _) in zip(commands, driven, strict=True)]
+    commands = [answer[: len(states)] for answer, (states, _) in zip(commands, driven, strict=True)]
     for episode, command in enumerate(commands):
         if not np.isfinite(command).all():
             raise InputError(
@@ -326,7 +326,7 @@ def _lockstep(environments: list[Any], keys: list[_Key], act: _Act) -> list[tupl
         step += 1
     for environment in environments:
         environment.close()
-    return [(np.array(one), float(total)) for one, total in zip(visited, returns, strict=True)]
+    return [(np.array(path), float(total)) for path, total in zip(visited, returns, strict=True)]
 
 
 def _check(**numbers: int) -> None:

@@ -14,7 +14,7 @@ FINAL_RATE = 0.02
 
 @dataclass(frozen=True)
 class RewireConfig:
-    """When weak synapses are cut and grow elsewhere; see `elegans.PruneRewire`.
+    """Schedule by which weak synapses are cut and grow elsewhere; see `elegans.PruneRewire`.
 
     Values are checked when this becomes a part of a `TrainingConfig`.
 
@@ -63,7 +63,7 @@ class RewireConfig:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How a circuit is trained on windows of sequences.
+    """Settings of the training of a circuit on windows of sequences.
 
     Parameters
     ----------

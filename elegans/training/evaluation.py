@@ -69,8 +69,10 @@ def predict(
     """
     like = next(model.parameters())
     answers = []
-    for one in scales.apply(sequences):
-        x, elapsed = (torch.from_numpy(array).to(like) for array in (one.inputs, one.elapsed))
+    for sequence in scales.apply(sequences):
+        x, elapsed = (
+            torch.from_numpy(array).to(like) for array in (sequence.inputs, sequence.elapsed)
+        )
         output, _ = model(x, None, elapsed)
         answers.append(scales.targets.invert(output.cpu().double().numpy()))
     return answers
@@ -98,6 +100,9 @@ def squared_errors(
             "that it was trained on"
         )
     answers = predict(model, sequences, scales)
-    errors = [(answer - one.targets) ** 2 for answer, one in zip(answers, sequences, strict=True)]
+    errors = [
+        (answer - sequence.targets) ** 2
+        for answer, sequence in zip(answers, sequences, strict=True)
+    ]
     mean: NDArray[np.float64] = np.concatenate(errors).mean(axis=0)
     return mean

@@ -97,7 +97,7 @@ class RunFolder:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
 
-    # --- beginning -----------------------------------------------------------------------
+    # --- creation ------------------------------------------------------------------------
 
     @classmethod
     def create(
@@ -186,7 +186,7 @@ class RunFolder:
 
     @property
     def config(self) -> dict[str, Any]:
-        """What `config.json` says, its format checked."""
+        """Contents of `config.json`, its format checked."""
         config = read_json(self.path / CONFIG, "start the run again in another folder")
         if config.get("format") != FORMAT or config.get("version") != VERSION:
             raise RunError(

@@ -80,7 +80,7 @@ class Condition(Protocol):
 
 @dataclass(frozen=True)
 class Result:
-    """What came out of a training.
+    """Outcome of a training.
 
     Parameters
     ----------
@@ -300,7 +300,7 @@ class _Training:
     def seconds(self) -> float:
         return self._earlier_seconds + time.monotonic() - self._started
 
-    # --- moving --------------------------------------------------------------------------
+    # --- steps ---------------------------------------------------------------------------
 
     def advance(self) -> None:
         """Take one optimiser step."""

@@ -63,8 +63,8 @@ def described(schedule: Schedule | None) -> dict[str, str] | None:
     """Return kind and arguments of a schedule as plain values; not how far it has come."""
     if schedule is None:
         return None
-    held = getattr(schedule, "__dataclass_fields__", {})  # one's own need not be a dataclass
-    arguments = {name: repr(getattr(schedule, name)) for name in held if held[name].init}
+    declared = getattr(schedule, "__dataclass_fields__", {})  # one's own need not be a dataclass
+    arguments = {name: repr(getattr(schedule, name)) for name in declared if declared[name].init}
     return {"kind": type(schedule).__name__} | arguments
 
 
@@ -141,23 +141,25 @@ class AtFractions(Schedule):
             raise PruningError(f"sparsities must rise, got {tuple(self.sparsities)}")
         if not all(0 < fraction <= 1 for fraction in self.fractions):
             raise PruningError(f"fractions must be in (0, 1], got {tuple(self.fractions)}")
-        if self._at != sorted(set(self._at)):
+        if self._pruning_steps != sorted(set(self._pruning_steps)):
             raise PruningError(
                 f"fractions must rise and fall on different steps, got {tuple(self.fractions)} of "
                 f"{self.steps} steps"
             )
 
     @property
-    def _at(self) -> list[int]:
+    def _pruning_steps(self) -> list[int]:
         return [max(1, round(fraction * self.steps)) for fraction in self.fractions]
 
     def is_due(self, step: int) -> bool:
         """Whether `step` is one of the points."""
-        return step in self._at
+        return step in self._pruning_steps
 
     def sparsity(self, step: int) -> float:
         """Return the sparsity from the last point on."""
-        passed = [s for s, at in zip(self.sparsities, self._at, strict=True) if at <= step]
+        passed = [
+            s for s, at in zip(self.sparsities, self._pruning_steps, strict=True) if at <= step
+        ]
         return passed[-1] if passed else 0.0
 
 

@@ -49,11 +49,11 @@ def spread(parts: Sequence[PrunableWeight], sparsity: Tensor, budget: str) -> li
 
 def _densities(size: Tensor, reach: Tensor, density: float) -> Tensor:
     """Return min(size, epsilon * reach) / size with the sum density * size.sum()."""
-    wanted = density * float(size.sum())
+    total = density * float(size.sum())
     full = torch.zeros_like(size, dtype=torch.bool)
     # A layer that would be more than full is full, and the others share the rest.
     while True:
-        rest = wanted - float(size[full].sum())
+        rest = total - float(size[full].sum())
         share = max(0.0, rest) / float(reach[~full].sum()) if not bool(full.all()) else 0.0
         kept = torch.where(full, size, share * reach)
         over = (kept > size) & ~full
@@ -63,12 +63,12 @@ def _densities(size: Tensor, reach: Tensor, density: float) -> Tensor:
 
 
 NORMS = ("sum", "mean", "l1", "l2", "linf")
-"""How the scores of a neuron's weights become one."""
+"""Norms that make one score of those of a neuron's weights."""
 
 
 @dataclass(frozen=True)
 class Scope:
-    """Which weights compete, and whether they go one by one or with their neuron.
+    """Weights that compete with each other, cut one by one or with their neuron.
 
     Parameters
     ----------
@@ -150,8 +150,8 @@ def select(
         # (member,) weights that shall be missing, more than are missing
         excess = sum(
             (
-                there.shape[1] * sparsities[k].to(flat[k]) - (~there).sum(dim=1)
-                for (k, _), there in zip(pool, alive, strict=True)
+                present.shape[1] * sparsities[k].to(flat[k]) - (~present).sum(dim=1)
+                for (k, _), present in zip(pool, alive, strict=True)
             ),
             start=torch.zeros((), dtype=torch.float64),
         )
@@ -161,8 +161,8 @@ def select(
             )
         else:
             gone = _lowest_weights(pooled, alive, excess)
-        for (k, where), there, cut in zip(pool, alive, gone, strict=True):
-            kept[k][:, where] = there & ~cut
+        for (k, where), present, cut in zip(pool, alive, gone, strict=True):
+            kept[k][:, where] = present & ~cut
     return [mask.reshape(part.mask.shape) for part, mask in zip(parts, kept, strict=True)]
 
 
@@ -186,16 +186,16 @@ def _lowest_weights(
     scores: Sequence[Tensor], alive: Sequence[Tensor], excess: Tensor
 ) -> list[Tensor]:
     """Return which weights to cut: the lowest of a pool, as many as are nearest to `excess`."""
-    there = torch.cat(list(alive), dim=1)
+    mask = torch.cat(list(alive), dim=1)
     lowest = torch.finfo(torch.float64).min
-    score = torch.cat(list(scores), dim=1).clamp_(min=lowest).masked_fill_(~there, -torch.inf)
+    score = torch.cat(list(scores), dim=1).clamp_(min=lowest).masked_fill_(~mask, -torch.inf)
     order = score.argsort(dim=1, stable=True)  # what is gone comes first
-    gone = (~there).sum(dim=1, keepdim=True)
-    wanted = (excess + 0.5).floor().clamp(min=0).unsqueeze(1)
-    place = torch.arange(there.shape[1], device=there.device)
-    chosen = (place >= gone) & (place < gone + wanted)
-    cut = torch.zeros_like(there).scatter_(1, order, chosen)
-    return list(torch.split(cut, [each.shape[1] for each in scores], dim=1))
+    gone = (~mask).sum(dim=1, keepdim=True)
+    cut_count = (excess + 0.5).floor().clamp(min=0).unsqueeze(1)
+    place = torch.arange(mask.shape[1], device=mask.device)
+    chosen = (place >= gone) & (place < gone + cut_count)
+    cut = torch.zeros_like(mask).scatter_(1, order, chosen)
+    return list(torch.split(cut, [score_of_part.shape[1] for score_of_part in scores], dim=1))
 
 
 def _neurons(part: PrunableWeight, where: Tensor | slice) -> Tensor:
@@ -213,10 +213,10 @@ def _lowest_neurons(
 ) -> list[Tensor]:
     """Return which weights go with their neurons, so that as many as are nearest to `excess`."""
     joined, sizes = [], []
-    for of, score, there in zip(neurons, scores, alive, strict=True):
+    for of, score, mask in zip(neurons, scores, alive, strict=True):
         count = int(of.max()) + 1 if len(of) else 0
-        sizes.append(score.new_zeros(len(score), count).index_add_(1, of, there.double()))
-        joined.append(_of_neurons(of, torch.where(there, score, 0.0), sizes[-1], norm))
+        sizes.append(score.new_zeros(len(score), count).index_add_(1, of, mask.double()))
+        joined.append(_of_neurons(of, torch.where(mask, score, 0.0), sizes[-1], norm))
     score, size = torch.cat(joined, dim=1), torch.cat(sizes, dim=1)
     score = torch.where(size > 0, score, -torch.inf)  # what is gone comes first
     order = score.argsort(dim=1, stable=True)
@@ -224,7 +224,7 @@ def _lowest_neurons(
     # A neuron goes if half of it still fits: the count is rounded to the nearest.
     cut = (size.cumsum(dim=1) - size / 2 <= excess.unsqueeze(1)) & (size > 0)
     cut = torch.zeros_like(cut).scatter_(1, order, cut)
-    parts = torch.split(cut, [each.shape[1] for each in joined], dim=1)
+    parts = torch.split(cut, [score_of_part.shape[1] for score_of_part in joined], dim=1)
     return [gone[:, of] for gone, of in zip(parts, neurons, strict=True)]
 
 

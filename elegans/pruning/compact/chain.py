@@ -37,8 +37,8 @@ class Place:
 
     def parameter(self, name: str) -> nn.Parameter | None:
         """Return the parameter itself, under a mask of ``torch.nn.utils.prune``, too."""
-        held = self.linear._parameters
-        return held.get(name + "_orig", held.get(name))
+        parameters = self.linear._parameters
+        return parameters.get(name + "_orig", parameters.get(name))
 
     def weight(self) -> Tensor:
         """Return the weights as they act, detached, (output, input)."""
@@ -62,10 +62,10 @@ class Place:
         PruningError
             A weight that the mask calls cut is not zero.
         """
-        held = self.linear._buffers.get(MASK)
-        if held is None:
+        buffer = self.linear._buffers.get(MASK)
+        if buffer is None:
             return self.weight() != 0
-        mask = held.bool()
+        mask = buffer.bool()
         revived = int(((self.weight() != 0) & ~mask).sum())
         if revived:
             raise PruningError(
@@ -128,7 +128,7 @@ def _leads_to(place: Place, linear: nn.Linear) -> bool:
 
 
 class Uses:
-    """How often modules and parameters of a model occur in it, and what stands in the way.
+    """Numbers of uses of a model's modules and parameters, and obstacles to replacing them.
 
     Parameters
     ----------
@@ -195,9 +195,9 @@ def linear_like(place: Place, weight: Tensor, mask: Tensor, bias: Tensor | None)
     trains = place.parameter("weight")
     linear.weight.requires_grad_(trains is not None and trains.requires_grad)
     if bias is not None:
-        held = place.parameter("bias")
+        bias_before = place.parameter("bias")
         # A bias that folding has made trains with the weights.
-        linear.bias.requires_grad_((trains if held is None else held).requires_grad)  # type: ignore[union-attr]
+        linear.bias.requires_grad_((trains if bias_before is None else bias_before).requires_grad)  # type: ignore[union-attr]
     if not bool(mask.all()):
         linear.register_buffer(MASK, mask.clone(), persistent=False)
     return linear.train(place.linear.training)

@@ -19,7 +19,7 @@ NEURON_VALUES = ("gleak", "vleak", "cm")
 
 
 class Draft:
-    """What stays of a cell, of which nothing is changed; `wiring` is without closed synapses."""
+    """Remainder of a cell, which itself is not changed; `wiring` is without closed synapses."""
 
     def __init__(self, cell: LTCCell, wiring: Wiring) -> None:
         self._cell, self._wiring = cell, wiring
@@ -46,10 +46,10 @@ class Draft:
         stays = torch.as_tensor(self.keeps, device=self._leak.device)
         for kind, synapses in self._cell.synapse_sets().items():
             slots = self._slots[kind]
-            there = stays[synapses.target[slots].long()]
+            remains = stays[synapses.target[slots].long()]
             if kind == "recurrent":
-                there &= stays[synapses.source[slots].long()]
-            self._slots[kind] = slots[there]
+                remains &= stays[synapses.source[slots].long()]
+            self._slots[kind] = slots[remains]
 
     def settle(self) -> dict[int, float]:
         r"""Remove neurons without inputs as if they were at rest; return their potentials.
@@ -60,15 +60,15 @@ class Draft:
         :math:`(g_i V_i + q E_k) / (g_i + q)`. Motor neurons stay, and those without any leak,
         which rest everywhere. Repeated until no such neuron is left.
         """
-        found: dict[int, float] = {}
+        rest_potentials: dict[int, float] = {}
         while True:
             total = self._leak + self._cell.epsilon
             alone = self._without_inputs() & (total > 0).cpu().numpy()
             neurons = np.flatnonzero(alone)
             if not len(neurons):
-                return found
+                return rest_potentials
             potential = self._current / total  # (neuron,)
-            found |= {int(k): float(potential[k]) for k in neurons}
+            rest_potentials |= {int(k): float(potential[k]) for k in neurons}
             self._into_leaks(torch.as_tensor(alone, device=total.device), potential)
             self.remove(neurons.tolist())
 
@@ -147,8 +147,8 @@ class Draft:
 @torch.no_grad()
 def _take(new: Any, old: Any, name: str, index: Tensor | slice) -> None:
     """Copy entries of a parameter, which torch.nn.utils.prune may hold under another name."""
-    held = old._parameters
-    source = held[name + "_orig"] if name + "_orig" in held else held[name]
+    parameters = old._parameters
+    source = parameters[name + "_orig"] if name + "_orig" in parameters else parameters[name]
     parameter = getattr(new, name)
     parameter.copy_(source[index])
     parameter.requires_grad_(source.requires_grad)

@@ -210,13 +210,13 @@ class _Visit:
             yield from compact_chain([Place(name, module)], self._choice)
         else:
             if module._parameters:
-                yield _left_alone(name, module, self._uses.obstacle(module))
+                yield _unchanged(name, module, self._uses.obstacle(module))
             # The layers of torch.nn look into their parts: a sparse one would not do there.
             if isinstance(module, CONTAINERS) or not type(module).__module__.startswith("torch.nn"):
                 for key, child in module.named_children():
                     yield from self.changes(f"{name}.{key}" if name else key, child)
             elif not module._parameters and any(True for _ in module.parameters()):
-                yield _left_alone(name, module, None)
+                yield _unchanged(name, module, None)
 
     def _liquid(self, name: str, module: SequenceLayer | Cell) -> Change:
         cell = cell_of(module)
@@ -226,14 +226,14 @@ class _Visit:
         ):
             reason = "it shares a parameter with another layer"
         if reason is not None:
-            return _left_alone(name, module, reason)
+            return _unchanged(name, module, reason)
         memory = isinstance(module, SequenceLayer) and module.memory is not None
         liquid = cast("LTCCell", cell)  # `obstacle` has said so
         new, record = compact_cell(name, liquid, settings=self._settings, has_memory=memory)
         return Change(cell, new, record)
 
 
-def _left_alone(name: str, module: nn.Module, reason: str | None) -> Change:
+def _unchanged(name: str, module: nn.Module, reason: str | None) -> Change:
     kind = type(module).__name__
     reason = reason or f"{kind} has no smaller form here"
     weights = sum(p.numel() for p in module.parameters())
@@ -282,11 +282,11 @@ def _compared(compacted: Compacted, inputs: Any) -> float:
             "removed; pass units=False, or leave out inputs if states may be smaller"
         )
     largest = 0.0
-    for one, other in zip(before, after, strict=True):
-        if not one.numel():
+    for old, new in zip(before, after, strict=True):
+        if not old.numel():
             continue
-        difference = float((one - other).abs().max())
-        allowed = torch.finfo(one.dtype).eps ** 0.5 * max(1.0, float(one.abs().max()))
+        difference = float((old - new).abs().max())
+        allowed = torch.finfo(old.dtype).eps ** 0.5 * max(1.0, float(old.abs().max()))
         if not difference <= allowed:
             raise PruningError(
                 f"the new model differs by {difference:.3g} on the inputs, expected less than "

@@ -22,7 +22,7 @@ TURN = 0.01
 
 @dataclass(frozen=True)
 class Gain:
-    """What is saved, each figure before and after side by side."""
+    """Savings by compacting, each figure before and after."""
 
     ratio: float
     """Time before over time after: the median over pairs of runs that follow one another."""
@@ -112,12 +112,12 @@ def state_bytes(model: nn.Module) -> int:
 
     Masks that are no part of it are not counted.
     """
-    held = {
+    tensors = {
         value.untyped_storage().data_ptr() or id(value): value
         for value in model.state_dict(keep_vars=True).values()
         if isinstance(value, Tensor)
     }
-    return sum(value.numel() * value.element_size() for value in held.values())
+    return sum(value.numel() * value.element_size() for value in tensors.values())
 
 
 def paired_seconds(
@@ -139,16 +139,16 @@ def _count(run: Callable[[], object]) -> int:
 
 def _turn(run: Callable[[], object], count: int) -> float:
     seconds = []
-    _wait()
+    _synchronize()
     for _ in range(count):
         start = time.perf_counter()
         run()
-        _wait()
+        _synchronize()
         seconds.append(time.perf_counter() - start)
     return statistics.median(seconds)
 
 
-def _wait() -> None:
+def _synchronize() -> None:
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.synchronize()
 

@@ -25,7 +25,7 @@ def copy_with(model: nn.Module, new: Mapping[nn.Module, nn.Module]) -> nn.Module
         for value in vars(module).values()
         if isinstance(value, Tensor) and not value.is_leaf
     }
-    memo |= {id(old): other for old, other in new.items()}
+    memo |= {id(old): replacement for old, replacement in new.items()}
     copied: nn.Module = copy.deepcopy(model, memo)
     return copied
 
@@ -42,9 +42,9 @@ def dense_copy(model: nn.Module) -> nn.Module:
 def masked_copy(model: nn.Module, masks: Mapping[str, Tensor]) -> nn.Module:
     """Return a copy in which the masks, by the names of `held_weights`, have been applied."""
     masked = copy_with(model, {})
-    held = held_weights(masked)
+    holders = held_weights(masked)
     for name, mask in masks.items():
-        held[name].hold(mask)
+        holders[name].hold(mask)
     return masked
 
 
@@ -54,7 +54,7 @@ class WeightHolder(NamedTuple):
     owner: nn.Module
     attribute: str
     each: int
-    """How many parameters an entry stands for: four for a liquid synapse."""
+    """Number of parameters that an entry stands for: four for a liquid synapse."""
     along: SynapseSlots | None = None
     """The kind of synapses that the entries are, None for a matrix."""
 
@@ -68,9 +68,9 @@ class WeightHolder(NamedTuple):
         if self.along is not None:
             owner = self.owner
             return owner.is_open if isinstance(owner, SynapseSlots) else owner.get_buffer("mask")
-        held = self.owner._buffers.get(f"{self.attribute}_mask")
-        if held is not None:
-            return held.bool()
+        buffer = self.owner._buffers.get(f"{self.attribute}_mask")
+        if buffer is not None:
+            return buffer.bool()
         if isinstance(self.owner, SparseLinear):  # no zeros stand for absence
             return torch.ones_like(self.weight(), dtype=torch.bool)
         return self.weight() != 0
@@ -116,10 +116,16 @@ def _find(model: nn.Module) -> Iterator[tuple[str, WeightHolder]]:
                         where = f"{part_path}." if part_path else ""
                         own = template.get_submodule(cut[id(parameter)].rpartition(".")[0])
                         alike = own if isinstance(own, SynapseSlots) else None
-                        yield where + name, WeightHolder(part, name, _each(alike), alike)
+                        yield (
+                            where + name,
+                            WeightHolder(part, name, _size_of_entry(alike), alike),
+                        )
         elif isinstance(module, SynapseSlots):
             weight = module.VALUES[0]
-            yield f"{prefix}{weight}", WeightHolder(module, weight, _each(module), module)
+            yield (
+                f"{prefix}{weight}",
+                WeightHolder(module, weight, _size_of_entry(module), module),
+            )
         elif isinstance(module, SparseLinear):
             yield f"{prefix}values", WeightHolder(module, "values", 1)
         else:
@@ -130,7 +136,7 @@ def _find(model: nn.Module) -> Iterator[tuple[str, WeightHolder]]:
                     yield prefix + attribute, WeightHolder(module, attribute, 1)
 
 
-def _each(synapses: SynapseSlots | None) -> int:
+def _size_of_entry(synapses: SynapseSlots | None) -> int:
     """Return how many parameters a synapse has, 1 for an entry of a matrix."""
     if synapses is None:
         return 1

@@ -26,24 +26,24 @@ class Link(NamedTuple):
     weight: Tensor
     """(output, input)."""
     mask: Tensor
-    """Which weights are there, bool, (output, input)."""
+    """Mask of the weights that are there, bool, (output, input)."""
     bias: Tensor | None
     """(output,)."""
     after: Callable[[Tensor], Tensor]
-    """What comes between this layer and the next, element by element."""
+    """Activation between this layer and the next, element by element."""
 
 
 class Folded(NamedTuple):
     """One layer of a chain, and what became of its outputs."""
 
     keeps: Tensor
-    """Which outputs stay, bool, (output,)."""
+    """Outputs that stay, bool, (output,)."""
     without_inputs: Tensor
     """Outputs that are constant, bool, (output,); found in the last layer, too, where they stay."""
     without_outputs: Tensor
     """Outputs that nothing reads, bool, (output,), the constant ones not among them."""
     constants: Tensor
-    """What the constant outputs are after the activation, (output,); zero elsewhere."""
+    """Constant outputs after the activation, (output,); zero elsewhere."""
     bias: Tensor | None
     """With the constants of the layer before, (output,); None if there is nothing to add."""
 
@@ -84,7 +84,7 @@ def _constants(links: Sequence[Link]) -> tuple[list[Tensor], list[Tensor], list[
     first = links[0].mask
     still = first.new_zeros(first.shape[1])  # (input,): inputs of the chain are not constant
     value = links[0].weight.new_zeros(first.shape[1])
-    found: list[Tensor] = []
+    constant: list[Tensor] = []
     values: list[Tensor] = []
     biases: list[Tensor | None] = []
     for link in links:
@@ -95,21 +95,21 @@ def _constants(links: Sequence[Link]) -> tuple[list[Tensor], list[Tensor], list[
         still = ~(link.mask & ~still).any(1)
         before = link.weight.new_zeros(len(still)) if bias is None else bias.clone()
         value = torch.where(still, link.after(before), 0.0)
-        found.append(still)
+        constant.append(still)
         values.append(value)
         biases.append(bias)
-    return found, values, biases
+    return constant, values, biases
 
 
 @dataclass(frozen=True)
 class ChainOptions:
-    """What is done about linear layers; see `elegans.pruning.compact.compact`."""
+    """Options for linear layers; see `elegans.pruning.compact.compact`."""
 
     units: bool = True
     sparse: str | bool = "auto"
     allow_empty: bool = False
     rows: Callable[[nn.Module], int | None] = lambda _: None
-    """How many samples a layer was fed in one call, for ``sparse="measured"``; None: never."""
+    """Number of samples fed to a layer in one call, for ``sparse="measured"``; None: never."""
 
 
 @dataclass(frozen=True)
@@ -136,27 +136,29 @@ def compact_chain(chain: Sequence[Place], choice: ChainOptions) -> list[Change]:
     if not choice.allow_empty:
         _check_not_empty(chain, links, folded)
     if not choice.units:
-        folded = [_all_stay(link, found) for link, found in zip(links, folded, strict=True)]
+        folded = [_all_stay(link, folding) for link, folding in zip(links, folded, strict=True)]
     all_inputs = links[0].mask.new_ones(links[0].mask.shape[1])  # (input,)
-    reads = [all_inputs, *(found.keeps for found in folded)]
+    reads = [all_inputs, *(folding.keeps for folding in folded)]
     return [
-        _change(place, link, found, read, choice)
-        for place, link, found, read in zip(chain, links, folded, reads, strict=False)
+        _change(place, link, folding, read, choice)
+        for place, link, folding, read in zip(chain, links, folded, reads, strict=False)
     ]
 
 
-def _change(place: Place, link: Link, found: Folded, reads: Tensor, choice: ChainOptions) -> Change:
-    """Return the layer with the outputs that `found` keeps, for the inputs `reads`."""
-    weight, mask = (matrix[found.keeps][:, reads] for matrix in (link.weight, link.mask))
-    bias = None if found.bias is None else found.bias[found.keeps]
+def _change(
+    place: Place, link: Link, folding: Folded, reads: Tensor, choice: ChainOptions
+) -> Change:
+    """Return the layer with the outputs that `folding` keeps, for the inputs `reads`."""
+    weight, mask = (matrix[folding.keeps][:, reads] for matrix in (link.weight, link.mask))
+    bias = None if folding.bias is None else folding.bias[folding.keeps]
     smaller = weight.shape != link.weight.shape
     dense = linear_like(place, weight, mask, bias)
     sparse = _as_sparse(place, dense, mask, choice)
-    names = [f"{place.name}[{k}]" for k in range(len(found.keeps))]
+    names = [f"{place.name}[{k}]" for k in range(len(folding.keeps))]
     notes = []
-    if bool(found.constants.any()) and place.drops:
+    if bool(folding.constants.any()) and place.drops:
         notes.append("its dropout no longer drops the constants of removed neurons")
-    if found.bias is not None and link.bias is None:
+    if folding.bias is not None and link.bias is None:
         notes.append("has a bias now, for the constants of removed neurons")
     record = LayerRecord(
         place.name,
@@ -166,10 +168,10 @@ def _change(place: Place, link: Link, found: Folded, reads: Tensor, choice: Chai
         tuple(weight.shape),
         int(link.mask.sum()),
         int(mask.sum()),
-        without_inputs=_chosen(names, found.without_inputs),
-        without_outputs=_chosen(names, found.without_outputs),
-        kept=None if bool(found.keeps.all()) else tuple(_indices(found.keeps)),
-        constants={names[k]: float(found.constants[k]) for k in _indices(found.constants)},
+        without_inputs=_chosen(names, folding.without_inputs),
+        without_outputs=_chosen(names, folding.without_outputs),
+        kept=None if bool(folding.keeps.all()) else tuple(_indices(folding.keeps)),
+        constants={names[k]: float(folding.constants[k]) for k in _indices(folding.constants)},
         notes=tuple(notes),
     )
     masked_by_hook = bool(place.linear._forward_pre_hooks)
@@ -196,10 +198,10 @@ def _as_sparse(
     return sparse
 
 
-def _all_stay(link: Link, found: Folded) -> Folded:
+def _all_stay(link: Link, folding: Folded) -> Folded:
     """Return what was found, with nothing removed or moved."""
-    keeps, zeros = torch.ones_like(found.keeps), torch.zeros_like(found.constants)
-    return found._replace(keeps=keeps, constants=zeros, bias=link.bias)
+    keeps, zeros = torch.ones_like(folding.keeps), torch.zeros_like(folding.constants)
+    return folding._replace(keeps=keeps, constants=zeros, bias=link.bias)
 
 
 def _check_not_empty(
@@ -213,8 +215,8 @@ def _check_not_empty(
     ]
     faults += [
         (place, "none of its neurons is read and reached")
-        for place, found in zip(chain, folded, strict=True)
-        if len(found.keeps) and not bool(found.keeps.any())
+        for place, folding in zip(chain, folded, strict=True)
+        if len(folding.keeps) and not bool(folding.keeps.any())
     ]
     for place, fault in faults:
         raise PruningError(

@@ -32,14 +32,14 @@ def reached(starts: NDArray[np.bool_], ends: tuple[NDArray[np.int32], ...]) -> N
     order = np.argsort(begin, kind="stable")
     first = np.searchsorted(begin[order], np.arange(len(starts) + 1))
     behind = end[order]
-    found = starts.copy()
+    visited = starts.copy()
     frontier: NDArray[Any] = np.flatnonzero(starts)
     while len(frontier):
         next_ones = [behind[first[neuron] : first[neuron + 1]] for neuron in frontier]
         candidates = np.unique(np.concatenate(next_ones))
-        frontier = candidates[~found[candidates]]
-        found[frontier] = True
-    return found
+        frontier = candidates[~visited[candidates]]
+        visited[frontier] = True
+    return visited
 
 
 def heard(wiring: Wiring) -> NDArray[np.bool_]:
@@ -64,7 +64,7 @@ def depends_on_inputs(wiring: Wiring) -> bool:
 
 @dataclass(frozen=True)
 class LiquidOptions:
-    """What is done about neurons; see `elegans.pruning.compact.compact`."""
+    """Options for neurons; see `elegans.pruning.compact.compact`."""
 
     units: bool = True
     at_rest: bool = False

@@ -98,9 +98,9 @@ class SparseLinear(nn.Module):
         starts = torch.cat([mask.new_zeros(1, dtype=torch.int64), mask.sum(1).cumsum(0)])
         for name, index in zip(INDICES, (starts, mask.nonzero()[:, 1]), strict=True):
             self.register_buffer(name, index.to(device, torch.int32))
-        there = len(self.columns)
+        weight_count = len(self.columns)
         kind: Placement = {"device": device, "dtype": factory_kwargs.get("dtype")}
-        self.values = nn.Parameter(torch.zeros(there, **kind))  # (weight,)
+        self.values = nn.Parameter(torch.zeros(weight_count, **kind))  # (weight,)
         values = nn.Parameter(torch.zeros(self.out_features, **kind)) if bias else None
         self.register_parameter("bias", values)
         self._pattern: Pattern | None = None
@@ -151,10 +151,10 @@ class SparseLinear(nn.Module):
 
     def pattern(self) -> Pattern:
         """Return where the values stand; derived again when the buffers are other ones."""
-        known = self._pattern
-        if known is None or known.columns is not self.columns:
-            self._pattern = known = Pattern(self.row_starts, self.columns, self.in_features)
-        return known
+        cached = self._pattern
+        if cached is None or cached.columns is not self.columns:
+            self._pattern = cached = Pattern(self.row_starts, self.columns, self.in_features)
+        return cached
 
     @property
     def density(self) -> float:

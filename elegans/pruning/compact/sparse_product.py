@@ -20,7 +20,7 @@ KERNEL_TYPES = (torch.float32, torch.float64)
 
 
 class Pattern:
-    """Which entries of a matrix (row, column) exist, sorted by row, then by column.
+    """Places of the entries of a sparse matrix (row, column), sorted by row, then by column.
 
     `starts` says where each row begins among the entries, and behind the last where it ends,
     (row + 1,); `columns` is the column of each entry, (entry,), of the same integer type.
@@ -42,7 +42,7 @@ class Pattern:
 
     @property
     def home(self) -> torch.device:
-        """Where the indices live."""
+        """Device of the indices."""
         return self.columns.device
 
     def transposed(self) -> tuple[Pattern, Tensor]:
@@ -157,12 +157,12 @@ def _by_transposed(values: Tensor, g: Tensor, pattern: Pattern) -> Tensor:
     return fast(values[order], g, turned)
 
 
-def _take_note() -> None:
-    """Let PyTorch say once, unheard, that its compressed tensors are young."""
+def _silence_beta_warning() -> None:
+    """Trigger PyTorch's warning about compressed tensors, given once, while it is ignored."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         index = torch.zeros(2, dtype=torch.int32)
         torch.sparse_csr_tensor(index, index[:0], torch.zeros(0), (1, 1), check_invariants=False)
 
 
-_take_note()
+_silence_beta_warning()

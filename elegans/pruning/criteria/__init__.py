@@ -1,4 +1,4 @@
-"""Which weights go first: scores by magnitude, gradient or flow, and their names."""
+"""Criteria for pruning: scores by magnitude, gradient or flow, and their names."""
 
 from collections.abc import Callable
 from typing import Any

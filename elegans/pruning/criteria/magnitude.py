@@ -77,7 +77,7 @@ def differentiable(loss: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class ScoringContext:
-    """What a criterion may look at.
+    """Everything that a criterion may look at.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ class Criterion(ABC):
     """
 
     norm = "sum"
-    """How the scores of a neuron's weights become one, where neurons are cut as a whole."""
+    """Norm that makes one score of those of a neuron's weights, where neurons are cut whole."""
 
     @abstractmethod
     def scores(self, context: ScoringContext) -> list[Tensor]:
@@ -248,7 +248,7 @@ class RandomScore(Criterion):
 
 @dataclass
 class FunctionCriterion(Criterion):
-    """What a function of a part says, such as ``lambda part: part.weights().abs()``.
+    """Scores by a function of a part, such as ``lambda part: part.weights().abs()``.
 
     Examples
     --------

@@ -14,7 +14,7 @@ from elegans.pruning.parts.part import PrunableWeight
 
 
 class GradientWeight(Criterion):
-    r"""What cutting a weight does to the loss, to first order.
+    r"""Effect on the loss of cutting a weight, to first order.
 
     .. math:: \left| w \, \frac{\partial L}{\partial w} \right|
 
@@ -90,8 +90,8 @@ class Snip(Criterion):
             )
         sensitivity = GradientWeight().scores(context)
         whole = sum(
-            part.flat(one).double().sum(dim=1)
-            for part, one in zip(context.parts, sensitivity, strict=True)
+            part.flat(score).double().sum(dim=1)
+            for part, score in zip(context.parts, sensitivity, strict=True)
         )
         if not isinstance(whole, Tensor) or bool((whole == 0).any()):
             raise PruningError(
@@ -99,13 +99,13 @@ class Snip(Criterion):
                 "and the loss of the closure"
             )
         return [
-            (part.flat(one) / whole.unsqueeze(1)).reshape(one.shape)
-            for part, one in zip(context.parts, sensitivity, strict=True)
+            (part.flat(score) / whole.unsqueeze(1)).reshape(score.shape)
+            for part, score in zip(context.parts, sensitivity, strict=True)
         ]
 
 
 class Movement(Criterion):
-    r"""How far training has moved a weight away from zero.
+    r"""Distance by which training has moved a weight away from zero.
 
     .. math:: S_k = - \sum_t w_k^{(t)} \left(\frac{\partial L}{\partial w_k}\right)^{(t)}
 

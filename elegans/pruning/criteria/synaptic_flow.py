@@ -122,8 +122,8 @@ def magnitudes(model: nn.Module) -> Iterator[None]:
 
 
 def _infer(model: nn.Module) -> Tensor:
-    one = model.template if isinstance(model, Ensemble) else model
-    for module in one.modules():
+    single = model.template if isinstance(model, Ensemble) else model
+    for module in single.modules():
         if isinstance(module, nn.Linear):
             return torch.ones(1, module.in_features)
         if next(module.parameters(recurse=False), None) is not None:

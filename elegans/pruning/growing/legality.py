@@ -162,11 +162,11 @@ class Legality:
 
 def has_room(wiring: Wiring, connections: Mapping[str, Connections], self_synapses: bool) -> bool:
     """Whether some source could reach another neuron of a layer that it reaches."""
-    for kind, found in connections.items():
+    for kind, edges in connections.items():
         loops_barred = not is_sensory(kind) and not self_synapses
         reached: dict[tuple[int, str], set[int]] = defaultdict(set)
-        rows = (found.source, found.target, found.target_layer)
-        for j, i, name in zip(*(row[found.is_open].tolist() for row in rows), strict=True):
+        rows = (edges.source, edges.target, edges.target_layer)
+        for j, i, name in zip(*(row[edges.is_open].tolist() for row in rows), strict=True):
             reached[j, str(name)].add(i)
         for (j, name), targets in reached.items():
             neurons = wiring.layer_range(name)

@@ -1,4 +1,4 @@
-"""What a round of exchange is asked for, whether in a circuit or in a matrix, and its log."""
+"""Interface of a round of exchange, in a circuit or in a matrix, and its log."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from elegans.pruning.parts.part import PrunableWeight
 
 
 class Log:
-    """What goes with an edit: guards before it, the ledger, and what is forgotten after it."""
+    """Parties to an edit: guards before it, the ledger, and the state forgotten after it."""
 
     def __init__(
         self,
@@ -101,8 +101,8 @@ def plan(rounds: Sequence[Round], rule: GrowthRule, closure: Closure | None) -> 
     PruningError
         The rule needs the loss and there is none, or it cannot be differentiated.
     """
-    for each in rounds:
-        each.draw(rule)
+    for exchange in rounds:
+        exchange.draw(rule)
     gradients: list[list[Tensor]] = []
 
     def slopes(k: int) -> list[Tensor]:
@@ -110,8 +110,8 @@ def plan(rounds: Sequence[Round], rule: GrowthRule, closure: Closure | None) -> 
             gradients.extend(_gradients(rounds, rule, closure))
         return gradients[k]
 
-    for k, each in enumerate(rounds):
-        each.rank(rule, lambda k=k: slopes(k))  # type: ignore[misc]
+    for k, exchange in enumerate(rounds):
+        exchange.rank(rule, lambda k=k: slopes(k))  # type: ignore[misc]
 
 
 def _gradients(
@@ -123,12 +123,12 @@ def _gradients(
             f"growth by {type(rule).__name__} needs the loss: call step(lambda: loss of the batch)"
         )
     with ExitStack() as stack, torch.enable_grad():
-        probes = [stack.enter_context(each.probed()) for each in rounds]
+        probes = [stack.enter_context(exchange.probed()) for exchange in rounds]
         loss = differentiable(closure())
         try:
             gradients = torch.autograd.grad(
                 loss,
-                [tensor for each in probes for tensor in each],
+                [tensor for tensors in probes for tensor in tensors],
                 allow_unused=True,
                 materialize_grads=True,
             )
@@ -138,4 +138,4 @@ def _gradients(
                 "compute it anew and do not call backward() in it"
             ) from error
     left = iter(gradients)
-    return [[next(left) for _ in each] for each in probes]
+    return [[next(left) for _ in tensors] for tensors in probes]

@@ -84,7 +84,7 @@ class GrowthRule(ABC):
     """
 
     candidates: int = 1
-    """How many legal targets, at random, each weak synapse of a circuit considers."""
+    """Number of legal targets, drawn at random, that each weak synapse of a circuit considers."""
     both_polarities: bool = False
     """Whether each target is a candidate in both polarities, or in one at random."""
 

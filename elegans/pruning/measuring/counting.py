@@ -80,7 +80,7 @@ def _operations(cell: Cell) -> Mapping[str, int]:
 
 def _not_counted(model: nn.Module, times: Mapping[str, int]) -> tuple[str, ...]:
     """Return modules with weights, tensors of two axes or more, that were not counted."""
-    found = []
+    names = []
     inside: set[int] = set()  # of cells, which are seen as a whole
     for name, module in model.named_modules():
         if id(module) in inside:
@@ -88,7 +88,7 @@ def _not_counted(model: nn.Module, times: Mapping[str, int]) -> tuple[str, ...]:
         if isinstance(module, Cell) or hasattr(module, "prunable_weights"):  # an ensemble
             inside |= {id(part) for part in module.modules()}
             if not offers(module, Counted):
-                found.append(name)
+                names.append(name)
         else:
             weights = [
                 w
@@ -99,5 +99,5 @@ def _not_counted(model: nn.Module, times: Mapping[str, int]) -> tuple[str, ...]:
             # Under a mask of torch.nn.utils.prune the parameter has another name.
             seen = [prefix + weight.removesuffix("_orig") in times for weight in weights]
             if not all(seen):
-                found.append(name)
-    return tuple(found)
+                names.append(name)
+    return tuple(names)

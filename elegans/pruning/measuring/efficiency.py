@@ -41,7 +41,7 @@ class LayerEfficiency:
 
 @dataclass(frozen=True)
 class Efficiency:
-    """What pruning has saved, and how many connections training has tried."""
+    """Savings by pruning, and the share of connections that training has tried."""
 
     layers: tuple[LayerEfficiency, ...]
     parameters: int
@@ -185,11 +185,11 @@ def efficiency(
     (200, 80, 2.5)
     """
     weights = held_weights(model)
-    there = _masks_of(weights, masks)
+    mask_of = _masks_of(weights, masks)
     tried = _tried(weights, ever_active)
     times, not_counted = uses_of(model, inputs)
     layers = []
-    for name, mask in there.items():
+    for name, mask in mask_of.items():
         size, remaining, count = mask.numel(), int(mask.sum()), times.get(name)
         layers.append(
             LayerEfficiency(
@@ -202,7 +202,7 @@ def efficiency(
             )
         )
     parameters = parameter_count(model)
-    closed = sum(int((~there[name]).sum()) * held.each for name, held in weights.items())
+    closed = sum(int((~mask_of[name]).sum()) * holder.each for name, holder in weights.items())
     return Efficiency(
         tuple(layers),
         parameters,
@@ -219,16 +219,16 @@ def _masks_of(
     weights: Mapping[str, WeightHolder], masks: Mapping[str, Tensor] | None
 ) -> dict[str, Tensor]:
     """Return which weights are there, by name."""
-    there = {name: held.mask() for name, held in weights.items()}
+    mask_of = {name: holder.mask() for name, holder in weights.items()}
     for name, mask in (masks or {}).items():
         _check(name, mask, weights, "masks")
-        if mask.shape != there[name].shape:
+        if mask.shape != mask_of[name].shape:
             raise PruningError(
                 f"masks[{name!r}] has shape {tuple(mask.shape)}, expected "
-                f"{tuple(there[name].shape)} as the weight"
+                f"{tuple(mask_of[name].shape)} as the weight"
             )
-        there[name] = mask
-    return there
+        mask_of[name] = mask
+    return mask_of
 
 
 def _tried(

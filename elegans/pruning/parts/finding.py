@@ -50,8 +50,8 @@ def parts_of(
     for given in (include, exclude):
         if isinstance(given, str):
             raise PruningError(f"include and exclude are sequences of names, got {given!r}")
-    found = list(_find(model))
-    names = [name for name, _ in found]
+    makers = list(_find(model))
+    names = [name for name, _ in makers]
     for pattern in (*(include or ()), *exclude):
         if not any(_fits(name, pattern) for name in names):
             raise PruningError(
@@ -60,7 +60,7 @@ def parts_of(
             )
     chosen = [
         make
-        for name, make in found
+        for name, make in makers
         if (include is None or any(_fits(name, pattern) for pattern in include))
         and not any(_fits(name, pattern) for pattern in exclude)
     ]
@@ -87,7 +87,7 @@ def _find(model: nn.Module) -> Iterator[tuple[str, Callable[[], PrunableWeight]]
         stacked = getattr(module, "prunable_weights", None)
         if callable(stacked):  # an ensemble
             told.update(map(id, module.modules()))
-            names = {id(held): name for name, held in module.named_parameters()}
+            names = {id(tensor): name for name, tensor in module.named_parameters()}
             for name, parameter in stacked().items():
                 told.add(id(parameter))
                 where = _join(path, names[id(parameter)])
@@ -130,8 +130,8 @@ def _stacked(ensemble: Any, name: str, where: str, parameter: nn.Parameter) -> P
 def _holder(module: nn.Module, parameter: nn.Parameter) -> tuple[nn.Module, str]:
     """Return the module inside `module` that holds `parameter`, and its name there."""
     for child in module.modules():
-        for attribute, held in child.named_parameters(recurse=False):
-            if held is parameter:
+        for attribute, candidate in child.named_parameters(recurse=False):
+            if candidate is parameter:
                 return child, attribute
     raise PruningError(f"{type(module).__name__} does not hold the weights that it names")
 
@@ -153,5 +153,5 @@ def _fits(name: str, pattern: Any) -> bool:
     In an ensemble, what fits a weight of a member fits it in all of them.
     """
     names = {name, name.replace(f"{_STACKED}.", "", 1)}
-    ends = names | {one[:k] for one in names for k, letter in enumerate(one) if letter == "."}
+    ends = names | {path[:k] for path in names for k, letter in enumerate(path) if letter == "."}
     return any(fnmatchcase(end, str(pattern)) for end in ends)

@@ -59,8 +59,8 @@ class Moments:
         self._names: tuple[str, ...] = ()
         self._all_must_exist = False
         if names is None and optimizer is not None:
-            known = [kind for kind in MOMENTS if isinstance(optimizer, kind)]
-            if not known:
+            kinds = [kind for kind in MOMENTS if isinstance(optimizer, kind)]
+            if not kinds:
                 raise PruningError(
                     f"unknown optimiser {type(optimizer).__name__}: known are "
                     f"{', '.join(kind.__name__ for kind in MOMENTS)}; pass "
@@ -69,7 +69,7 @@ class Moments:
                     "keeps curvature of the whole model, such as LBFGS, cannot forget single "
                     "weights"
                 )
-            self._names = MOMENTS[known[0]]
+            self._names = MOMENTS[kinds[0]]
         elif isinstance(names, str):
             raise PruningError(
                 f"optimizer_state_names must be a sequence of names, got the text {names!r}"
@@ -85,11 +85,11 @@ class Moments:
         """
         if self._optimizer is None:
             return
-        held = {id(p) for group in self._optimizer.param_groups for p in group["params"]}
+        optimized = {id(p) for group in self._optimizer.param_groups for p in group["params"]}
         for name, parameter in parameters:
             if not parameter.requires_grad:
                 continue
-            if id(parameter) not in held:
+            if id(parameter) not in optimized:
                 raise PruningError(
                     f"the optimiser does not hold {name}; make it from model.parameters() of the "
                     "model itself, after moving the model to its device or loading it"
@@ -105,8 +105,8 @@ class Moments:
     def tensors(self, parameter: Tensor) -> list[Tensor]:
         """Return the parameter, its gradient and its moments, as far as there are any."""
         state = {} if self._optimizer is None else self._optimizer.state.get(parameter, {})
-        held = [parameter, parameter.grad, *(state.get(name) for name in self._names)]
-        return [tensor for tensor in held if isinstance(tensor, Tensor)]
+        candidates = [parameter, parameter.grad, *(state.get(name) for name in self._names)]
+        return [tensor for tensor in candidates if isinstance(tensor, Tensor)]
 
     @torch.no_grad()
     def reset(self, parameter: Tensor, slots: Tensor) -> None:

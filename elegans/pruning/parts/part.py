@@ -41,7 +41,7 @@ class PrunableWeight(ABC):
     @property
     @abstractmethod
     def mask(self) -> Tensor:
-        """Which weights are there, bool, in the shape of the weight."""
+        """Mask of the weights that are there, bool, in the shape of the weight."""
 
     @abstractmethod
     def weights(self) -> Tensor:

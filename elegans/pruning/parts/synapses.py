@@ -33,7 +33,7 @@ class SynapsePart(PrunableWeight):
 
     @property
     def mask(self) -> Tensor:
-        """Which synapses are open, shape (synapse,)."""
+        """Mask of the open synapses, shape (synapse,)."""
         return self.synapses.mask
 
     @property
@@ -136,7 +136,7 @@ class StackedSynapsePart(PrunableWeight):
 
     @property
     def mask(self) -> Tensor:
-        """Which synapses are open, shape (member, synapse)."""
+        """Mask of the open synapses, shape (member, synapse)."""
         return self._node.get_buffer("mask")
 
     @property

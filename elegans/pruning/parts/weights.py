@@ -30,11 +30,11 @@ class WeightPart(PrunableWeight):
         self._stacked = members > 0
         self.members = max(1, members)
         self._parameter: nn.Parameter = getattr(module, attribute)
-        held = self._buffer
-        if held is not None and (held.dtype != torch.bool or held.shape != self._parameter.shape):
+        mask = self._buffer
+        if mask is not None and (mask.dtype != torch.bool or mask.shape != self._parameter.shape):
             raise PruningError(
                 f"{type(module).__name__} has a buffer {attribute + MASK_SUFFIX!r} of shape "
-                f"{tuple(held.shape)} of {held.dtype}, which is no mask of {name}; rename it, or "
+                f"{tuple(mask.shape)} of {mask.dtype}, which is no mask of {name}; rename it, or "
                 "exclude the weight"
             )
 
@@ -55,7 +55,7 @@ class WeightPart(PrunableWeight):
 
     @property
     def mask(self) -> Tensor:
-        """Which weights are there, bool, in the shape of the weight."""
+        """Mask of the weights that are there, bool, in the shape of the weight."""
         mask = self._buffer
         return torch.ones_like(self._parameter, dtype=torch.bool) if mask is None else mask
 

@@ -74,9 +74,13 @@ class Choices:
     decimals: int | None = None
 
     def __post_init__(self) -> None:
-        for name, known in (("statistic", STATISTICS), ("lags", LAG_RULES), ("tests", TEST_RULES)):
-            if getattr(self, name) not in known:
-                raise PruningError(f"got {name}={getattr(self, name)!r}, expected one of {known}")
+        for name, allowed in (
+            ("statistic", STATISTICS),
+            ("lags", LAG_RULES),
+            ("tests", TEST_RULES),
+        ):
+            if getattr(self, name) not in allowed:
+                raise PruningError(f"got {name}={getattr(self, name)!r}, expected one of {allowed}")
         if not 0 < self.alpha < 1:
             raise PruningError(f"got alpha={self.alpha}, expected a number in (0, 1), such as 0.05")
         if self.max_lag is not None and self.max_lag < 1:
@@ -138,7 +142,7 @@ def choose_window(iterates: int, windows: int = 60) -> int:
 
 @dataclass(frozen=True, eq=False)
 class Causes:
-    """What was found about each series; arrays have the shape (series,)."""
+    """Findings about each series; arrays have the shape (series,)."""
 
     p: NDArray[np.float64]
     """p-value over all lags, not corrected for the number of series; NaN where not tested."""
@@ -205,8 +209,8 @@ def find_causes(series: ArrayLike, risk: ArrayLike, choices: Choices | None = No
             f"{settings.window}, expected at least {needed} windows; log more iterates, or take "
             "shorter windows or a smaller max_lag"
         )
-    found = windowed_exponents(values, settings)
-    return judge_exponents(found, effect[settings.ends(len(effect))], choices)
+    exponents = windowed_exponents(values, settings)
+    return judge_exponents(exponents, effect[settings.ends(len(effect))], choices)
 
 
 def judge_exponents(exponents: WindowedExponents, risk: ArrayLike, choices: Choices) -> Causes:

@@ -107,8 +107,8 @@ def over_tests(p: ArrayLike, rule: str = "benjamini_hochberg") -> NDArray[np.flo
     if p.ndim != 1:
         raise PruningError(f"got p-values of shape {p.shape}, expected (test,)")
     adjusted = np.full_like(p, np.nan)
-    there = np.flatnonzero(~np.isnan(p))
-    order = there[np.argsort(p[there], kind="stable")]
+    tested = np.flatnonzero(~np.isnan(p))
+    order = tested[np.argsort(p[tested], kind="stable")]
     ranked, count = p[order], len(order)
     rank = np.arange(1, count + 1)
     if rule == "none":

@@ -21,7 +21,7 @@ FULL, PARTIAL = 1.0, 0.1
 
 
 class Scored(Protocol):
-    """What can be scored: a part of a model, as `elegans.pruning.parts_of` returns it."""
+    """Part of a model that can be scored, as `elegans.pruning.parts_of` returns it."""
 
     @property
     def name(self) -> str:
@@ -33,7 +33,7 @@ class Scored(Protocol):
 
 @dataclass(frozen=True)
 class CausalityReport:
-    """What was found, in numbers of weights."""
+    """Findings in numbers of weights."""
 
     weights: int
     tested: int
@@ -50,7 +50,7 @@ class CausalityReport:
     windows: int
     max_lag: int
     iterates: int
-    """How much of the log was looked at."""
+    """Number of iterates of the log that were examined."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON."""
@@ -138,7 +138,7 @@ class LyapunovGranger:
         self._places: dict[str, slice] = {}
         for member in range(log.members):
             series = [log.series(name, member)[:, :used] for name in log.shapes]
-            ends = np.cumsum([0, *(len(one) for one in series)])
+            ends = np.cumsum([0, *(len(part_series) for part_series in series)])
             self._places = {
                 name: slice(int(begin), int(end))
                 for name, begin, end in zip(log.shapes, ends[:-1], ends[1:], strict=True)
@@ -193,17 +193,17 @@ class LyapunovGranger:
         """Return what was found about the weights called `name`, or about all."""
         place = slice(None) if name is None else self._place(name)
         counts = {
-            what: sum(int(getattr(one, what)[place].sum()) for one in self._found)
+            what: sum(int(getattr(causes, what)[place].sum()) for causes in self._found)
             for what in ("tested", "constant", "non_stationary", "significant", "cause")
         }
-        weights = sum(len(one.cause[place]) for one in self._found)
-        known = counts["tested"] + counts["constant"] + counts["non_stationary"]
+        weights = sum(len(causes.cause[place]) for causes in self._found)
+        decided = counts["tested"] + counts["constant"] + counts["non_stationary"]
         return CausalityReport(
             weights=weights,
             tested=counts["tested"],
             constant=counts["constant"],
             non_stationary=counts["non_stationary"],
-            untestable=weights - known,
+            untestable=weights - decided,
             significant=counts["significant"],
             pruned=weights - counts["cause"],
             windows=self._found[0].windows,
@@ -213,7 +213,7 @@ class LyapunovGranger:
 
     def _gather(self, name: str, what: str) -> Tensor:
         place = self._place(name)
-        values = np.concatenate([getattr(one, what)[place] for one in self._found])
+        values = np.concatenate([getattr(causes, what)[place] for causes in self._found])
         return torch.from_numpy(values.reshape(self._shape(name)))
 
     def _place(self, name: str) -> slice:

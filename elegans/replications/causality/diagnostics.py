@@ -25,7 +25,7 @@ KINDS = ("noise", "autoregressive", "walk")
 
 @dataclass(frozen=True)
 class FalsePositives:
-    """How many of `tests` independent series were called causes."""
+    """Number of series, of `tests` independent ones, that were called causes."""
 
     positives: int
     tests: int
@@ -120,13 +120,15 @@ def false_positive_rate(
     settings = choices.exponents_for(iterates)
     series = step * independent_series(weights, tests, iterates, generator)
     effects = independent_series(risk, tests, iterates, generator)[:, settings.ends(iterates)]
-    found = windowed_exponents(series, settings)
+    exponents = windowed_exponents(series, settings)
     positives = untested = 0
-    for one in range(tests):
-        alone = slice(one, one + 1)
-        single = WindowedExponents(found.values[alone], found.flat[alone], found.abrupt[alone])
+    for test in range(tests):
+        alone = slice(test, test + 1)
+        single = WindowedExponents(
+            exponents.values[alone], exponents.flat[alone], exponents.abrupt[alone]
+        )
         try:
-            verdict = judge_exponents(single, effects[one], choices)
+            verdict = judge_exponents(single, effects[test], choices)
         except NotStationaryError:
             untested += 1
             continue

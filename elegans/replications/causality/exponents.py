@@ -20,7 +20,7 @@ _BLOCK = 1 << 17  # numbers in a block of windows: what a core keeps in its cach
 
 @dataclass(frozen=True)
 class ExponentSettings:
-    r"""How a series is cut into windows and a window becomes an exponent.
+    r"""Settings that cut a series into windows and make an exponent of each window.
 
     With the embedded points :math:`X_i = (x_i, x_{i + \tau}, \dots, x_{i + (m - 1) \tau})` and
     :math:`j(i)` the point nearest to :math:`X_i` among those with :math:`|j - i| > t`,
@@ -219,7 +219,7 @@ def windowed_exponents(
             f"{settings.window}; log more iterates or take a shorter window"
         )
     check_finite_series("series", values)
-    found = WindowedExponents(
+    exponents = WindowedExponents(
         np.zeros((len(values), count)),
         np.zeros((len(values), count), bool),
         np.zeros((len(values), count), bool),
@@ -243,9 +243,9 @@ def windowed_exponents(
         slopes = np.zeros(block.shape[1])
         if live.any():
             slopes[live] = _slopes(block if live.all() else block[:, live], settings)
-        found.values[part] = slopes.reshape(shape)
-        found.flat[part], found.abrupt[part] = flat.reshape(shape), abrupt.reshape(shape)
-    return found
+        exponents.values[part] = slopes.reshape(shape)
+        exponents.flat[part], exponents.abrupt[part] = flat.reshape(shape), abrupt.reshape(shape)
+    return exponents
 
 
 def check_finite_series(name: str, values: NDArray[np.floating]) -> None:
@@ -276,7 +276,7 @@ def largest_gain(block: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _slopes(x: NDArray[np.float64], settings: ExponentSettings) -> NDArray[np.float64]:
     """Return the fitted slope of S(k) for each column of `x`, shape (time, window)."""
-    neighbour, found = _neighbours(x, settings)
+    neighbour, has_neighbour = _neighbours(x, settings)
     points, columns = neighbour.shape
     first, last = settings.fit
     reach = (settings.dimension - 1) * settings.delay
@@ -291,7 +291,7 @@ def _slopes(x: NDArray[np.float64], settings: ExponentSettings) -> NDArray[np.fl
         distance = squares[k].copy()
         for place in range(1, settings.dimension):
             distance += squares[k + place * settings.delay]
-        counted = found & (distance > 0)  # pairs that coincide have no logarithm
+        counted = has_neighbour & (distance > 0)  # pairs that coincide have no logarithm
         logs = np.log(distance, out=np.zeros_like(distance), where=counted)
         number = counted.sum(axis=0)
         means[row] = np.where(number, 0.5 * logs.sum(axis=0) / np.maximum(number, 1), np.nan)
@@ -331,12 +331,12 @@ def _neighbours(
 
 def _fitted_slope(y: NDArray[np.float64], k: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the least-squares slope of each column of `y` over `k`; NaN is left out, 0 if none."""
-    there = np.isfinite(y)
-    number = there.sum(axis=0)
+    finite = np.isfinite(y)
+    number = finite.sum(axis=0)
     many = np.maximum(number, 1)
-    y = np.where(there, y, 0.0)
-    k = np.where(there, k, 0.0)
-    k = np.where(there, k - k.sum(axis=0) / many, 0.0)
+    y = np.where(finite, y, 0.0)
+    k = np.where(finite, k, 0.0)
+    k = np.where(finite, k - k.sum(axis=0) / many, 0.0)
     spread = (k * k).sum(axis=0)
     slope = (k * y).sum(axis=0) / np.where(spread > 0, spread, 1.0)
     return np.where(number > 1, slope, 0.0)

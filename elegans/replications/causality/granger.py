@@ -118,7 +118,7 @@ def granger_causality(
     return GrangerResult(values, p)
 
 
-def _past(x: NDArray[np.float64], lags: int) -> NDArray[np.float64]:
+def _lagged(x: NDArray[np.float64], lags: int) -> NDArray[np.float64]:
     """Return the values 1 ... `lags` before each, shape (..., time - lags, lag)."""
     return sliding_window_view(x[..., :-1], lags, axis=-1)[..., ::-1]
 
@@ -128,13 +128,13 @@ def _sums_of_squares(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return R - U and U for each series, NaN where its past is dependent, shape (series,)."""
     n = len(y) - lags
-    shared, _ = np.linalg.qr(np.column_stack([np.ones(n), _past(y, lags)]))  # (time, 1 + lag)
+    shared, _ = np.linalg.qr(np.column_stack([np.ones(n), _lagged(y, lags)]))  # (time, 1 + lag)
     target = y[lags:] - shared @ (shared.T @ y[lags:])
     gained, left = np.full((2, len(x)), np.nan)
     total = float(((y[lags:] - y[lags:].mean()) ** 2).sum())
     together = max(1, _NUMBERS // (n * (lags + 1)))
     for begin in range(0, len(x), together):
-        own = _past(x[begin : begin + together], lags)  # (series, time, lag)
+        own = _lagged(x[begin : begin + together], lags)  # (series, time, lag)
         table = np.empty((*own.shape[:2], lags + 1))
         table[..., :lags] = own - shared @ (shared.T @ own)
         table[..., lags] = target

@@ -148,7 +148,7 @@ class Stationary:
     values: NDArray[np.float64]
     """Shape (series, time); a series that was differenced d times begins with d NaN."""
     differences: NDArray[np.int64]
-    """How often each was differenced; -1 where it never became stationary, shape (series,)."""
+    """Times each was differenced; -1 where it never became stationary, shape (series,)."""
 
     @property
     def failed(self) -> NDArray[np.bool_]:

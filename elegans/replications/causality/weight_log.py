@@ -19,7 +19,7 @@ _BYTES = 4  # float32
 
 
 class Weights(Protocol):
-    """What can be logged: a part of a model, as `elegans.pruning.parts_of` returns it."""
+    """Part of a model that can be logged, as `elegans.pruning.parts_of` returns it."""
 
     @property
     def name(self) -> str:
@@ -103,10 +103,10 @@ class WeightLog:
         self._parts = parts
         self.shapes = {part.name: tuple(part.weights().shape) for part in parts}
         self.members = max(part.members for part in parts)
-        self._set_aside(-(-iterates // every), limit_bytes)
+        self._allocate(-(-iterates // every), limit_bytes)
         self._risk, self.every, self.steps = risk, every, 0
 
-    def _set_aside(self, rows: int, limit_bytes: int) -> None:
+    def _allocate(self, rows: int, limit_bytes: int) -> None:
         sizes = [int(np.prod(shape)) for shape in self.shapes.values()]
         ends = np.cumsum([0, *sizes])
         self._places = {
@@ -159,7 +159,7 @@ class WeightLog:
         log = cls.__new__(cls)
         log._parts, log._risk, log.every, log.members = [], None, 1, 1
         log.shapes = {name: array.shape[1:] for name, array in arrays.items()}
-        log._set_aside(len(risks), LIMIT_BYTES)
+        log._allocate(len(risks), LIMIT_BYTES)
         for name, array in arrays.items():
             log._values[:, log._places[name]] = array.reshape(len(risks), -1)
         log._risks[:, 0] = risks
@@ -245,20 +245,20 @@ class WeightLog:
                 f"got a risk of shape {risks.shape}, expected ({self.iterates},) or "
                 f"({self.iterates}, {self.members}): one value a logged iterate"
             )
-        other = copy.copy(self)
-        other._parts = []
-        other._risks = np.zeros((self.capacity, self.members))
-        other._risks[: self.iterates] = risks if risks.ndim == 2 else risks[:, None]
-        other._check(0, self.iterates)
-        return other
+        log = copy.copy(self)
+        log._parts = []
+        log._risks = np.zeros((self.capacity, self.members))
+        log._risks[: self.iterates] = risks if risks.ndim == 2 else risks[:, None]
+        log._check(0, self.iterates)
+        return log
 
     def series(self, name: str, member: int = 0) -> NDArray[np.float32]:
         """Return the logged weights called `name` of one member, shape (weight, time): a view."""
         if name not in self.shapes:
             raise PruningError(f"got no weight {name!r}, expected one of {[*self.shapes]}")
         values = self._values[: self.iterates, self._places[name]].T
-        each = len(values) // self.members
-        return values[member * each : (member + 1) * each]
+        weight_count = len(values) // self.members
+        return values[member * weight_count : (member + 1) * weight_count]
 
     def risk(self, member: int = 0) -> NDArray[np.float64]:
         """Return the logged risk of one member, shape (time,): a view."""

@@ -284,7 +284,7 @@ def curve_table(
     if not curves:
         raise PruningError("got no curves, expected at least one; measure it with sparsity_curve")
     sparsities = sorted({float(s) for curve in curves for s in curve.sparsities})
-    labels = [curve.label for curve in curves] + [one.label for one in references]
+    labels = [curve.label for curve in curves] + [baseline.label for baseline in references]
     lines = ["| " + " | ".join(["sparsity, %", *labels]) + " |", "|---:" * (1 + len(labels)) + "|"]
     for sparsity in sparsities:
         cells = [f"{100 * sparsity:g}"]
@@ -292,9 +292,9 @@ def curve_table(
             if not np.isclose(curve.sparsities, sparsity, rtol=0, atol=1e-9).any():
                 cells.append("")
                 continue
-            found = curve.at(sparsity)
-            spread = f" ± {found.deviation:.{digits}f}" if found.count > 1 else ""
-            cells.append(f"{found.mean:.{digits}f}{spread}")
+            spread_at = curve.at(sparsity)
+            spread = f" ± {spread_at.deviation:.{digits}f}" if spread_at.count > 1 else ""
+            cells.append(f"{spread_at.mean:.{digits}f}{spread}")
         for reference in references:
             pairs = zip(reference.sparsities, reference.values, strict=True)
             near = [value for at, value in pairs if abs(at - sparsity) < 1e-9]

@@ -94,7 +94,7 @@ def draw_curves(
     axes.set_xlim(-0.05, 1 - (1 - highest) / 1.12)
     axes.set_xlabel("missing weights, %")
     axes.set_ylabel(curves[0].metric)
-    _dress(axes, title)
+    _finish_axes(axes, title)
     axes.legend(frameon=False, fontsize=8.5, loc="best")
     return axes
 
@@ -165,7 +165,7 @@ def draw_trials(
     axes.set_xticks(places, list(values))
     axes.set_xlim(-0.5, len(runs) - 0.35)
     axes.set_ylabel(metric)
-    _dress(axes, title)
+    _finish_axes(axes, title)
     # Below the axes, because dots may be anywhere inside.
     axes.legend(
         frameon=False, fontsize=8.5, loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=3
@@ -183,7 +183,7 @@ def _new_axes(width: float, height: float) -> Axes:
     return figure.add_subplot()
 
 
-def _dress(axes: Axes, title: str) -> None:
+def _finish_axes(axes: Axes, title: str) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color="#DDDDDD", linewidth=0.6)
     axes.set_axisbelow(True)
@@ -257,8 +257,8 @@ def draw_sequential(
     curve.legend(frameon=False, fontsize=9)
     if several:
         _draw_optima(axes[0, 1], result, limit)
-    for one in axes.flat:
-        one.spines[["top", "right"]].set_visible(False)
+    for panel in axes.flat:
+        panel.spines[["top", "right"]].set_visible(False)
     figure.suptitle(title)
     return figure
 

@@ -43,7 +43,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class DynamicSettings:
-    """What the four trials have in common.
+    """Settings that the four trials share.
 
     Parameters
     ----------

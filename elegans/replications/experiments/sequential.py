@@ -25,7 +25,7 @@ Batches = Callable[[int], tuple[Tensor, Tensor]]
 
 
 class Stage(NamedTuple):
-    """What came out of training on one level."""
+    """Outcome of training on one level."""
 
     sparsity: float
     """The share of missing weights that was asked for."""

@@ -110,16 +110,16 @@ class PairedDifference:
         >>> print(PairedDifference.of([1.2, 2.1, 3.3], [1.0, 2.0, 3.0]))
         +0.200 [-0.048, +0.448]
         """
-        one, other = _finite(first), _finite(second)
-        if len(one) != len(other) or len(one) < 2:
+        minuend, subtrahend = _finite(first), _finite(second)
+        if len(minuend) != len(subtrahend) or len(minuend) < 2:
             raise PruningError(
-                f"got {len(one)} and {len(other)} values, expected the same number of at least two;"
-                " run both trials with the same seeds"
+                f"got {len(minuend)} and {len(subtrahend)} values, expected the same "
+                "number of at least two; run both trials with the same seeds"
             )
         if not 0 < level < 1:
             raise PruningError(f"got level = {level}, expected it between 0 and 1; use 0.95")
-        difference = Spread.of(one - other)
-        return cls(difference.mean, *difference.interval(level), level, len(one))
+        difference = Spread.of(minuend - subtrahend)
+        return cls(difference.mean, *difference.interval(level), level, len(minuend))
 
     @property
     def is_clear(self) -> bool:

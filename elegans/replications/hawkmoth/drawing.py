@@ -108,7 +108,7 @@ def _places(moth: Moth, path: Array) -> list[int]:
     apart = _APART * moth.scale * (moth.head_half_length + moth.abdomen_half_length)
     chosen = [0]
     for stroke in range(1, len(path) - 1):
-        near_others = min(np.hypot(*(path[stroke] - path[one])) for one in (*chosen, -1))
+        near_others = min(np.hypot(*(path[stroke] - path[earlier])) for earlier in (*chosen, -1))
         if near_others > apart:
             chosen.append(stroke)
     return [*chosen, len(path) - 1]

@@ -49,7 +49,7 @@ _START, _AIR, _SENSES = 0, 1, 2  # the random streams of a moth
 
 @dataclass(frozen=True, eq=False)
 class Flights:
-    """What happened to moths that a pilot flew.
+    """Flights of moths under a pilot, with their ends.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ class Flights:
     @property
     def deviations(self) -> Array:
         """Deviation of the states from hovering over the goal, (episode, stroke + 1, 8)."""
-        return self.states - _aims(self.hover, self.goals, self.period)
+        return self.states - _goal_states(self.hover, self.goals, self.period)
 
     @property
     def errors(self) -> Array:
@@ -189,7 +189,7 @@ def fly(
     keys = _keys(episodes, seed)
     _check_sizes(strokes, period, box)
     goals = _checked_goals(goals, strokes)
-    aims = _aims(hover, goals, period)
+    aims = _goal_states(hover, goals, period)
     air = np.stack([gusts.air(strokes, period, _stream(key, _AIR)) for key in keys])
     noise = np.stack([sensors.errors(strokes, _stream(key, _SENSES)) for key in keys])
     state = aims[0] + _checked_starts(starts, keys)  # (episode, 8)
@@ -213,7 +213,7 @@ def fly(
         if stroke:
             seen[~flying] = observations[~flying, stroke - 1]
         observations[:, stroke] = seen
-        controls[:, stroke] = _answer(pilot(seen), episodes, stroke, flying)
+        controls[:, stroke] = _checked_controls(pilot(seen), episodes, stroke, flying)
         if flying.any():
             state = state.copy()
             state[flying] = simulate_in_air(
@@ -261,7 +261,7 @@ def lessons(flights: Flights, teacher: Teacher) -> tuple[Sequence, ...]:
     )
 
 
-def _aims(hover: Hover, goals: Array, period: float) -> Array:
+def _goal_states(hover: Hover, goals: Array, period: float) -> Array:
     """Return the states that hover over the goals and move with them, (stroke + 1, 8)."""
     aims = np.tile(hover.state, (len(goals), 1))
     aims[:, :2] += goals
@@ -327,7 +327,7 @@ def _checked_starts(starts: ArrayLike | None, keys: list[tuple[int, ...]]) -> Ar
     return np.array(np.broadcast_to(starts, (len(keys), 8)))
 
 
-def _answer(answer: Any, episodes: int, stroke: int, flying: NDArray[np.bool_]) -> Array:
+def _checked_controls(answer: Any, episodes: int, stroke: int, flying: NDArray[np.bool_]) -> Array:
     """Return the controls of a stroke, checked and within the published ranges."""
     controls = np.array(answer, np.float64)
     if controls.shape != (episodes, 3):

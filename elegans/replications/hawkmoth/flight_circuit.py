@@ -195,8 +195,8 @@ class FlightSchool:
         SolveError
             The training diverged.
         """
-        validating = [one for one in self._validating if len(one) >= config.window]
-        learning = [one for one in self._learning() if len(one) >= config.window]
+        validating = [flight for flight in self._validating if len(flight) >= config.window]
+        learning = [flight for flight in self._learning() if len(flight) >= config.window]
         return fit(
             model,
             cut_windows(self.scales.apply(learning), config.window, config.training_stride),
@@ -233,8 +233,8 @@ class FlightSchool:
         return self.pilot(model), results
 
     def _learning(self) -> list[Sequence]:
-        kept = {id(one) for one in self._validating}
-        return [one for one in self.lessons if id(one) not in kept]
+        kept = {id(lesson) for lesson in self._validating}
+        return [lesson for lesson in self.lessons if id(lesson) not in kept]
 
 
 class _SharedPilot:

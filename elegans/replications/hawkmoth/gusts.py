@@ -98,7 +98,7 @@ class Gusts:
 
 @dataclass(frozen=True)
 class Sensors:
-    """What a moth senses of its deviation from where it should be, and how exactly.
+    """Senses by which a moth measures its deviation from its goal, with their accuracy.
 
     Noise is normal and independent from stroke to stroke.
 

@@ -163,7 +163,7 @@ def column_errors(
     training = model.training
     model.eval()
     try:
-        for answer, target in _answers(model, x, y, batch):
+        for answer, target in _logits_by_batch(model, x, y, batch):
             if answer.shape != target.shape:
                 raise InputError(
                     f"got answers of shape {tuple(answer.shape)} for outputs of shape "
@@ -177,7 +177,9 @@ def column_errors(
 
 
 @torch.no_grad()
-def _answers(model: nn.Module, x: Tensor, y: Tensor, batch: int) -> Iterator[tuple[Tensor, Tensor]]:
+def _logits_by_batch(
+    model: nn.Module, x: Tensor, y: Tensor, batch: int
+) -> Iterator[tuple[Tensor, Tensor]]:
     first = next(model.parameters(), x)
     for start in range(0, len(x), batch):
         rows = slice(start, start + batch)

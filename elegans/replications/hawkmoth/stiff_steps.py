@@ -34,7 +34,7 @@ import numpy as np
 from numba import njit
 
 OK, TOO_SHORT, TOO_MANY, NOT_FINITE = 0, 1, 2, 3
-"""How a trajectory ended: well, with a step lost in rounding, out of steps, or out of numbers."""
+"""Ends of a trajectory: well, with a step lost in rounding, out of steps, or not finite."""
 
 GAMMA = 0.25
 
@@ -80,7 +80,7 @@ Array = Any
 
 
 class Numbers(NamedTuple):
-    """What the equations need of a moth."""
+    """Numbers of a moth that the equations need."""
 
     mass: float
     first: float  # L1 m1

@@ -77,8 +77,8 @@ class Ranges:
     tau: tuple[float, float] = (-1e5, 1e5)
 
     def __post_init__(self) -> None:
-        for one in fields(self):
-            got = getattr(self, one.name)
+        for bounds in fields(self):
+            got = getattr(self, bounds.name)
             try:
                 low, high = (float(number) for number in got)
                 valid = math.isfinite(high - low) and low <= high
@@ -86,10 +86,10 @@ class Ranges:
                 valid = False
             if not valid:
                 raise InputError(
-                    f"got {one.name} = {got!r}, expected a pair of finite numbers, the lower "
-                    f"first; the default is {one.default}"
+                    f"got {bounds.name} = {got!r}, expected a pair of finite numbers, the lower "
+                    f"first; the default is {bounds.default}"
                 )
-            object.__setattr__(self, one.name, (low, high))
+            object.__setattr__(self, bounds.name, (low, high))
 
 
 @dataclass(frozen=True, eq=False)

@@ -104,7 +104,7 @@ class ClassificationSet:
 
     @property
     def class_counts(self) -> NDArray[np.int64]:
-        """How many rows each class has, shape (class,)."""
+        """Number of rows of each class, shape (class,)."""
         return np.bincount(self.labels, minlength=len(self.classes))
 
     def tensors(self, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:

@@ -86,7 +86,7 @@ def draw_figures(content: Content) -> dict[str, Figure]:
 def _activity(content: Content) -> Chart:
     activity = content.activity
     shown = _most_important(np.ptp(activity.states, axis=0))
-    which = _which(content, shown, "whose potentials move most")
+    which = _shown_note(content, shown, "whose potentials move most")
     return Chart(
         "activity",
         _title(content, shown, "Activity"),
@@ -111,7 +111,7 @@ def _boxes(content: Content) -> Chart | None:
     if boxes is None:
         return None
     shown = _most_important(boxes.box_hi - boxes.box_lo)
-    which = _which(content, shown, "with the widest intervals")
+    which = _shown_note(content, shown, "with the widest intervals")
     return Chart(
         "boxes",
         _title(content, shown, f"Boxes: {_brief(boxes.evidence)}"),
@@ -143,7 +143,7 @@ def _time_constants(content: Content) -> Chart | None:
     rows = np.arange(len(shown), dtype=np.float64)
     hover = "{y}\nmedian {x}"
     marks.append(Points(median[shown], rows, symbol="ring", size=7, label="median", hover=hover))
-    which = _which(content, shown, "that are slowest")
+    which = _shown_note(content, shown, "that are slowest")
     return Chart(
         "time-constants",
         _title(content, shown, "Time constants"),
@@ -169,7 +169,7 @@ def _gains(content: Content) -> Chart | None:
         return None
     shown = _most_important(proof.gain)
     output = shown < content.subject.outputs
-    which = _which(content, shown, "with the largest gains")
+    which = _shown_note(content, shown, "with the largest gains")
     zero, longest = np.zeros(len(shown)), max(float(proof.gain.max()), 1e-9)
     return Chart(
         "gains",
@@ -319,7 +319,7 @@ def _title(content: Content, shown: NDArray[np.int64], title: str) -> str:
     return title if len(shown) == total else f"{title} ({len(shown)} of {total} neurons)"
 
 
-def _which(content: Content, shown: NDArray[np.int64], which: str) -> str:
+def _shown_note(content: Content, shown: NDArray[np.int64], which: str) -> str:
     """Return which neurons are shown, nothing where all are."""
     total = len(content.names)
     return "" if len(shown) == total else f"; {len(shown)} of {total:,} are shown, those {which}"

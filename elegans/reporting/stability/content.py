@@ -50,11 +50,11 @@ class Subject:
     unfolds: int
     epsilon: float
     time_unit: str
-    """What the elapsed time 1 is called."""
+    """Name of the elapsed time 1."""
     elapsed: float
     """Length of a typical step."""
     data: str
-    """Where the inputs come from, in a sentence."""
+    """Origin of the inputs, in a sentence."""
     synthetic: bool
     """Whether the inputs were made up."""
     sequences: int
@@ -204,7 +204,7 @@ class Contraction:
     evidence: str
     certified: bool
     reason: str
-    """Why there is no certificate; empty if there is one."""
+    """Reason for the missing certificate; empty if there is one."""
     levels: list[Level]
     rate: float | None = None
     """lambda; what the method gives, zero or negative, where there is no certificate."""
@@ -221,7 +221,7 @@ class Contraction:
     fingerprint: str | None = None
     eta: Array | None = None
     gain: Array | None = None
-    """How far inputs that differ by 1 can move each neuron, shape (neuron,)."""
+    """Largest change of each neuron by inputs that differ by 1, shape (neuron,)."""
     components: list[Component] = field(default_factory=list)
     """Components of several neurons, the slowest first."""
     singles: int = 0
@@ -252,7 +252,7 @@ class LinearisedEquilibrium:
 
     state: Array
     linearised: str
-    """What the linearised flow does near it: attracting, repelling or undecided."""
+    """Kind of the linearised flow near it: attracting, repelling or undecided."""
     rate: float
     """Largest real part of the eigenvalues."""
     frequency: float
@@ -295,10 +295,10 @@ class Exponents:
     steps: int
     members: int
     repeats: float
-    """How often the inputs were gone through."""
+    """Number of passes through the inputs."""
     kaplan_yorke: float | None
     bound: float | None
-    """What the certificate allows the largest to be, per step."""
+    """Largest exponent that the certificate allows, per step."""
 
 
 @dataclass(frozen=True)
@@ -347,7 +347,7 @@ class Content:
     exponents: Exponents | None
     history: History | None
     skipped: dict[str, str]
-    """Why a part is None."""
+    """Reasons by the name of each part that is None."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -370,13 +370,13 @@ def plain(value: Any) -> Any:
     if isinstance(value, WeightedWiring):
         return plain(value.to_dict())
     if is_dataclass(value) and not isinstance(value, type):
-        return {each.name: plain(getattr(value, each.name)) for each in fields(value)}
+        return {entry.name: plain(getattr(value, entry.name)) for entry in fields(value)}
     if isinstance(value, np.ndarray):
         return plain(value.tolist())
     if isinstance(value, dict):
-        return {str(name): plain(each) for name, each in value.items()}
+        return {str(name): plain(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(each) for each in value]
+        return [plain(item) for item in value]
     if isinstance(value, float | np.floating):
         return float(value) if math.isfinite(value) else None
     return value
@@ -384,7 +384,7 @@ def plain(value: Any) -> Any:
 
 def _rounded(value: Any) -> Any:
     if isinstance(value, dict):
-        return {name: _rounded(each) for name, each in value.items()}
+        return {name: _rounded(item) for name, item in value.items()}
     if isinstance(value, list):
-        return [_rounded(each) for each in value]
+        return [_rounded(item) for item in value]
     return float(f"{value:.8g}") if isinstance(value, float) else value

@@ -34,7 +34,7 @@ from elegans.reporting.stability.stimulus import Stimulus
 from elegans.wiring import Wiring
 
 SLACKS = ("cut_slack_before", "cut_slack_after", "grown_slack_before", "grown_slack_after")
-"""What a certificate's guard notes of an edit: how much each of the two rows has to spare."""
+"""Notes of a certificate's guard on an edit: the slack of each of the two rows."""
 
 
 def read_history(ledger: Iterable[Edit | Mapping[str, Any]], wiring: Wiring) -> History:

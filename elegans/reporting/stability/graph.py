@@ -82,8 +82,11 @@ def draw_graph(circuit: WeightedWiring, activity: Activity) -> Graph:
     colors = np.clip(values / scale, -1, 1)
     layers = {layer: NEURON_COLORS.get(layer, _OTHER) for layer in members(wiring)}
     figures = [
-        _figure(each, wiring, edges, polarity, weight, colors[0], values[0], layers, tall=tall)
-        for each, tall in ((_stretched(placement, _WIDE), False), (_stretched(turned, _TALL), True))
+        _figure(fitted, wiring, edges, polarity, weight, colors[0], values[0], layers, tall=tall)
+        for fitted, tall in (
+            (_stretched(placement, _WIDE), False),
+            (_stretched(turned, _TALL), True),
+        )
     ]
     return Graph(
         wide=figures[0],

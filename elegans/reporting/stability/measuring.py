@@ -61,7 +61,7 @@ def measure_activity(model: LTC, stimulus: Stimulus) -> tuple[Activity, Spectra 
     lo, hi = np.full(model.state_size, np.inf), np.full(model.state_size, -np.inf)
     shown: list[Array] = []
     for inputs, elapsed in stimulus.sequences[:_SEQUENCES]:
-        u, dt = (torch.tensor(each).to(parameter) for each in (inputs, elapsed))
+        u, dt = (torch.tensor(array).to(parameter) for array in (inputs, elapsed))
         _, _, states = model(u, timespans=dt, return_states=True)
         values = states.detach().cpu().double().numpy()  # (time, neuron)
         lo, hi = np.minimum(lo, values.min(axis=0)), np.maximum(hi, values.max(axis=0))
@@ -143,8 +143,8 @@ def measure_exponents(
     )
     if model.cell.solver.name != "semi_implicit":
         steps, members = 80, 2  # without a closed form, a step takes a hundred times as long
-    inputs = np.concatenate([each for each, _ in stimulus.sequences])
-    elapsed = np.concatenate([each for _, each in stimulus.sequences])
+    inputs = np.concatenate([values for values, _ in stimulus.sequences])
+    elapsed = np.concatenate([durations for _, durations in stimulus.sequences])
     lasting = elapsed > 0  # a step that lasts no time moves nothing
     inputs, elapsed = inputs[lasting], elapsed[lasting]
     step = np.arange(steps) % len(inputs)

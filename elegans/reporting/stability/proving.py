@@ -150,12 +150,12 @@ def prove(
             local_rate=outcome.local_rate,
             prune_first=[
                 Prune(
-                    names[each["source"]],
-                    names[each["target"]],
-                    each["weight"],
-                    each["gain_per_conductance"],
+                    names[synapse["source"]],
+                    names[synapse["target"]],
+                    synapse["weight"],
+                    synapse["gain_per_conductance"],
                 )
-                for each in outcome.prune_first
+                for synapse in outcome.prune_first
             ],
         )
     # The verifier checks the boxes of a certificate; otherwise they are those of double precision.
@@ -209,8 +209,8 @@ def _component(rows: Rows, components: Components, label: int, names: Sequence[s
         [names[int(neuron)] for neuron in neurons],
         names[binding],
         [
-            Pull(names[each["source"]], names[each["target"]], each["share"])
-            for each in synapses[:_NAMED]
+            Pull(names[synapse["source"]], names[synapse["target"]], synapse["share"])
+            for synapse in synapses[:_NAMED]
         ],
     )
 

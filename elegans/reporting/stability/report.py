@@ -79,10 +79,10 @@ class StabilityReport:
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain values; what is not finite is None."""
         cards = [
-            {"name": each.name, "status": each.status, "evidence": each.evidence}
-            | {"headline": each.headline, "figure": each.figure, "unit": each.unit}
-            | {"sentence": each.sentence}
-            for each in self.verdicts
+            {"name": verdict.name, "status": verdict.status, "evidence": verdict.evidence}
+            | {"headline": verdict.headline, "figure": verdict.figure, "unit": verdict.unit}
+            | {"sentence": verdict.sentence}
+            for verdict in self.verdicts
         ]
         return self.content.to_dict() | {"summary": self.summary, "verdicts": cards}
 

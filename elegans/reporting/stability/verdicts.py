@@ -96,7 +96,9 @@ def summary(content: Content) -> str:
 
 def warnings(content: Content) -> list[str]:
     """Return what a reader must know before believing a word: preconditions that fail."""
-    return [each.sentence for each in content.preconditions if not each.holds]
+    return [
+        precondition.sentence for precondition in content.preconditions if not precondition.holds
+    ]
 
 
 def _contraction(content: Content) -> Verdict:
@@ -199,7 +201,7 @@ def _equilibria(content: Content) -> Verdict:
     topic = ("equilibria", "Where does it rest under a constant input?")
     if search is None:
         return _unexamined(*topic, content.skipped.get("equilibria", ""))
-    attracting = sum(each.linearised == "attracting" for each in search.shown)
+    attracting = sum(equilibrium.linearised == "attracting" for equilibrium in search.shown)
     headline = f"{search.found} {'equilibrium' if search.found == 1 else 'equilibria'} found"
     others = (
         "There must be others that were not found, since the indices do not add up."
@@ -257,7 +259,7 @@ def _gain(content: Content) -> Verdict:
         return Verdict(*topic, "unexamined", NOT_EXAMINED, "No bound known", "", "", reason)
     outputs = proof.gain[: content.subject.outputs]
     worst = int(outputs.argmax())
-    useful = _useful(content, worst)
+    useful = _useful_input_error(content, worst)
     headline = "Bounded, for certain" if useful >= _LOOSE else "Bounded, but loosely"
     figure, unit = number(float(outputs[worst])), "potential per unit of input"
     sentence = (
@@ -268,7 +270,7 @@ def _gain(content: Content) -> Verdict:
     return Verdict(*topic, "certified", proof.evidence, headline, figure, unit, sentence)
 
 
-def _useful(content: Content, neuron: int) -> float:
+def _useful_input_error(content: Content, neuron: int) -> float:
     """Return the error of the inputs up to which a gain bounds a neuron better than its box."""
     boxes, proof = content.boxes, content.contraction
     if boxes is None or proof is None or proof.gain is None:
