@@ -6,7 +6,8 @@ import torch
 
 from elegans import LTC
 from elegans.errors import InputError, SolveError
-from elegans.proofs.dynamics import jacobian, spectra
+from elegans.proofs import jacobian
+from elegans.proofs.dynamics import spectra
 from elegans.proofs.dynamics.spectra import (
     dominant,
     rightmost,

@@ -102,7 +102,7 @@ def test_invariants(wiring, share, self_synapses, seed):
     optimizer = train_once(model)
     options = {"every": 1, "self_synapses": self_synapses, "seed": seed}
     if is_saturated(wiring, self_synapses):
-        with pytest.raises(PruningError, match="every synapse that could grow exists already"):
+        with pytest.raises(PruningError, match=r"could grow exists already|nothing to prune"):
             elegans.PruneRewire(model, optimizer, Relative(share), **options)
         return
     rewirer = elegans.PruneRewire(model, optimizer, Relative(share), **options)

@@ -126,8 +126,9 @@ def _check_tensors(k: int, path: str, module: nn.Module, first: nn.Module) -> No
                 facts, expected = facts[1:], expected[1:]  # synapses are padded
             if facts != expected:
                 raise InputError(
-                    f"{full} is {_described(mine[name])} in member {k} and {_described(other[name])} "
-                    "in member 0; the tensors of all members must be alike"
+                    f"{full} is {_described(mine[name])} in member {k} and "
+                    f"{_described(other[name])} in member 0; the tensors of all members must be "
+                    "alike"
                 )
 
 

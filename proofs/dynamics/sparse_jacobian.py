@@ -35,7 +35,7 @@ class SparseJacobian:
     Examples
     --------
     >>> from elegans import LTC
-    >>> from elegans.proofs.dynamics import jacobian
+    >>> from elegans.proofs import jacobian
     >>> from elegans.wiring import AutoNCP
     >>> model = LTC(8, AutoNCP(units=19, output_size=4))
     >>> J = jacobian(model.cell.dynamics(torch.zeros(5, 8)), torch.zeros(5, 19), sparse=True)
@@ -149,7 +149,7 @@ class JacobianProduct:
     A product of transposed factors in the opposite order takes gradients back through a step:
 
     >>> from elegans import LTC
-    >>> from elegans.proofs.dynamics import jacobian
+    >>> from elegans.proofs import jacobian
     >>> dynamics, state = LTC(1, 3).cell.dynamics(torch.zeros(1, 1)), torch.zeros(1, 3)
     >>> M = jacobian(dynamics, state, elapsed=1.0, unfolds=6, sparse=True)
     >>> len(M.factors)
