@@ -46,7 +46,8 @@ class StepKernel:
         ]
         self._members = [*chain.from_iterable(self._tables)]
         self._tensors = [t for t in (*circuit.parameters, *circuit.connections) if t is not None]
-        self._indices = *circuit.recurrent[:2], *circuit.sensory[:2]
+        masks = (synapses.mask for synapses in cell.synapse_sets().values())
+        self._indices = *circuit.recurrent[:2], *circuit.sensory[:2], *masks
         self._places = self._places_now()
         self._facts = self._facts_now()
         self._stepper = Stepper(
