@@ -74,6 +74,7 @@ class CircuitRound(Round):
         self._strengths = {kind: part.weights().tolist() for kind, part in self._parts.items()}
         self._candidates: dict[str, FreshSynapses] = {}
         self._targets: dict[str, list[int]] = {}
+        self._polarities: dict[str, list[int]] = {}
         self._interest: dict[str, list[float]] = {}
         self._rows: dict[Slot, range] = {}
 
@@ -94,7 +95,7 @@ class CircuitRound(Round):
                     polarity += signs
                 source += [self._legality.ends(slot)[0]] * (len(target) - first)
                 self._rows[slot] = range(first, len(target))
-            self._targets[kind] = target
+            self._targets[kind], self._polarities[kind] = target, polarity
             self._candidates[kind] = self._made(kind, source, target, polarity)
 
     @contextmanager
@@ -123,29 +124,32 @@ class CircuitRound(Round):
 
     def carry_out(self, log: Log) -> int:
         """Move the weak synapses, weakest first; return how many have moved."""
-        moved: dict[Slot, FreshSynapses] = {}
+        moved: dict[Slot, tuple[FreshSynapses, int]] = {}
         count = 0
         try:
             for slot in self._slots:
                 source, cut = self._legality.ends(slot)
                 place = self._parts[slot.kind].owner, source, cut
                 strength = self._strengths[slot.kind][slot.index]
-                fresh, outcome = None, LAST_INPUT
+                choice, outcome = None, LAST_INPUT
                 if self._legality.may_cut(slot):
-                    fresh, outcome = self._best(slot), NO_FREE_TARGET
-                if fresh is None:
+                    choice, outcome = self._best(slot), NO_FREE_TARGET
+                if choice is None:
                     log.record(place, strength, outcome)
                     continue
                 if log.guards:  # which see the model with all edits so far
                     self._apply(moved, log)
-                grown, polarity = int(fresh.target), int(fresh.polarity)
+                fresh, row, grown, polarity = choice
+                values: dict[str, float] = {}
+                if log.guards:
+                    values = {k: float(v[row]) for k, v in fresh.values.items() if v.dim() == 1}
                 proposal = ProposedEdit(
                     log.step, place[0], slot.index, source, cut, strength, source, grown, polarity,
-                    self._weight, {k: float(v) for k, v in fresh.values.items() if v.numel() == 1},
+                    self._weight, values,
                 )  # fmt: skip
                 if log.ask(proposal, REWIRED) == REWIRED:
                     self._legality.move(slot, grown)
-                    moved[slot] = fresh
+                    moved[slot] = fresh, row
                     count += 1
         finally:
             self._apply(moved, log)
@@ -153,18 +157,22 @@ class CircuitRound(Round):
 
     # --- one synapse ---------------------------------------------------------------------
 
-    def _best(self, slot: Slot) -> FreshSynapses | None:
-        """Return the legal candidate of the highest interest, or another, or None."""
+    def _best(self, slot: Slot) -> tuple[FreshSynapses, int, int, int] | None:
+        """Return the legal candidate of the highest interest, or another, or None.
+
+        As the set that it is in and its row there, with target and polarity.
+        """
         targets, interest = self._targets[slot.kind], self._interest[slot.kind]
         legal = [row for row in self._rows[slot] if self._legality.is_free(slot, targets[row])]
         if legal:
             row = max(legal, key=interest.__getitem__)
-            return self._candidates[slot.kind].take(torch.tensor([row]))
+            return self._candidates[slot.kind], row, targets[row], self._polarities[slot.kind][row]
         target = next(self._legality.free_targets(slot, self._rng), None)
         if target is None:
             return None
         source = self._legality.ends(slot)[0]
-        return self._made(slot.kind, [source], [target], [self._drawn_polarity()])
+        polarity = self._drawn_polarity()
+        return self._made(slot.kind, [source], [target], [polarity]), 0, target, polarity
 
     def _drawn_polarity(self) -> int:
         return 1 if self._rng.random() < self._excitatory else -1
@@ -183,12 +191,22 @@ class CircuitRound(Round):
         values = synapses.draw(len(target), self._rng)
         return FreshSynapses(source_, target_, polarity_, strength, values)
 
-    def _apply(self, moved: dict[Slot, FreshSynapses], log: Log) -> None:
+    def _apply(self, moved: dict[Slot, tuple[FreshSynapses, int]], log: Log) -> None:
         """Write what has moved into the slots, forget what is remembered of the old, empty it."""
         for kind, part in self._parts.items():
-            fresh = {slot.index: new for slot, new in moved.items() if slot.kind == kind}
-            if fresh:
-                slots = torch.tensor(list(fresh), device=part.synapses.source.device)
-                part.synapses.rewire(slots, FreshSynapses.joined(list(fresh.values())))
-                log.forget(part, slots)
+            device = part.synapses.source.device
+            rows: dict[int, list[tuple[int, int]]] = {}  # slot and row by the set of candidates
+            sets: dict[int, FreshSynapses] = {}
+            for slot, (fresh, row) in moved.items():
+                if slot.kind == kind:
+                    rows.setdefault(id(fresh), []).append((slot.index, row))
+                    sets[id(fresh)] = fresh
+            if rows:
+                slots, chosen = [], []
+                for place, pairs in rows.items():
+                    index = torch.tensor(pairs, device=device)  # (synapse, 2)
+                    slots.append(index[:, 0])
+                    chosen.append(sets[place].take(index[:, 1]))
+                part.synapses.rewire(torch.cat(slots), FreshSynapses.joined(chosen))
+                log.forget(part, torch.cat(slots))
         moved.clear()
