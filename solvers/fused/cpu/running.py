@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import numba
 import numpy as np
 import torch
+
+from elegans.solvers.fused.cpu.vectors import LINE
 
 # One of numba's threading layers does not bear calls from several threads at a time; the kernels
 # are parallel inside, so little is lost by taking turns.
@@ -51,14 +54,17 @@ class Workspace:
         self._lock = threading.Lock()
 
     def take(self, shape: tuple[int, ...], kind: Any) -> Any:
-        """Return an array of arbitrary content."""
+        """Return an array of arbitrary content, whose vectors do not lie across cache lines."""
         with self._lock:
             waiting = self._free.get((shape, kind))
             if waiting:
                 array = waiting.pop()
                 self._held -= array.nbytes
                 return array
-        return np.empty(shape, kind)
+        size = math.prod(shape) * np.dtype(kind).itemsize
+        room = np.empty(size + LINE, np.uint8)
+        begin = -room.ctypes.data % LINE
+        return room[begin : begin + size].view(kind).reshape(shape)
 
     def give_back(self, *arrays: Any) -> None:
         """Accept arrays that nobody uses any more; what exceeds the limit is let go."""

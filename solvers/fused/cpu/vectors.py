@@ -22,7 +22,9 @@ from numba.core.typing.templates import AbstractTemplate, infer_global, signatur
 
 _FLAGS = ("contract", "nsz", "arcp")
 _INDEX = ir.IntType(32)
-_LINE = 64  # bytes of a cache line
+
+LINE = 64
+"""Bytes of a cache line."""
 
 # Numba's own annotations do not describe what this decorator makes of a function.
 _intrinsic: Any = extending.intrinsic
@@ -95,7 +97,7 @@ def prefetch(typing: Any, array: Any, row: Any, lanes: Any) -> Any:
             builder.module, ir.FunctionType(ir.VoidType(), kinds), "llvm.prefetch.p0"
         )
         start = builder.bitcast(place, byte)
-        for offset in range(0, vector.width * vector.kind.bitwidth // 8, _LINE):
+        for offset in range(0, vector.width * vector.kind.bitwidth // 8, LINE):
             line = builder.gep(start, [ir.IntType(64)(offset)])
             builder.call(function, [line, _INDEX(0), _INDEX(3), _INDEX(1)])
         return context.get_dummy_value()
