@@ -52,6 +52,7 @@ def fails(capsys):
 # --- train, evaluate, draw -------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_train_evaluate_draw(data, tmp_path, capsys):
     run = tmp_path / "run"
     assert train(data, run) == 0
@@ -81,6 +82,7 @@ def test_train_evaluate_draw(data, tmp_path, capsys):
     assert (run / "wiring_initial.png").exists()
 
 
+@pytest.mark.slow
 def test_interrupt_and_resume_end_alike(data, tmp_path, capsys, monkeypatch):
     assert train(data, tmp_path / "whole") == 0
     stopped = tmp_path / "stopped"
@@ -106,6 +108,7 @@ def test_interrupt_and_resume_end_alike(data, tmp_path, capsys, monkeypatch):
     assert train(data, stopped, "--resume") == 0  # complete already: only tested again
 
 
+@pytest.mark.slow
 def test_names_of_neurons_may_be_both_asked_and_answered(data, tmp_path):
     assert train(data, tmp_path / "run", inputs="speed", targets="speed turn") == 0
     assert load_model(tmp_path / "run").wiring.names[:2] == ("speed (answer)", "turn")
@@ -136,6 +139,7 @@ def test_no_such_file(tmp_path, capsys):
     assert "got no file of this name" in fails(capsys)
 
 
+@pytest.mark.slow
 def test_occupied_folder(data, tmp_path, capsys):
     run = tmp_path / "run"
     train(data, run)
@@ -162,6 +166,7 @@ def test_resume_where_no_run_is(data, tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_damaged_checkpoint(data, tmp_path, capsys):
     run = tmp_path / "run"
     train(data, run)
@@ -190,6 +195,7 @@ def test_wrong_sources(data, tmp_path, capsys, arguments, message):
     assert message in fails(capsys)
 
 
+@pytest.mark.slow
 def test_evaluate_on_a_file_without_the_columns(data, tmp_path, capsys):
     train(data, tmp_path / "run")
     capsys.readouterr()
@@ -248,6 +254,7 @@ def test_help_is_quick_because_it_loads_no_torch():
     assert "--rewire.every" in done.stdout
 
 
+@pytest.mark.slow
 def test_the_module_is_the_command(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "elegans", "draw", "nothing"],

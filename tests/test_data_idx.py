@@ -126,6 +126,7 @@ def test_an_array_larger_than_the_memory_is_refused(tmp_path, monkeypatch):
     assert read_idx(write(tmp_path, GOOD)).shape == (2, 3)
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=64), st.booleans(), st.booleans())
 def test_whatever_the_bytes_it_is_an_array_or_a_data_error(tmp_path_factory, noise, good, packed):

@@ -156,6 +156,7 @@ def test_parts_are_standardised_by_the_first_alone():
         raw[0].scaled(Scale.standard([np.arange(6.0).reshape(2, 3)]))
 
 
+@pytest.mark.slow
 def test_sets_of_scikit_learn():
     pytest.importorskip("sklearn")
     digits, iris, cancer = sets.digits(), sets.iris(), sets.cancer()

@@ -357,6 +357,7 @@ def test_other_layers_of_ours_by_vmap(layer):
         torch.testing.assert_close(state[k], final)
 
 
+@pytest.mark.slow
 def test_the_guide_runs():
     text = (Path(__file__).parent.parent / "docs" / "ensembles.md").read_text()
     names: dict = {}

@@ -178,6 +178,7 @@ def test_what_is_no_chain_takes_the_general_way():
         torch.testing.assert_close(ensemble(x)[1], member(x))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")  # PyTorch's own
 def test_where_no_kernel_fits():
     weight = torch.randn(2, 300, 3)

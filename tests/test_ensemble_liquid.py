@@ -189,6 +189,7 @@ def test_edits_and_copies():
     assert torch.equal(other(x)[0][1], before[1])
 
 
+@pytest.mark.slow
 def test_training_equals_training_alone():
     members = [layer(seed) for seed in range(3)]
     ensemble = Ensemble(members)

@@ -30,6 +30,7 @@ ODD = Wiring(  # self-synapse, parallel synapses, rows without recurrent or sens
 # --- derivatives -------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", ["semi_implicit", "exponential"])
 def test_gradcheck(solver):
     model = elegans.LTC(INPUTS, ODD, solver=solver, ode_unfolds=2, dtype=torch.float64)
@@ -217,6 +218,7 @@ def test_without_numba_there_is_one_warning(monkeypatch):
         execution.import_failure.cache_clear()
 
 
+@pytest.mark.slow
 def test_the_compiler_of_graphs_is_imported_by_nobody_who_compiles_nothing():
     marked = torch.compiler.assume_constant_result(lambda: None)
     assert vars(marked).items() <= vars(execution.chosen_path).items()
@@ -311,6 +313,7 @@ def test_the_sigmoid_and_its_kin_are_accurate(dtype, relative):
     np.testing.assert_allclose(found[3], positive, rtol=2 * relative)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_a_sigmoid_of_what_is_not_finite(bad):
     from numba import njit

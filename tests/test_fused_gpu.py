@@ -153,6 +153,7 @@ def test_equal_in_every_case(case, monkeypatch):
     assert_equal(values.run(solver, dtype), values.expected(solver), dtype)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_no_time_leaves_the_state_bit_by_bit(solver):
     case = Case(ODD, batch=2)

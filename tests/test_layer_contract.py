@@ -218,6 +218,7 @@ def classes_asked_for(path):
             yield from (each.id for each in node.comparators if isinstance(each, ast.Name))
 
 
+@pytest.mark.slow
 def test_no_tool_asks_for_a_class():
     root = Path(__file__).parent.parent
     known = {*layer_classes(), *(cell.__name__ for cell in CELLS)}

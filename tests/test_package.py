@@ -40,7 +40,16 @@ def git(*arguments):
     return done.stdout.splitlines()
 
 
-@pytest.mark.parametrize("name", [name for name in MODULES if not name.endswith("__main__")])
+def of_modules():
+    """Every module's name, that of long examples marked as slow."""
+    long = ("elegans.proofs.claims.", "elegans.proofs.lyapunov.", "elegans.reporting.stability.")
+    for name in MODULES:
+        if not name.endswith("__main__"):
+            marks = pytest.mark.slow if name.startswith(long) else ()
+            yield pytest.param(name, marks=marks)
+
+
+@pytest.mark.parametrize("name", list(of_modules()))
 def test_docstring_examples(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
@@ -102,6 +111,7 @@ def test_ground_floor_stands_alone(package):
                 assert top in sys.stdlib_module_names | ALLOWED[package], f"{name}: {imported}"
 
 
+@pytest.mark.slow
 def test_proofs_stand_above_layers_and_below_the_front_door():
     for name, path in MODULES.items():
         front = name.startswith(("elegans.proofs", "elegans.cli", "elegans.reporting"))

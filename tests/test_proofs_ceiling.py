@@ -98,6 +98,7 @@ def test_a_circuit_with_two_stable_states_is_refuted():
     assert not search(bistable(0.01))[1].refutes
 
 
+@pytest.mark.slow
 def test_the_search_climbs():
     network = bistable(3.0)
     box, least = search(network, samples=4, rounds=0)

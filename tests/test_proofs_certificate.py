@@ -433,6 +433,7 @@ def test_a_wild_circuit_is_refused(level):
     assert (bare.largest_scale, bare.local_box, bare.prune_first) == (None, None, [])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", verify.LEVELS)
 def test_the_largest_scale_is_certified(level):
     found = 0
@@ -452,6 +453,7 @@ def test_the_largest_scale_is_certified(level):
     assert found > 1
 
 
+@pytest.mark.slow
 def test_pruning_what_is_named_first_helps():
     for seed in range(15):
         network = random_network(seed, strength=4.0, own=False, parallel=False)
@@ -569,6 +571,7 @@ def test_what_a_layer_does_besides_its_equation_is_refused():
         certify(LTC(2, 4), ("-1", "1"))
 
 
+@pytest.mark.slow
 def test_a_large_circuit_with_few_inputs_has_a_gain():
     rng = np.random.default_rng(3)
     units, count = 1_000, 3_000

@@ -89,6 +89,7 @@ def test_every_claim_is_listed_once_and_says_all():
         assert claim.corrected
 
 
+@pytest.mark.slow
 def test_the_command_prints_claims_and_fails_on_numbers_that_do_not_confirm(capsys, monkeypatch):
     assert main(["faster_convergence"]) == 0
     shown = capsys.readouterr().out
@@ -124,6 +125,7 @@ def test_a_demonstration_is_looked_up_by_quantity():
 # --- Faster convergence ---------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_counterexample_to_faster_convergence():
     shown = faster_convergence.counterexample()
     assert shown.confirmed
@@ -134,6 +136,7 @@ def test_counterexample_to_faster_convergence():
     assert shown["time to 1 % from (0, 1)"] == pytest.approx((hundred, hundred / 1.5))
 
 
+@pytest.mark.slow
 @given(seed=SEEDS)
 @settings(max_examples=100, deadline=None)
 def test_rates_change_as_predicted(seed):
@@ -227,6 +230,7 @@ def test_weights_off_the_diagonal_fail():
 # --- Recurrent circuits ---------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_one_rewire_makes_two_rests():
     shown = recurrent_rewiring.bistability()
     assert shown.confirmed
@@ -423,6 +427,7 @@ def test_in_one_row_the_larger_term_is_enough_and_is_reached():
     assert 0.99 * most[1] < apart[1] <= most[1]
 
 
+@pytest.mark.slow
 @given(seed=SEEDS)
 @settings(max_examples=50, deadline=None)
 def test_fields_differ_by_no_more_than_is_said(seed):
@@ -463,6 +468,7 @@ def test_growth_is_continuous_in_the_rate():
     assert bounded_motion.growth(-1.0, np.array([1.0])) == pytest.approx(math.e - 1)
 
 
+@pytest.mark.slow
 def test_demonstration_of_bounded_motion():
     shown = bounded_motion.demonstrate(networks=5)
     assert shown.confirmed
@@ -486,6 +492,7 @@ def test_no_schedule_of_rewiring_leaves_the_hull(seed, solver):
     assert np.ptp(states, axis=0).max() > 0.1
 
 
+@pytest.mark.slow
 def test_the_hull_lacks_no_potential():
     """The broken model: the hull of all permitted potentials but one is left."""
     cell, _ = bounded_motion.random_rewire(0)
@@ -521,6 +528,7 @@ def test_permitted_potentials_are_checked():
             invariant_hull.permitted_hull(network, wrong)
 
 
+@pytest.mark.slow
 def test_demonstration_of_the_hull():
     assert invariant_hull.demonstrate(networks=2).confirmed
 

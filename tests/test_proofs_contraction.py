@@ -333,6 +333,7 @@ def test_best_rate_equals_a_brute_force_search(seed):
     assert rows.rate(attained) >= components.best_rate - 1e-3 * scale - 1e-9 * scale
 
 
+@pytest.mark.slow
 @given(seed=SEEDS)
 @settings(max_examples=25, deadline=None)
 def test_two_neurons_have_a_best_ratio(seed):
@@ -462,6 +463,7 @@ def test_large_components_agree_with_small_ones(monkeypatch):
 # --- T6: the step --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @given(seed=SEEDS, log_h=st.floats(-4, 6))
 @settings(max_examples=80, deadline=None)
 def test_step_shrinks_distances_by_its_factor(seed, log_h):

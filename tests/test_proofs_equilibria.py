@@ -106,6 +106,7 @@ def test_a_pair_that_excites_itself_is_bistable():
         assert each.spectrum.real.tolist() == pytest.approx(exact, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_an_inhibitory_ring_turns_about_an_unstable_focus():
     model = ring()
     (focus,) = equilibria(model, NO_INPUT)
@@ -133,6 +134,7 @@ def test_a_list_that_cannot_be_complete_says_so():
     assert "there may be more" in str(equilibria(bistable(), NO_INPUT))
 
 
+@pytest.mark.slow
 @given(seed=st.integers(0, 10_000))
 @settings(max_examples=10, deadline=None)
 def test_random_circuits_against_scipy(seed):
@@ -224,6 +226,7 @@ def test_starts_that_fail_are_handed_back():
     assert len(find_roots(wrong, starts, scale=1.0, iterations=10).failed) > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("elapsed", [0.1, 1.0])
 def test_short_unfolds_have_the_equilibria_of_the_flow(elapsed):
     for model in (bistable(), ring()):

@@ -57,6 +57,7 @@ def test_linear_flow_has_the_real_parts_of_its_eigenvalues():
     assert found.sum_check.volume == pytest.approx(-1.4, abs=1e-12)
 
 
+@pytest.mark.slow
 def test_linear_map_is_exact():
     matrix = torch.tensor([[2.0, 1.0], [0.0, 0.5]]).double()
     found = map_exponents(
@@ -72,6 +73,7 @@ def test_linear_map_is_exact():
     )
 
 
+@pytest.mark.slow
 def test_cat_map_is_exact():
     found = map_exponents(cat.function, cat.states(4, 0), steps=200, progress=False)
     torch.testing.assert_close(
@@ -187,6 +189,7 @@ def test_halving_the_step_changes_little_and_as_fourth_order():
 # --- broken things ---------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_frame_that_is_not_orthonormalised_is_noticed():
     """Within 40 steps of the cat map all tangent vectors point the same way."""
     found = map_exponents(
@@ -272,6 +275,7 @@ def test_members_in_step_do_not_count_as_independent():
 # --- results and arguments -------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_result_goes_through_json():
     found = quietly(stuart_landau, torch.ones(2), time=20.0)
     read = json.loads(json.dumps(found.to_dict()))

@@ -90,6 +90,7 @@ def test_the_penalty_is_what_the_components_lack():
     assert float(ContractionPenalty(model, (-1, 1), margin=-1e3)().detach()) == 0.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(5))
 def test_training_on_the_penalty_ends_in_a_certificate(seed):
     model = layer(seed, FullyConnected(6, 2))

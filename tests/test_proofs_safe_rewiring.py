@@ -95,6 +95,7 @@ def test_pruning_costs_at_most_the_least_conductance(seed, own):
     assert np.delete(after, i) == pytest.approx(np.delete(before, i), abs=1e-12)
 
 
+@pytest.mark.slow
 @given(seed=seeds, share=st.floats(0.0, 1.6))
 @settings(max_examples=60, deadline=None)
 def test_growing_is_safe_up_to_a_weight(seed, share):
@@ -134,6 +135,7 @@ def test_growing_is_safe_up_to_a_weight(seed, share):
         assert after < standing.rate
 
 
+@pytest.mark.slow
 @given(seed=seeds, own=st.booleans(), level=st.sampled_from(["exact", "interval"]))
 @settings(max_examples=40, deadline=None)
 def test_a_row_by_itself_has_the_slack_of_the_whole(seed, own, level):
@@ -213,6 +215,7 @@ def still_certified(model, guard):
     return rate >= standing.rate - 1e-9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
 def test_what_the_guard_lets_pass_stays_certified(seed):
     model = circuit(seed)

@@ -38,6 +38,7 @@ def rate_after(seed: int, criterion: str) -> float:
     return float(rates_of(model).min())
 
 
+@pytest.mark.slow
 def test_circuits_are_proven_that_were_not() -> None:
     seeds = range(12)
     before = np.array([float(rates_of(circuit(seed, scale=3.0)).min()) for seed in seeds])

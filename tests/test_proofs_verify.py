@@ -729,6 +729,7 @@ def test_any_part_may_be_anything(data, level, tmp_path):
         assert holds(document)
 
 
+@pytest.mark.slow
 @given(text=st.text(max_size=50) | st.binary(max_size=50) | JSON.map(json.dumps))
 @settings(
     max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -738,6 +739,7 @@ def test_any_file_gets_an_answer(text, tmp_path):
     assert code_of(content, tmp_path) == 2
 
 
+@pytest.mark.slow
 def test_notes_of_any_depth_get_an_answer(tmp_path):
     """What can be read may be too deep to be written again, and so to have a fingerprint."""
     text = text_of("interval", False)

@@ -133,6 +133,7 @@ def test_series_that_are_not_stationary_are_kept():
         judge_exponents(exponents, values[1], replace(CHOICES, max_differences=0))
 
 
+@pytest.mark.slow
 def test_walks_against_walks_need_differences():
     """Levels of independent walks "cause" each other; their differences do not."""
     rng = np.random.default_rng(5)
@@ -237,6 +238,7 @@ def test_what_the_log_refuses():
         log.with_risk(np.zeros(2)).record(0.0)
 
 
+@pytest.mark.slow
 def test_the_criterion_in_a_pruner():
     model = small_model()
     ticket = LotteryTicket(model)
@@ -264,6 +266,7 @@ def test_the_criterion_in_a_pruner():
     assert torch.equal(model[0].weight, start * pruner.masks()["0.weight"])
 
 
+@pytest.mark.slow
 def test_partial_training_looks_at_the_beginning_only():
     model = small_model()
     log = WeightLog(model, 30_000)
@@ -280,6 +283,7 @@ def test_partial_training_looks_at_the_beginning_only():
         assert torch.equal(LyapunovGranger(whole).p_values(name), early.p_values(name))
 
 
+@pytest.mark.slow
 def test_the_published_switch_sets_every_choice():
     """The whole published procedure, written out with other means."""
     rng = np.random.default_rng(6)
@@ -337,6 +341,7 @@ def test_members_of_an_ensemble_are_judged_by_themselves():
         WeightLog(model, 5).record(torch.zeros(2))
 
 
+@pytest.mark.slow
 def test_a_liquid_layer():
     """Conductances of synapses are logged, and closed where they cause nothing."""
     model = elegans.LTC(2, AutoNCP(units=8, output_size=2, seed=0))

@@ -40,6 +40,7 @@ def logistic(seed, count, time, rate=4.0):
     return x
 
 
+@pytest.mark.slow
 @given(
     seed=st.integers(0, 10_000),
     window=st.integers(50, 90),

@@ -58,6 +58,7 @@ def series_of(kind, rng, count, time):
     }.get(kind, noise)
 
 
+@pytest.mark.slow
 @given(
     seed=st.integers(0, 10_000),
     kind=st.sampled_from(KINDS),
@@ -141,6 +142,7 @@ def test_what_granger_refuses():
 P_VALUES = st.lists(st.floats(0, 1), min_size=1, max_size=40)
 
 
+@pytest.mark.slow
 @given(P_VALUES)
 @settings(max_examples=6, deadline=None)  # a call of statsmodels' function takes 0.2 s
 def test_corrections_equal_statsmodels(p):
@@ -167,6 +169,7 @@ def test_untested_series_count_nowhere(p):
         assert np.isnan(among[[0, -1]]).all()
 
 
+@pytest.mark.slow
 @given(P_VALUES)
 @settings(max_examples=6, deadline=None)
 def test_lags_are_combined_as_global_tests(p):
@@ -200,6 +203,7 @@ def test_what_corrections_refuse():
         over_tests(np.ones((1, 2)))
 
 
+@pytest.mark.slow
 @given(
     seed=st.integers(0, 10_000),
     kind=st.sampled_from(KINDS),

@@ -77,6 +77,7 @@ def assert_equal_outputs(model, small, x):
 # --- equality -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @given(seed=st.integers(0, 10**6), sparse=st.sampled_from(["auto", True, False]))
 @settings(max_examples=150, deadline=None)
 def test_outputs_are_equal(seed, sparse):
@@ -157,6 +158,7 @@ def reachable(model):
     ]
 
 
+@pytest.mark.slow
 @given(seed=st.integers(0, 10**6))
 @settings(max_examples=100, deadline=None)
 def test_what_stays_lies_between_input_and_output(seed):
@@ -543,6 +545,7 @@ def test_bytes_of_sparse_layers_hold_their_indices():
     assert gain.bytes_after == 4 * (2 * weights + 41 + 40)
 
 
+@pytest.mark.slow
 def test_the_guide_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     text = (Path(__file__).parent.parent / "docs" / "compact.md").read_text()

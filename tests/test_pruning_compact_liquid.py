@@ -167,6 +167,7 @@ def test_slots_in_the_wrong_order_are_noticed(monkeypatch):
 # --- neurons that nobody hears ------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @given(seed=st.integers(0, 10**6))
 @settings(max_examples=60, deadline=None)
 def test_just_those_go_from_which_no_path_leads_to_a_motor_neuron(seed):

@@ -168,6 +168,7 @@ def test_parameter_groups_are_found():
     assert rewirer.counts[REWIRED] > 0
 
 
+@pytest.mark.slow
 def test_training_goes_on_in_the_same_optimiser():
     model, optimizer, rewirer = make(threshold=CosineFraction(0.3, 80), every=10)
     x, y = batch(0)

@@ -44,6 +44,7 @@ def run(model: nn.Module, optimizer: torch.optim.Optimizer, **options: object) -
     )
 
 
+@pytest.mark.slow
 def test_every_level_is_reached_and_masks_only_lose() -> None:
     model = network()
     seen: list[Stage] = []

@@ -83,6 +83,7 @@ def test_learning_curve_of_an_interrupted_start():
     assert draw_learning(METRICS[:1]).axes
 
 
+@pytest.mark.slow
 def test_changes_of_a_circuit(tmp_path):
     model = circuit()
     before = model.wiring
@@ -144,6 +145,7 @@ def test_the_limits_are_those_of_the_simulator():
     assert physics.tau == drives.SECONDS_PER_STEP
 
 
+@pytest.mark.slow
 def test_spectrum(tmp_path):
     figure = draw_spectrum(circuit(), torch.randn(30, 2), step="second")
     plane, abscissa, bar = figure.axes
@@ -158,6 +160,7 @@ def test_spectrum(tmp_path):
         draw_spectrum(circuit(), torch.randn(2, 30, 2))
 
 
+@pytest.mark.slow
 def test_a_spectrum_that_turns_and_grows(tmp_path):
     """Two neurons that excite and inhibit each other turn; a self-synapse lets them grow."""
     recurrent = Synapses([0, 0, 1], [0, 1, 0], [1, 1, -1])

@@ -68,6 +68,7 @@ def refuted():
 # --- what it says --------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_it_says_what_the_parts_say(certified):
     model, content = liquid(), certified.content
     proof = certify(model, (-1, 1))
@@ -80,6 +81,7 @@ def test_it_says_what_the_parts_say(certified):
     assert [level.level for level in content.contraction.levels] == ["interval", "exact"]
 
 
+@pytest.mark.slow
 def test_nothing_measured_contradicts_what_is_proved(certified):
     """Theorems between the parts, each computed by code of its own."""
     content = certified.content
@@ -107,6 +109,7 @@ def test_a_certified_circuit_is_called_so_with_its_level(certified):
     assert "0 of" not in first.figure
 
 
+@pytest.mark.slow
 def test_a_refuted_circuit_is_not(refuted):
     by_name = {each.name: each for each in refuted.verdicts}
     assert by_name["certificate"].status == "uncertified"
@@ -122,6 +125,7 @@ def test_a_refuted_circuit_is_not(refuted):
     assert (component.size, component.binding in component.neurons) == (2, True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", ["certified", "refuted"])
 def test_only_proofs_are_called_certain(which, request):
     made = request.getfixturevalue(which)
@@ -142,6 +146,7 @@ def test_a_certificate_that_is_taken_away_is_not_shown(certified):
     assert all("certified" not in rate.label for rate in rates_of(broken))
 
 
+@pytest.mark.slow
 def test_data_outside_the_range_is_warned_of():
     made = report(liquid(), 3 * waves(), inputs=(-1, 1))
     (failing,) = [each for each in made.content.preconditions if not each.holds]
@@ -183,6 +188,7 @@ def test_the_page_needs_nothing_else(certified):
     assert page.count("plotly.js v") == 1
 
 
+@pytest.mark.slow
 def test_the_charts_are_the_figures(certified, refuted):
     for made in (certified, refuted):
         figures = made.figures()
@@ -192,12 +198,14 @@ def test_the_charts_are_the_figures(certified, refuted):
     assert {"gains", "boxes", "exponents"} <= set(certified.figures())
 
 
+@pytest.mark.slow
 def test_figures_are_written(refuted, tmp_path):
     paths = refuted.save_figures(tmp_path)
     assert {path.stem for path in paths} == set(refuted.figures())
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths)
 
 
+@pytest.mark.slow
 def test_names_may_hold_anything(tmp_path):
     synapses = Synapses([0, 1, 1], [1, 0, 1], [1, -1, 1])
     wiring = Wiring(
@@ -222,6 +230,7 @@ def test_names_may_hold_anything(tmp_path):
 # --- what it is given ------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_model_is_left_as_it_is():
     model = liquid().train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
@@ -231,6 +240,7 @@ def test_the_model_is_left_as_it_is():
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "make",
     [
@@ -259,6 +269,7 @@ def test_a_memory_cell_is_measured_and_not_proved():
     assert made.content.activity.states.shape == (20, 6)
 
 
+@pytest.mark.slow
 def test_a_negative_conductance_is_no_matter_for_proofs():
     model = LTC(1, 3, implicit_param_constraints=False)
     with torch.no_grad():
@@ -270,6 +281,7 @@ def test_a_negative_conductance_is_no_matter_for_proofs():
     assert "</html>" in made.html
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("data", "options", "message"),
     [
@@ -290,6 +302,7 @@ def test_wrong_arguments(data, options, message):
         report(liquid(), data, **options)
 
 
+@pytest.mark.slow
 def test_wrong_models():
     with pytest.raises(InputError, match=r"got CfCCell, which offers .*report needs `circuit`"):
         report(elegans.CfC(3, 4), waves(4))
@@ -304,6 +317,7 @@ def test_wrong_models():
         report(liquid(), waves(4), ledger=[edit])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["plotly", "jinja2"])
 def test_a_missing_extra_is_named(certified, monkeypatch, module, tmp_path):
     for name in [name for name in sys.modules if name.split(".")[0] == module]:
@@ -319,6 +333,7 @@ def test_a_missing_extra_is_named(certified, monkeypatch, module, tmp_path):
 # --- size -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_large_circuit_is_shown_in_part(monkeypatch):
     monkeypatch.setattr(graph_module, "MOST_SYNAPSES", 100)
     model = LTC(4, AutoNCP(60, 2, seed=0))
@@ -356,6 +371,7 @@ def test_the_graph_shows_the_activity(certified):
 # --- rewiring -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_edits_are_shown_with_the_slack_of_their_rows():
     model = liquid(seed=2)
     optimizer = torch.optim.Adam(model.parameters())
@@ -376,6 +392,7 @@ def test_edits_are_shown_with_the_slack_of_their_rows():
     assert line.cut == model.wiring.names[first.cut]
 
 
+@pytest.mark.slow
 def test_an_empty_ledger_and_none_are_two_things():
     empty, none = (report(LTC(1, 2), torch.rand(5, 1), ledger=each) for each in ([], None))
     assert empty.verdicts[-1].headline == "Nothing was rewired"
@@ -385,6 +402,7 @@ def test_an_empty_ledger_and_none_are_two_things():
 # --- inputs ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_random_walk_stays_in_its_range_and_is_called_so():
     stimulus = random_walk((-1, 3), 2, seed=1)
     walk = stimulus.sequences[0][0]
@@ -397,6 +415,7 @@ def test_a_random_walk_stays_in_its_range_and_is_called_so():
     assert "The inputs are synthetic" in made.html
 
 
+@pytest.mark.slow
 def test_elapsed_times_are_used():
     model = liquid()
     short, long = (report(model, waves(8), elapsed=each) for each in (0.5, 2.0))
@@ -424,6 +443,7 @@ def run(tmp_path):
     return tmp_path / "run"
 
 
+@pytest.mark.slow
 def test_the_command_reports_a_run(run, capsys):
     capsys.readouterr()
     assert main(["report", str(run)]) == 0
@@ -439,6 +459,7 @@ def test_the_command_reports_a_run(run, capsys):
     assert "</html>" in (run / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_the_command_without_the_data(run, tmp_path, capsys):
     (tmp_path / "worm.csv").rename(tmp_path / "moved.csv")
     capsys.readouterr()
@@ -454,6 +475,7 @@ def test_the_command_without_the_data(run, tmp_path, capsys):
     assert not document["subject"]["synthetic"]
 
 
+@pytest.mark.slow
 def test_the_command_draws_the_episodes_of_the_demo_again(tmp_path):
     pytest.importorskip("gymnasium")
     words = f"demo --out {tmp_path}/demo --steps 6 --episodes 2 --drives 1 --quiet --units 8"
@@ -466,6 +488,7 @@ def test_the_command_draws_the_episodes_of_the_demo_again(tmp_path):
     assert document["circuit"]["sensory_neurons"] == ["position", "angle"]
 
 
+@pytest.mark.slow
 def test_the_command_on_a_saved_model(tmp_path, capsys):
     elegans.save(LTC(1, 3), tmp_path / "model")
     assert main(["report", str(tmp_path / "model")]) == 2

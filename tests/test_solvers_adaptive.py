@@ -56,6 +56,7 @@ def gradients(solver, system, times):
     return torch.autograd.grad(end.sin().sum(), inputs)
 
 
+@pytest.mark.slow
 @METHODS
 def test_adjoint_and_direct_gradients_agree(method):
     # The estimate of fehlberg2 is too low by far; the others keep their errors near the tolerance.
@@ -68,6 +69,7 @@ def test_adjoint_and_direct_gradients_agree(method):
         torch.testing.assert_close(a, b, rtol=0, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("adjoint", [False, True])
 @pytest.mark.parametrize("method", ["dopri5", "dopri8"])
 def test_gradients_agree_with_finite_differences(method, adjoint):
@@ -133,6 +135,7 @@ def test_float32_is_solved_to_its_own_resolution(method):
     torch.testing.assert_close(single.double(), double[..., :], rtol=0, atol=bound)
 
 
+@pytest.mark.slow
 def test_the_error_falls_with_the_tolerance():
     state, times = tensor([0.4, 0.1], [1.2, -0.5]), tensor([3.0], [6.0])
     system = pendulum()
@@ -151,6 +154,7 @@ def test_the_tolerance_holds_for_the_hardest_sample_of_a_batch():
     torch.testing.assert_close(crowded[:1], alone, rtol=1e-12, atol=1e-13)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["dopri5", "bosh3_adjoint"])
 def test_an_explosion_is_an_error_that_names_its_time(name):
     state = tensor([0.1, 0.1], [0.1, 1.0])

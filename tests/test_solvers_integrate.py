@@ -237,6 +237,7 @@ def test_solvers_hold_no_state():
     assert get_solver("rk4") is get_solver("rk4")
 
 
+@pytest.mark.slow
 def test_the_folder_refuses_to_be_imported_under_another_name():
     code = (
         "import pathlib, sys, elegans.solvers as s\n"

@@ -150,6 +150,7 @@ def test_van_der_pol_follows_its_slow_manifold_in_long_steps():
         integrate(system, start, [0.0, 500.0], "rk4", substeps=100)
 
 
+@pytest.mark.slow
 def test_rates_of_a_million_are_followed_in_steps_of_a_fiftieth():
     system, start = FastAndSlow(), torch.tensor([[-0.7, 0.9]], dtype=torch.float64)
     # Fifty steps for the first jump of the fast neuron, fifty for all that follows.

@@ -292,6 +292,7 @@ def test_a_broken_package_is_not_called_missing(monkeypatch, tmp_path):
     assert not isinstance(caught.value, MissingExtraError)
 
 
+@pytest.mark.slow
 def test_importing_the_task_does_not_import_gymnasium():
     code = "import sys, elegans.tasks; sys.exit('gymnasium' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -109,6 +109,7 @@ def deviation(moth, function, states, controls):
     return found
 
 
+@pytest.mark.slow
 def test_equations_follow_from_the_lagrangian():
     moth = Moth(rest_angle=0.3, scale=1.1)
     function, flights = lagrange(moth), random_flights(20)
@@ -141,11 +142,13 @@ def drift(moth):
     return np.abs(energy(moth, ends) / energy(moth, states) - 1).max()
 
 
+@pytest.mark.slow
 def test_energy_is_kept_without_damper_and_air():
     # 1e-10 a step in each component, some hundred steps, with energies of second degree.
     assert drift(VACUUM) < 1e-7
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("places", [[(0, 2), (2, 0)], [(1, 3), (3, 1)], [(1, 2)]])
 def test_a_wrong_sign_in_the_mass_matrix_breaks_the_energy(monkeypatch, places):
     right = mass_matrix

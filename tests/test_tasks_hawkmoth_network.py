@@ -59,6 +59,7 @@ def test_spread_of_the_weights():
             hawkmoth_network(deviation=wrong)
 
 
+@pytest.mark.slow
 def test_error_is_the_mean_over_all_rows_and_columns():
     network = hawkmoth_network(seeded(0), dtype=torch.float64)
     inputs = torch.randn(1000, 10, dtype=torch.float64)
@@ -116,6 +117,7 @@ def test_rows_that_do_not_fit_are_refused(inputs, outputs, text):
         mean_squared_error(nn.Identity(), torch.zeros(1, 1), torch.zeros(1, 1), batch=0)
 
 
+@pytest.mark.slow
 def test_the_network_learns_the_data():
     """A hundred steps on little data beat the best constant."""
     parts = sample(3000, seed=0, progress=False).split()

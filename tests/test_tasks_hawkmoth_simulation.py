@@ -115,6 +115,7 @@ def parts_of(moth, state, control):
     return a, G, V
 
 
+@pytest.mark.slow
 def test_exact_slopes_are_those_of_the_reference():
     """M ∂a/∂q = G and M ∂a/∂v = V, by central differences of the reference."""
     moth = Moth(scale=0.9, rest_angle=0.1)
@@ -142,6 +143,7 @@ def test_exact_slopes_are_those_of_the_reference():
 # --- against other integrators -----------------------------------------------------------------
 
 
+@pytest.mark.slow
 @given(seed=st.integers(0, 10_000), scale=st.sampled_from([0.9, 1.0, 1.3]))
 @settings(max_examples=5, deadline=None)
 def test_trajectories_agree_with_a_tight_reference(seed, scale):
@@ -155,6 +157,7 @@ def test_trajectories_agree_with_a_tight_reference(seed, scale):
     assert error.max() > 10 * tight.max()
 
 
+@pytest.mark.slow
 def test_a_wrong_equation_is_noticed(monkeypatch):
     states, controls = flights(4)
     expected = by_scipy(Moth(), states, controls)
@@ -171,6 +174,7 @@ def test_a_wrong_equation_is_noticed(monkeypatch):
         assert (np.abs(found - expected) / SPREAD).max() > 1e-6, name
 
 
+@pytest.mark.slow
 def test_errors_shrink_with_the_tolerance():
     """An estimate of order 3 keeps the error near the tolerance to the power 5/4 or 1."""
     states, controls = flights(200)
@@ -184,6 +188,7 @@ def test_errors_shrink_with_the_tolerance():
     assert errors[0] < 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [0.5, 1.0])
 def test_radau_agrees(scale):
     """At half the length, the damper is 32 times as stiff."""
@@ -212,6 +217,7 @@ class Flight(System):
         return torch.as_tensor(np.swapaxes(change / (2 * size[:, None]), 1, 2))
 
 
+@pytest.mark.slow
 def test_the_rosenbrock_solver_of_the_library_agrees():
     states, controls = flights(3, seed=7)
     system, solver = Flight(Moth(), controls), Rosenbrock()
@@ -296,6 +302,7 @@ def test_places_do_not_matter_and_inputs_stay():
     np.testing.assert_allclose(shifted - shift, found, rtol=1e-8, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_trouble_names_the_trajectory(monkeypatch):
     states, controls = flights(6)
     wild = states.reshape(3, 2, 8).copy()

@@ -40,12 +40,14 @@ def ncp_arguments(draw):
     }
 
 
+@pytest.mark.slow
 def test_ncp():
     for draw in draws("ncp", 150):
         arguments = ncp_arguments(draw)
         assert_same(NCP(**arguments), ncps.NCP(**arguments), draw.randint(1, 20))
 
 
+@pytest.mark.slow
 def test_auto_ncp():
     for draw in draws("auto", 150):
         outputs = draw.randint(1, 10)

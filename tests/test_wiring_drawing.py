@@ -116,6 +116,7 @@ def test_neurons_stand_still_between_two_pictures_of_an_edit():
     assert not np.array_equal(places[0], places[2])
 
 
+@pytest.mark.slow
 def test_no_neurons_overlap_and_all_is_inside_the_axes(ax):
     for recipe in (FullyConnected(8), Random(24, 4, 0.8), AutoNCP(300, 6), AutoNCP(8, 1)):
         wiring = recipe.build(5)
@@ -367,6 +368,7 @@ def test_axes_of_any_shape(wiring, figure_size, tmp_path):
     assert (tmp_path / "wiring.png").stat().st_size > 500
 
 
+@pytest.mark.slow
 def test_a_thousand_neurons_are_drawn_in_seconds(tmp_path):
     wiring = NCP(588, 392, 20, 10, 14, 800, 20).build(input_size=32)
     count = wiring.synapse_count + wiring.sensory_synapse_count
@@ -398,6 +400,7 @@ def _dense(side):
     return Synapses(source % 400, target % 400, np.ones(side * side, int)), Synapses.empty()
 
 
+@pytest.mark.slow
 def test_dollar_signs_in_names_are_dollar_signs(tmp_path):
     wiring = FullyConnected(2, 1).build(1)
     wiring = Wiring(

@@ -55,6 +55,7 @@ def assert_same(again, wiring):
     assert list(again.layers.items()) == list(wiring.layers.items())
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(wirings())
 def test_networkx_round_trip(wiring):
@@ -65,6 +66,7 @@ def test_networkx_round_trip(wiring):
     assert graph.is_multigraph() == parallel
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(wirings())
 def test_json_round_trip(wiring):
@@ -72,6 +74,7 @@ def test_json_round_trip(wiring):
     assert_same(Wiring.from_json(json.dumps(json.loads(wiring.to_json()))), wiring)
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(wirings())
 def test_csv_round_trip(wiring):
@@ -80,6 +83,7 @@ def test_csv_round_trip(wiring):
     assert_same(from_csv(text.replace("\n", "\r\n")), wiring)
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(wirings())
 def test_graphml_round_trip(wiring):

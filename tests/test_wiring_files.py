@@ -169,6 +169,7 @@ def test_graphml_whose_version_is_text():
     assert from_graphml(GRAPHML.replace(number, text)) == WIRING
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.sampled_from(sorted(FORMATS)), st.data())
 def test_garbage_is_a_wiring_or_a_wiring_error(name, data):

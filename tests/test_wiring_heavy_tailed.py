@@ -78,6 +78,7 @@ def test_in_and_out_degrees_are_independent():
     assert abs(np.corrcoef(np.log1p(out), np.log1p(into))[0, 1]) < 4 / math.sqrt(4000)
 
 
+@pytest.mark.slow
 def test_drawing_and_racing_follow_one_law():
     recipe = HeavyTailed(5, 1, 8, degree_spread=1.5)
     weights = recipe._weights(np.random.default_rng(3)), recipe._weights(np.random.default_rng(4))
@@ -160,6 +161,7 @@ def test_what_does_not_fit_is_refused_before_it_is_drawn(recipe, inputs):
         tracemalloc.stop()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "recipe",
     [

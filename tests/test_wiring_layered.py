@@ -121,6 +121,7 @@ def test_what_the_caller_goes_on_changing_does_not_reach_the_recipe():
     assert recipe.build(2) == before
 
 
+@pytest.mark.slow
 def test_memory_follows_synapses_not_pairs_of_neurons():
     density = {("sensory", "first"): 1e-4, ("first", "motor"): 1e-4}
     wiring = Layered({"first": 100_000, "motor": 10_000}, density).build(1000)
