@@ -181,7 +181,7 @@ def run(name, task, partial=True, extra=()):
     networks, log, test_log = logged_training(task, parts)
     dense = accuracy(networks, parts[2])[0]
     masks, reports = find_masks(networks, log, test_log, partial, extra)
-    found = retrain(task, parts, masks)
+    accuracies = retrain(task, parts, masks)
     weights = sum(int(np.prod(shape[1:])) for shape in log.shapes.values())
     print(
         f"\n{name}: {'-'.join(map(str, task.sizes))}, {weights} weights, {log.iterates} iterates, "
@@ -190,7 +190,7 @@ def run(name, task, partial=True, extra=()):
     print(f"  published: {task.published}")
     print(f"  dense accuracy {dense.mean():.3f} ± {dense.std(ddof=1):.3f}")
     print("  cut by            causes/other    cut      causality      magnitude         random")
-    rows = {"dense": dense} | dict(zip(masks, found, strict=True))
+    rows = {"dense": dense} | dict(zip(masks, accuracies, strict=True))
     for row in dict.fromkeys(row for row, _ in masks):
         mask = masks[row, "causality"].values()
         share = 1 - sum(int(one.sum()) for one in mask) / sum(one.numel() for one in mask)

@@ -82,13 +82,13 @@ def main(quick: bool, out: Path) -> None:
     taught = measure(teacher, moths)
     print_row("teacher", [taught])
 
-    found: dict[str, list[Row]] = {}
+    table: dict[str, list[Row]] = {}
     synapses: dict[str, list[int]] = {}
     rewired = 0
 
     def note(name: str, model: elegans.LTC, school: FlightSchool) -> None:
         row = measure(school.pilot(model), moths, school.sensors.full)
-        found.setdefault(name, []).append(row)
+        table.setdefault(name, []).append(row)
         synapses.setdefault(name, []).append(model.synapse_count + model.sensory_synapse_count)
 
     for seed in seeds:
@@ -113,15 +113,15 @@ def main(quick: bool, out: Path) -> None:
             blind.teach(model, replace(config, seed=seed), rounds)
             note("without senses of speed", model, blind)
 
-    for name, rows in found.items():
+    for name, rows in table.items():
         print_row(name, rows, round(np.mean(synapses[name])))
     print(f"{len(seeds)} circuits of 24 neurons, {rewired} rewirings; mean ± deviation over them")
     print(f"following a flower: {flower.rms_error(after=SETTLED):.3f} cm; wrote {out}")
     print("published: none; the sparse controllers of this moth answer single strokes")
 
     assert taught[-1] == 1.0
-    assert found["taught by examples alone"][0][-1] < 0.5 < found["and by its own mistakes"][0][-1]
-    assert found["and by its own mistakes"][0][3] < 1.0
+    assert table["taught by examples alone"][0][-1] < 0.5 < table["and by its own mistakes"][0][-1]
+    assert table["and by its own mistakes"][0][3] < 1.0
 
 
 if __name__ == "__main__":

@@ -111,8 +111,8 @@ def main(arguments: argparse.Namespace) -> SequentialPruning:
 
     def validate(model: torch.nn.Module) -> torch.Tensor:
         squares = torch.zeros(arguments.networks, dtype=torch.float64)
-        for given, wanted in zip(x_validation.split(4096), y_validation.split(4096), strict=True):
-            squares += (model(given) - wanted).double().square().sum(dim=(1, 2))
+        for inputs, targets in zip(x_validation.split(4096), y_validation.split(4096), strict=True):
+            squares += (model(inputs) - targets).double().square().sum(dim=(1, 2))
         return squares / y_validation.numel()
 
     record = arguments.out.with_suffix(".json")

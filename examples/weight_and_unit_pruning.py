@@ -84,9 +84,9 @@ def curves_of(
     sparsities: tuple[float, ...],
 ) -> list[SparsityCurve]:
     """Return a curve for each rule, a pair (scope, criterion) under the label of the curve."""
-    found = []
+    curves = []
     for label, (scope, criterion) in rules.items():
-        found.append(
+        curves.append(
             sparsity_curve(
                 trained,
                 [partial(percent_correct, data=test) for test in tests],
@@ -97,7 +97,7 @@ def curves_of(
                 label=label,
             )
         )
-    return found
+    return curves
 
 
 def main(out: Path, folder: Path | None, seeds: int, epochs: int | None, quick: bool) -> None:
@@ -188,7 +188,7 @@ def draw(curves: list[SparsityCurve], recurrent: list[SparsityCurve], name: str,
     panels = [
         (f"Layer by layer, {name}", curves[:2], (WEIGHT_PRUNING, UNIT_PRUNING)),
         ("Layer by layer, and all layers competing", curves[:4], ()),
-        *((f"{kind}, row by row", found, ()) for kind, found in kinds.items()),
+        *((f"{kind}, row by row", curves, ()) for kind, curves in kinds.items()),
     ]
     if curves[4:]:
         panels.insert(2, ("Units by other norms", [curves[1], *curves[4:6]], ()))

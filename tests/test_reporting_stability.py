@@ -117,7 +117,7 @@ def test_a_refuted_circuit_is_not(refuted):
     assert by_name["ceiling"].evidence == "sampled"
     assert "does not mean unstable" in by_name["certificate"].sentence
     assert "no norm certifies this box" in refuted.summary
-    assert refuted.content.equilibria.found == 3  # two stable states and one between them
+    assert refuted.content.equilibria.count == 3  # two stable states and one between them
     assert by_name["gains"].status == "unexamined"
     assert refuted.content.contraction.largest_scale < 1
     assert refuted.content.contraction.prune_first

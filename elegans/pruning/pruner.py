@@ -322,10 +322,10 @@ class Pruner:
         check_sparsity("sparsity", sparsity)
         check_step("rounds", rounds)
         self._check_parts()
-        wanted = self._of_members(sparsity)
+        goal = self._of_members(sparsity)
         with self._undone_on_error(rounds > 1):
             for k in range(1, rounds + 1):
-                self._cut_to(1 - (1 - wanted) ** (k / rounds), closure)
+                self._cut_to(1 - (1 - goal) ** (k / rounds), closure)
         return self.sparsities()
 
     def apply_masks(self, masks: Mapping[str, Tensor]) -> dict[str, float]:
@@ -457,7 +457,7 @@ class Pruner:
         kept = self.cut, self._explored.is_noted, self._generator.get_state()
         ledger = copy.deepcopy(self._ledger)
         masks = [part.mask.clone() for part in self.parts]
-        held = [
+        tensors = [
             (tensor, tensor.detach().clone())
             for part in self.parts
             for _, parameter in part.named_parameters()
@@ -472,15 +472,15 @@ class Pruner:
             for part, mask in zip(self.parts, masks, strict=True):
                 part.hold(mask, Moments(None))
             with torch.no_grad():
-                for tensor, value in held:
+                for tensor, value in tensors:
                     tensor.copy_(value)
             raise
 
     # --- one cut -------------------------------------------------------------------------
 
-    def _cut_to(self, wanted: Tensor, closure: Closure | None) -> None:
-        """Cut until the shares `wanted`, (member,), are missing."""
-        shares = spread(self.parts, wanted, self.settings.budget)
+    def _cut_to(self, sparsity: Tensor, closure: Closure | None) -> None:
+        """Cut until the shares `sparsity`, (member,), are missing."""
+        shares = spread(self.parts, sparsity, self.settings.budget)
         after = select(
             self.parts, self._scores(closure), shares, self.settings.scope, self.criterion.norm
         )

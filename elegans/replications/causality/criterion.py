@@ -134,7 +134,7 @@ class LyapunovGranger:
             choices = Choices.published(200 if windows >= 60 else 50)
         self.choices = choices or Choices()
         self.iterates, self._shapes, self.members = used, dict(log.shapes), log.members
-        self._found: list[Causes] = []
+        self._causes: list[Causes] = []
         self._places: dict[str, slice] = {}
         for member in range(log.members):
             series = [log.series(name, member)[:, :used] for name in log.shapes]
@@ -144,7 +144,7 @@ class LyapunovGranger:
                 for name, begin, end in zip(log.shapes, ends[:-1], ends[1:], strict=True)
             }
             together = series[0] if len(series) == 1 else np.concatenate(series)
-            self._found.append(find_causes(together, log.risk(member)[:used], self.choices))
+            self._causes.append(find_causes(together, log.risk(member)[:used], self.choices))
 
     def __call__(self, part: Scored) -> Tensor:
         """Return the scores of a part, in the shape of its weight: low is cut first.
@@ -193,10 +193,10 @@ class LyapunovGranger:
         """Return what was found about the weights called `name`, or about all."""
         place = slice(None) if name is None else self._place(name)
         counts = {
-            what: sum(int(getattr(causes, what)[place].sum()) for causes in self._found)
+            what: sum(int(getattr(causes, what)[place].sum()) for causes in self._causes)
             for what in ("tested", "constant", "non_stationary", "significant", "cause")
         }
-        weights = sum(len(causes.cause[place]) for causes in self._found)
+        weights = sum(len(causes.cause[place]) for causes in self._causes)
         decided = counts["tested"] + counts["constant"] + counts["non_stationary"]
         return CausalityReport(
             weights=weights,
@@ -206,14 +206,14 @@ class LyapunovGranger:
             untestable=weights - decided,
             significant=counts["significant"],
             pruned=weights - counts["cause"],
-            windows=self._found[0].windows,
-            max_lag=self._found[0].max_lag,
+            windows=self._causes[0].windows,
+            max_lag=self._causes[0].max_lag,
             iterates=self.iterates,
         )
 
     def _gather(self, name: str, what: str) -> Tensor:
         place = self._place(name)
-        values = np.concatenate([getattr(causes, what)[place] for causes in self._found])
+        values = np.concatenate([getattr(causes, what)[place] for causes in self._causes])
         return torch.from_numpy(values.reshape(self._shape(name)))
 
     def _place(self, name: str) -> slice:

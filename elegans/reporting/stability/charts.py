@@ -256,7 +256,7 @@ def _equilibria(content: Content) -> Chart | None:
         )
     return Chart(
         "equilibria",
-        f"Spectra of {len(search.shown)} of {search.found} equilibria ({SEARCHED})",
+        f"Spectra of {len(search.shown)} of {search.count} equilibria ({SEARCHED})",
         f"Eigenvalues at {len(search.shown)} equilibria in the complex plane.",
         "Modes of the linearised flow at each equilibrium that was found.",
         Axis(f"real part per {content.subject.time_unit}", zero=True),

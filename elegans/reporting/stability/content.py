@@ -277,7 +277,7 @@ class EquilibriumSearch:
     starts: int
     failed: int
     surely_incomplete: bool
-    found: int
+    count: int
     shown: list[LinearisedEquilibrium]
 
 

@@ -203,7 +203,7 @@ def _equilibria(content: Content) -> list[Fact]:
         f"From {search.starts:,} starts under the mean input; {search.failed} did not end at an "
         f"equilibrium. {others}"
     )
-    return [Fact("Found", str(search.found), "", meaning, SEARCHED)]
+    return [Fact("Found", str(search.count), "", meaning, SEARCHED)]
 
 
 def _range(lo: Array, hi: Array) -> str:

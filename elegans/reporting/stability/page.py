@@ -66,7 +66,7 @@ def render(content: Content, document: dict[str, Any]) -> str:
         content_json=_in_script(document),
         excitatory=SYNAPSE_COLORS["excitatory"],
         facts=facts(content),
-        equilibrium_count=0 if equilibria is None else equilibria.found,
+        equilibrium_count=0 if equilibria is None else equilibria.count,
         graph=graph,
         graph_json=_in_script(
             {

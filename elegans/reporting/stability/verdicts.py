@@ -202,7 +202,7 @@ def _equilibria(content: Content) -> Verdict:
     if search is None:
         return _unexamined(*topic, content.skipped.get("equilibria", ""))
     attracting = sum(equilibrium.linearised == "attracting" for equilibrium in search.shown)
-    headline = f"{search.found} {'equilibrium' if search.found == 1 else 'equilibria'} found"
+    headline = f"{search.count} {'equilibrium' if search.count == 1 else 'equilibria'} found"
     others = (
         "There must be others that were not found, since the indices do not add up."
         if search.surely_incomplete
@@ -210,7 +210,7 @@ def _equilibria(content: Content) -> Verdict:
     )
     proof, subject = content.contraction, content.subject
     inside = (subject.input_lo <= search.inputs).all() and (search.inputs <= subject.input_hi).all()
-    if proof is not None and proof.certified and search.found == 1 and inside:
+    if proof is not None and proof.certified and search.count == 1 and inside:
         others = "The certificate leaves room for no other."
     sentence = f"Newton's method from {search.starts:,} starts, under the mean input. {others}"
     unit = f"of {len(search.shown)} attracting, by linearisation"

@@ -55,4 +55,4 @@ def kernel(*, parallel: bool = False) -> Callable[[Callable[..., None]], Any]:
 def source_stamp() -> tuple[tuple[str, float, int], ...]:
     """Return name, time and size of the files that kernels are made of."""
     files = [(path, path.stat()) for path in sorted(Path(__file__).parent.glob("*.py"))]
-    return tuple((path.name, found.st_mtime, found.st_size) for path, found in files)
+    return tuple((path.name, status.st_mtime, status.st_size) for path, status in files)

@@ -97,14 +97,14 @@ def _unfold_back(
     before, after, aux = places(kept, block, k)
     h, one = load(lengths, 0, lanes), lengths.dtype.type(1)
     neurons = neuron.shape[1]
-    given, found = side * neurons, (1 - side) * neurons
+    after_rows, before_rows = side * neurons, (1 - side) * neurons
     for i in range(neurons):  # the direct part first: gates add to any row
         direct, from_c, from_g, from_a = step_back(
-            load(gradient, given + i, lanes), load(path, before + i, lanes),
+            load(gradient, after_rows + i, lanes), load(path, before + i, lanes),
             load(path, after + i, lanes), load(auxes, aux + i, lanes), neuron[0, i], h,
             exponential_step, one,
         )  # fmt: skip
-        store(gradient, found + i, direct)
+        store(gradient, before_rows + i, direct)
         add(from_neurons, i, from_c)
         add(base_gradient, 2 * i, from_g)
         add(base_gradient, 2 * i + 1, from_a)
@@ -113,7 +113,7 @@ def _unfold_back(
     for i in range(neurons):
         row = 2 * (neurons + i)
         from_sums = load(base_gradient, row, lanes), load(base_gradient, row + 1, lanes)
-        _gates_back(path, before, synapses, i, from_sums, gradient, found, into, lanes)
+        _gates_back(path, before, synapses, i, from_sums, gradient, before_rows, into, lanes)
 
 
 @njit(**OPTIONS)
@@ -134,16 +134,16 @@ def _h_back(
     path, auxes = kept
     lengths, exponential_step = step
     before, after, aux = places(kept, block, k)
-    h, found = load(lengths, 0, lanes), load(h_gradient, 0, lanes)
+    h, from_h = load(lengths, 0, lanes), load(h_gradient, 0, lanes)
     for i in range(neuron.shape[1]):
         g, a = load(base, 2 * i, lanes), load(base, 2 * i + 1, lanes)
         g, a = sum_gates(path, before, synapses, i, g, a, lanes, NEAR)
-        found += length_back(
+        from_h += length_back(
             load(gradient, side * neuron.shape[1] + i, lanes), load(path, before + i, lanes),
             load(path, after + i, lanes), load(auxes, aux + i, lanes), g, a, neuron[0, i], h,
             exponential_step,
         )  # fmt: skip
-    store(h_gradient, 0, found)
+    store(h_gradient, 0, from_h)
 
 
 @njit(**INLINE)

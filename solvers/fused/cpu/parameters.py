@@ -51,8 +51,8 @@ def _positive_back(raw: Array, kind: int, floor: Any, gradient: Array) -> None:
             slope = where_less(value, far, sigmoid(value), slope)
         else:
             slope = where_less(value, floor, splat(zero, LANES), slope)
-        found = load_part(gradient, k, len(raw) - k, LANES)
-        store_part(gradient, k, len(raw) - k, found * slope)
+        incoming = load_part(gradient, k, len(raw) - k, LANES)
+        store_part(gradient, k, len(raw) - k, incoming * slope)
 
 
 @njit(**INLINE)
@@ -82,9 +82,9 @@ def _synapse_values(free: Any, kind: int, into: Any) -> None:
 
 @njit(**INLINE)
 def _synapse_gradients(
-    found: Array, interleaved: bool, value: Any, free: Any, kind: int, into: Any
+    parts: Array, interleaved: bool, value: Any, free: Any, kind: int, into: Any
 ) -> None:
-    """Sum `found` (part, 4 synapses) into the gradients of the parameters.
+    """Sum `parts` (part, 4 synapses) into the gradients of the parameters.
 
     A part begins with four numbers for each synapse, `interleaved`, or else with one of them for
     all. They lack factors that are the same for all samples: 1 (weight), w (sigma), -w sigma (mu)
@@ -97,11 +97,11 @@ def _synapse_gradients(
     for e in range(len(weight)):
         slot = order[e] if len(order) else e
         a, b, c, d = zero, zero, zero, zero
-        for part in range(len(found)):
-            a += found[part, step * e]
-            b += found[part, apart + step * e]
-            c += found[part, 2 * apart + step * e]
-            d += found[part, 3 * apart + step * e]
+        for part in range(len(parts)):
+            a += parts[part, step * e]
+            b += parts[part, apart + step * e]
+            c += parts[part, 2 * apart + step * e]
+            d += parts[part, 3 * apart + step * e]
         into[0][slot] = a
         into[1][slot] = b * weight[e]
         into[2][slot] = -c * weight[e] * sigma[e]
@@ -112,12 +112,12 @@ def _synapse_gradients(
 
 
 @kernel()
-def keep_sign(erev: Array, polarity: Array, found: Array) -> None:
-    """Set found[0]: whether polarity * abs(erev) is erev everywhere."""
-    found[0] = True
+def keep_sign(erev: Array, polarity: Array, answer: Array) -> None:
+    """Set answer[0]: whether polarity * abs(erev) is erev everywhere."""
+    answer[0] = True
     for k in range(len(erev)):
         if polarity[k] * abs(erev[k]) != erev[k]:
-            found[0] = False
+            answer[0] = False
             return
 
 
@@ -153,15 +153,15 @@ def values(
 
 @kernel()
 def gradients(
-    found: Any, value: Any, recurrent: Any, sensory: Any, neuron: Any, limits: Any, into: Any
+    results: Any, value: Any, recurrent: Any, sensory: Any, neuron: Any, limits: Any, into: Any
 ) -> None:
     """Fill the gradients of everything that `values` was given, from those of its results.
 
-    `found` is the tuple of these, in parts (part, 4 synapses) twice and (part, 3, neuron), and
+    `results` is the tuple of these, in parts (part, 4 synapses) twice and (part, 3, neuron), and
     whether they are interleaved; `value` are those of recurrent and of sensory synapses. `into`
     has arrays like the parameters of both and of neurons.
     """
-    of_recurrent, of_sensory, of_neurons, interleaved = found
+    of_recurrent, of_sensory, of_neurons, interleaved = results
     kind, floor, _ = limits
     _synapse_gradients(of_recurrent, interleaved, value[0], recurrent, kind, into[0])
     _synapse_gradients(of_sensory, interleaved, value[1], sensory, kind, into[1])

@@ -100,10 +100,10 @@ class CpuProblem:
 
     def _keeps_sign(self, erev: Any, polarity: Tensor) -> bool:
         """Whether reversal potentials are their parameters; asked where it saves memory."""
-        found = np.zeros(1, np.bool_)
+        answer = np.zeros(1, np.bool_)
         if len(erev) >= LARGE:
-            run(parameters.keep_sign, erev, _signs(polarity), found)
-        return bool(found[0])
+            run(parameters.keep_sign, erev, _signs(polarity), answer)
+        return bool(answer[0])
 
     def path_shapes(self, steps: int, places: int) -> list[tuple[int, ...]]:
         """Return the shapes of the arrays that `steps` solver steps leave to the backward pass."""
@@ -139,11 +139,11 @@ class CpuProblem:
         bounds = np.searchsorted(ends, shares[:-1], side="right")
         return np.append(bounds, neurons).astype(np.int64)
 
-    def run(self, wanted: bool) -> tuple[Tensor, Tensor, Any]:
-        """Return output, states, and, if `wanted` and not too large, what `back` needs."""
+    def run(self, needs_gradient: bool) -> tuple[Tensor, Tensor, Any]:
+        """Return output, states, and, if `needs_gradient` and not too large, what `back` needs."""
         shapes = self.path_shapes(self.steps, self.blocks)
         needed = sum(math.prod(shape) for shape in shapes) * self.kind.itemsize
-        keep = wanted and needed <= MOST_BYTES_TO_KEEP
+        keep = needs_gradient and needed <= MOST_BYTES_TO_KEEP
         if not keep:
             shapes = self.path_shapes(1, self.blocks)
         self._require_room(shapes)
@@ -207,8 +207,8 @@ class CpuProblem:
         """Return the gradients of all tensors; `kept` is what `run` has returned, or None."""
         nothing = np.empty((0, 0, 0), self.kind)
         output, path = (nothing if g is None else numpy_of(g) for g in (from_output, from_states))
-        found = self.backward(output, path, numpy_of(states), kept, wants_h)
-        return [torch.from_numpy(array) for array in found]
+        gradients = self.backward(output, path, numpy_of(states), kept, wants_h)
+        return [torch.from_numpy(array) for array in gradients]
 
     def _given(self) -> list[Any]:
         """Return the arguments that forward and backward kernels share."""
@@ -226,7 +226,7 @@ class CpuProblem:
         room = 4 * sum(counts) * len(lanes_backward.SUMS) * self.kind.itemsize
         lanewise = not self.few and room <= MOST_BYTES_OF_SUMS
         each = 4 * len(lanes_backward.SUMS) if lanewise else 4
-        found = [
+        sums = [
             _WORKSPACE.take((parts, *shape), self.kind)
             for shape in (self.mapping.shape, *((each * n,) for n in counts), self.neuron.shape)
         ]
@@ -239,7 +239,7 @@ class CpuProblem:
             *self._given(),
             tuple(kept or path),
             (kept is not None, wants_h, lanewise),
-            (*whole, *found),
+            (*whole, *sums),
         )
         into = tuple(
             tuple(np.empty_like(a) for a in raw)
@@ -247,15 +247,15 @@ class CpuProblem:
         )
         run(
             parameters.gradients,
-            (*found[1:], not self.few),
+            (*sums[1:], not self.few),
             tuple(synapses[2:] for synapses in self.synapses),
             *self.free,
             self.neuron_raw,
             self.limits,
             into,
         )
-        mapping, inputs = found[0].sum(axis=0), self.x.shape[2]
-        _WORKSPACE.give_back(*found, *path)
+        mapping, inputs = sums[0].sum(axis=0), self.x.shape[2]
+        _WORKSPACE.give_back(*sums, *path)
         mappings = [*mapping[:, :inputs], *mapping[:, inputs:]]
         return [*whole, *mappings, *into[0], *into[1], *into[2]]
 

@@ -34,16 +34,16 @@ def collect(rows: Array, source: Array, first: int, count: int, into: Array) -> 
 @njit(**INLINE)
 def sum_part(values: Array, begin: int, end: int) -> Any:
     """Return the sum of values[begin:end]."""
-    found = values.dtype.type(0)
+    whole = values.dtype.type(0)
     if end - begin >= len(LANES):
-        sums = splat(found, LANES)
+        sums = splat(whole, LANES)
         while end - begin >= len(LANES):
             sums += load_part(values, begin, len(LANES), LANES)
             begin += len(LANES)
-        found = total(sums)
+        whole = total(sums)
     for k in range(begin, end):
-        found += values[k]
-    return found
+        whole += values[k]
+    return whole
 
 
 @njit(**OPTIONS)

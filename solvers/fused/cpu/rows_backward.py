@@ -97,23 +97,23 @@ def _unfold_back(
     (path, auxes), (h, exponential_step) = kept, step
     value_gradient, neuron_gradient, base_gradient = into
     _, sums, room = work
-    given, found = gradient[side], gradient[1 - side]
+    from_after, from_before = gradient[side], gradient[1 - side]
     state, after, aux = path[place, k], path[place, k + 1], auxes[place, k]
     one = path.dtype.type(1)
     for i in range(0, len(state), len(LANES)):
         left = len(state) - i
         direct, from_c, from_g, from_a = step_back(
-            load_part(given, i, left, LANES), load_part(state, i, left, LANES),
+            load_part(from_after, i, left, LANES), load_part(state, i, left, LANES),
             load_part(after, i, left, LANES), load_part(aux, i, left, LANES),
             load_part(neuron[0], i, left, LANES), h, exponential_step, one,
         )  # fmt: skip
-        store_part(found, i, left, direct)
+        store_part(from_before, i, left, direct)
         _add(neuron_gradient[0], i, left, from_c)
         store_part(sums[0], i, left, from_g)
         store_part(sums[1], i, left, from_a)
         _add(base_gradient[0], i, left, from_g)
         _add(base_gradient[1], i, left, from_a)
-    _gates_back(state, synapses, sums, found, value_gradient, room)
+    _gates_back(state, synapses, sums, from_before, value_gradient, room)
 
 
 @njit(**OPTIONS)
@@ -129,12 +129,12 @@ def _h_back(
     for i in range(0, len(state), len(LANES)):
         left = len(state) - i
         g, a = load_part(sums[0], i, left, LANES), load_part(sums[1], i, left, LANES)
-        found = length_back(
+        from_h = length_back(
             load_part(given, i, left, LANES), load_part(state, i, left, LANES),
             load_part(after, i, left, LANES), load_part(aux, i, left, LANES), g, a,
             load_part(neuron[0], i, left, LANES), h, exponential_step,
         )  # fmt: skip
-        store_part(sums[0], i, left, found)
+        store_part(sums[0], i, left, from_h)
     return sum_part(sums[0], 0, len(state))
 
 

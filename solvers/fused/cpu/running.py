@@ -35,12 +35,12 @@ def run(kernel: Any, *arguments: Any) -> None:
         kernel(*arguments)
         return
     with _TURN:
-        wanted = torch.get_num_threads()
+        threads = torch.get_num_threads()
         if _home is None:  # the threads start, and where both share OpenMP, PyTorch gets as many
             numba.get_num_threads()
-            torch.set_num_threads(wanted)
+            torch.set_num_threads(threads)
         _home = os.getpid()
-        numba.set_num_threads(min(wanted, int(vars(numba.config)["NUMBA_NUM_THREADS"])))
+        numba.set_num_threads(min(threads, int(vars(numba.config)["NUMBA_NUM_THREADS"])))
         kernel(*arguments)
 
 

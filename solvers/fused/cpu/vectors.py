@@ -147,8 +147,8 @@ def add(typing: Any, array: Any, row: Any, vector: Any) -> Any:
         values, row, given = arguments
         place = _address(context, builder, signature.args[0], values, row, vector, vector.width)
         align = array.dtype.bitwidth // 8
-        found = builder.load(place, align=align)
-        builder.store(builder.fadd(found, given, flags=_FLAGS), place, align=align)
+        before = builder.load(place, align=align)
+        builder.store(builder.fadd(before, given, flags=_FLAGS), place, align=align)
         return context.get_dummy_value()
 
     return types.none(array, types.intp, vector), codegen

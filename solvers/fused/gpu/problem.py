@@ -44,7 +44,7 @@ class GpuProblem:
         given: Any = (x, initial, elapsed, *synapses, neuron, *steps)
         self._given = host.SequenceArguments(*given)
 
-    def run(self, wanted: bool) -> tuple[Tensor, Tensor, None]:
+    def run(self, needs_gradient: bool) -> tuple[Tensor, Tensor, None]:
         """Return output and states."""
         states = host.forward(self._given)
         return states[..., : self.settings.outputs].clone(), states, None
