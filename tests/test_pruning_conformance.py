@@ -32,7 +32,7 @@ from elegans.pruning import (
 )
 from elegans.pruning.parts.part import PrunableWeight
 from elegans.pruning.parts.synapses import StackedSynapsePart, SynapsePart
-from elegans.synapses.liquid import SynapseParameters
+from elegans.synapses.liquid import LiquidSynapses
 from elegans.wiring import AutoNCP
 
 Closing = SynapsePart | StackedSynapsePart
@@ -324,7 +324,7 @@ def test_synapses_are_named_as_they_are() -> None:
     pruner = Pruner(model)
     names = [name for part in pruner.parts for name, _ in part.named_parameters()]
     assert names == [
-        f"cell.{kind}.{v}" for kind in ("recurrent", "sensory") for v in SynapseParameters.VALUES
+        f"cell.{kind}.{v}" for kind in ("recurrent", "sensory") for v in LiquidSynapses.VALUES
     ]
     held = dict(model.named_parameters())
     assert all(held[name] is p for part in pruner.parts for name, p in part.named_parameters())

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from elegans.errors import InputError
-from elegans.synapses.liquid import SynapseParameters
+from elegans.synapses.liquid import LiquidSynapses
 from elegans.synapses.slots import MASK_SUFFIX, zero_outside
 
 _COMPARED = (bool, int, float, complex, str, type(None), torch.dtype, tuple, list)
@@ -122,7 +122,7 @@ def _check_tensors(k: int, path: str, module: nn.Module, first: nn.Module) -> No
                     f"{other[name].tolist()}; the circuits of an ensemble may differ in their "
                     "synapses, not in their layers"
                 )
-            if isinstance(module, SynapseParameters):
+            if isinstance(module, LiquidSynapses):
                 facts, expected = facts[1:], expected[1:]  # synapses are padded
             if facts != expected:
                 raise InputError(
@@ -174,8 +174,8 @@ def stacked(members: Sequence[nn.Module]) -> Stack:
 
 @torch.no_grad()
 def _fill(node: Stack, modules: Sequence[nn.Module], first: nn.Module) -> None:
-    padded = isinstance(first, SynapseParameters)
-    counts = [len(m.source) for m in modules if isinstance(m, SynapseParameters)]
+    padded = isinstance(first, LiquidSynapses)
+    counts = [len(m.source) for m in modules if isinstance(m, LiquidSynapses)]
     for name, parameter in _present(first._parameters).items():
         values: list[Tensor] = [module.get_parameter(name) for module in modules]
         joint = _padded(values) if padded else torch.stack(values)
@@ -213,7 +213,7 @@ def counts_of(members: Sequence[nn.Module]) -> dict[str, list[int]]:
     return {
         path: [len(member.get_submodule(path).source) for member in members]  # type: ignore[arg-type]
         for path, module in members[0].named_modules()
-        if isinstance(module, SynapseParameters)
+        if isinstance(module, LiquidSynapses)
     }
 
 

@@ -21,7 +21,7 @@ from elegans.solvers import Solver, get_solver
 from elegans.solvers.circuit import Circuit
 from elegans.synapses.constraints import POSITIVITY, SMALLEST_CAPACITANCE
 from elegans.synapses.initial import Initializer
-from elegans.synapses.liquid import SynapseParameters
+from elegans.synapses.liquid import LiquidSynapses
 from elegans.wiring import Recipe, Wiring
 
 
@@ -115,7 +115,7 @@ class LTCCell(WiredCell):
                 name, nn.Parameter(torch.empty(self.state_size, **factory_kwargs))
             )
         self.recurrent, self.sensory = (
-            SynapseParameters(
+            LiquidSynapses(
                 synapses,
                 self._initial,
                 fixed_polarity=fixed_polarity,
@@ -143,7 +143,7 @@ class LTCCell(WiredCell):
         """The precision that the cell computes in."""
         return self.vleak.dtype
 
-    def synapse_sets(self) -> dict[str, SynapseParameters]:
+    def synapse_sets(self) -> dict[str, LiquidSynapses]:
         """Return the synapses by name."""
         return {"recurrent": self.recurrent, "sensory": self.sensory}
 

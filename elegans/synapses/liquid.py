@@ -68,7 +68,7 @@ def values_of(slots: Slots, positivity: Positivity) -> SynapseValues:
     return SynapseValues(source, target, positivity(weight), sigma, mu, potential)
 
 
-class SynapseParameters(SynapseSlots):
+class LiquidSynapses(SynapseSlots):
     """Liquid synapses: a conductance, a gain, a centre and a reversal potential in each slot.
 
     A pruned synapse has conductance zero.

@@ -40,7 +40,7 @@ from elegans.proofs.certificates.network import (
 from elegans.proofs.certificates.perron import best_rates, weights_for
 from elegans.proofs.certificates.region import Region, pieces_of, region_of, require_level, rows_of
 from elegans.pruning.ledger import GuardResult, ProposedEdit
-from elegans.synapses.liquid import SynapseParameters
+from elegans.synapses.liquid import LiquidSynapses
 
 _BOXES = (2, 5, 32)
 
@@ -198,7 +198,7 @@ class CertificateGuard:
         if last is None:
             return True
         synapses = self._model.get_submodule(last.synapses)
-        assert isinstance(synapses, SynapseParameters)
+        assert isinstance(synapses, LiquidSynapses)
         if last.is_pruning:
             return not bool(synapses.mask[last.slot])
         return int(synapses.target[last.slot]) == last.grown
@@ -227,7 +227,7 @@ class CertificateGuard:
     def _fresh(self, proposal: ProposedEdit) -> dict[str, Any]:
         """Return the synapse that would be there, with the values that the layer computes with."""
         synapses = self._model.get_submodule(proposal.synapses)
-        if not isinstance(synapses, SynapseParameters):
+        if not isinstance(synapses, LiquidSynapses):
             raise InputError(
                 f"{proposal.synapses} holds no synapses; pass the model of the rewirer"
             )
