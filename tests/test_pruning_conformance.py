@@ -67,6 +67,9 @@ TRAININGS = {"kind": tuple(MODELS), "schedule": tuple(SCHEDULES), "growth": GROW
 ENGINE = CUTS | TRAININGS | {"kind": ("perceptron", "liquid")}
 """Factors of which every two values meet in a case."""
 
+LIQUID_CRITERIA = ("open_conductance", "conductance_variation", "reversal_weight")
+"""Criteria that ask for gates and reversal potentials; other weights have none."""
+
 CIRCUITS = ("liquid", "signed", "wired")
 """Models whose synapses may lie between many more pairs of neurons than do."""
 
@@ -140,6 +143,11 @@ def test_a_cut_reaches_its_sparsity_and_touches_nothing_else(
         model, optimizer, None, criterion_of(kind, criterion), scope, allow_empty=True, seed=3
     )
     train(model, loss, optimizer, pruner, 3)
+    if criterion in LIQUID_CRITERIA and kind != "liquid":
+        with pytest.raises(PruningError, match="liquid synapses"):
+            pruner.prune(0.5, loss)
+        assert pruner.sparsity == 0
+        return
     if kind == "liquid_ensemble" and (
         scope in ("block", "unit", "global_unit") or criterion == "synaptic_flow"
     ):
@@ -368,6 +376,10 @@ def test_every_two_options_of_the_engine_work_together(
         every=2,
         allow_empty=True,
     )
+    if criterion in LIQUID_CRITERIA and kind != "liquid":
+        with pytest.raises(PruningError, match="liquid synapses"):
+            train(model, loss, optimizer, pruner, 6)
+        return
     train(model, loss, optimizer, pruner, 6)
     units = SCOPES[scope].units
     assert pruner.sparsity == pytest.approx(0.4, abs=0.15 if units else 0.05)

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 import elegans
 from elegans.errors import PruningError
-from elegans.pruning import Relative
-from elegans.pruning.ledger import LAST_INPUT, NO_FREE_TARGET, REWIRED
+from elegans.pruning import LinkPrediction, Relative
+from elegans.pruning.ledger import LAST_INPUT, NO_FREE_TARGET, PRUNED, REWIRED
 from elegans.wiring import AutoNCP, BinomialNCP, FullyConnected, Layered, Random, Synapses, Wiring
 
 PARAMETERS = ("weight", "sigma", "mu", "erev")
@@ -177,7 +177,7 @@ def loops(wiring):
 
 def fresh_slots(rewirer, mine):
     """Where a slot holds the conductance of a fresh synapse."""
-    fresh = torch.tensor(rewirer.settings.weight)
+    fresh = torch.tensor(rewirer.settings.fresh.strength)
     return torch.isclose(mine.values().weight.detach(), fresh, atol=1e-6)
 
 
@@ -232,6 +232,120 @@ def test_a_kept_synapse_could_not_have_moved(wiring, seed):
     else:
         assert edit.outcome == REWIRED
         assert edit.grown in free
+
+
+def sources_that_reach_others(wiring):
+    """Return the neurons and inputs that have an output besides their own."""
+    own = wiring.recurrent.source == wiring.recurrent.target
+    neurons = {("neuron", j) for j in wiring.recurrent.source[~own].tolist()}
+    return neurons | {("input", j) for j in wiring.sensory.source.tolist()}
+
+
+def has_free_place(wiring, self_synapses, max_inputs):
+    """Whether a synapse could grow between two layers that have one, or from the inputs."""
+    layer, degree = wiring.layer_of, wiring.in_degree()
+    there = {("neuron", j, i) for j, i in pairs(wiring.recurrent)}
+    there |= {("input", j, i) for j, i in pairs(wiring.sensory)}
+    sources = [("neuron", j, layer[j]) for j in range(wiring.units)]
+    sources += [("input", j, "sensory") for j in range(wiring.input_size)]
+    return any(
+        (own, layer[i]) in blocks(wiring)
+        and (kind, j, i) not in there
+        and (self_synapses or kind == "input" or j != i)
+        and (max_inputs is None or degree[i] < max_inputs)
+        for kind, j, own in sources
+        for i in range(wiring.units)
+    )
+
+
+def pairs(synapses):
+    return set(zip(synapses.source.tolist(), synapses.target.tolist(), strict=True))
+
+
+def keeps_connected(before, after):
+    """Assert that no neuron has lost its last input, by layer, or its last output."""
+    assert reached_by_others(before) <= reached_by_others(after)
+    across = {(j, i) for j, i in inputs_by_layer(before) if j != before.layer_of[i]}
+    assert across <= inputs_by_layer(after)
+    assert sources_that_reach_others(before) <= sources_that_reach_others(after)
+
+
+@pytest.mark.slow
+@settings(max_examples=1000, deadline=None, database=None, derandomize=True)
+@given(
+    wiring=wirings(),
+    share=st.sampled_from([0.3, 1.0]),
+    growth=st.sampled_from(["random", LinkPrediction(), LinkPrediction(1.0)]),
+    keep_blocks=st.booleans(),
+    max_inputs=st.sampled_from([None, 1, 3]),
+    self_synapses=st.booleans(),
+    seed=st.integers(0, 1000),
+)
+def test_invariants_of_free_sources(
+    wiring, share, growth, keep_blocks, max_inputs, self_synapses, seed
+):
+    torch.manual_seed(seed)
+    model = elegans.LTC(wiring.input_size, wiring)
+    options = {
+        "every": 1,
+        "growth": growth,
+        "keep_sources": False,
+        "keep_blocks": keep_blocks,
+        "max_inputs": max_inputs,
+        "self_synapses": self_synapses,
+        "seed": seed,
+    }
+    if not has_free_place(wiring, self_synapses, max_inputs):
+        with pytest.raises(PruningError, match=r"could grow exists already|nothing to prune"):
+            elegans.PruneRewire(model, train_once(model), Relative(share), **options)
+        return
+    rewirer = elegans.PruneRewire(model, train_once(model), Relative(share), **options)
+    for _ in range(3):
+        before = model.wiring
+        edits = rewirer.step()
+        after = model.wiring
+        assert len(after.recurrent) == len(before.recurrent)
+        assert len(after.sensory) == len(before.sensory)
+        if keep_blocks:
+            assert blocks(after) == blocks(before)
+        assert set(blocks(after)) == set(blocks(before))
+        keeps_connected(before, after)
+        assert not after.recurrent.has_parallel
+        assert not after.sensory.has_parallel
+        if not self_synapses:
+            assert loops(after) <= loops(before)
+        if max_inputs is not None:
+            assert (after.in_degree() <= np.maximum(before.in_degree(), max_inputs)).all()
+        there = {kind: pairs(getattr(before, kind)) for kind in KINDS}
+        now = {kind: pairs(getattr(after, kind)) for kind in KINDS}
+        for edit in edits:
+            kind = edit.synapses.removeprefix("cell.")
+            assert (edit.source, edit.cut) in there[kind]
+            assert (edit.grown_source, edit.grown) not in there[kind]
+            assert (edit.grown_source, edit.grown) in now[kind]
+
+
+@settings(max_examples=200, deadline=None, database=None, derandomize=True)
+@given(wiring=wirings(), sparsity=st.sampled_from([0.1, 0.5, 0.9]), seed=st.integers(0, 1000))
+def test_a_circuit_that_is_thinned_stays_connected(wiring, sparsity, seed):
+    torch.manual_seed(seed)
+    model = elegans.LTC(wiring.input_size, wiring)
+    count = wiring.synapse_count + wiring.sensory_synapse_count
+    options = {"every": 1, "keep_sources": False, "schedule": sparsity, "seed": seed}
+    rewirer, message = None, ""
+    try:
+        rewirer = elegans.PruneRewire(model, train_once(model), Relative(0.5), **options)
+    except PruningError as error:
+        message = str(error)
+    if rewirer is None:
+        assert "keep every neuron connected" in message or not count
+        assert model.wiring == wiring
+        return
+    rewirer.step()
+    keeps_connected(wiring, model.wiring)
+    assert rewirer.budget == round((1 - sparsity) * count)
+    assert model.synapse_count + model.sensory_synapse_count == rewirer.budget
+    assert rewirer.counts[PRUNED] == count - rewirer.budget
 
 
 def test_a_single_motor_neuron_has_nowhere_to_go():

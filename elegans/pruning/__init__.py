@@ -16,6 +16,7 @@ from elegans.pruning.amount.schedules import (
 from elegans.pruning.amount.scopes import SCOPES, Scope
 from elegans.pruning.amount.thresholds import Absolute, CosineFraction, Relative, Threshold
 from elegans.pruning.criteria import CRITERIA
+from elegans.pruning.criteria.activity import OpenConductance, ReversalWeight
 from elegans.pruning.criteria.magnitude import (
     Criterion,
     FunctionCriterion,
@@ -24,8 +25,9 @@ from elegans.pruning.criteria.magnitude import (
     RandomScore,
     ScoringContext,
 )
-from elegans.pruning.criteria.saliency import GradientWeight, Movement, Snip
+from elegans.pruning.criteria.saliency import GradientWeight, Movement, SmoothedSaliency, Snip
 from elegans.pruning.criteria.synaptic_flow import SynapticFlow
+from elegans.pruning.growing.link_prediction import LinkPrediction
 from elegans.pruning.growing.rules import (
     GROWTHS,
     GradientGrowth,
@@ -34,15 +36,18 @@ from elegans.pruning.growing.rules import (
     RandomGrowth,
 )
 from elegans.pruning.ledger import Edit, GuardResult, ProposedEdit
+from elegans.pruning.measuring.turnover import Turnover
 from elegans.pruning.parts.finding import parts_of
 from elegans.pruning.parts.part import PrunableWeight
 from elegans.pruning.pruner import Pruner
 from elegans.pruning.rewire import PruneRewire
+from elegans.pruning.rules import RULES
 from elegans.pruning.ticket import LotteryTicket
 
 __all__ = [
     "CRITERIA",
     "GROWTHS",
+    "RULES",
     "SCOPES",
     "Absolute",
     "AtFractions",
@@ -59,10 +64,12 @@ __all__ = [
     "GuardResult",
     "IterativeSchedule",
     "LargestFirst",
+    "LinkPrediction",
     "LotteryTicket",
     "Magnitude",
     "Movement",
     "OneShot",
+    "OpenConductance",
     "ProposedEdit",
     "PrunableWeight",
     "PruneRewire",
@@ -70,11 +77,14 @@ __all__ = [
     "RandomGrowth",
     "RandomScore",
     "Relative",
+    "ReversalWeight",
     "Schedule",
     "Scope",
     "ScoringContext",
+    "SmoothedSaliency",
     "Snip",
     "SynapticFlow",
     "Threshold",
+    "Turnover",
     "parts_of",
 ]

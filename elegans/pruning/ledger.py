@@ -111,12 +111,16 @@ class Edit:
     """Strength that it had."""
     outcome: str
     """``rewired``, ``pruned``, or ``kept: `` and the reason."""
+    age: int | None = None
+    """Optimiser steps since it grew; None if it was there from the start."""
     notes: dict[str, float] = field(default_factory=dict)
     """Figures of the guards that judged it; see `GuardResult`."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the record as plain values, ready for JSON; without notes if there are none."""
+        """Return the record as plain values, ready for JSON; without age or notes if none."""
         record = asdict(self)
+        if self.age is None:
+            del record["age"]
         if not self.notes:
             del record["notes"]
         # A test that a box fails has the slack minus infinity, for which JSON has no number.

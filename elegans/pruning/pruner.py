@@ -25,15 +25,18 @@ from elegans.pruning.amount.scopes import Scope, as_scope, select, spread
 from elegans.pruning.amount.thresholds import Threshold
 from elegans.pruning.criteria import as_criterion
 from elegans.pruning.criteria.magnitude import Closure, Criterion, ScoringContext
+from elegans.pruning.cutting import check_not_empty, cut
 from elegans.pruning.growing.exchange import rounds_of
+from elegans.pruning.growing.fresh import Fresh
+from elegans.pruning.growing.legality import Freedom
 from elegans.pruning.growing.round import Log, Round, plan
 from elegans.pruning.growing.rules import GrowthRule, as_growth
-from elegans.pruning.ledger import PRUNED, Edit, Guard, Ledger, ProposedEdit
+from elegans.pruning.ledger import Edit, Guard, Ledger
 from elegans.pruning.measuring.exploration import Exploration
+from elegans.pruning.measuring.turnover import Births, Turnover
 from elegans.pruning.parts.finding import parts_of
 from elegans.pruning.parts.moments import Moments
 from elegans.pruning.parts.part import PrunableWeight
-from elegans.pruning.parts.synapses import SynapsePart
 from elegans.pruning.settings import (
     PrunerSettings,
     as_schedule,
@@ -84,9 +87,13 @@ class Pruner:
         threshold. The sets of synapses of a cell are judged together, a matrix by itself.
     every, until
         Weights are exchanged once in so many steps, until this step; no limit by default.
-    weight, excitatory, self_synapses
-        What a synapse begins with that grows: its strength, the probability that it is excitatory
-        where the rule does not choose, and whether it may lead to its own source.
+    weight, excitatory
+        What a synapse begins with that grows: its strength, see `PruneRewire`, and the probability
+        that it is excitatory where the rule does not choose.
+    keep_sources, keep_blocks, self_synapses, max_inputs
+        Where synapses may go, see `PruneRewire`.
+    grace
+        Optimiser steps for which a weight that has grown is not exchanged again.
     guards
         Called with each `ProposedEdit` before it happens, cuts included; see `add_guard`.
     include, exclude
@@ -141,9 +148,13 @@ class Pruner:
         drop_fraction: Threshold | None = None,
         every: int = 100,
         until: int | None = None,
-        weight: float = 0.05,
+        weight: float | str = 0.05,
         excitatory: float = 0.5,
+        keep_sources: bool = True,
+        keep_blocks: bool = True,
         self_synapses: bool = False,
+        max_inputs: int | None = None,
+        grace: int = 0,
         guards: Sequence[Guard] = (),
         include: Sequence[str] | None = None,
         exclude: Sequence[str] = (),
@@ -162,9 +173,9 @@ class Pruner:
             drop_fraction,
             every,
             until,
-            weight,
-            excitatory,
-            self_synapses,
+            Fresh(weight, excitatory),
+            Freedom(keep_sources, keep_blocks, self_synapses, max_inputs),
+            grace,
             allow_empty,
             list_edits,
             checked_seed(seed),
@@ -183,6 +194,7 @@ class Pruner:
         self.cut = 0
         """Weights cut so far, those exchanged included."""
         self._explored = Exploration(self.parts)
+        self._births = Births(self.parts)
         for part in self.parts:
             part.attach()
         if optimizer is not None:
@@ -245,6 +257,10 @@ class Pruner:
         In-time over-parameterization in sparse training", ICML 2021, definition 1.
         """
         return self._explored.rate()
+
+    def turnover(self) -> Turnover:
+        """Return how many weights went that had grown, at which age, and how many are there."""
+        return self._births.turnover()
 
     # --- what it does --------------------------------------------------------------------
 
@@ -386,6 +402,7 @@ class Pruner:
             "cut": self.cut,
             "masks": self.masks(),
             "ever": self._explored.state_dict(),
+            "births": self._births.state_dict(),
             "schedule": {} if self.schedule is None else self.schedule.state_dict(),
             "criterion": self.criterion.state_dict(),
             "random": self._generator.get_state(),
@@ -413,6 +430,7 @@ class Pruner:
             generator = torch.Generator()
             generator.set_state(torch.as_tensor(state["random"]).cpu())
             rng, ledger = rng_of(state["growing"]), Ledger.from_state(state)
+            births = self._births.loaded(state.get("births"))
             schedule, criterion = copy.deepcopy((self.schedule, self.criterion))
             if schedule is not None:
                 schedule.load_state_dict(dict(state["schedule"]))
@@ -435,7 +453,7 @@ class Pruner:
             )
         self.schedule, self.criterion = schedule, criterion
         self.steps, self.cut, self._generator = steps, cut, generator
-        self._rng, self._ledger = rng, ledger
+        self._rng, self._ledger, self._births = rng, ledger, births
         self._explored.load_state_dict(ever)
         for part in self.parts:
             # What the optimiser remembers is restored by itself.
@@ -455,7 +473,7 @@ class Pruner:
             yield
             return
         kept = self.cut, self._explored.is_noted, self._generator.get_state()
-        ledger = copy.deepcopy(self._ledger)
+        ledger, births = copy.deepcopy(self._ledger), self._births.state_dict()
         masks = [part.mask.clone() for part in self.parts]
         tensors = [
             (tensor, tensor.detach().clone())
@@ -468,6 +486,7 @@ class Pruner:
         except BaseException:
             self.cut, self._explored.is_noted = kept[:2]
             self._ledger = ledger
+            self._births = self._births.loaded(births)
             self._generator.set_state(kept[2])
             for part, mask in zip(self.parts, masks, strict=True):
                 part.hold(mask, Moments(None))
@@ -480,63 +499,26 @@ class Pruner:
 
     def _cut_to(self, sparsity: Tensor, closure: Closure | None) -> None:
         """Cut until the shares `sparsity`, (member,), are missing."""
+        self._hold(self._masks_after(sparsity, self._scores(closure)))
+
+    def _masks_after(self, sparsity: Tensor, scores: Sequence[Tensor]) -> list[Tensor]:
+        """Return the masks of the parts with the shares `sparsity`, (member,), missing."""
         shares = spread(self.parts, sparsity, self.settings.budget)
-        after = select(
-            self.parts, self._scores(closure), shares, self.settings.scope, self.criterion.norm
-        )
-        self._hold(after)
+        return select(self.parts, scores, shares, self.settings.scope, self.criterion.norm)
 
     def _hold(self, after: Sequence[Tensor]) -> None:
         """Let `after` be the masks, if no part loses everything."""
         if not self.settings.allow_empty:
-            for part, mask in zip(self.parts, after, strict=True):
-                empty = ~part.flat(mask).any(dim=1) & part.flat(part.mask).any(dim=1)
-                if bool(empty.any()):
-                    member = f" of member {int(empty.nonzero()[0])}" if len(empty) > 1 else ""
-                    raise PruningError(
-                        f"{part.name}{member} would lose all its weights; nothing was pruned: "
-                        "lower the sparsity, prune by layer, exclude it, or pass allow_empty=True"
-                    )
+            check_not_empty(self.parts, after)
         self._explored.is_noted = False
+        log = self._log(self.steps + 1)
         for part, mask in zip(self.parts, after, strict=True):
-            going = part.mask & ~mask
-            if self._guards:
-                self._cut_guarded(part, going)
-                continue
-            self.cut += int(going.sum())
-            if self.settings.lists(part):
-                log = self._log(self.steps + 1)
-                for _, place, strength in self._listed(part, going):
-                    log.record(place, strength, PRUNED)
-            else:
-                self._ledger.counts[PRUNED] += int(going.sum())
-            part.hold(mask, self._moments)
-
-    def _cut_guarded(self, part: PrunableWeight, going: Tensor) -> None:
-        """Cut the weights `going`, as far as guards consent; each sees the cuts before its own."""
-        log, mask = self._log(self.steps + 1), part.mask.clone()
-        for slot, place, strength in self._listed(part, going):
-            proposal = ProposedEdit(log.step, place[0], slot, *place[1:], strength)
-            if log.ask(proposal, PRUNED) == PRUNED:
-                mask.view(-1)[slot] = False
-                self.cut += 1
-                part.hold(mask, self._moments)
-
-    def _listed(
-        self, part: PrunableWeight, going: Tensor
-    ) -> Iterator[tuple[int, tuple[str, int, int], float]]:
-        """Iterate over flat index, name and ends, and strength of the weights `going`."""
-        name = part.owner if isinstance(part, SynapsePart) else part.name
-        slots = going.reshape(-1).nonzero().squeeze(-1)
-        strengths = part.weights().abs().reshape(-1)[slots].tolist()
-        source, target = (end.tolist() for end in part.ends(slots))
-        for slot, j, i, strength in zip(slots.tolist(), source, target, strengths, strict=True):
-            yield slot, (name, j, i), strength
+            self.cut += cut(part, mask, log, self.settings)
 
     # --- one exchange --------------------------------------------------------------------
 
     def _log(self, step: int) -> Log:
-        return Log(step, self._ledger, self._guards, self._moments, self.criterion)
+        return Log(step, self._ledger, self._guards, self._moments, self.criterion, self._births)
 
     def _planned(self, step: int, closure: Closure | None) -> list[Round]:
         """Return the rounds of an exchange, whose edits are chosen; nothing is changed yet."""
@@ -546,7 +528,7 @@ class Pruner:
         random = copy.deepcopy(self._rng.bit_generator.state)
         try:
             scores = self._scores(closure)
-            rounds = rounds_of(self.parts, scores, self.settings, step, self._rng)
+            rounds = rounds_of(self.parts, scores, self.settings, step, self._rng, self._births)
             plan(rounds, rule, closure)
         except BaseException:
             self._rng.bit_generator.state = random

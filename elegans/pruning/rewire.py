@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from elegans.errors import PruningError
+from elegans.pruning.amount.schedules import Schedule, Sparsity
 from elegans.pruning.amount.thresholds import Threshold, as_threshold
-from elegans.pruning.criteria.magnitude import Closure
-from elegans.pruning.growing.exchange import any_room
+from elegans.pruning.criteria.magnitude import Closure, Criterion
+from elegans.pruning.growing.exchange import any_room, connected_masks
 from elegans.pruning.growing.rules import GrowthRule
-from elegans.pruning.ledger import REWIRED, Edit, Guard, Ledger
+from elegans.pruning.ledger import PRUNED, REWIRED, Edit, Guard, Ledger
+from elegans.pruning.parts.finding import parts_of
 from elegans.pruning.parts.part import PrunableWeight
 from elegans.pruning.parts.synapses import SynapsePart
 from elegans.pruning.pruner import Pruner
+from elegans.pruning.rules import settings_of
 from elegans.pruning.settings import rng_of
 
 
@@ -113,9 +117,15 @@ class PruneRewire(Pruner):
         *,
         until: int | None = None,
         growth: str | GrowthRule = "random",
-        weight: float = 0.05,
+        criterion: str | Criterion | Callable[[PrunableWeight], Tensor] = "magnitude",
+        schedule: Schedule | Sparsity | None = None,
+        weight: float | str = 0.05,
         excitatory: float = 0.5,
+        keep_sources: bool = True,
+        keep_blocks: bool = True,
         self_synapses: bool = False,
+        max_inputs: int | None = None,
+        grace: int = 0,
         guards: Sequence[Guard] = (),
         include: Sequence[str] | None = None,
         exclude: Sequence[str] = (),
@@ -125,13 +135,20 @@ class PruneRewire(Pruner):
         super().__init__(
             model,
             optimizer,
+            schedule,
+            criterion,
+            "global",
             growth=growth,
             drop_fraction=as_threshold(threshold),
             every=every,
             until=until,
             weight=weight,
             excitatory=excitatory,
+            keep_sources=keep_sources,
+            keep_blocks=keep_blocks,
             self_synapses=self_synapses,
+            max_inputs=max_inputs,
+            grace=grace,
             guards=guards,
             include=include,
             exclude=exclude,
@@ -139,7 +156,9 @@ class PruneRewire(Pruner):
             optimizer_state_names=optimizer_state_names,
             seed=seed,
         )
-        if not any_room(self.parts, self_synapses=self_synapses):
+        if self.schedule is not None:
+            self._check_budget(self.schedule)
+        elif not any_room(self.parts, self.settings.freedom):
             if not any(isinstance(part, SynapsePart) for part in self.parts):
                 raise PruningError(
                     f"{type(model).__name__} holds no synapses, and its weight matrices are full, "
@@ -150,8 +169,86 @@ class PruneRewire(Pruner):
                 "wiring such as AutoNCP, Random or Layered"
             )
 
+    @classmethod
+    def from_rule(
+        cls,
+        rule: str,
+        model: nn.Module,
+        optimizer: Optimizer,
+        steps: int,
+        synapses: int | None = None,
+        **changes: Any,
+    ) -> PruneRewire:
+        """Return a rewirer that follows a rule of `RULES` over a training of known length.
+
+        Parameters
+        ----------
+        rule
+            The name of the rule.
+        model, optimizer
+            As in `PruneRewire`.
+        steps
+            Optimiser steps of the whole training.
+        synapses
+            How many synapses (or weights) there are to be in the end, where a rule thins a circuit
+            that begins with more.
+        **changes
+            Arguments of `PruneRewire` that replace those of the rule.
+
+        Raises
+        ------
+        PruningError
+            There is no such rule, it does not change the number of synapses, or more are asked for
+            than there are; and as in `PruneRewire`.
+
+        Examples
+        --------
+        >>> import torch, elegans
+        >>> from elegans.wiring import Random
+        >>> model = elegans.LTC(8, Random(16, sparsity_level=0.5))
+        >>> optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+        >>> rewirer = PruneRewire.from_rule("development", model, optimizer, steps=60, synapses=96)
+        >>> rewirer.budget
+        192
+        >>> for _ in range(60):
+        ...     optimizer.zero_grad()
+        ...     model(torch.randn(4, 5, 8))[0].square().mean().backward()
+        ...     optimizer.step()
+        ...     edits = rewirer.step()
+        >>> rewirer.budget, model.synapse_count + model.sensory_synapse_count
+        (96, 96)
+        """
+        sparsity = None
+        if synapses is not None:
+            parts = parts_of(model, changes.get("include"), changes.get("exclude", ()))
+            present = sum(part.mask.numel() for part in _rewired(parts))
+            if isinstance(synapses, bool) or not 0 < synapses <= present:
+                raise PruningError(
+                    f"got synapses={synapses} in the end, expected from 1 to the {present} that "
+                    "the model begins with; begin with a denser wiring"
+                )
+            sparsity = 1 - synapses / present
+        return cls(model, optimizer, **(settings_of(rule, steps, sparsity) | changes))
+
+    @property
+    def budget(self) -> int:
+        """How many weights there are: what the schedule leaves, or as many as at the beginning."""
+        return sum(int(part.mask.sum()) for part in self.parts)
+
+    def _check_budget(self, schedule: Schedule) -> None:
+        """Raise `PruningError` if what the schedule leaves in the end cannot be connected."""
+        final = getattr(schedule, "final", None)
+        if isinstance(final, float):
+            scores = [part.weights().abs() for part in self.parts]
+            connected_masks(self.parts, scores, final, self.settings.freedom)
+
+    def _masks_after(self, sparsity: Tensor, scores: Sequence[Tensor]) -> list[Tensor]:
+        if not isinstance(self.parts[0], SynapsePart):
+            return super()._masks_after(sparsity, scores)
+        return connected_masks(self.parts, scores, float(sparsity), self.settings.freedom)
+
     def _chosen(self, parts: list[PrunableWeight]) -> list[PrunableWeight]:
-        return [part for part in parts if isinstance(part, SynapsePart)] or parts
+        return _rewired(parts)
 
     def step(self, closure: Closure | None = None) -> list[Edit]:  # type: ignore[override]
         """Count one optimiser step and, when it is time, rewire.
@@ -165,8 +262,8 @@ class PruneRewire(Pruner):
         Returns
         -------
         list of Edit
-            The synapses rewired now; empty, hence false, when there were none. Those kept are
-            in `ledger` only.
+            The synapses rewired or pruned now; empty, hence false, when there were none. Those
+            kept are in `ledger` only.
 
         Raises
         ------
@@ -177,7 +274,7 @@ class PruneRewire(Pruner):
         """
         first = len(self.ledger)
         super().step(closure)
-        return [edit for edit in self.ledger[first:] if edit.outcome == REWIRED]
+        return [edit for edit in self.ledger[first:] if edit.outcome in (REWIRED, PRUNED)]
 
     def state_dict(self) -> dict[str, Any]:
         """Return step, random state, ledger, counts and settings as plain values."""
@@ -188,6 +285,12 @@ class PruneRewire(Pruner):
             "settings": state["settings"],
             "ledger": state["ledger"],
             "counts": state["counts"],
+            "births": state["births"],
+            "schedule": state["schedule"],
+            "criterion": {
+                name: value.tolist() if isinstance(value, Tensor) else value
+                for name, value in state["criterion"].items()
+            },
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -201,6 +304,11 @@ class PruneRewire(Pruner):
         try:
             steps, settings = int(state["steps"]), dict(state["settings"])
             rng, ledger = rng_of(state["random"]), Ledger.from_state(state)
+            births = self._births.loaded(state.get("births"))
+            schedule, criterion = copy.deepcopy((self.schedule, self.criterion))
+            criterion.load_state_dict(dict(state.get("criterion", {})))
+            if schedule is not None:
+                schedule.load_state_dict(dict(state["schedule"]))
             if steps < 0:
                 raise ValueError(f"steps={steps}")
         except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -214,4 +322,10 @@ class PruneRewire(Pruner):
                 f"the state was saved with other settings (saved, here): {differ}; make the "
                 "rewirer with those it was saved with"
             )
-        self.steps, self._rng, self._ledger = steps, rng, ledger
+        self.steps, self._rng, self._ledger, self._births = steps, rng, ledger, births
+        self.schedule, self.criterion = schedule, criterion
+
+
+def _rewired(parts: list[PrunableWeight]) -> list[PrunableWeight]:
+    """Return the sets of synapses of a model, or its matrices if it has none."""
+    return [part for part in parts if isinstance(part, SynapsePart)] or parts

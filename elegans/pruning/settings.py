@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,8 @@ from elegans.errors import PruningError
 from elegans.pruning.amount.schedules import OneShot, Schedule, check_sparsity, check_step
 from elegans.pruning.amount.scopes import Scope, check_budget
 from elegans.pruning.amount.thresholds import Absolute, Threshold
+from elegans.pruning.growing.fresh import Fresh
+from elegans.pruning.growing.legality import Freedom
 from elegans.pruning.growing.rules import GrowthRule
 from elegans.pruning.parts.part import PrunableWeight
 from elegans.pruning.parts.synapses import StackedSynapsePart, SynapsePart
@@ -33,9 +34,9 @@ class PrunerSettings:
     drop_fraction: Threshold | None
     every: int
     until: int | None
-    weight: float
-    excitatory: float
-    self_synapses: bool
+    fresh: Fresh
+    freedom: Freedom
+    grace: int
     allow_empty: bool
     list_edits: str
     seed: int
@@ -67,22 +68,19 @@ class PrunerSettings:
                     f"until={self.until} ends before the first edit at step every={self.every}; "
                     "raise until"
                 )
-        if not (_is_number(self.weight) and 0 < self.weight < math.inf):
+        if isinstance(self.grace, bool) or not isinstance(self.grace, int) or self.grace < 0:
             raise PruningError(
-                f"the weight of a fresh synapse must be a number > 0, got {self.weight!r}"
+                f"grace must be a number of optimiser steps of at least 0, got {self.grace!r}"
             )
-        if not (_is_number(self.excitatory) and 0 <= self.excitatory <= 1):
-            raise PruningError(
-                f"excitatory must be a probability from 0 to 1, got {self.excitatory!r}"
-            )
-        self.check_weight(float(self.weight))
+        if not isinstance(self.fresh.strength, str):
+            self._check_weight(float(self.fresh.strength))
 
-    def check_weight(self, weight: float) -> None:
+    def _check_weight(self, weight: float) -> None:
         """Raise `PruningError` when a fresh synapse as strong as `weight` would be weak at once."""
         if not math.isfinite(weight):
             raise PruningError(
-                f"a fresh synapse of weight={self.weight} is not finite in the layer's precision; "
-                "raise weight"
+                f"a fresh synapse of weight={self.fresh.strength} is not finite in the layer's "
+                "precision; raise weight"
             )
         if isinstance(self.drop_fraction, Absolute) and weight < self.drop_fraction.value:
             raise PruningError(
@@ -103,8 +101,8 @@ class PrunerSettings:
                 f"synapses of {part.name} would have to grow in several circuits at once; let one "
                 "member at a time grow, or prune the ensemble without growth"
             )
-        if isinstance(part, SynapsePart):
-            self.check_weight(part.synapses.realised(float(self.weight)))
+        if isinstance(part, SynapsePart) and not isinstance(self.fresh.strength, str):
+            self._check_weight(part.synapses.realised(float(self.fresh.strength)))
 
     def exchanges_at(self, step: int) -> bool:
         """Whether weights are exchanged after optimiser `step`, counted from 1."""
@@ -117,8 +115,12 @@ class PrunerSettings:
             name: value.item() if isinstance(value, np.generic) else value
             for name, value in vars(self).items()
         }
+        del plain["fresh"], plain["freedom"]
         return plain | {
             "scope": vars(self.scope),
+            "weight": self.fresh.strength,
+            "excitatory": self.fresh.excitatory,
+            **vars(self.freedom),
             "growth": None if self.growth is None else repr(self.growth),
             "drop_fraction": None if self.drop_fraction is None else repr(self.drop_fraction),
         }
@@ -154,7 +156,3 @@ def rng_of(state: Any) -> np.random.Generator:
     rng = np.random.default_rng()
     rng.bit_generator.state = copy.deepcopy(state)
     return rng
-
-
-def _is_number(value: Any) -> bool:
-    return not isinstance(value, bool) and isinstance(value, Real)

@@ -103,6 +103,12 @@ def glorot_bound(slots: SynapseSlots, sources: int, targets: int) -> Tensor:
     return torch.sqrt(6 / (leaving[slots.source] + reaching[slots.target]))
 
 
+def mean_glorot_bound(slots: SynapseSlots, sources: int, targets: int) -> float:
+    """Return the mean of `glorot_bound` over the open synapses; 1 if there are none."""
+    bound = glorot_bound(slots, sources, targets)[slots.is_open]
+    return float(bound.mean()) if len(bound) else 1.0
+
+
 @torch.no_grad()
 def draw_uniform(
     parameter: Tensor, bound: Tensor | float, generator: torch.Generator | None

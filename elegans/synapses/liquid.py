@@ -198,6 +198,14 @@ class LiquidSynapses(SynapseSlots):
         """Return the conductances, zero where pruned, detached, shape (synapse,)."""
         return self.values().weight.detach()
 
+    def reversal_potential(self) -> Tensor:
+        """Return the reversal potentials E, detached, shape (synapse,)."""
+        return self.values().erev.detach()
+
+    def open_conductance(self, potentials: Tensor) -> Tensor:
+        r"""Return w \sigma(s (x_j - m)), shape (..., synapse), for potentials (..., source)."""
+        return self.values().gate(potentials)
+
     def draw(self, count: int, rng: np.random.Generator) -> dict[str, Tensor]:
         """Draw gains and centres from their initial ranges, each of shape (count,)."""
         like = self.weight
@@ -205,6 +213,10 @@ class LiquidSynapses(SynapseSlots):
             name: like.new_tensor(rng.uniform(*INITIAL_RANGES[parameter], size=count))
             for name, parameter in (("gain", "sigma"), ("centre", "mu"))
         }
+
+    def draw_strength(self, count: int, rng: np.random.Generator) -> Tensor:
+        """Draw conductances from their initial range, (count,)."""
+        return self.weight.new_tensor(rng.uniform(*INITIAL_RANGES["weight"], size=count))
 
     def realised(self, strength: float) -> float:
         """Return what a parameter makes of the conductance; NaN where no finite one stands for it.

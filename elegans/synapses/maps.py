@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from elegans.checks import Placement
-from elegans.synapses.initial import draw_uniform, glorot_bound
+from elegans.synapses.initial import draw_uniform, glorot_bound, mean_glorot_bound
 from elegans.synapses.slots import FreshSynapses, SynapseSlots
 from elegans.wiring import Synapses
 
@@ -114,6 +114,12 @@ class MappedSynapses(SynapseSlots):
         direction = rng.standard_normal((len(self.weight), count))
         length = np.linalg.norm(direction, axis=0, keepdims=True)
         return {"direction": self.weight.new_tensor(direction / np.where(length > 0, length, 1))}
+
+    def draw_strength(self, count: int, rng: np.random.Generator) -> Tensor:
+        """Draw norms of weights below the mean bound of initial ones, (count,)."""
+        bound = mean_glorot_bound(self, self.sources, self.targets)
+        drawn = rng.uniform(0, bound, size=(len(self.weight), count))
+        return self.weight.new_tensor(np.linalg.norm(drawn, axis=0))
 
     def realised(self, strength: float) -> float:
         """Return the norm in the precision of the weights."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from typing import Unpack
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from elegans.checks import Placement
-from elegans.synapses.initial import draw_uniform, glorot_bound
+from elegans.synapses.initial import draw_uniform, glorot_bound, mean_glorot_bound
 from elegans.synapses.slots import FreshSynapses, SynapseSlots
 from elegans.synapses.sums import SynapticSum
 from elegans.wiring import Synapses
@@ -105,6 +106,11 @@ class SignedSynapses(SynapseSlots):
     def slope_of(self, weight: Tensor, gradient: Tensor) -> Tensor:
         """Return d loss / d magnitude from weights and gradient, in their shape."""
         return gradient * torch.where(weight.detach() < 0, -1.0, 1.0)
+
+    def draw_strength(self, count: int, rng: np.random.Generator) -> Tensor:
+        """Draw magnitudes below the mean bound of initial weights, (count,)."""
+        bound = self.gain * mean_glorot_bound(self, self.sources, self.targets)
+        return self.weight.new_tensor(rng.uniform(0, bound, size=count))
 
     def realised(self, strength: float) -> float:
         """Return the magnitude in the precision of the weights."""

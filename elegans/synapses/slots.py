@@ -267,9 +267,27 @@ class SynapseSlots(nn.Module):
         """Return how strong each synapse is, 0 where pruned, detached, shape (synapse,)."""
         return self.masked(self.strength_of(getattr(self, self.VALUES[0]).detach()))
 
+    def reversal_potential(self) -> Tensor:
+        """Return the potential that each synapse pulls its target to, detached, (synapse,)."""
+        raise self._no_gates()
+
+    def open_conductance(self, potentials: Tensor) -> Tensor:
+        """Return what is open of each synapse, (..., synapse), for potentials (..., source)."""
+        raise self._no_gates()
+
+    def _no_gates(self) -> InputError:
+        return InputError(
+            f"{type(self).__name__} has no gates and reversal potentials, expected the liquid "
+            "synapses of an LTC"
+        )
+
     def draw(self, count: int, rng: np.random.Generator) -> dict[str, Tensor]:
         """Draw the further values of `count` fresh synapses; a kind without any draws none."""
         return {}
+
+    def draw_strength(self, count: int, rng: np.random.Generator) -> Tensor:
+        """Draw how strong `count` synapses are from the law of initial values, (count,)."""
+        raise self._no_values()
 
     def realised(self, strength: float) -> float:
         """Return what a parameter makes of `strength` in its precision; NaN if none can."""

@@ -6,6 +6,7 @@ from typing import Any
 from torch import nn
 
 from elegans.errors import PruningError
+from elegans.pruning.criteria.activity import OpenConductance, ReversalWeight
 from elegans.pruning.criteria.magnitude import (
     Criterion,
     FunctionCriterion,
@@ -13,7 +14,7 @@ from elegans.pruning.criteria.magnitude import (
     Magnitude,
     RandomScore,
 )
-from elegans.pruning.criteria.saliency import GradientWeight, Movement, Snip
+from elegans.pruning.criteria.saliency import GradientWeight, Movement, SmoothedSaliency, Snip
 from elegans.pruning.criteria.synaptic_flow import SynapticFlow
 
 CRITERIA: dict[str, Callable[[], Criterion]] = {
@@ -25,6 +26,10 @@ CRITERIA: dict[str, Callable[[], Criterion]] = {
     "random": RandomScore,
     "gradient_weight": GradientWeight,
     "movement": Movement,
+    "open_conductance": OpenConductance,
+    "conductance_variation": lambda: OpenConductance("std"),
+    "reversal_weight": ReversalWeight,
+    "smoothed_saliency": SmoothedSaliency,
     "snip": Snip,
     "synaptic_flow": SynapticFlow,
 }

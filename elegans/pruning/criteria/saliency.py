@@ -50,6 +50,96 @@ class GradientWeight(Criterion):
         ]
 
 
+class SmoothedSaliency(Criterion):
+    r"""Effect on the loss of cutting a weight, to first order, smoothed over optimiser steps.
+
+    .. math:: S^{(t)} = \beta S^{(t-1)} + (1 - \beta)
+        \left| w \, \frac{\partial L}{\partial w} \right|^{(t)}
+
+    One batch says little about a weight; the mean over 1 / (1 - beta) of them says more. A weight
+    that has just grown begins with the median of its part. Needs a pruner with an optimiser, whose
+    steps it watches; gradients scaled for mixed precision are unscaled.
+
+    Parameters
+    ----------
+    smoothing
+        The share beta of the past, in [0, 1).
+
+    Raises
+    ------
+    PruningError
+        beta is outside [0, 1). From `Pruner.prune` and `Pruner.step`: no step was seen.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from elegans.pruning import Pruner
+    >>> model = nn.Linear(4, 2)
+    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    >>> pruner = Pruner(model, optimizer, 0.5, SmoothedSaliency(0.9))
+    >>> model(torch.randn(16, 4)).square().mean().backward()
+    >>> optimizer.step()
+    >>> pruner.step(), pruner.sparsity
+    (4, 0.5)
+
+    References
+    ----------
+    Molchanov, Mallya, Tyree, Frosio, Kautz, "Importance estimation for neural network pruning",
+    CVPR 2019, for averages over batches.
+    """
+
+    def __init__(self, smoothing: float = 0.99) -> None:
+        if not (isinstance(smoothing, int | float) and 0 <= smoothing < 1):
+            raise PruningError(f"smoothing must be a share in [0, 1), got {smoothing!r}")
+        self.smoothing = float(smoothing)
+        self._means: dict[str, Tensor] = {}
+
+    def watch(self, parts: Sequence[PrunableWeight], grad_scale: Tensor | None) -> None:
+        """Add the present step."""
+        for part in parts:
+            if part.parameter.grad is None:
+                continue
+            slope = part.slopes(part.parameter.grad.detach())
+            if grad_scale is not None:
+                slope = slope / grad_scale.to(slope)
+            step = (part.weights() * slope).abs()
+            mean = self._means.get(part.name)
+            self._means[part.name] = (
+                step if mean is None else mean.to(step).lerp(step, 1 - self.smoothing)
+            )
+
+    def scores(self, context: ScoringContext) -> list[Tensor]:
+        """Return the means."""
+        missing = [part.name for part in context.parts if part.name not in self._means]
+        if missing:
+            raise PruningError(
+                f"no optimiser step with a gradient of {missing[0]} was seen; train for some steps "
+                "first, with the optimiser that the pruner was made with"
+            )
+        return [self._means[part.name].to(part.mask.device) for part in context.parts]
+
+    def forget(self, part: PrunableWeight, changed: Tensor) -> None:
+        """Let the weights `changed` begin with the median of those that are there."""
+        mean = self._means.get(part.name)
+        if mean is not None:
+            others = mean[part.mask & ~changed]
+            start = float(others.median()) if len(others) else 0.0
+            self._means[part.name] = mean.masked_fill(changed, start)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the means."""
+        return {name: mean.clone() for name, mean in self._means.items()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from `state_dict`."""
+        self._means = {
+            name: torch.as_tensor(mean, dtype=torch.float64) for name, mean in state.items()
+        }
+
+    def __repr__(self) -> str:
+        return f"SmoothedSaliency({self.smoothing})"
+
+
 class Snip(Criterion):
     r"""The share of each connection in the sensitivity of the loss, at initialisation.
 
@@ -174,4 +264,6 @@ class Movement(Criterion):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from `state_dict`."""
-        self._sums = {name: torch.as_tensor(total) for name, total in state.items()}
+        self._sums = {
+            name: torch.as_tensor(total, dtype=torch.float64) for name, total in state.items()
+        }

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from itertools import islice
+from itertools import chain
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from elegans.pruning.growing.legality import Connections, Legality, Slot
+from elegans.pruning.growing.fresh import Fresh
+from elegans.pruning.growing.legality import Freedom, Legality, Pool, Slot
 from elegans.pruning.growing.round import Log, Round
 from elegans.pruning.growing.rules import GrowthContext, GrowthRule
 from elegans.pruning.ledger import LAST_INPUT, NO_FREE_TARGET, REWIRED, ProposedEdit
@@ -20,11 +21,10 @@ from elegans.synapses.slots import FreshSynapses
 
 
 class CircuitRound(Round):
-    """The weak synapses of a cell, weakest first, and where each may grow again.
+    """The weak synapses of a cell, weakest first, and where they may grow again.
 
-    The source of a synapse stays, and its new target lies in the layer of the old one; see
-    `Legality`. When all candidates of a synapse have been taken by stronger claims, another legal
-    target is drawn.
+    Synapses that may go to the same places, a pool of `Legality`, share candidates: the weakest
+    takes the place of the highest interest.
 
     Parameters
     ----------
@@ -36,12 +36,10 @@ class CircuitRound(Round):
         Of each part, what orders them, shape (synapse,).
     rng
         Source of randomness.
-    weight
-        How strong a fresh synapse is.
-    excitatory
-        Probability that a fresh synapse is excitatory, where the rule does not choose.
-    self_synapses
-        Whether a neuron may grow a synapse onto itself.
+    fresh
+        What a synapse begins with that grows.
+    freedom
+        Where it may grow.
     """
 
     def __init__(
@@ -51,12 +49,11 @@ class CircuitRound(Round):
         scores: Sequence[NDArray[np.float64]],
         rng: np.random.Generator,
         *,
-        weight: float,
-        excitatory: float,
-        self_synapses: bool,
+        fresh: Fresh,
+        freedom: Freedom,
     ) -> None:
         self._parts = {part.kind: part for part in parts}
-        self._rng, self._weight, self._excitatory = rng, weight, excitatory
+        self._rng, self._fresh = rng, fresh
         kinds = list(self._parts)
         which = np.repeat(np.arange(len(kinds)), [len(mask) for mask in weak])
         index = np.concatenate([np.arange(len(mask)) for mask in weak])
@@ -64,39 +61,37 @@ class CircuitRound(Round):
         order = chosen[np.argsort(np.concatenate(scores)[chosen], kind="stable")]
         self._slots = [Slot(kinds[which[k]], int(index[k])) for k in order]
         cell = parts[0].cell
-        connections = {
-            name: Connections(name, cell.wiring, synapses)
-            for name, synapses in cell.synapse_sets().items()
-        }
-        self._legality = Legality(
-            cell.wiring, connections, self._slots, self_synapses=self_synapses
-        )
+        self._legality = Legality(cell.wiring, cell.synapse_sets(), freedom)
+        self._pools = {slot: self._legality.pool(slot) for slot in self._slots}
         self._strengths = {kind: part.weights().tolist() for kind, part in self._parts.items()}
         self._candidates: dict[str, FreshSynapses] = {}
-        self._targets: dict[str, list[int]] = {}
-        self._polarities: dict[str, list[int]] = {}
-        self._interest: dict[str, list[float]] = {}
-        self._rows: dict[Slot, range] = {}
+        self._ends: dict[str, list[tuple[int, int, int]]] = {}  # source, target and polarity
+        self._rows: dict[Pool, range] = {}
+        self._ranked: dict[Pool, Iterator[int]] = {}
 
     def draw(self, rule: GrowthRule) -> None:
-        """Draw candidates for every weak synapse."""
-        for kind in self._parts:
-            source: list[int] = []
-            target: list[int] = []
-            polarity: list[int] = []
-            for slot in self._slots:
-                if slot.kind != kind:
+        """Draw candidates for every pool."""
+        slots: dict[Pool, int] = {}
+        for pool in self._pools.values():
+            slots[pool] = slots.get(pool, 0) + 1
+        for kind, part in self._parts.items():
+            columns: list[NDArray[np.int64]] = [np.empty((3, 0), np.int64)]
+            first = 0
+            for pool, count in slots.items():
+                if pool.kind != kind:
                     continue
-                first = len(target)
-                free = self._legality.free_targets(slot, self._rng)
-                for neuron in islice(free, rule.candidates):
-                    signs = [1, -1] if rule.both_polarities else [self._drawn_polarity()]
-                    target += [neuron] * len(signs)
-                    polarity += signs
-                source += [self._legality.ends(slot)[0]] * (len(target) - first)
-                self._rows[slot] = range(first, len(target))
-            self._targets[kind], self._polarities[kind] = target, polarity
-            self._candidates[kind] = self._made(kind, source, target, polarity)
+                number = None if rule.candidates is None else count * rule.candidates
+                source, target = self._legality.free_places(pool, number, self._rng)
+                if rule.both_polarities:
+                    source, target = np.repeat(source, 2), np.repeat(target, 2)
+                    polarity = np.tile([1, -1], len(source) // 2)
+                else:
+                    polarity = self._fresh.polarities(len(source), self._rng)
+                columns.append(np.stack([source, target, polarity]))
+                self._rows[pool] = range(first, first := first + len(source))
+            ends = np.concatenate(columns, axis=1)
+            self._candidates[kind] = self._fresh.synapses(part, ends, self._rng)
+            self._ends[kind] = [(j, i, p) for j, i, p in ends.T.tolist()]
 
     @contextmanager
     def probed(self) -> Iterator[list[Tensor]]:
@@ -119,94 +114,66 @@ class CircuitRound(Round):
                 candidates.polarity,
                 self._rng,
                 lambda k=k: slopes()[k],  # type: ignore[misc]
+                self._parts[kind],
             )
-            self._interest[kind] = rule.interest(context).detach().tolist()
+            interest = rule.interest(context).detach().double().cpu().numpy()
+            for pool, rows in self._rows.items():
+                if pool.kind == kind:
+                    order = np.argsort(-interest[rows.start : rows.stop], kind="stable")
+                    self._ranked[pool] = iter((order + rows.start).tolist())
 
     def carry_out(self, log: Log) -> int:
         """Move the weak synapses, weakest first; return how many have moved."""
-        moved: dict[Slot, tuple[FreshSynapses, int]] = {}
+        moved: dict[str, list[tuple[int, int]]] = {kind: [] for kind in self._parts}  # slot, row
+        ages = {kind: log.ages(part).tolist() for kind, part in self._parts.items()}
         count = 0
         try:
             for slot in self._slots:
+                kind, pool = slot.kind, self._pools[slot]
                 source, cut = self._legality.ends(slot)
-                place = self._parts[slot.kind].owner, source, cut
-                strength = self._strengths[slot.kind][slot.index]
-                choice, outcome = None, LAST_INPUT
+                place = self._parts[kind].owner, source, cut
+                strength, age = self._strengths[kind][slot.index], ages[kind][slot.index]
+                row, outcome = None, LAST_INPUT
                 if self._legality.may_cut(slot):
-                    choice, outcome = self._best(slot), NO_FREE_TARGET
-                if choice is None:
-                    log.record(place, strength, outcome)
+                    row, outcome = self._next(pool), NO_FREE_TARGET
+                if row is None:
+                    log.record(place, strength, outcome, age=age)
                     continue
                 if log.guards:  # which see the model with all edits so far
                     self._apply(moved, log)
-                fresh, row, grown, polarity = choice
+                fresh = self._candidates[kind]
+                grown_source, grown, polarity = self._ends[kind][row]
                 values: dict[str, float] = {}
                 if log.guards:
                     values = {k: float(v[row]) for k, v in fresh.values.items() if v.dim() == 1}
                 proposal = ProposedEdit(
-                    log.step, place[0], slot.index, source, cut, strength, source, grown, polarity,
-                    self._weight, values,
+                    log.step, place[0], slot.index, source, cut, strength, grown_source, grown,
+                    polarity, float(fresh.strength[row]) if log.guards else 0.0, values,
                 )  # fmt: skip
-                if log.ask(proposal, REWIRED) == REWIRED:
-                    self._legality.move(slot, grown)
-                    moved[slot] = fresh, row
+                if log.ask(proposal, REWIRED, age=age) == REWIRED:
+                    self._legality.move(slot, grown_source, grown)
+                    moved[kind].append((slot.index, row))
                     count += 1
+                else:
+                    self._ranked[pool] = chain([row], self._ranked[pool])
         finally:
             self._apply(moved, log)
         return count
 
-    # --- one synapse ---------------------------------------------------------------------
+    def _next(self, pool: Pool) -> int | None:
+        """Return the candidate of the highest interest that is left in a pool."""
+        for row in self._ranked[pool]:
+            source, target, _ = self._ends[pool.kind][row]
+            if self._legality.is_free_still(pool.kind, source, target):
+                return row
+        return None
 
-    def _best(self, slot: Slot) -> tuple[FreshSynapses, int, int, int] | None:
-        """Return the legal candidate of the highest interest, or another, or None.
-
-        As the set that it is in and its row there, with target and polarity.
-        """
-        targets, interest = self._targets[slot.kind], self._interest[slot.kind]
-        legal = [row for row in self._rows[slot] if self._legality.is_free(slot, targets[row])]
-        if legal:
-            row = max(legal, key=interest.__getitem__)
-            return self._candidates[slot.kind], row, targets[row], self._polarities[slot.kind][row]
-        target = next(self._legality.free_targets(slot, self._rng), None)
-        if target is None:
-            return None
-        source = self._legality.ends(slot)[0]
-        polarity = self._drawn_polarity()
-        return self._made(slot.kind, [source], [target], [polarity]), 0, target, polarity
-
-    def _drawn_polarity(self) -> int:
-        return 1 if self._rng.random() < self._excitatory else -1
-
-    def _made(
-        self, kind: str, source: list[int], target: list[int], polarity: list[int]
-    ) -> FreshSynapses:
-        """Return fresh synapses, whose further values are drawn."""
-        synapses = self._parts[kind].synapses
-        device = synapses.source.device
-        source_, target_, polarity_ = (
-            torch.tensor(column, dtype=getattr(synapses, name).dtype, device=device)
-            for name, column in (("source", source), ("target", target), ("polarity", polarity))
-        )
-        strength = self._parts[kind].parameter.detach().new_full((len(target),), self._weight)
-        values = synapses.draw(len(target), self._rng)
-        return FreshSynapses(source_, target_, polarity_, strength, values)
-
-    def _apply(self, moved: dict[Slot, tuple[FreshSynapses, int]], log: Log) -> None:
+    def _apply(self, moved: dict[str, list[tuple[int, int]]], log: Log) -> None:
         """Write what has moved into the slots, forget what is remembered of the old, empty it."""
-        for kind, part in self._parts.items():
-            device = part.synapses.source.device
-            rows: dict[int, list[tuple[int, int]]] = {}  # slot and row by the set of candidates
-            sets: dict[int, FreshSynapses] = {}
-            for slot, (fresh, row) in moved.items():
-                if slot.kind == kind:
-                    rows.setdefault(id(fresh), []).append((slot.index, row))
-                    sets[id(fresh)] = fresh
-            if rows:
-                slots, chosen = [], []
-                for place, pairs in rows.items():
-                    index = torch.tensor(pairs, device=device)  # (synapse, 2)
-                    slots.append(index[:, 0])
-                    chosen.append(sets[place].take(index[:, 1]))
-                part.synapses.rewire(torch.cat(slots), FreshSynapses.joined(chosen))
-                log.forget(part, torch.cat(slots))
-        moved.clear()
+        for kind, pairs in moved.items():
+            if pairs:
+                part = self._parts[kind]
+                slots, rows = torch.tensor(pairs, device=part.synapses.source.device).T
+                log.replace(part, slots)
+                part.synapses.rewire(slots, self._candidates[kind].take(rows))
+                pairs.clear()

@@ -9,10 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from elegans.errors import PruningError
 from elegans.pruning.growing.circuits import CircuitRound
-from elegans.pruning.growing.legality import Connections, has_room
+from elegans.pruning.growing.legality import Freedom, Legality, Slot
 from elegans.pruning.growing.matrices import MatrixRound
 from elegans.pruning.growing.round import Round
+from elegans.pruning.measuring.turnover import Births
 from elegans.pruning.parts.part import PrunableWeight
 from elegans.pruning.parts.synapses import SynapsePart
 from elegans.pruning.settings import PrunerSettings
@@ -24,10 +26,12 @@ def rounds_of(
     settings: PrunerSettings,
     step: int,
     rng: np.random.Generator,
+    births: Births,
 ) -> list[Round]:
     """Return a round for each cell and for each matrix in which a weight is weak at `step`.
 
-    The sets of synapses of a cell are judged together, the members of an ensemble one by one.
+    The sets of synapses of a cell are judged together, the members of an ensemble one by one. What
+    has grown within the time of grace counts, but is not weak.
     """
     threshold = settings.drop_fraction
     assert threshold is not None
@@ -35,13 +39,23 @@ def rounds_of(
     for group in _groups(parts):
         alive = [parts[k].flat(parts[k].mask).cpu().numpy() for k in group]
         score = [parts[k].flat(scores[k]).double().cpu().numpy() for k in group]
+        ages = [births.ages(parts[k], step).cpu().numpy() for k in group]
+        old = [
+            (age.reshape(mask.shape) < 0) | (age.reshape(mask.shape) >= settings.grace)
+            for age, mask in zip(ages, alive, strict=True)
+        ]
         weak = [np.zeros_like(mask) for mask in alive]
         for m in range(parts[group[0]].members):
-            pooled = np.concatenate([s[m][a[m]] for s, a in zip(score, alive, strict=True)])
+            pooled = np.concatenate(
+                [
+                    np.where(o[m], s[m], np.inf)[a[m]]
+                    for o, s, a in zip(old, score, alive, strict=True)
+                ]
+            )
             splits = np.cumsum([int(a[m].sum()) for a in alive])[:-1]
             chosen = np.split(threshold.weak(pooled, step), splits)
-            for w, a, own in zip(weak, alive, chosen, strict=True):
-                w[m][a[m]] = own
+            for w, o, a, own in zip(weak, old, alive, chosen, strict=True):
+                w[m][a[m]] = own & o[m][a[m]]
         if not any(mask.any() for mask in weak):
             continue
         circuit = [part for k in group if isinstance(part := parts[k], SynapsePart)]
@@ -52,9 +66,8 @@ def rounds_of(
                     [mask[0] for mask in weak],
                     [values[0] for values in score],
                     rng,
-                    weight=float(settings.weight),
-                    excitatory=float(settings.excitatory),
-                    self_synapses=settings.self_synapses,
+                    fresh=settings.fresh,
+                    freedom=settings.freedom,
                 )
             )
         else:
@@ -65,7 +78,49 @@ def rounds_of(
     return rounds
 
 
-def any_room(parts: Sequence[PrunableWeight], *, self_synapses: bool) -> bool:
+def connected_masks(
+    parts: Sequence[PrunableWeight], scores: Sequence[Tensor], sparsity: float, freedom: Freedom
+) -> list[Tensor]:
+    """Return masks of circuits that keep the share 1 - `sparsity` of the slots of each cell.
+
+    The lowest scores of all its sets go first; a synapse that its ends need is passed over, see
+    `Legality`. Matrices keep their masks.
+
+    Raises
+    ------
+    PruningError
+        So few synapses cannot keep the circuit connected; nothing is changed.
+    """
+    masks = [part.mask.clone() for part in parts]
+    for group in _groups(parts):
+        circuit = [part for k in group if isinstance(part := parts[k], SynapsePart)]
+        if not circuit:
+            continue
+        cell, slots = circuit[0].cell, sum(part.size for part in circuit)
+        left, budget = sum(int(part.mask.sum()) for part in circuit), round((1 - sparsity) * slots)
+        legality = Legality(cell.wiring, cell.synapse_sets(), freedom)
+        which = [(k, slot) for k in group for slot in parts[k].mask.nonzero().squeeze(-1).tolist()]
+        order = torch.cat([scores[k][parts[k].mask].double() for k in group]).argsort(stable=True)
+        for number in order.tolist():
+            if left <= budget:
+                break
+            k, index = which[number]
+            part = parts[k]
+            assert isinstance(part, SynapsePart)
+            slot = Slot(part.kind, index)
+            if legality.may_cut(slot):
+                legality.cut(slot)
+                masks[k][index] = False
+                left -= 1
+        if left > budget:
+            raise PruningError(
+                f"got a budget of {budget} of {slots} synapses for {cell.wiring!r}, of which these "
+                f"are needed to keep every neuron connected: {left}; lower the sparsity"
+            )
+    return masks
+
+
+def any_room(parts: Sequence[PrunableWeight], freedom: Freedom) -> bool:
     """Whether some weight could grow."""
     for group in _groups(parts):
         first = parts[group[0]]
@@ -73,10 +128,8 @@ def any_room(parts: Sequence[PrunableWeight], *, self_synapses: bool) -> bool:
             if not bool(first.mask.all()):
                 return True
             continue
-        wiring, sets = first.cell.wiring, first.cell.synapse_sets()
         kinds = [part.kind for k in group if isinstance(part := parts[k], SynapsePart)]
-        edited = {kind: Connections(kind, wiring, sets[kind]) for kind in kinds}
-        if has_room(wiring, edited, self_synapses):
+        if Legality(first.cell.wiring, first.cell.synapse_sets(), freedom).has_room(kinds):
             return True
     return False
 

@@ -2,17 +2,47 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise, repeat
 
 import numpy as np
+from numpy.typing import NDArray
 
+from elegans.capacity import require_bytes
+from elegans.errors import PruningError
 from elegans.synapses.slots import SynapseSlots
 from elegans.wiring import Wiring
 from elegans.wiring.wiring import SENSORY
 
-_DRAWS = 16
+_LISTED = 4096
+"""Pools of so many places are listed; in larger ones places are drawn."""
+
+Places = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""Sources and targets of synapses, each (place,)."""
+
+
+@dataclass(frozen=True)
+class Freedom:
+    """Where a synapse may go when it moves; see `elegans.PruneRewire`."""
+
+    keep_sources: bool = True
+    keep_blocks: bool = True
+    self_synapses: bool = False
+    max_inputs: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.keep_sources and not self.keep_blocks:
+            raise PruningError(
+                "got keep_sources=True and keep_blocks=False, but a synapse that keeps its source "
+                "and its kind of target stays in its block; pass keep_sources=False as well"
+            )
+        most = self.max_inputs
+        if most is not None and (isinstance(most, bool) or not isinstance(most, int) or most < 1):
+            raise PruningError(
+                f"max_inputs must be an integer of at least 1, or None for no limit, got {most!r}"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,23 +53,36 @@ class Slot:
     index: int
 
 
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Places that synapses of one kind compete for: pairs of the neurons in two ranges, or several.
+
+    A block is (first source, end of sources, first target, end of targets).
+    """
+
+    kind: str
+    blocks: tuple[tuple[int, int, int, int], ...]
+
+
 def is_sensory(name: str) -> bool:
     """Whether the synapses of a set come from inputs."""
     return name.endswith(SENSORY)
 
 
-class Connections:
-    """Sources and targets of one set of synapses, in the order of the slots, and which are open."""
+class _Connections:
+    """Sources and targets of one set of synapses, in the order of the slots."""
 
-    def __init__(self, name: str, wiring: Wiring, synapses: SynapseSlots) -> None:
-        self.is_open, self.source, target = (
-            getattr(synapses, column).cpu().numpy() for column in ("mask", "source", "target")
-        )
-        self.target = target.copy()  # changes while the wiring is edited
+    def __init__(
+        self, name: str, synapses: SynapseSlots, layer_of: NDArray[np.int64], layers: int
+    ) -> None:
+        self.is_sensory = is_sensory(name)
+        self.is_open = synapses.is_open.cpu().numpy()
+        self.source = synapses.source.cpu().numpy().astype(np.int64)
+        self.target = synapses.target.cpu().numpy().astype(np.int64)
         self.source_layer = (
-            np.full(len(target), SENSORY) if is_sensory(name) else wiring.layer_of[self.source]
+            np.full(len(self.source), layers) if self.is_sensory else layer_of[self.source]
         )
-        self.target_layer = wiring.layer_of[target]
+        self.target_layer = layer_of[self.target]
 
 
 class Legality:
@@ -47,130 +90,178 @@ class Legality:
 
     A synapse may be cut when its target keeps another input, not counting its own synapse onto
     itself: from the same source layer if the synapse comes from another layer, from anywhere if it
-    comes from its target's own. It may grow onto a neuron of the same target layer that its source
-    does not reach and that it has not just lost. Since the source stays, no source loses its last
-    output and the number of synapses of every block (source layer, target layer) is conserved.
+    comes from its target's own. Where sources may change, its source must keep another output, too,
+    and where blocks may, its block another synapse.
+    It may grow where no synapse was when the round began and none has grown since, in its pool: the
+    pairs with its source and the layer of its target; of the two layers of its block; or of all
+    blocks that its set has.
 
     Parameters
     ----------
     wiring
         The circuit, for its layers.
     sets
-        The connections by kind.
-    weak
-        The slots that will be asked about.
-    self_synapses
-        Whether a neuron may grow a synapse onto itself.
+        All sets of synapses of the cell by name.
+    freedom
+        Where synapses may go.
     """
 
-    def __init__(
-        self,
-        wiring: Wiring,
-        sets: dict[str, Connections],
-        weak: Iterable[Slot],
-        *,
-        self_synapses: bool,
-    ) -> None:
-        self._wiring = wiring
-        self._sets = sets
-        self._self_synapses = self_synapses
-        self._inputs: Counter[int] = Counter()
-        self._inputs_from: Counter[tuple[str, int]] = Counter()
-        for kind, connections in sets.items():
-            target, is_open = connections.target, connections.is_open
-            counted = is_open if is_sensory(kind) else is_open & (connections.source != target)
-            self._inputs.update(target[counted].tolist())
-            self._inputs_from.update(
-                zip(
-                    connections.source_layer[is_open].tolist(),
-                    target[is_open].tolist(),
-                    strict=True,
-                )
+    def __init__(self, wiring: Wiring, sets: Mapping[str, SynapseSlots], freedom: Freedom) -> None:
+        self._wiring, self._freedom = wiring, freedom
+        units, layers = wiring.units, len(wiring.layers)
+        self._layer_of = np.repeat(np.arange(layers), list(wiring.layers.values()))
+        self._sets = {
+            name: _Connections(name, slots, self._layer_of, layers) for name, slots in sets.items()
+        }
+        self._inputs = np.zeros(units, np.int64)  # of a neuron, its own synapse not counted
+        self._inputs_from = np.zeros((layers + 1, units), np.int64)  # by the layer of the source
+        self._outputs = np.zeros(units, np.int64), np.zeros(wiring.input_size, np.int64)
+        for edges in self._sets.values():
+            source, target = edges.source[edges.is_open], edges.target[edges.is_open]
+            counted = slice(None) if edges.is_sensory else source != target
+            self._inputs += np.bincount(target[counted], minlength=units)
+            layer = edges.source_layer[edges.is_open]
+            np.add.at(self._inputs_from, (layer, target), 1)
+            outputs = self._outputs[edges.is_sensory]
+            outputs += np.bincount(source[counted], minlength=len(outputs))
+        self._in_block = Counter(
+            block
+            for name, edges in self._sets.items()
+            for block in zip(
+                repeat(name),
+                edges.source_layer[edges.is_open].tolist(),
+                edges.target_layer[edges.is_open].tolist(),
+                strict=False,
             )
-        # How often a source reaches each target (more than once if parallel), for the sources
-        # of weak synapses: the others need not be looked at, however many there are.
-        self._reached: dict[tuple[str, int], Counter[int]] = defaultdict(Counter)
-        self._reached_in: Counter[tuple[str, int, str]] = Counter()  # different targets of a layer
-        slots = list(weak)
-        for kind, connections in sets.items():
-            asked = connections.source[[slot.index for slot in slots if slot.kind == kind]]
-            rows = np.isin(connections.source, asked) & connections.is_open
-            pairs = zip(
-                connections.source[rows].tolist(), connections.target[rows].tolist(), strict=True
-            )
-            layers = connections.target_layer[rows].tolist()
-            for (j, i), layer in zip(pairs, layers, strict=True):
-                self._count_reached(kind, j, layer, i, 1)
+        )
+        self._taken = {
+            name: np.unique((edges.source * units + edges.target)[edges.is_open])
+            for name, edges in self._sets.items()
+        }
+        self._grown: dict[str, set[int]] = {name: set() for name in self._sets}
+        starts = np.cumsum([0, *wiring.layers.values()])
+        self._ranges = [*pairwise(map(int, starts)), (0, wiring.input_size)]
+        self._all_blocks: dict[str, Pool] = {}
 
     def ends(self, slot: Slot) -> tuple[int, int]:
         """Return the source and the present target of `slot`."""
-        connections = self._sets[slot.kind]
-        return int(connections.source[slot.index]), int(connections.target[slot.index])
+        edges = self._sets[slot.kind]
+        return int(edges.source[slot.index]), int(edges.target[slot.index])
+
+    def pool(self, slot: Slot) -> Pool:
+        """Return the places that `slot` may move to, free or not."""
+        edges, index = self._sets[slot.kind], slot.index
+        targets = self._ranges[edges.target_layer[index]]
+        if self._freedom.keep_sources:
+            source = int(edges.source[index])
+            return Pool(slot.kind, ((source, source + 1, *targets),))
+        if self._freedom.keep_blocks:
+            return Pool(slot.kind, ((*self._ranges[edges.source_layer[index]], *targets),))
+        if slot.kind not in self._all_blocks:
+            pairs = sorted((a, b) for kind, a, b in self._in_block if kind == slot.kind)
+            blocks = tuple((*self._ranges[a], *self._ranges[b]) for a, b in pairs)
+            self._all_blocks[slot.kind] = Pool(slot.kind, blocks)
+        return self._all_blocks[slot.kind]
 
     def may_cut(self, slot: Slot) -> bool:
-        """Whether the target of `slot` keeps another input without it."""
-        connections = self._sets[slot.kind]
-        layer = str(connections.source_layer[slot.index])
+        """Whether the ends of `slot` keep what they need without it."""
+        edges = self._sets[slot.kind]
         source, target = self.ends(slot)
-        if not is_sensory(slot.kind) and source == target:
-            return self._inputs[target] > 0
-        if layer == connections.target_layer[slot.index]:
-            return self._inputs[target] > 1
-        return self._inputs_from[layer, target] > 1
-
-    def is_free(self, slot: Slot, target: int) -> bool:
-        """Whether `slot` may move to `target`, a neuron of the layer it leads to."""
-        source, _ = self.ends(slot)  # its present target is reached, hence not free
-        if not is_sensory(slot.kind) and not self._self_synapses and source == target:
+        is_loop = not edges.is_sensory and source == target
+        outputs = self._outputs[edges.is_sensory]
+        if not (self._freedom.keep_sources or is_loop or outputs[source] > 1):
             return False
-        return not self._reached[slot.kind, source][target]
+        if not self._freedom.keep_blocks and self._in_block[self._block(slot)] < 2:
+            return False
+        if is_loop:
+            return bool(self._inputs[target] > 0)
+        layer = edges.source_layer[slot.index]
+        if layer == edges.target_layer[slot.index]:
+            return bool(self._inputs[target] > 1)
+        return bool(self._inputs_from[layer, target] > 1)
 
-    def free_targets(self, slot: Slot, rng: np.random.Generator) -> Iterator[int]:
-        """Draw the targets that `slot` may move to, each once, in random order."""
-        name = str(self._sets[slot.kind].target_layer[slot.index])
-        layer = self._wiring.layer_range(name)
-        if self._reached_in[slot.kind, self.ends(slot)[0], name] == len(layer):
-            return
-        drawn: set[int] = set()
-        # In a large layer a few draws find a free neuron; only if not, all of it is listed.
-        for i in rng.integers(layer.start, layer.stop, size=_DRAWS).tolist():
-            if i not in drawn and self.is_free(slot, i):
-                drawn.add(i)
-                yield i
-        rest = [i for i in layer if i not in drawn and self.is_free(slot, i)]
-        yield from rng.permutation(rest).tolist()
+    def free_places(self, pool: Pool, count: int | None, rng: np.random.Generator) -> Places:
+        """Return free places of a pool: `count` of them drawn at random, or fewer; or all."""
+        sizes = [(b - a) * (d - c) for a, b, c, d in pool.blocks]
+        total = sum(sizes)
+        if count is not None and total > max(_LISTED, 4 * count):
+            drawn = rng.integers(total, size=2 * count + 16)
+            _, first = np.unique(drawn, return_index=True)
+            source, target = self._free(pool, drawn[np.sort(first)], sizes)
+            if len(source) >= count:
+                return source[:count], target[:count]
+        if total > 1 << 20:
+            require_bytes(
+                40 * total,
+                f"a list of the {total} places where synapses of {pool.kind} could grow",
+                "let the growth rule consider fewer candidates",
+            )
+        places = np.arange(total)
+        if count is not None:
+            rng.shuffle(places)
+        source, target = self._free(pool, places, sizes)
+        return source[:count], target[:count]
 
-    def move(self, slot: Slot, target: int) -> None:
-        """Record that `slot` leads to `target` now."""
-        connections = self._sets[slot.kind]
-        layer = str(connections.source_layer[slot.index])
-        source, lost = self.ends(slot)
-        target_layer = str(connections.target_layer[slot.index])
-        for neuron, change in ((lost, -1), (target, 1)):
-            if is_sensory(slot.kind) or neuron != source:
-                self._inputs[neuron] += change
-            self._inputs_from[layer, neuron] += change
-            self._count_reached(slot.kind, source, target_layer, neuron, change)
-        connections.target[slot.index] = target
+    def _free(self, pool: Pool, places: NDArray[np.int64], sizes: list[int]) -> Places:
+        """Return the ends of those of `places`, numbered through the pool, that are free."""
+        block = np.searchsorted(np.cumsum(sizes), places, side="right")
+        bounds = np.array(pool.blocks).reshape(-1, 4)[block]
+        within = places - (np.cumsum(sizes) - sizes)[block]
+        source, target = np.divmod(within, bounds[:, 3] - bounds[:, 2])
+        source, target = source + bounds[:, 0], target + bounds[:, 2]
+        code, taken = source * self._wiring.units + target, self._taken[pool.kind]
+        free = ~np.isin(code, taken, assume_unique=True)
+        if self._grown[pool.kind]:
+            free &= ~np.isin(code, list(self._grown[pool.kind]))
+        if not is_sensory(pool.kind) and not self._freedom.self_synapses:
+            free &= source != target
+        if self._freedom.max_inputs is not None:
+            free &= self._inputs_from.sum(0)[target] < self._freedom.max_inputs
+        return source[free], target[free]
 
-    def _count_reached(self, kind: str, source: int, layer: str, target: int, change: int) -> None:
-        reached = self._reached[kind, source]
-        before, after = reached[target], reached[target] + change
-        reached[target] = after
-        self._reached_in[kind, source, layer] += (after > 0) - (before > 0)
+    def is_free_still(self, kind: str, source: int, target: int) -> bool:
+        """Whether a place that was free when the round began is so still."""
+        most = self._freedom.max_inputs
+        if most is not None and self._inputs_from[:, target].sum() >= most:
+            return False
+        return source * self._wiring.units + target not in self._grown[kind]
 
+    def move(self, slot: Slot, source: int, target: int) -> None:
+        """Record that `slot` leads from `source` to `target` now."""
+        edges = self._sets[slot.kind]
+        self._count(slot, -1)
+        edges.source[slot.index], edges.target[slot.index] = source, target
+        if not self._freedom.keep_blocks:
+            edges.target_layer[slot.index] = self._layer_of[target]
+            if not edges.is_sensory:
+                edges.source_layer[slot.index] = self._layer_of[source]
+        self._count(slot, 1)
+        self._grown[slot.kind].add(source * self._wiring.units + target)
 
-def has_room(wiring: Wiring, connections: Mapping[str, Connections], self_synapses: bool) -> bool:
-    """Whether some source could reach another neuron of a layer that it reaches."""
-    for kind, edges in connections.items():
-        loops_barred = not is_sensory(kind) and not self_synapses
-        reached: dict[tuple[int, str], set[int]] = defaultdict(set)
-        rows = (edges.source, edges.target, edges.target_layer)
-        for j, i, name in zip(*(row[edges.is_open].tolist() for row in rows), strict=True):
-            reached[j, str(name)].add(i)
-        for (j, name), targets in reached.items():
-            neurons = wiring.layer_range(name)
-            barred = loops_barred and j in neurons and j not in targets
-            if len(targets) + barred < len(neurons):
+    def cut(self, slot: Slot) -> None:
+        """Record that `slot` is empty now."""
+        self._count(slot, -1)
+
+    def _count(self, slot: Slot, change: int) -> None:
+        edges = self._sets[slot.kind]
+        source, target = self.ends(slot)
+        if edges.is_sensory or source != target:
+            self._inputs[target] += change
+            self._outputs[edges.is_sensory][source] += change
+        self._inputs_from[edges.source_layer[slot.index], target] += change
+        self._in_block[self._block(slot)] += change
+
+    def _block(self, slot: Slot) -> tuple[str, int, int]:
+        """Return the set of a synapse, and the layers that it leads from and to."""
+        edges = self._sets[slot.kind]
+        return slot.kind, int(edges.source_layer[slot.index]), int(edges.target_layer[slot.index])
+
+    def has_room(self, kinds: Iterable[str]) -> bool:
+        """Whether some open synapse of the sets `kinds` could move, if its ends let it go."""
+        rng = np.random.default_rng(0)  # not used: all places are listed
+        for kind in kinds:
+            slots = np.flatnonzero(self._sets[kind].is_open).tolist()
+            pools = {self.pool(Slot(kind, slot)) for slot in slots}
+            if any(len(self.free_places(pool, None, rng)[0]) for pool in pools):
                 return True
-    return False
+        return False

@@ -66,8 +66,9 @@ class MatrixRound(Round):
             slope = self._part.slopes(slopes()[0])
             return self._part.flat(slope)[member, place]
 
+        none = torch.zeros_like(source)  # polarities
         context = GrowthContext(
-            self._part.name, source, target, torch.zeros_like(source), self._rng, of_candidates
+            self._part.name, source, target, none, self._rng, of_candidates, self._part
         )
         interest = rule.interest(context).detach().double()
         everywhere = interest.new_full(self._alive.shape, -torch.inf)
@@ -86,6 +87,7 @@ class MatrixRound(Round):
             log.count(REWIRED, count)
             return count
         weights = self._part.flat(self._part.weights()).clone()
+        ages = log.ages(self._part).tolist()
         after, done = self._alive.clone(), 0
         for m, (going, coming) in enumerate(zip(self._going, self._coming, strict=True)):
             columns = (going, coming, *self._part.ends(going), *self._part.ends(coming))
@@ -94,7 +96,7 @@ class MatrixRound(Round):
                 proposal = ProposedEdit(
                     log.step, self._part.name, slot, j, i, strength, grown_source=to_j, grown=to_i
                 )
-                if log.ask(proposal, REWIRED) == REWIRED:
+                if log.ask(proposal, REWIRED, age=ages[slot]) == REWIRED:
                     after[m, old], after[m, new] = False, True
                     done += 1
                     if log.guards:  # the next one sees the model with all edits so far

@@ -13,6 +13,7 @@ from elegans.errors import PruningError
 from elegans.pruning.criteria.magnitude import Closure, Criterion, differentiable
 from elegans.pruning.growing.rules import GrowthRule
 from elegans.pruning.ledger import Edit, Guard, Ledger, ProposedEdit, ask
+from elegans.pruning.measuring.turnover import Births
 from elegans.pruning.parts.moments import Moments
 from elegans.pruning.parts.part import PrunableWeight
 
@@ -27,16 +28,24 @@ class Log:
         guards: Sequence[Guard],
         moments: Moments,
         criterion: Criterion,
+        births: Births,
     ) -> None:
         self.step, self.guards = step, guards
         self._ledger, self._moments, self._criterion = ledger, moments, criterion
+        self._births = births
 
-    def ask(self, proposal: ProposedEdit, outcome: str) -> str:
+    def ages(self, part: PrunableWeight) -> Tensor:
+        """Return the age of each weight in steps, -1 for those from the start, (weight,)."""
+        return self._births.ages(part, self.step)
+
+    def ask(self, proposal: ProposedEdit, outcome: str, *, age: int) -> str:
         """Return `outcome`, or why a guard refuses, and record the edit."""
         answer, notes = ask(self.guards, proposal, outcome)
         place = proposal.synapses, proposal.source, proposal.cut
         grown = (proposal.grown_source, proposal.grown, proposal.polarity)
-        self.record(place, proposal.old_weight, answer, notes, grown if answer == outcome else None)
+        if answer != outcome:
+            grown = None, None, None
+        self.record(place, proposal.old_weight, answer, notes, grown, age=age)
         return answer
 
     def record(
@@ -45,27 +54,31 @@ class Log:
         weight: float,
         outcome: str,
         notes: dict[str, float] | None = None,
-        grown: tuple[int | None, int | None, int | None] | None = None,
+        grown: tuple[int | None, int | None, int | None] = (None, None, None),
+        *,
+        age: int,
     ) -> None:
         """Record what became of the weight from one neuron to another in a set of synapses."""
-        grown = grown or (None, None, None)
-        self._ledger.record(Edit(self.step, *place, *grown, weight, outcome, notes or {}))
+        lived = None if age < 0 else age
+        self._ledger.record(Edit(self.step, *place, *grown, weight, outcome, lived, notes or {}))
 
     def count(self, outcome: str, number: int) -> None:
         """Count edits that the ledger does not list."""
         self._ledger.counts[outcome] += number
 
-    def forget(self, part: PrunableWeight, slots: Tensor) -> None:
-        """Forget what optimiser and criterion remember of weights that others have replaced."""
+    def replace(self, part: PrunableWeight, slots: Tensor) -> None:
+        """Forget what optimiser and criterion remember of weights that others replace."""
         for _, parameter in part.named_parameters():
             self._moments.reset(parameter, slots)
         changed = torch.zeros_like(part.mask)
         changed[slots] = True
         self._criterion.forget(part, changed)
+        self._births.note(part, self.step, slots, slots)
 
     def hold(self, part: PrunableWeight, mask: Tensor) -> None:
         """Let `mask` say which weights of a part are there."""
         self._criterion.forget(part, part.mask ^ mask)
+        self._births.note(part, self.step, part.mask & ~mask, mask & ~part.mask)
         part.hold(mask, self._moments)
 
 

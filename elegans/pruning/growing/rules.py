@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from elegans.errors import PruningError
+from elegans.pruning.parts.part import PrunableWeight
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,8 @@ class GrowthContext:
     """+1 or -1 for a synapse, 0 for an entry of a matrix."""
     rng: np.random.Generator
     _slopes: Callable[[], Tensor]
+    part: PrunableWeight | None = None
+    """The weights that are there."""
 
     def __len__(self) -> int:
         return len(self.source)
@@ -83,10 +87,13 @@ class GrowthRule(ABC):
     4
     """
 
-    candidates: int = 1
-    """Number of legal targets, drawn at random, that each weak synapse of a circuit considers."""
+    candidates: int | None = 1
+    """Number of places, drawn at random, that each weak synapse of a circuit considers; None: all.
+
+    Synapses that may go to the same places consider them together.
+    """
     both_polarities: bool = False
-    """Whether each target is a candidate in both polarities, or in one at random."""
+    """Whether a synapse may grow at each place in both polarities, or in one at random."""
 
     @abstractmethod
     def interest(self, context: GrowthContext) -> Tensor:
@@ -131,36 +138,60 @@ class RandomGrowth(GrowthRule):
 class GradientGrowth(GrowthRule):
     r"""Weights grow where the loss falls fastest, as in RigL.
 
-    In a matrix the interest is :math:`|\partial L / \partial w|`. The strength of a synapse
-    cannot be negative, so that in a circuit it is :math:`-\partial L / \partial w` of either
-    polarity.
+    In a matrix the interest is :math:`g = |\partial L / \partial w|`. The strength of a synapse
+    cannot be negative, so that in a circuit it is :math:`g = -\partial L / \partial w` of either
+    polarity. Places of a large g share sources and targets, and synapses crowd there; at a
+    temperature T > 0 places are drawn, without replacement, with probabilities that are
+    proportional to :math:`\max(g, 0)^{1/T}`.
 
     Parameters
     ----------
     candidates
-        How many legal targets each weak synapse considers.
+        How many places each weak synapse of a circuit considers; all that are legal when None.
+    temperature
+        0 takes the best places, 1 draws them in proportion to g.
 
     References
     ----------
-    Evci, Gale, Menick, Castro, Elsen, "Rigging the lottery: making all tickets winners", ICML 2020.
+    Evci, Gale, Menick, Castro, Elsen, "Rigging the lottery: making all tickets winners", ICML 2020;
+    for drawing by keys, Efraimidis, Spirakis, "Weighted random sampling with a reservoir",
+    Information Processing Letters 97:181 (2006).
 
     Examples
     --------
-    >>> GradientGrowth(candidates=8)
-    GradientGrowth(candidates=8)
+    >>> GradientGrowth(candidates=8, temperature=1.0)
+    GradientGrowth(candidates=8, temperature=1.0)
     """
 
     both_polarities = True
 
-    def __init__(self, candidates: int = 32) -> None:
-        if isinstance(candidates, bool) or not isinstance(candidates, int) or candidates < 1:
-            raise PruningError(f"candidates must be an integer of at least 1, got {candidates!r}")
-        self.candidates = candidates
+    def __init__(self, candidates: int | None = 32, temperature: float = 0.0) -> None:
+        is_whole = isinstance(candidates, int) and not isinstance(candidates, bool)
+        if candidates is not None and not (is_whole and candidates >= 1):
+            raise PruningError(
+                f"candidates must be an integer of at least 1, or None for all, got {candidates!r}"
+            )
+        if not (isinstance(temperature, int | float) and 0 <= temperature < math.inf):
+            raise PruningError(f"temperature must be a number >= 0, got {temperature!r}")
+        self.candidates, self.temperature = candidates, float(temperature)
 
     def interest(self, context: GrowthContext) -> Tensor:
         """Return how fast the loss falls."""
         slopes = context.slopes()
-        return torch.where(context.polarity == 0, slopes.abs(), -slopes)
+        descent = torch.where(context.polarity == 0, slopes.abs(), -slopes)
+        return softened(descent, self.temperature, context)
+
+
+def softened(score: Tensor, temperature: float, context: GrowthContext) -> Tensor:
+    """Return keys whose order draws candidates with probabilities like score^(1 / temperature).
+
+    Candidates of a score of 0 or less come last. At temperature 0 the scores are the keys.
+    """
+    if temperature == 0:
+        return score
+    gumbel = -torch.log(-torch.log(context.random().clamp(1e-300, 1 - 1e-16)))
+    positive = score.double().clamp(min=torch.finfo(torch.float64).tiny)
+    return positive.log() / temperature + gumbel
 
 
 GROWTHS: dict[str, Callable[[], GrowthRule]] = {

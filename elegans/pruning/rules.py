@@ -1,0 +1,160 @@
+"""Published rules of prune-and-rewire, and our own, as settings of one operator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from elegans.errors import PruningError
+from elegans.pruning.amount.schedules import Cubic, check_step
+from elegans.pruning.amount.thresholds import CosineFraction
+from elegans.pruning.criteria.activity import OpenConductance
+from elegans.pruning.criteria.saliency import SmoothedSaliency
+from elegans.pruning.growing.link_prediction import LinkPrediction
+from elegans.pruning.growing.rules import GradientGrowth
+
+ROUNDS = 60
+"""Rounds of exchange that a training would have if they went on to its end."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """Length of a training in optimiser steps, and the sparsity that it is to end at, or None.
+
+    Examples
+    --------
+    >>> Training(steps=6000, sparsity=0.5).every
+    100
+    """
+
+    steps: int
+    sparsity: float | None
+
+    @property
+    def every(self) -> int:
+        """Steps between two rounds."""
+        return max(1, round(self.steps / ROUNDS))
+
+    def until(self, share: float) -> int:
+        """Return the last step of this share of the training, at least that of the first round."""
+        return max(self.every, round(share * self.steps))
+
+    def exchange(self, share: float, until: float) -> dict[str, Any]:
+        """Return settings by which this share is exchanged at first, and none from `until` on."""
+        last = self.until(until)
+        return {"threshold": CosineFraction(share, last), "every": self.every, "until": last}
+
+    def thinned(self, begin: float = 0.1, end: float = 0.6) -> dict[str, Any]:
+        """Return a schedule that brings the circuit to its sparsity between two moments."""
+        if not self.sparsity:
+            return {}
+        first, last = max(1, round(begin * self.steps)), max(1, round(end * self.steps))
+        first -= first % self.every  # so that cuts and exchanges fall on the same steps
+        schedule = Cubic(self.sparsity, end=max(first or 1, last), begin=first or 1,
+                         every=self.every)  # fmt: skip
+        return {"schedule": schedule}
+
+
+def _published(training: Training) -> dict[str, Any]:
+    return {"threshold": 1e-2, "every": 50}
+
+
+def _set(training: Training) -> dict[str, Any]:
+    return training.exchange(0.3, 0.6) | {"keep_sources": False, "weight": "initial"}
+
+
+def _rigl(training: Training) -> dict[str, Any]:
+    growth = GradientGrowth(candidates=None)
+    return training.exchange(0.3, 0.75) | {"keep_sources": False, "growth": growth, "weight": 0.3}
+
+
+def _soft_rigl(training: Training) -> dict[str, Any]:
+    growth = GradientGrowth(candidates=None, temperature=1.0)
+    return training.exchange(0.3, 0.6) | {"keep_sources": False, "growth": growth, "weight": 1.0}
+
+
+def _cht(training: Training) -> dict[str, Any]:
+    growth = LinkPrediction()
+    return training.exchange(0.3, 0.6) | {"keep_sources": False, "growth": growth, "weight": 1.0}
+
+
+def _chts(training: Training) -> dict[str, Any]:
+    return _cht(training) | {"growth": LinkPrediction(temperature=1.0)}
+
+
+def _free(training: Training) -> dict[str, Any]:
+    return training.exchange(0.3, 0.6) | {"keep_sources": False, "weight": 1.0}
+
+
+def _saliency(training: Training) -> dict[str, Any]:
+    return _free(training) | {"criterion": SmoothedSaliency()}
+
+
+def _gradual(training: Training) -> dict[str, Any]:
+    last = training.until(0.6)
+    nothing = CosineFraction(0.0, last)
+    return {"threshold": nothing, "every": training.every, "until": last} | training.thinned()
+
+
+def _development(training: Training) -> dict[str, Any]:
+    return _free(training) | training.thinned()
+
+
+def _active_development(training: Training) -> dict[str, Any]:
+    return _development(training) | {"criterion": OpenConductance("std")}
+
+
+RULES: dict[str, Callable[[Training], dict[str, Any]]] = {
+    "published": _published,
+    "set": _set,
+    "rigl": _rigl,
+    "soft_rigl": _soft_rigl,
+    "cht": _cht,
+    "chts": _chts,
+    "free": _free,
+    "saliency": _saliency,
+    "gradual": _gradual,
+    "development": _development,
+    "active_development": _active_development,
+}
+"""Settings of `elegans.PruneRewire` by the name of the rule, for a `Training`."""
+
+
+def settings_of(rule: str, steps: int, sparsity: float | None = None) -> dict[str, Any]:
+    """Return the arguments of `elegans.PruneRewire` that make it follow a rule.
+
+    Parameters
+    ----------
+    rule
+        A name in `RULES`.
+    steps
+        Optimiser steps of the training.
+    sparsity
+        The share of synapses that are to be missing in the end, for rules that thin a circuit.
+
+    Raises
+    ------
+    PruningError
+        There is no such rule, it does not thin a circuit and a sparsity is given, or the other way
+        round.
+
+    Examples
+    --------
+    >>> settings_of("set", steps=6000)["every"]
+    100
+    """
+    if rule not in RULES:
+        raise PruningError(f"unknown rule {rule!r}, expected one of {tuple(RULES)}")
+    check_step("steps", steps)
+    settings = RULES[rule](Training(int(steps), sparsity))
+    if sparsity and "schedule" not in settings:
+        raise PruningError(
+            f"the rule {rule!r} keeps the number of synapses, got a final sparsity of {sparsity}; "
+            "leave it out, or take 'development' or 'gradual'"
+        )
+    if not sparsity and rule == "gradual":
+        raise PruningError(
+            "the rule 'gradual' thins a circuit, got no final sparsity; pass one, or take 'free'"
+        )
+    return settings
