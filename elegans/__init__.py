@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from elegans.ctrnn import CTRNN as CTRNN
     from elegans.ctrnn import CTRNNCell as CTRNNCell
     from elegans.layers.execution import backend as backend
+    from elegans.layers.readout import Readout as Readout
     from elegans.layers.registry import register_layer as register_layer
     from elegans.ltc import LTC as LTC
     from elegans.ltc import LTCCell as LTCCell

@@ -162,8 +162,8 @@ def test_a_row_that_leaves_a_box_has_no_slack():
         assert row_slack(network, i, *slots, standing, inputs, 32) == -np.inf
 
 
-def proposals(model, rng, count, weights=(0.05, 2.0)):
-    """Random edits of the recurrent synapses of a model."""
+def proposals(model, rng, count, weights=(0.05, 2.0), free=False):
+    """Random edits of the recurrent synapses of a model; `free` ones leave their source, too."""
     synapses = model.cell.recurrent
     for _ in range(count):
         slot = int(rng.integers(len(synapses)))
@@ -176,6 +176,7 @@ def proposals(model, rng, count, weights=(0.05, 2.0)):
             cut=cut,
             grown=int(rng.choice(np.delete(np.arange(model.state_size), cut))),
             old_weight=0.0,
+            grown_source=int(rng.integers(model.state_size)) if free else None,
             polarity=int(rng.choice([-1, 1])),
             weight=float(rng.uniform(*weights)),
             values={"gain": float(rng.uniform(3, 8)), "centre": float(rng.uniform(0.3, 0.8))},
@@ -186,8 +187,11 @@ def carry_out(model, proposal):
     """Make an edit as prune-and-rewire does."""
     synapses = model.cell.recurrent
     like = synapses.weight
+    source = synapses.source[[proposal.slot]]
+    if proposal.grown_source is not None:
+        source = torch.tensor([proposal.grown_source])
     fresh = FreshSynapses(
-        synapses.source[[proposal.slot]],
+        source,
         torch.tensor([proposal.grown]),
         torch.tensor([proposal.polarity]),
         like.new_tensor([proposal.weight]),
@@ -216,17 +220,26 @@ def still_certified(model, guard):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("free", [False, True])
 @pytest.mark.parametrize("seed", range(6))
-def test_what_the_guard_lets_pass_stays_certified(seed):
+def test_what_the_guard_lets_pass_stays_certified(seed, free):
     model = circuit(seed)
     guard = CertificateGuard(model, (-1, 1))
     consented = 0
-    for proposal in proposals(model, np.random.default_rng(seed), 60):
+    for proposal in proposals(model, np.random.default_rng(seed), 60, free=free):
         answer = guard(proposal)
         if answer:
             carry_out(model, proposal)
             consented += 1
             assert still_certified(model, guard)
+            for mine, own in zip(
+                vars(guard._network.recurrent).values(),
+                vars(Network.of(model).recurrent).values(),
+                strict=True,
+            ):
+                assert np.allclose(
+                    mine, own, rtol=1e-6
+                )  # the guard judges the circuit that is there
             assert answer.notes["grown_slack_after"] >= 0
             assert answer.notes["cut_slack_after"] >= 0
     assert consented == guard.kept + guard.renewed

@@ -25,7 +25,7 @@ from elegans.reporting.stability.graph import draw_graph
 from elegans.reporting.stability.page import SECTIONS
 from elegans.reporting.stability.stimulus import random_walk, stimulus_from
 from elegans.reporting.stability.verdicts import summary, verdicts
-from elegans.wiring import AutoNCP, Synapses, Wiring
+from elegans.wiring import AutoNCP, Random, Synapses, Wiring
 
 NASTY = ("<img src=x onerror=boom()>", "</script><script>boom()</script>", "$\\frac{a$ & b")
 
@@ -390,6 +390,33 @@ def test_edits_are_shown_with_the_slack_of_their_rows():
     line = next(edit for edit in history.edits if edit.notes)
     assert line.notes["cut_slack_before"] == first.notes["cut_slack_before"]
     assert line.cut == model.wiring.names[first.cut]
+
+
+@pytest.mark.slow
+def test_turnover_is_that_of_the_rewirer():
+    """Sources free, thinned while rewired: the history counts what the rewirer has counted."""
+    model = LTC(liquid().input_size, Random(10, 1, sparsity_level=0.4))
+    optimizer = torch.optim.Adam(model.parameters())
+    final = round(0.8 * (model.synapse_count + model.sensory_synapse_count))
+    rewirer = PruneRewire.from_rule("development", model, optimizer, steps=60, synapses=final)
+    for _ in range(60):
+        optimizer.zero_grad()
+        model(torch.randn(4, 5, model.input_size))[0].square().mean().backward()
+        optimizer.step()
+        rewirer.step()
+    turnover = rewirer.turnover()
+    made = report(model, waves(), ledger=rewirer.ledger)
+    history = made.content.history
+    assert history.rewired + history.pruned == turnover.cut
+    assert history.pruned == rewirer.counts["pruned"] > 0
+    assert history.churn == turnover.churn > 0
+    assert history.median_age == turnover.median_age
+    assert history.grown_share == turnover.grown_share
+    assert f"{turnover.churn:.0%} of the cuts hit a synapse that had grown" in made.html
+    moved = next(edit for edit in history.edits if edit.grown_source not in (None, edit.source))
+    marks = draw_charts(made.content)["ledger"].marks
+    notes = [note for mark in marks for note in getattr(mark, "notes", None) or ()]
+    assert any(f"{moved.grown_source} → {moved.grown} grew" in note for note in notes)
 
 
 @pytest.mark.slow

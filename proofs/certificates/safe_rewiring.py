@@ -201,7 +201,8 @@ class CertificateGuard:
         assert isinstance(synapses, LiquidSynapses)
         if last.is_pruning:
             return not bool(synapses.mask[last.slot])
-        return int(synapses.target[last.slot]) == last.grown
+        ends = int(synapses.source[last.slot]), int(synapses.target[last.slot])
+        return ends == (_grown_source(last), last.grown)
 
     def _certified(self) -> Standing | None:
         """Return boxes, weights and rate of the circuit, None if it cannot be certified."""
@@ -236,6 +237,7 @@ class CertificateGuard:
         like = synapses.weight
         values = {name: float(like.new_tensor(value)) for name, value in proposal.values.items()}
         return {
+            "source": _grown_source(proposal),
             "target": proposal.grown,
             "weight": synapses.realised(proposal.weight),
             "potential": float(proposal.polarity or 0),
@@ -261,6 +263,11 @@ class CertificateGuard:
         return row_slack(
             self._network, neuron, recurrent, sensory, standing, self._range, pieces_of(self._level)
         )
+
+
+def _grown_source(proposal: ProposedEdit) -> int:
+    """Return where the fresh synapse would lead from; the source stays if none is given."""
+    return proposal.source if proposal.grown_source is None else proposal.grown_source
 
 
 def row_slack(

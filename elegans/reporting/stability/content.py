@@ -310,10 +310,13 @@ class EditLine:
     """recurrent or sensory."""
     source: str
     cut: str
+    grown_source: str | None
     grown: str | None
     polarity: int | None
     conductance: float
     outcome: str
+    age: int | None
+    """Optimiser steps since it had grown; None for a synapse from the start."""
     notes: dict[str, float | None]
 
 
@@ -323,12 +326,19 @@ class History:
 
     edits: list[EditLine]
     rewired: int
+    pruned: int
     kept: int
     refused: int
     judged: int
     """Edits that a certificate's guard has judged."""
     least_slack: float | None
     """Least row slack after an edit that happened."""
+    churn: float
+    """Share of the cuts that hit a synapse that had grown; 0 without cuts."""
+    median_age: float | None
+    """Median age, in optimiser steps, of the grown synapses that went."""
+    grown_share: float
+    """Share of the synapses of the circuit that have grown."""
 
 
 @dataclass(frozen=True, eq=False)

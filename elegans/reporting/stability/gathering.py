@@ -15,7 +15,7 @@ from elegans.layers.sequence_layer import SequenceLayer
 from elegans.ltc.layer import LTC
 from elegans.proofs.certificates.network import Network
 from elegans.pruning import Edit
-from elegans.pruning.ledger import REFUSED, REWIRED
+from elegans.pruning.ledger import PRUNED, REFUSED, REWIRED
 from elegans.reporting.stability.content import (
     EVIDENCE,
     Content,
@@ -55,10 +55,12 @@ def read_history(ledger: Iterable[Edit | Mapping[str, Any]], wiring: Wiring) -> 
                 kind,
                 sources[edit.source],
                 wiring.names[edit.cut],
+                None if edit.grown_source is None else sources[edit.grown_source],
                 None if grown is None else wiring.names[grown],
                 edit.polarity,
                 edit.weight,
                 edit.outcome,
+                edit.age,
                 notes,
             )
         except IndexError as error:
@@ -72,14 +74,22 @@ def read_history(ledger: Iterable[Edit | Mapping[str, Any]], wiring: Wiring) -> 
                 notes[name] for name in SLACKS if "after" in name and notes.get(name) is not None
             ]
     rewired = sum(edit.outcome == REWIRED for edit in edits)
+    pruned = sum(edit.outcome == PRUNED for edit in edits)
     refused = sum(edit.outcome.startswith(REFUSED) for edit in edits)
+    went = [edit.age for edit in edits if edit.outcome in (REWIRED, PRUNED)]
+    ages = [age for age in went if age is not None]
+    synapses = wiring.synapse_count + wiring.sensory_synapse_count
     return History(
         edits,
         rewired,
-        len(edits) - rewired - refused,
+        pruned,
+        len(edits) - rewired - pruned - refused,
         refused,
         sum(any(name in edit.notes for name in SLACKS) for edit in edits),
         min(slacks, default=None),
+        len(ages) / max(1, len(went)),
+        float(np.median(ages)) if ages else None,
+        (rewired - len(ages)) / max(1, synapses),
     )
 
 

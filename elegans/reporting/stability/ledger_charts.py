@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from elegans.pruning.ledger import REFUSED, REWIRED
+from elegans.pruning.ledger import PRUNED, REFUSED, REWIRED
 from elegans.reporting.chart import (
     MUTED,
     PROVED,
@@ -44,6 +44,7 @@ def ledger_chart(content: Content) -> Chart | None:
     looks: dict[str, tuple[str, Symbol]] = {
         "grown excitatory": (SYNAPSE_COLORS["excitatory"], "up"),
         "grown inhibitory": (SYNAPSE_COLORS["inhibitory"], "down"),
+        "pruned": (MUTED, "ring"),
         "kept": (MUTED, "tick"),
         "refused": (WEAK, "cross"),
     }
@@ -135,11 +136,18 @@ def _side_by_side(edits: list[EditLine]) -> Array:
 def _kind(edit: EditLine) -> str:
     if edit.outcome == REWIRED:
         return "grown excitatory" if (edit.polarity or 0) > 0 else "grown inhibitory"
+    if edit.outcome == PRUNED:
+        return "pruned"
     return "refused" if edit.outcome.startswith(REFUSED) else "kept"
 
 
 def _note(edit: EditLine) -> str:
-    change = f"was cut, → {edit.grown} grew" if edit.grown is not None else edit.outcome
+    change = edit.outcome
+    if edit.grown is not None:
+        origin = "" if edit.grown_source == edit.source else f"{edit.grown_source} "
+        change = f"was cut, {origin}→ {edit.grown} grew"
+    if edit.age is not None:
+        change += f", {edit.age} steps after it had grown itself"
     return (
         f"step {edit.step}: {edit.source} → {edit.cut}, {change}\n"
         f"conductance was {edit.conductance:.3g}"

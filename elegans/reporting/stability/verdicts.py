@@ -287,6 +287,13 @@ def _edits(content: Content) -> Verdict:
     count = f"{history.rewired:,}"
     unit = "synapse rewired" if history.rewired == 1 else "synapses rewired"
     others = f"{history.kept:,} weak synapses were kept, {history.refused:,} edits were refused."
+    if history.rewired:
+        others += (
+            f" {history.churn:.0%} of the cuts hit a synapse that had grown; "
+            f"{history.grown_share:.0%} of the circuit has grown."
+        )
+    if history.pruned:
+        others += f" {history.pruned:,} synapses were pruned for good."
     headline, sentence = "Edits were not guarded", f"No certificate watched over them. {others}"
     if history.judged and history.least_slack is not None:
         headline = "Edits were guarded"

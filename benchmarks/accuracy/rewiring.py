@@ -1,0 +1,208 @@
+"""Rules of rewiring against static, dense and pruned circuits of the same budget.
+
+Run ``python benchmarks/accuracy/rewiring.py half_cheetah --density 0.15 --seeds 8``. Cells that
+``benchmarks/results/rewiring.json`` holds already are not run again, so that a long comparison may
+be cut and continued. All circuits have 32 liquid neurons and a linear readout of all of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from tasks import TUNING, Task, task_of
+
+import elegans
+from elegans.pruning.rules import RULES, settings_of
+from elegans.wiring import AutoNCP, FullyConnected, Random, Recipe
+
+UNITS = 32
+RESULTS = Path(__file__).parents[1] / "results" / "rewiring.json"
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A way to reach a budget of synapses: the circuit at the start, and the rule.
+
+    `start` is the multiple of the budget that it begins with; infinite for all synapses.
+    """
+
+    rule: str | None = None
+    start: float = 1.0
+    family: str = "random"
+
+    def recipe(self, inputs: int, budget: int, seed: int) -> Recipe:
+        """Return the wiring at the start."""
+        full = UNITS * (UNITS + inputs)
+        if self.family == "narrow":
+            units = next(n for n in range(UNITS, 0, -1) if n * (n + inputs) <= budget or n == 1)
+            return FullyConnected(units, units)
+        if self.family == "ncp":
+            return _nearest_ncp(inputs, budget, seed)
+        share = min(1.0, self.start * budget / full)
+        if share == 1:
+            return FullyConnected(UNITS, UNITS)
+        return Random(UNITS, UNITS, sparsity_level=1 - share, random_seed=seed)
+
+
+ARMS = {
+    "static": Arm(),
+    "dense": Arm(start=float("inf")),
+    "narrow": Arm(family="narrow"),
+    "static NCP": Arm(family="ncp"),
+    **{rule: Arm(rule) for rule in RULES if "development" not in rule and rule != "gradual"},
+    "development 2": Arm("development", start=2.0),
+    "development 3": Arm("development", start=3.0),
+    "active development 3": Arm("active_development", start=3.0),
+    "prune only 2": Arm("gradual", start=2.0),
+    "gradual": Arm("gradual", start=float("inf")),
+}
+"""Contenders by name; `dense` has no budget."""
+
+
+def _nearest_ncp(inputs: int, budget: int, seed: int) -> Recipe:
+    """Return the AutoNCP of 32 neurons whose number of synapses is nearest to the budget."""
+
+    def count(recipe: AutoNCP) -> int:
+        wiring = recipe.build(inputs)
+        return wiring.synapse_count + wiring.sensory_synapse_count
+
+    grid = [AutoNCP(UNITS, 4, sparsity_level=k / 50, seed=seed) for k in range(5, 46)]
+    return min(grid, key=lambda recipe: abs(count(recipe) - budget))
+
+
+def run(name: str, density: float, arm_name: str, seed: int, equal_work: bool) -> dict[str, Any]:
+    """Train one circuit and return what it reaches.
+
+    With `equal_work` the training is as much shorter as the circuit is larger on the mean, so that
+    synapses times steps are those of a static circuit of the budget.
+    """
+    torch.set_num_threads(1)
+    task, arm = task_of(name), ARMS[arm_name]
+    budget = round(density * UNITS * (UNITS + task.inputs))
+    generator = torch.Generator().manual_seed(seed)
+    layer = elegans.LTC(task.inputs, arm.recipe(task.inputs, budget, seed), generator=generator)
+    model = elegans.Readout(layer, task.outputs, generator=generator)
+    optimizer = torch.optim.Adam(model.parameters(), task.rate)
+    start = layer.synapse_count + layer.sensory_synapse_count
+    steps_an_epoch = -(-len(task.train) // task.batch)
+    epochs = float(task.epochs)
+    thinned = budget if arm.rule and start > budget else None
+    if equal_work and thinned is not None:
+        epochs *= budget / (start * _mean_share(arm.rule or "", 1 - budget / start))
+    steps = round(epochs * steps_an_epoch)
+    rewirer = None
+    if arm.rule is not None:
+        rewirer = elegans.PruneRewire.from_rule(
+            arm.rule, model, optimizer, steps, thinned, seed=seed
+        )
+    order, drawn = torch.Generator().manual_seed(seed), torch.Generator().manual_seed(seed)
+    work, began = 0, time.perf_counter()
+    for step, index in enumerate(_batches(task, order)):
+        if step == steps:
+            break
+        batch = task.train.rows(index)
+        optimizer.zero_grad()
+        task.loss(model, batch).backward()
+        optimizer.step()
+        if rewirer is not None:
+            rewirer.step(lambda: task.loss(model, _sample(task, drawn)))
+        work += start if rewirer is None else rewirer.budget
+    result = {
+        "task": name,
+        "density": density,
+        "arm": arm_name,
+        "seed": seed,
+        "equal_work": equal_work,
+        "error": task.error(model, task.test),
+        "training_error": task.error(model, task.train),
+        "synapses": layer.synapse_count + layer.sensory_synapse_count,
+        "mean_synapses": work / steps,
+        "steps": steps,
+        "seconds": time.perf_counter() - began,
+    }
+    if rewirer is not None:
+        turnover = rewirer.turnover()
+        result |= {
+            "cut": turnover.cut,
+            "churn": turnover.churn,
+            "median_age": turnover.median_age if turnover.cut_grown else None,
+            "grown_share": turnover.grown_share,
+        }
+    return result
+
+
+def _mean_share(rule: str, sparsity: float) -> float:
+    """Return the mean share of its synapses that a circuit has while a rule thins it."""
+    steps = 6000
+    schedule = settings_of(rule, steps, sparsity)["schedule"]
+    share, total = 1.0, 0.0
+    for step in range(1, steps + 1):
+        if schedule.is_due(step):
+            share = 1 - schedule.sparsity(step)
+        total += share
+    return total / steps
+
+
+def _batches(task: Task, generator: torch.Generator) -> Iterator[torch.Tensor]:
+    while True:
+        yield from torch.randperm(len(task.train), generator=generator).split(task.batch)
+
+
+def _sample(task: Task, generator: torch.Generator) -> Any:
+    """Return 128 training sequences, for rules that ask for the loss when something is due."""
+    return task.train.rows(torch.randint(len(task.train), (128,), generator=generator))
+
+
+def load() -> list[dict[str, Any]]:
+    """Return the cells run so far."""
+    return json.loads(RESULTS.read_text()) if RESULTS.exists() else []
+
+
+def key(cell: dict[str, Any]) -> tuple[Any, ...]:
+    """Return what a cell is."""
+    return tuple(cell[name] for name in ("task", "density", "arm", "seed", "equal_work"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("task", choices=TUNING)
+    parser.add_argument("--density", type=float, nargs="+", default=[0.15])
+    parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
+    parser.add_argument("--seeds", type=int, default=8)
+    parser.add_argument("--equal-work", action="store_true")
+    parser.add_argument("--processes", type=int, default=2)
+    arguments = parser.parse_args()
+    cells = [
+        (arguments.task, density, arm, seed, arguments.equal_work)
+        for seed in range(arguments.seeds)
+        for density in arguments.density
+        for arm in arguments.arms
+    ]
+    results = load()
+    done = {key(cell) for cell in results}
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(arguments.processes) as pool:
+        waiting = [pool.apply_async(run, cell) for cell in cells if cell not in done]
+        for k, one in enumerate(waiting):
+            results.append(one.get())
+            RESULTS.parent.mkdir(exist_ok=True)
+            lines = ",\n".join(json.dumps(cell) for cell in sorted(results, key=key))
+            RESULTS.write_text(f"[\n{lines}\n]\n")
+            cell = results[-1]
+            print(
+                f"{k + 1}/{len(waiting)} {cell['arm']} seed {cell['seed']}: {cell['error']:.4g} "
+                f"with {cell['synapses']} synapses in {cell['seconds']:.0f} s",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,166 @@
+"""Tasks on which rules of rewiring are compared, each with a model's loss and its test error.
+
+Rules are searched on the tuning tasks alone; the confirmation tasks are for the rule that was found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+DATA = Path(__file__).parents[2].parent / "shared" / "data"
+"""Where recorded runs of simulated robots may lie; see `recorded`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Sequences of a task: inputs (sequence, time, input), targets, and the number of steps."""
+
+    x: Tensor
+    y: Tensor
+    lengths: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def rows(self, index: Tensor) -> Split:
+        """Return some of the sequences."""
+        lengths = None if self.lengths is None else self.lengths[index]
+        return Split(self.x[index], self.y[index], lengths)
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """Training and test sequences, and how a model is trained on them."""
+
+    train: Split
+    test: Split
+    outputs: int
+    classifies: bool
+    epochs: int
+    batch: int = 16
+    rate: float = 0.01
+
+    @property
+    def inputs(self) -> int:
+        """Number of inputs."""
+        return self.train.x.shape[2]
+
+    def loss(self, model: Callable[..., tuple[Tensor, Tensor]], split: Split) -> Tensor:
+        """Return the mean squared error, or the cross-entropy of the answer after the last step."""
+        output = model(split.x, lengths=split.lengths)[0]
+        if self.classifies:
+            return torch.nn.functional.cross_entropy(output[:, -1], split.y)
+        return (output - split.y).square().mean()
+
+    @torch.no_grad()
+    def error(self, model: Callable[..., tuple[Tensor, Tensor]], split: Split) -> float:
+        """Return the mean squared error, or the percentage of wrong answers."""
+        if not self.classifies:
+            return float(self.loss(model, split))
+        answer = model(split.x, lengths=split.lengths)[0][:, -1].argmax(-1)
+        return 100 * float((answer != split.y).double().mean())
+
+
+def recorded(name: str) -> Path:
+    """Return the file of recorded runs; say where it comes from if it is not there."""
+    path = DATA / name
+    if not path.exists():
+        raise SystemExit(
+            f"{path} is missing: the recorded runs of the authors of LTC and CfC "
+            "(github.com/raminmh/liquid_time_constant_networks and .../CfC, data scripts) as arrays; "
+            "put them there, or leave the task out"
+        )
+    return path
+
+
+def half_cheetah() -> Task:
+    """Predict the next observation of a running robot; protocol of Hasani et al., AAAI 2021."""
+    traces = np.load(recorded("half_cheetah.npz"))["traces"]
+
+    def windows(runs: range) -> Split:
+        pairs = [
+            (traces[run, begin : begin + 32], traces[run, begin + 1 : begin + 33])
+            for run in runs
+            for begin in range(0, 1000 - 32 - 1, 10)
+        ]
+        x, y = (torch.from_numpy(np.stack(side)) for side in zip(*pairs, strict=True))
+        return Split(x, y)
+
+    return Task(windows(range(15, 25)), windows(range(5, 15)), 17, False, epochs=100)
+
+
+def cartpole() -> Task:
+    """Imitate an optimal controller of a pole on a cart from positions alone; scaled to variance 1."""
+    from elegans.cli.demo import demonstrations
+    from elegans.data import cut_windows
+
+    shown = demonstrations(60, seed=0, window=64)
+    train, test = (
+        Split(*(torch.from_numpy(part) for part in (windows.inputs, windows.targets)))
+        for windows in (cut_windows(shown.train, 64, 32), cut_windows(shown.validation, 64))
+    )
+    return Task(train, test, 1, False, epochs=60)
+
+
+def digits() -> Task:
+    """Tell handwritten digits of 8 x 8 pixels, a row at a time."""
+    from sklearn.datasets import load_digits
+
+    images, labels = load_digits(return_X_y=True)
+    order = np.random.default_rng(0).permutation(len(images))
+    x = torch.from_numpy((images[order] / 16).reshape(-1, 8, 8).astype(np.float32))
+    y = torch.from_numpy(labels[order].astype(np.int64))
+    return Task(Split(x[:1000], y[:1000]), Split(x[1000:], y[1000:]), 10, True, epochs=60)
+
+
+def japanese_vowels() -> Task:
+    """Tell nine speakers by 12 coefficients of their vowels; Kudo, Toyama, Shimbo 1999."""
+    train, test = (_of_aeon("JapaneseVowels", part) for part in ("TRAIN", "TEST"))
+    return Task(train, test, 9, True, epochs=100)
+
+
+def _of_aeon(name: str, part: str) -> Split:
+    """Return a data set that the package aeon carries; the package is not imported."""
+    spec = find_spec("aeon")
+    if spec is None or not spec.submodule_search_locations:
+        raise SystemExit("the data come with the package aeon: pip install --no-deps aeon")
+    folder = Path(next(iter(spec.submodule_search_locations))) / "datasets" / "data" / name
+    lines = (folder / f"{name}_{part}.ts").read_text().splitlines()
+    rows = [line for line in lines if line and line[0] not in "#@"]
+    series: list[NDArray[np.float32]] = []
+    labels: list[str] = []
+    for row in rows:
+        *channels, label = row.split(":")
+        series.append(np.array([c.split(",") for c in channels], dtype=np.float32).T)
+        labels.append(label.strip())
+    names = sorted(set(labels))
+    longest = max(map(len, series))
+    x = np.zeros((len(series), longest, series[0].shape[1]), np.float32)
+    for k, one in enumerate(series):
+        x[k, : len(one)] = one
+    y = torch.tensor([names.index(label) for label in labels])
+    return Split(torch.from_numpy(x), y, torch.tensor([len(one) for one in series]))
+
+
+TUNING: dict[str, Callable[[], Task]] = {
+    "half_cheetah": half_cheetah,
+    "cartpole": cartpole,
+    "digits": digits,
+    "japanese_vowels": japanese_vowels,
+}
+"""Tasks on which rules may be searched."""
+
+
+@cache
+def task_of(name: str) -> Task:
+    """Return a task; its data are loaded once."""
+    return TUNING[name]()

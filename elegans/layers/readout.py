@@ -1,0 +1,86 @@
+"""A linear readout of all neurons, in place of motor neurons."""
+
+from __future__ import annotations
+
+from typing import Any, Unpack
+
+import torch
+from torch import Tensor, nn
+
+from elegans.checks import Placement, check_count
+from elegans.errors import InputError
+from elegans.layers.sequence_layer import SequenceLayer, State
+
+
+class Readout(nn.Module):
+    r"""A layer with a linear map from the potentials of all its neurons to the outputs.
+
+    .. math:: y(t) = W x(t) + b
+
+    The authors of LTC and CfC read their circuits so. A layer by itself answers with the
+    potentials of its motor neurons, each through a scale and a shift of its own, so that what the
+    other neurons know has to travel through a few synapses; use it where the answer must come from
+    the circuit alone, and a readout where the error counts.
+
+    Parameters
+    ----------
+    layer
+        `elegans.LTC` or another layer; its motor neurons have no part of their own in the output.
+    output_size
+        Number of outputs.
+    generator
+        Source of the initial weights; PyTorch's default generator when None.
+    **factory_kwargs
+        ``device`` and ``dtype`` of the map; those of the layer by default.
+
+    Raises
+    ------
+    InputError
+        `layer` is no layer of this library, or `output_size` is not an integer of at least 1.
+
+    References
+    ----------
+    Hasani, Lechner, Amini, Rus, Grosu, "Liquid time-constant networks", AAAI 2021.
+
+    Examples
+    --------
+    >>> import elegans
+    >>> from elegans.wiring import Random
+    >>> model = Readout(elegans.LTC(17, Random(32, sparsity_level=0.85)), 17)
+    >>> output, state = model(torch.zeros(2, 5, 17))
+    >>> output.shape, state.shape
+    (torch.Size([2, 5, 17]), torch.Size([2, 32]))
+    """
+
+    def __init__(
+        self,
+        layer: SequenceLayer,
+        output_size: int,
+        *,
+        generator: torch.Generator | None = None,
+        **factory_kwargs: Unpack[Placement],
+    ) -> None:
+        super().__init__()
+        if not isinstance(layer, SequenceLayer):
+            raise InputError(f"layer must be one such as elegans.LTC, got {type(layer).__name__}")
+        check_count("output_size", output_size)
+        like = next(layer.parameters())
+        placement: Any = {"device": like.device, "dtype": like.dtype} | dict(factory_kwargs)
+        self.layer = layer
+        self.head = nn.Linear(layer.state_size, output_size, **placement)
+        if generator is not None:
+            bound = layer.state_size**-0.5
+            with torch.no_grad():
+                for parameter in self.head.parameters():
+                    parameter.uniform_(-bound, bound, generator=generator)
+
+    def forward(
+        self, input: Tensor, hx: State | None = None, *args: Any, **kwargs: Any
+    ) -> tuple[Tensor, State]:
+        """Return outputs and the final state; arguments are those of the layer."""
+        _, final, states = self.layer(input, hx, *args, return_states=True, **kwargs)
+        if not self.layer.return_sequences:
+            axis = -2 if self.layer.batch_first or states.dim() == 2 else 0
+            potentials = final[0] if isinstance(final, tuple) else final
+            states = states.select(axis, -1) if states.shape[axis] else potentials
+        return self.head(states), final
