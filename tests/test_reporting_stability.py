@@ -414,6 +414,15 @@ def test_turnover_is_that_of_the_rewirer():
     assert history.grown_share == turnover.grown_share
     assert f"{turnover.churn:.0%} of the cuts hit a synapse that had grown" in made.html
     moved = next(edit for edit in history.edits if edit.grown_source not in (None, edit.source))
+    circuit = made.content.circuit
+    for shown, weight, synapses in (
+        (circuit.wiring.recurrent, circuit.weight, model.cell.recurrent),
+        (circuit.wiring.sensory, circuit.sensory_weight, model.cell.sensory),
+    ):
+        columns = synapses.source, synapses.target, synapses.strength()
+        rows = zip(*(column[synapses.mask].tolist() for column in columns), strict=True)
+        there = {(j, i): strength for j, i, strength in rows}
+        assert [there[j, i] for j, i, _ in shown] == pytest.approx(weight.tolist())
     marks = draw_charts(made.content)["ledger"].marks
     notes = [note for mark in marks for note in getattr(mark, "notes", None) or ()]
     assert any(f"{moved.grown_source} → {moved.grown} grew" in note for note in notes)

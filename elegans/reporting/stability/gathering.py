@@ -11,7 +11,7 @@ import torch
 import elegans
 from elegans.errors import ElegansError, InputError
 from elegans.layers.capabilities import LiquidCircuit, cell_of, require
-from elegans.layers.sequence_layer import SequenceLayer
+from elegans.layers.sequence_layer import SequenceLayer, line_widths
 from elegans.ltc.layer import LTC
 from elegans.proofs.certificates.network import Network
 from elegans.pruning import Edit
@@ -199,13 +199,9 @@ def _subject(model: LTC, stimulus: Stimulus, title: str) -> Subject:
     )
 
 
-@torch.no_grad()
 def _circuit(model: LTC) -> WeightedWiring:
     """Return the wiring with the conductances that the layer computes with."""
-    recurrent, sensory = (
-        synapses.values().weight.detach().cpu().numpy().astype(np.float64)
-        for synapses in (model.cell.recurrent, model.cell.sensory)
-    )
+    recurrent, sensory = map(line_widths, (model.cell.recurrent, model.cell.sensory))
     return WeightedWiring(model.wiring, recurrent, sensory)
 
 
