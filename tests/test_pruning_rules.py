@@ -16,19 +16,24 @@ from elegans.pruning import (
     Cubic,
     GradientGrowth,
     GrowthContext,
+    HebbianGrowth,
     LinkPrediction,
     OpenConductance,
+    OutputSensitivity,
     Pruner,
     PruneRewire,
+    RandomWalk,
     Relative,
     ReversalWeight,
     SmoothedSaliency,
+    StrengthGrowth,
 )
 from elegans.pruning.growing.link_prediction import path_scores
 from elegans.pruning.growing.rules import softened
 from elegans.pruning.ledger import PRUNED, REWIRED
 from elegans.pruning.rules import Training
-from elegans.wiring import AutoNCP, Random
+from elegans.synapses.slots import FreshSynapses
+from elegans.wiring import AutoNCP, Layered, Random
 
 LAYERS = {
     "liquid": lambda wiring: elegans.LTC(3, wiring),
@@ -138,6 +143,134 @@ def test_growth_over_all_places_finds_the_best_one():
     assert layer[edit.grown] == layer[edit.cut]
 
 
+def test_hebbian_growth_is_what_current_would_do():
+    """The interest is minus the slope of the loss when a synapse drives current without damping.
+
+    A pair of synapses of one gate and opposite potentials: their slopes differ by that alone.
+    """
+    model = elegans.LTC(3, AutoNCP(12, 2), dtype=torch.float64)
+    x = torch.randn(4, 5, 3, dtype=torch.float64)
+    synapses = model.cell.recurrent
+    pairs = [(3, 0), (5, 1), (7, 4)]
+    source, target = (
+        torch.tensor(end).repeat_interleave(2).int() for end in zip(*pairs, strict=True)
+    )
+    polarity = torch.tensor([1, -1] * len(pairs), dtype=torch.int8)
+    gates = {
+        "gain": torch.full((6,), 4.0, dtype=torch.float64),
+        "centre": torch.full((6,), 0.4, dtype=torch.float64),
+    }
+
+    def loss(strength):
+        fresh = FreshSynapses(source, target, polarity, strength, gates)
+        with synapses.with_candidates(fresh):
+            return model(x)[0].square().mean()
+
+    zero = torch.zeros(6, dtype=torch.float64, requires_grad=True)
+    (slopes,) = torch.autograd.grad(loss(zero), zero)
+    rng = np.random.default_rng(0)
+    context = GrowthContext("w", source, target, polarity, rng, lambda: slopes)
+    interest = HebbianGrowth(candidates=None).interest(context)
+    for k in range(3):
+        step = torch.zeros(6, dtype=torch.float64)
+        step[2 * k], step[2 * k + 1] = 1e-4, 0.0
+        up = loss(step)
+        step[2 * k], step[2 * k + 1] = 0.0, 1e-4
+        down = loss(step)
+        expected = float((down - up).detach()) / 2e-4
+        assert float(interest[2 * k]) == pytest.approx(expected, rel=1e-3, abs=1e-9)
+        assert float(interest[2 * k + 1]) == -float(interest[2 * k])
+
+
+def test_both_polarities_of_a_place_have_one_gate():
+    seen = []
+
+    class Look(GradientGrowth):
+        def interest(self, context):
+            seen.append((context.source, context.target, context.polarity))
+            return super().interest(context)
+
+    model, optimizer, rewirer = make(growth=Look(candidates=4))
+    gates = []
+    original = model.cell.recurrent.with_candidates
+
+    def noted(candidates):
+        gates.append(candidates.values)
+        return original(candidates)
+
+    model.cell.recurrent.with_candidates = noted
+    train(model, optimizer, rewirer, 2)
+    for source, target, polarity in seen:
+        assert polarity.tolist() == [1, -1] * (len(polarity) // 2)
+        assert torch.equal(source[::2], source[1::2])
+        assert torch.equal(target[::2], target[1::2])
+    for values in gates:
+        for value in values.values():
+            assert torch.equal(value[::2], value[1::2])
+            assert len(value[::2].unique()) == len(value) // 2
+
+
+def test_strong_blocks_grow():
+    """Where one block is three times as strong as the other, it gets three of four synapses."""
+    wiring = Layered(
+        {"inter": 30, "motor": 30},
+        {("sensory", "inter"): 0.5, ("inter", "inter"): 0.1, ("inter", "motor"): 0.1},
+    )
+    torch.manual_seed(0)
+    model = elegans.LTC(3, wiring)
+    part = next(part for part in Pruner(model).parts if part.kind == "recurrent")
+    blocks = part.block_of()
+    inner = blocks == blocks[model.cell.recurrent.target >= 30][0]
+    with torch.no_grad():
+        model.cell.recurrent.set_strength(torch.where(inner, 0.9, 0.3))
+    source = torch.arange(30, 60).repeat(2 * 30)
+    target = torch.arange(60).repeat_interleave(30)
+    rng = np.random.default_rng(0)
+    first = []
+    for _ in range(4000):
+        context = GrowthContext(
+            part.name, source, target, torch.ones_like(source), rng, lambda: source, part,
+            part.blocks_between(source, target),
+        )  # fmt: skip
+        first.append(int(target[StrengthGrowth().interest(context).argmax()]) >= 30)
+    assert np.mean(first) == pytest.approx(0.75, abs=0.03)
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_strengths_are_set_where_synapses_are_open(kind):
+    _, _, rewirer = make(kind)
+    for part in rewirer.parts:
+        mask = torch.ones_like(part.mask)
+        mask[0] = False
+        part.synapses.set_mask(mask)
+        before = {k: v.detach().clone() for k, v in part.synapses.named_parameters()}
+        polarity = part.synapses.current_polarity().clone()
+        wanted = torch.linspace(0.1, 2.0, part.size)
+        part.synapses.set_strength(wanted)
+        assert torch.allclose(part.weights()[1:], wanted[1:], rtol=1e-5)
+        assert torch.equal(part.synapses.current_polarity(), polarity)
+        for name, value in part.synapses.named_parameters():
+            assert torch.equal(value[..., 0], before[name][..., 0])
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_a_walk_has_its_drift_and_noise_and_stops_at_the_floor(kind):
+    _, optimizer, rewirer = make(kind, wiring=Random(60, 2, sparsity_level=0.5))
+    walk = RandomWalk(l1=2.0, temperature=0.005, floor=0.01)
+    parts = rewirer.parts
+    for part in parts:
+        part.synapses.set_strength(torch.full((part.size,), 0.5))
+    walk.take(parts, optimizer, np.random.default_rng(0))
+    strength = torch.cat([part.weights() for part in parts])
+    assert float(strength.mean()) == pytest.approx(0.5 - 0.01 * 2.0, abs=1e-3)
+    assert float(strength.std()) == pytest.approx(np.sqrt(2 * 0.01 * 0.005), rel=0.1)
+    for _ in range(60):
+        walk.take(parts, optimizer, np.random.default_rng(1))
+    assert float(torch.cat([part.weights() for part in parts]).min()) == pytest.approx(
+        0.01, rel=1e-4
+    )
+
+
 @pytest.mark.parametrize("kind", LAYERS)
 @pytest.mark.parametrize("weight", [0.3, "initial", "median"])
 def test_fresh_strengths(kind, weight):
@@ -213,6 +346,52 @@ def test_open_conductance_leaves_the_cell_as_it_is_when_the_loss_fails():
     with pytest.raises(RuntimeError, match="no"):
         Pruner(model, criterion=OpenConductance()).prune(0.5, fails)
     assert "run" not in vars(model.cell)
+
+
+@pytest.mark.parametrize("kind", ["liquid", "signed"])
+def test_output_sensitivity_is_a_norm_of_the_jacobian(kind):
+    """Over all signs the mean square is the sum of squares of the columns w dy/dw."""
+    model, _, _ = make(kind, wiring=AutoNCP(8, 1))
+    x = torch.randn(1, 3, 3)
+    score = (
+        torch.stack(
+            [
+                torch.cat(
+                    list(
+                        scores_of(model, OutputSensitivity(64), lambda: model(x)[0].sum()).values()
+                    )
+                )
+                for _ in range(4)
+            ]
+        )
+        .square()
+        .mean(0)
+        .sqrt()
+    )
+    expected = []
+    for synapses in (model.cell.recurrent, model.cell.sensory):
+        total = torch.zeros(len(synapses))
+        for output in model(x)[0].flatten():
+            (gradient,) = torch.autograd.grad(output, synapses.weight, retain_graph=True)
+            total += (synapses.strength() * synapses.slope_of(synapses.weight, gradient)).square()
+        expected.append(total.sqrt())
+    # Three outputs: the cross terms of 256 random signs average out to some per cent.
+    assert torch.allclose(score.float(), torch.cat(expected).detach(), rtol=0.35, atol=1e-6)
+    exact = OutputSensitivity(1)
+    one = scores_of(model, exact, lambda: model(x[:, :1])[0].sum())
+    (single,) = model(x[:, :1])[0].flatten()
+    (gradient,) = torch.autograd.grad(single, model.cell.recurrent.weight)
+    synapses = model.cell.recurrent
+    column = (synapses.strength() * synapses.slope_of(synapses.weight, gradient)).abs()
+    assert torch.allclose(one["recurrent"].float(), column.detach(), rtol=1e-4, atol=1e-8)
+
+
+def test_output_sensitivity_needs_the_outputs():
+    model, _, _ = make()
+    with pytest.raises(PruningError, match="the closure does not call LTC"):
+        Pruner(model, criterion=OutputSensitivity()).prune(0.5, lambda: torch.zeros(()))
+    with pytest.raises(PruningError, match="output sensitivity needs data"):
+        Pruner(model, criterion=OutputSensitivity()).prune(0.5)
 
 
 def test_a_saliency_is_smoothed():
@@ -400,6 +579,10 @@ def test_wrong_rules_are_refused_before_training(case):
         (lambda: GradientGrowth(candidates=0), "or None for all"),
         (lambda: OpenConductance("median"), "unknown statistic 'median'"),
         (lambda: SmoothedSaliency(1.0), r"share in \[0, 1\)"),
+        (lambda: OutputSensitivity(0), "probes must be an integer of at least 1"),
+        (lambda: RandomWalk(l1=-1), "l1 must be a finite number of at least 0"),
+        (lambda: RandomWalk(floor=0), "floor must be a finite number above 0"),
+        (lambda: StrengthGrowth(0), "or None for all"),
     ],
 )
 def test_wrong_arguments(build, message):

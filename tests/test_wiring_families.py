@@ -8,7 +8,7 @@ from dataclasses import FrozenInstanceError, dataclass, fields, replace
 import numpy as np
 import pytest
 
-from elegans.errors import WiringError
+from elegans.errors import InputError, WiringError
 from elegans.wiring import (
     NCP,
     AutoNCP,
@@ -16,6 +16,7 @@ from elegans.wiring import (
     FullyConnected,
     HeavyTailed,
     Layered,
+    Overgrown,
     Random,
     Recipe,
     Wiring,
@@ -101,6 +102,7 @@ FAMILIES = [
         (30, 38),
         reaches_all=False,
     ),
+    Family(Overgrown(AutoNCP(23, 3), 2.0), "seed", NCP_SIZES, "5bad9425cf64dcb9"),
 ]
 
 
@@ -262,3 +264,48 @@ def test_input_size_is_checked(family, input_size):
 def test_arguments_are_checked_on_construction(family, arguments, message):
     with pytest.raises(WiringError, match=message):
         family(*arguments)
+
+
+@pytest.mark.parametrize("factor", [1, 1.5, 2.0, 5, float("inf")])
+@pytest.mark.parametrize(
+    "recipe", [AutoNCP(23, 3), Random(9, 2, 0.8), FullyConnected(5, self_connections=False)]
+)
+def test_what_is_overgrown_holds_the_budget_and_no_other_blocks(recipe, factor):
+    before, after = recipe.build(7), Overgrown(recipe, factor, excitatory=1.0, seed=4).build(7)
+    for kind in ("recurrent", "sensory"):
+        rows, more = set(getattr(before, kind)), set(getattr(after, kind))
+        assert rows <= more
+        assert all(p == 1 and (kind == "sensory" or j != i) for j, i, p in more - rows)
+
+        def layers(row, kind=kind):
+            own = "sensory" if kind == "sensory" else before.layer_of[row[0]]
+            return own, before.layer_of[row[1]]
+
+        assert {layers(row) for row in more} == {layers(row) for row in rows}
+        for block in {layers(row) for row in rows}:
+            source, target = (len(before.layer_range(str(name))) for name in block)
+            inside = [row for row in rows if layers(row) == block]
+            loops = sum(j == i for j, i, _ in inside) if kind == "recurrent" else 0
+            most = source * target - (source - loops if block[0] == block[1] else 0)
+            expected = min(most, factor * len(inside))
+            assert sum(layers(row) == block for row in more) == pytest.approx(expected, abs=0.5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((3,), "recipe must be one such as AutoNCP, got int"),
+        ((AutoNCP(8, 2), 0.5), "factor must be a number of at least 1, got 0.5"),
+        ((AutoNCP(8, 2), float("nan")), "factor must be a number of at least 1"),
+        ((AutoNCP(8, 2), 2.0, 1.5), "excitatory must be a number from 0 to 1"),
+    ],
+)
+def test_wrong_overgrowth(arguments, message):
+    with pytest.raises(WiringError, match=message):
+        Overgrown(*arguments)
+
+
+def test_overgrowth_beyond_memory_is_refused_before_it_is_drawn():
+    recipe = Overgrown(Random(10**6, 10, sparsity_level=1 - 1e-12), 1e9)
+    with pytest.raises(InputError, match="take fewer neurons or fewer synapses"):
+        recipe.build(1)

@@ -13,6 +13,7 @@ from elegans.wiring.drawing.circuit import draw
 from elegans.wiring.families.heavy_tailed import HeavyTailed
 from elegans.wiring.families.layered import Layered
 from elegans.wiring.families.ncp import NCP, AutoNCP, BinomialNCP
+from elegans.wiring.families.overgrown import Overgrown
 from elegans.wiring.families.recipe import Recipe
 from elegans.wiring.families.uniform import FullyConnected, Random
 from elegans.wiring.synapses import Synapses
@@ -26,6 +27,7 @@ __all__ = [
     "HeavyTailed",
     "Layered",
     "Neuron",
+    "Overgrown",
     "Random",
     "Recipe",
     "Synapses",

@@ -25,7 +25,13 @@ from elegans.pruning.criteria.magnitude import (
     RandomScore,
     ScoringContext,
 )
-from elegans.pruning.criteria.saliency import GradientWeight, Movement, SmoothedSaliency, Snip
+from elegans.pruning.criteria.saliency import (
+    GradientWeight,
+    Movement,
+    OutputSensitivity,
+    SmoothedSaliency,
+    Snip,
+)
 from elegans.pruning.criteria.synaptic_flow import SynapticFlow
 from elegans.pruning.growing.link_prediction import LinkPrediction
 from elegans.pruning.growing.rules import (
@@ -33,8 +39,11 @@ from elegans.pruning.growing.rules import (
     GradientGrowth,
     GrowthContext,
     GrowthRule,
+    HebbianGrowth,
     RandomGrowth,
+    StrengthGrowth,
 )
+from elegans.pruning.growing.walk import RandomWalk
 from elegans.pruning.ledger import Edit, GuardResult, ProposedEdit
 from elegans.pruning.measuring.turnover import Turnover
 from elegans.pruning.parts.finding import parts_of
@@ -62,6 +71,7 @@ __all__ = [
     "GrowthContext",
     "GrowthRule",
     "GuardResult",
+    "HebbianGrowth",
     "IterativeSchedule",
     "LargestFirst",
     "LinkPrediction",
@@ -70,12 +80,14 @@ __all__ = [
     "Movement",
     "OneShot",
     "OpenConductance",
+    "OutputSensitivity",
     "ProposedEdit",
     "PrunableWeight",
     "PruneRewire",
     "Pruner",
     "RandomGrowth",
     "RandomScore",
+    "RandomWalk",
     "Relative",
     "ReversalWeight",
     "Schedule",
@@ -83,6 +95,7 @@ __all__ = [
     "ScoringContext",
     "SmoothedSaliency",
     "Snip",
+    "StrengthGrowth",
     "SynapticFlow",
     "Threshold",
     "Turnover",

@@ -15,6 +15,7 @@ from elegans.pruning.amount.thresholds import Threshold, as_threshold
 from elegans.pruning.criteria.magnitude import Closure, Criterion
 from elegans.pruning.growing.exchange import any_room, connected_masks
 from elegans.pruning.growing.rules import GrowthRule
+from elegans.pruning.growing.walk import RandomWalk
 from elegans.pruning.ledger import PRUNED, REWIRED, Edit, Guard, Ledger
 from elegans.pruning.parts.finding import parts_of
 from elegans.pruning.parts.part import PrunableWeight
@@ -126,6 +127,7 @@ class PruneRewire(Pruner):
         self_synapses: bool = False,
         max_inputs: int | None = None,
         grace: int = 0,
+        walk: RandomWalk | None = None,
         guards: Sequence[Guard] = (),
         include: Sequence[str] | None = None,
         exclude: Sequence[str] = (),
@@ -156,6 +158,12 @@ class PruneRewire(Pruner):
             optimizer_state_names=optimizer_state_names,
             seed=seed,
         )
+        self._walk, self._optimizer = walk, optimizer
+        if walk is not None and not isinstance(self.parts[0], SynapsePart):
+            raise PruningError(
+                f"strengths walk in circuits only, and {type(model).__name__} holds no synapses; "
+                "leave out walk, or pass a layer such as elegans.LTC"
+            )
         if self.schedule is not None:
             self._check_budget(self.schedule)
         elif not any_room(self.parts, self.settings.freedom):
@@ -247,6 +255,9 @@ class PruneRewire(Pruner):
             return super()._masks_after(sparsity, scores)
         return connected_masks(self.parts, scores, float(sparsity), self.settings.freedom)
 
+    def _described(self) -> dict[str, Any]:
+        return super()._described() | {"walk": None if self._walk is None else repr(self._walk)}
+
     def _chosen(self, parts: list[PrunableWeight]) -> list[PrunableWeight]:
         return _rewired(parts)
 
@@ -273,6 +284,8 @@ class PruneRewire(Pruner):
             guard raises, the edits made before stay, in the circuit and in the ledger.
         """
         first = len(self.ledger)
+        if self._walk is not None:
+            self._walk.take(self.parts, self._optimizer, self._rng)
         super().step(closure)
         return [edit for edit in self.ledger[first:] if edit.outcome in (REWIRED, PRUNED)]
 

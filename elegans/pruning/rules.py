@@ -12,7 +12,8 @@ from elegans.pruning.amount.thresholds import CosineFraction
 from elegans.pruning.criteria.activity import OpenConductance
 from elegans.pruning.criteria.saliency import SmoothedSaliency
 from elegans.pruning.growing.link_prediction import LinkPrediction
-from elegans.pruning.growing.rules import GradientGrowth
+from elegans.pruning.growing.rules import GradientGrowth, HebbianGrowth, StrengthGrowth
+from elegans.pruning.growing.walk import RandomWalk
 
 ROUNDS = 60
 """Rounds of exchange that a training would have if they went on to its end."""
@@ -74,6 +75,26 @@ def _soft_rigl(training: Training) -> dict[str, Any]:
     return training.exchange(0.3, 0.6) | {"keep_sources": False, "growth": growth, "weight": 1.0}
 
 
+def _hebbian(training: Training) -> dict[str, Any]:
+    growth = HebbianGrowth(candidates=None, temperature=1.0)
+    return training.exchange(0.3, 0.6) | {"keep_sources": False, "growth": growth, "weight": 1.0}
+
+
+def _srigl(training: Training) -> dict[str, Any]:
+    return _rigl(training) | {"max_inputs": 12}
+
+
+def _deep_r(training: Training) -> dict[str, Any]:
+    walk = RandomWalk()
+    last = training.until(0.8)
+    return {"threshold": 1.01 * walk.floor, "every": 1, "until": last, "walk": walk,
+            "keep_sources": False}  # fmt: skip
+
+
+def _redistributed(training: Training) -> dict[str, Any]:
+    return _free(training) | {"keep_blocks": False, "growth": StrengthGrowth()}
+
+
 def _cht(training: Training) -> dict[str, Any]:
     growth = LinkPrediction()
     return training.exchange(0.3, 0.6) | {"keep_sources": False, "growth": growth, "weight": 1.0}
@@ -109,7 +130,11 @@ RULES: dict[str, Callable[[Training], dict[str, Any]]] = {
     "published": _published,
     "set": _set,
     "rigl": _rigl,
+    "srigl": _srigl,
     "soft_rigl": _soft_rigl,
+    "hebbian": _hebbian,
+    "deep_r": _deep_r,
+    "redistributed": _redistributed,
     "cht": _cht,
     "chts": _chts,
     "free": _free,

@@ -214,6 +214,12 @@ class LiquidSynapses(SynapseSlots):
             for name, parameter in (("gain", "sigma"), ("centre", "mu"))
         }
 
+    @torch.no_grad()
+    def set_strength(self, strength: Tensor) -> None:
+        """Let the open synapses have the conductances `strength` > 0, shape (synapse,)."""
+        parameter = self.positivity.inverse(strength.to(self.weight))
+        self.weight.copy_(torch.where(self.mask, parameter, self.weight))
+
     def draw_strength(self, count: int, rng: np.random.Generator) -> Tensor:
         """Draw conductances from their initial range, (count,)."""
         return self.weight.new_tensor(rng.uniform(*INITIAL_RANGES["weight"], size=count))

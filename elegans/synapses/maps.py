@@ -45,6 +45,7 @@ class MappedSynapses(SynapseSlots):
     """
 
     VALUES = ("weight",)
+    keeps_target_layer = True
 
     weight: Tensor
 
@@ -114,6 +115,13 @@ class MappedSynapses(SynapseSlots):
         direction = rng.standard_normal((len(self.weight), count))
         length = np.linalg.norm(direction, axis=0, keepdims=True)
         return {"direction": self.weight.new_tensor(direction / np.where(length > 0, length, 1))}
+
+    @torch.no_grad()
+    def set_strength(self, strength: Tensor) -> None:
+        """Let the weights of open synapses have the norms `strength` > 0 and their directions."""
+        direction = torch.nn.functional.normalize(self.weight, dim=-2)
+        weight = direction * strength.to(self.weight)
+        self.weight.copy_(torch.where(self.mask, weight, self.weight))
 
     def draw_strength(self, count: int, rng: np.random.Generator) -> Tensor:
         """Draw norms of weights below the mean bound of initial ones, (count,)."""

@@ -107,6 +107,12 @@ class SignedSynapses(SynapseSlots):
         """Return d loss / d magnitude from weights and gradient, in their shape."""
         return gradient * torch.where(weight.detach() < 0, -1.0, 1.0)
 
+    @torch.no_grad()
+    def set_strength(self, strength: Tensor) -> None:
+        """Let the weights of open synapses have the magnitudes `strength` > 0 and their signs."""
+        weight = strength.to(self.weight) * self.current_polarity()
+        self.weight.copy_(torch.where(self.mask, weight, self.weight))
+
     def draw_strength(self, count: int, rng: np.random.Generator) -> Tensor:
         """Draw magnitudes below the mean bound of initial weights, (count,)."""
         bound = self.gain * mean_glorot_bound(self, self.sources, self.targets)

@@ -142,6 +142,9 @@ class SynapseSlots(nn.Module):
     signed: ClassVar[bool] = False
     """Whether the sign of the weight is the polarity, so that training may change it."""
 
+    keeps_target_layer: ClassVar[bool] = False
+    """Whether a slot may lead to the neurons of one layer only."""
+
     source: Tensor
     target: Tensor
     polarity: Tensor
@@ -284,6 +287,10 @@ class SynapseSlots(nn.Module):
     def draw(self, count: int, rng: np.random.Generator) -> dict[str, Tensor]:
         """Draw the further values of `count` fresh synapses; a kind without any draws none."""
         return {}
+
+    def set_strength(self, strength: Tensor) -> None:
+        """Let open synapses be as strong as `strength` > 0, shape (synapse,), says."""
+        raise self._no_values()
 
     def draw_strength(self, count: int, rng: np.random.Generator) -> Tensor:
         """Draw how strong `count` synapses are from the law of initial values, (count,)."""

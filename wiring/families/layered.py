@@ -167,7 +167,7 @@ class Layered(Recipe):
         sources, targets = blank.layer_range(source), blank.layer_range(target)
         without_self = source == target and not self.self_synapses
         width = len(targets) - without_self
-        code = _draw_distinct(rng, len(sources) * width, round(density * len(sources) * width))
+        code = draw_distinct(rng, len(sources) * width, round(density * len(sources) * width))
         j, i = code // max(width, 1), code % max(width, 1)
         if without_self:
             i += i >= j  # skip the diagonal
@@ -210,11 +210,11 @@ class Layered(Recipe):
         return Synapses(rows[:, 0], rows[:, 1], polarity)
 
 
-def _draw_distinct(rng: np.random.Generator, population: int, count: int) -> Numbers:
+def draw_distinct(rng: np.random.Generator, population: int, count: int) -> Numbers:
     """Draw `count` of `population` numbers without replacement, in memory of order `count`."""
     if 2 * count > population:
         chosen_ones = np.ones(population, dtype=bool)
-        chosen_ones[_draw_distinct(rng, population, population - count)] = False
+        chosen_ones[draw_distinct(rng, population, population - count)] = False
         return np.flatnonzero(chosen_ones)
     chosen = np.empty(0, dtype=np.int64)
     while len(chosen) < count:

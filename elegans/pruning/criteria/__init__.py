@@ -14,7 +14,13 @@ from elegans.pruning.criteria.magnitude import (
     Magnitude,
     RandomScore,
 )
-from elegans.pruning.criteria.saliency import GradientWeight, Movement, SmoothedSaliency, Snip
+from elegans.pruning.criteria.saliency import (
+    GradientWeight,
+    Movement,
+    OutputSensitivity,
+    SmoothedSaliency,
+    Snip,
+)
 from elegans.pruning.criteria.synaptic_flow import SynapticFlow
 
 CRITERIA: dict[str, Callable[[], Criterion]] = {
@@ -28,6 +34,7 @@ CRITERIA: dict[str, Callable[[], Criterion]] = {
     "movement": Movement,
     "open_conductance": OpenConductance,
     "conductance_variation": lambda: OpenConductance("std"),
+    "output_sensitivity": OutputSensitivity,
     "reversal_weight": ReversalWeight,
     "smoothed_saliency": SmoothedSaliency,
     "snip": Snip,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from elegans.errors import PruningError
 from elegans.pruning.criteria.magnitude import Criterion, ScoringContext, slopes_of
@@ -138,6 +138,100 @@ class SmoothedSaliency(Criterion):
 
     def __repr__(self) -> str:
         return f"SmoothedSaliency({self.smoothing})"
+
+
+class OutputSensitivity(Criterion):
+    r"""What a weight contributes to the outputs, whatever the loss: a norm of its Jacobian.
+
+    .. math:: S_k = \sqrt{\operatorname{mean}_v \Bigl(
+        w_k \, \frac{\partial \, v^\top y}{\partial w_k} \Bigr)^2}
+
+    over random signs v of the outputs y of the model on the closure's data. Near a minimum the
+    gradient of the loss says little of a weight; the outputs still depend on it.
+
+    Parameters
+    ----------
+    probes
+        Number of random signs.
+
+    Raises
+    ------
+    PruningError
+        `probes` is not an integer of at least 1. From `Pruner.step` and `Pruner.prune`: there is no
+        closure, it does not call the model, or the outputs do not depend on a weight.
+
+    References
+    ----------
+    Hutchinson, "A stochastic estimator of the trace of the influence matrix", Communications in
+    Statistics 19:433 (1990), for random signs.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from elegans.pruning import Pruner
+    >>> model, x = nn.Linear(2, 1, bias=False), torch.tensor([[4.0, 1.0]])
+    >>> with torch.no_grad():
+    ...     _ = model.weight.copy_(torch.tensor([[1.0, 2.0]]))
+    >>> Pruner(model, criterion=OutputSensitivity()).prune(0.5, lambda: model(x).sum())
+    {'weight': 0.5}
+    >>> model.weight.tolist()  # the one with the larger input stays
+    [[1.0, 0.0]]
+    """
+
+    def __init__(self, probes: int = 4) -> None:
+        if isinstance(probes, bool) or not isinstance(probes, int) or probes < 1:
+            raise PruningError(f"probes must be an integer of at least 1, got {probes!r}")
+        self.probes = probes
+
+    def scores(self, context: ScoringContext) -> list[Tensor]:
+        """Return the contributions."""
+        outputs = _outputs_of(context)
+        parameters = [part.parameter for part in context.parts]
+        sums = [torch.zeros_like(part.weights(), dtype=torch.float64) for part in context.parts]
+        for _ in range(self.probes):
+            projection = torch.zeros((), device=outputs[0].device)
+            for output in outputs:
+                signs = torch.rand(output.shape, generator=context.generator) < 0.5
+                projection = (
+                    projection + torch.where(signs.to(output.device), output, -output).sum()
+                )
+            gradients = torch.autograd.grad(
+                projection, parameters, retain_graph=True, allow_unused=True, materialize_grads=True
+            )
+            for total, part, gradient in zip(sums, context.parts, gradients, strict=True):
+                total += (part.weights() * part.slopes(gradient.detach())).double().square()
+        return [(total / self.probes).sqrt() for total in sums]
+
+    def __repr__(self) -> str:
+        return f"OutputSensitivity({self.probes})"
+
+
+def _outputs_of(context: ScoringContext) -> list[Tensor]:
+    """Return the differentiable outputs of the model whenever the closure calls it."""
+    if context.closure is None:
+        raise PruningError(
+            "output sensitivity needs data: call step(lambda: loss of the batch), or "
+            "prune(..., closure=...)"
+        )
+    outputs: list[Tensor] = []
+
+    def note(module: nn.Module, arguments: Any, output: Any) -> None:
+        first = output[0] if isinstance(output, tuple) else output
+        if isinstance(first, Tensor) and first.requires_grad:
+            outputs.append(first)
+
+    handle = context.model.register_forward_hook(note)
+    try:
+        with torch.enable_grad():
+            context.closure()
+    finally:
+        handle.remove()
+    if not outputs:
+        raise PruningError(
+            f"the closure does not call {type(context.model).__name__}, so that its outputs are "
+            "not known; let it compute the loss from model(...)"
+        )
+    return outputs
 
 
 class Snip(Criterion):

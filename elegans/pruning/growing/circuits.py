@@ -90,7 +90,8 @@ class CircuitRound(Round):
                 columns.append(np.stack([source, target, polarity]))
                 self._rows[pool] = range(first, first := first + len(source))
             ends = np.concatenate(columns, axis=1)
-            self._candidates[kind] = self._fresh.synapses(part, ends, self._rng)
+            alike = 2 if rule.both_polarities else 1
+            self._candidates[kind] = self._fresh.synapses(part, ends, self._rng, alike)
             self._ends[kind] = [(j, i, p) for j, i, p in ends.T.tolist()]
 
     @contextmanager
@@ -115,6 +116,7 @@ class CircuitRound(Round):
                 self._rng,
                 lambda k=k: slopes()[k],  # type: ignore[misc]
                 self._parts[kind],
+                self._parts[kind].blocks_between(candidates.source, candidates.target),
             )
             interest = rule.interest(context).detach().double().cpu().numpy()
             for pool, rows in self._rows.items():

@@ -56,16 +56,19 @@ class Fresh:
         return np.where(rng.random(count) < self.excitatory, 1, -1)
 
     def synapses(
-        self, part: SynapsePart, ends: NDArray[np.int64], rng: np.random.Generator
+        self, part: SynapsePart, ends: NDArray[np.int64], rng: np.random.Generator, alike: int = 1
     ) -> FreshSynapses:
-        """Return synapses with the `ends` source, target and polarity, (3, synapse)."""
+        """Return synapses with the `ends` source, target and polarity, (3, synapse).
+
+        Each `alike` of them, one after the other, have the same drawn values.
+        """
         slots, count = part.synapses, ends.shape[1]
         source, target, polarity = (
             torch.as_tensor(column, dtype=getattr(slots, name).dtype, device=slots.source.device)
             for name, column in zip(("source", "target", "polarity"), ends, strict=True)
         )
         if self.strength == "initial":
-            strength = slots.draw_strength(count, rng)
+            strength = slots.draw_strength(count // alike, rng).repeat_interleave(alike)
         else:
             number = self.strength
             if number == "median":
@@ -74,7 +77,11 @@ class Fresh:
                 if number == 0:  # more than half of the synapses do nothing
                     number = float(slots.draw_strength(64, rng).median())
             strength = part.parameter.detach().new_full((count,), float(number))
-        return FreshSynapses(source, target, polarity, strength, slots.draw(count, rng))
+        values = {
+            name: value.repeat_interleave(alike, dim=-1)
+            for name, value in slots.draw(count // alike, rng).items()
+        }
+        return FreshSynapses(source, target, polarity, strength, values)
 
 
 def _is_number(value: Any) -> bool:

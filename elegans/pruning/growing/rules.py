@@ -43,6 +43,8 @@ class GrowthContext:
     _slopes: Callable[[], Tensor]
     part: PrunableWeight | None = None
     """The weights that are there."""
+    block: Tensor | None = None
+    """In a circuit, the number of the block of each candidate, as `part.block_of()` counts them."""
 
     def __len__(self) -> int:
         return len(self.source)
@@ -93,7 +95,10 @@ class GrowthRule(ABC):
     Synapses that may go to the same places consider them together.
     """
     both_polarities: bool = False
-    """Whether a synapse may grow at each place in both polarities, or in one at random."""
+    """Whether a synapse may grow at each place in both polarities, or in one at random.
+
+    Both have the same gate and follow each other, the excitatory one first.
+    """
 
     @abstractmethod
     def interest(self, context: GrowthContext) -> Tensor:
@@ -166,20 +171,99 @@ class GradientGrowth(GrowthRule):
     both_polarities = True
 
     def __init__(self, candidates: int | None = 32, temperature: float = 0.0) -> None:
-        is_whole = isinstance(candidates, int) and not isinstance(candidates, bool)
-        if candidates is not None and not (is_whole and candidates >= 1):
-            raise PruningError(
-                f"candidates must be an integer of at least 1, or None for all, got {candidates!r}"
-            )
         if not (isinstance(temperature, int | float) and 0 <= temperature < math.inf):
             raise PruningError(f"temperature must be a number >= 0, got {temperature!r}")
-        self.candidates, self.temperature = candidates, float(temperature)
+        self.candidates = checked_candidates(candidates)
+        self.temperature = float(temperature)
 
     def interest(self, context: GrowthContext) -> Tensor:
         """Return how fast the loss falls."""
         slopes = context.slopes()
         descent = torch.where(context.polarity == 0, slopes.abs(), -slopes)
         return softened(descent, self.temperature, context)
+
+
+class HebbianGrowth(GradientGrowth):
+    r"""Synapses grow where a source's gate goes with the error of a target.
+
+    .. math:: g = \mp \sum_t \sigma(s (x_j(t) - m)) \, \frac{\partial L}{\partial I_i(t)}
+
+    for a synapse that drives the current :math:`I_i` of its target up or down: the correlation of
+    what is there before the synapse with what its target lacks. `GradientGrowth` adds that an open
+    synapse also damps its target; this rule leaves that out. It is half the difference of the two
+    polarities' slopes. In a matrix, and for synapses with one signed weight, both rules are one.
+
+    Parameters are those of `GradientGrowth`.
+
+    References
+    ----------
+    Dai, Yin, Jha, "NeST: a neural network synthesis tool based on a grow-and-prune paradigm", IEEE
+    Transactions on Computers 68:1487 (2019), for growth by the correlation of activity and error.
+
+    Examples
+    --------
+    >>> HebbianGrowth(candidates=None)
+    HebbianGrowth(candidates=None, temperature=0.0)
+    """
+
+    def interest(self, context: GrowthContext) -> Tensor:
+        """Return how well the gate of each candidate goes with the error of its target."""
+        slopes = context.slopes()
+        if bool((context.polarity == 0).any()):
+            return softened(slopes.abs(), self.temperature, context)
+        pairs = slopes.reshape(-1, 2)
+        correlation = (pairs[:, 0] - pairs[:, 1]) / 2
+        descent = torch.stack([-correlation, correlation], dim=1).reshape(-1)
+        return softened(descent, self.temperature, context)
+
+
+class StrengthGrowth(GrowthRule):
+    r"""Weights grow at random, more of them in blocks whose weights are strong.
+
+    The blocks of a circuit (pairs of layers) compete: a place is drawn with a probability that is
+    proportional to the mean strength of the synapses of its block, as training has made them.
+    Only with ``keep_blocks=False`` do blocks compete; elsewhere this is `RandomGrowth`.
+
+    Parameters
+    ----------
+    candidates
+        How many places each weak synapse considers; they are the draws' room.
+
+    References
+    ----------
+    Dettmers, Zettlemoyer, "Sparse networks from scratch: faster training without losing
+    performance", 2019, for shares of layers by what their weights are worth; Liu, Mocanu, Pei,
+    Pechenizkiy, "Selfish sparse RNN training", ICML 2021, for the gates of recurrent cells.
+
+    Examples
+    --------
+    >>> StrengthGrowth()
+    StrengthGrowth(candidates=16)
+    """
+
+    def __init__(self, candidates: int | None = 16) -> None:
+        self.candidates = checked_candidates(candidates)
+
+    def interest(self, context: GrowthContext) -> Tensor:
+        """Return keys that draw places in proportion to the mean strength of their block."""
+        if context.part is None or context.block is None:
+            return context.random()
+        blocks, strengths = context.part.block_of(), context.part.weights().abs().double()
+        share = torch.zeros(len(context), dtype=torch.float64, device=strengths.device)
+        for block in torch.unique(context.block).tolist():
+            present = strengths[(blocks == block) & context.part.mask]
+            share[context.block == block] = present.mean() if len(present) else 0.0
+        return softened(share, 1.0, context)
+
+
+def checked_candidates(candidates: Any) -> int | None:
+    """Return a number of candidates, None for all; raise `PruningError` if it is neither."""
+    is_whole = isinstance(candidates, int) and not isinstance(candidates, bool)
+    if candidates is not None and not (is_whole and candidates >= 1):
+        raise PruningError(
+            f"candidates must be an integer of at least 1, or None for all, got {candidates!r}"
+        )
+    return candidates if candidates is None else int(candidates)
 
 
 def softened(score: Tensor, temperature: float, context: GrowthContext) -> Tensor:

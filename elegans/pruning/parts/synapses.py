@@ -66,14 +66,17 @@ class SynapsePart(PrunableWeight):
 
     def block_of(self) -> Tensor:
         """Return a number for the pair (source layer, target layer) of each synapse."""
-        wiring = self.cell.wiring
-        layers = {name: k for k, name in enumerate((*wiring.layers, SENSORY))}
-        number = np.array([layers[str(name)] for name in wiring.layer_of], dtype=np.int64)
-        target = number[self.synapses.target.cpu().numpy()]
-        source = np.full_like(target, layers[SENSORY])
+        return self.blocks_between(self.synapses.source, self.synapses.target)
+
+    def blocks_between(self, source: Tensor, target: Tensor) -> Tensor:
+        """Return the number of the block of each pair of neurons, shape (pair,)."""
+        layers = self.cell.wiring.layers
+        number = np.repeat(np.arange(len(layers)), list(layers.values()))
+        ends = number[target.cpu().numpy()]
+        starts = np.full_like(ends, len(layers))
         if not self.kind.endswith(SENSORY):
-            source = number[self.synapses.source.cpu().numpy()]
-        return torch.from_numpy(source * len(layers) + target).to(self.mask.device)
+            starts = number[source.cpu().numpy()]
+        return torch.from_numpy(starts * (len(layers) + 1) + ends).to(self.mask.device)
 
     @torch.no_grad()
     def hold(self, mask: Tensor, moments: Moments) -> None:
