@@ -1,6 +1,6 @@
-"""Tasks on which rules of rewiring are compared, each with a model's loss and its test error.
+"""Tasks on which rules of rewiring are compared, each with its loss and its test error.
 
-Rules are searched on the tuning tasks alone; the confirmation tasks are for the rule that was found.
+Rules are searched on these tasks alone; others confirm the rule that was found.
 """
 
 from __future__ import annotations
@@ -75,8 +75,8 @@ def recorded(name: str) -> Path:
     path = DATA / name
     if not path.exists():
         raise SystemExit(
-            f"{path} is missing: the recorded runs of the authors of LTC and CfC "
-            "(github.com/raminmh/liquid_time_constant_networks and .../CfC, data scripts) as arrays; "
+            f"{path} is missing: recorded runs of the authors of LTC and CfC as arrays, from the "
+            "data of github.com/raminmh/liquid_time_constant_networks and github.com/raminmh/CfC; "
             "put them there, or leave the task out"
         )
     return path
@@ -99,7 +99,7 @@ def half_cheetah() -> Task:
 
 
 def cartpole() -> Task:
-    """Imitate an optimal controller of a pole on a cart from positions alone; scaled to variance 1."""
+    """Imitate an optimal controller of a pole from positions alone; targets of variance 1."""
     from elegans.cli.demo import demonstrations
     from elegans.data import cut_windows
 

@@ -2,7 +2,7 @@
 
 `Pruner` is the engine, for any model: a criterion says which weights go, a scope what competes with
 what, a schedule or a threshold how many and when, a growth rule where others come. `PruneRewire` is
-its face for circuits that keep their number of synapses.
+its face for circuits that rewire themselves, `RULES` the settings by which others have done so.
 """
 
 from elegans.pruning.amount.schedules import (

@@ -26,16 +26,20 @@ from elegans.pruning.settings import rng_of
 
 
 class PruneRewire(Pruner):
-    """Cuts weak synapses and lets their sources grow new ones, every few optimiser steps.
+    """Cuts weak synapses and lets others grow in their place, every few optimiser steps.
 
-    A `Pruner` that exchanges weights and never changes their number. For each existing synapse
-    j -> i that the threshold calls weak, weakest first: cut it and insert a synapse from the same
-    source j to another neuron of the layer of i, one that j does not reach and has not just lost.
+    A `Pruner` that exchanges weights and, without a `schedule`, never changes their number. For
+    each existing synapse j -> i that the threshold calls weak, weakest first: cut it and insert
+    another. As published, that leads from the same source j to another neuron of the layer of i;
+    with ``keep_sources=False`` from and to any neurons of the two layers. It never grows where a
+    synapse is, or was when the round began.
+
     A liquid synapse is the tuple (conductance, centre, gain, reversal potential, polarity) and is
     replaced as a whole; the optimiser's memory of its slot is zeroed. The number of synapses of
-    every block (source layer, target layer) is conserved, no target loses its last input, no source
-    its last output. A weak synapse that cannot move is kept, and the ledger says why. Sets of
-    synapses whose weights do not require gradients are left alone.
+    every block (source layer, target layer) is conserved, unless ``keep_blocks=False``; no target
+    loses its last input, no source its last output. A weak synapse that cannot move is kept, and
+    the ledger says why. Sets of synapses whose weights do not require gradients are left alone.
+    `from_rule` takes the settings from published rules.
 
     In a model without synapses, the entries of masked weight matrices are exchanged.
 
@@ -59,16 +63,32 @@ class PruneRewire(Pruner):
     until
         Last step at which synapses are edited; no limit by default.
     growth
-        ``"random"``: a legal target and a polarity at random. ``"gradient"``: the target and
+        ``"random"``: a legal place and a polarity at random. ``"gradient"``: the place and
         polarity whose strength would lower the loss fastest; `step` then needs a closure. Or a
         `GrowthRule`.
+    criterion
+        What the threshold looks at: the strength, or see `Pruner`.
+    schedule
+        A `Schedule` of sparsity that thins the circuit while it rewires, of all its sets of
+        synapses together. Synapses that keep the circuit connected stay.
     weight
-        Strength of a fresh synapse.
+        Strength of a fresh synapse: a number; ``"initial"``, drawn as the circuit's first
+        strengths were; or ``"median"``, that of the synapses of its set.
     excitatory
         Probability that a fresh synapse is excitatory, under random growth.
+    keep_sources
+        Whether a synapse keeps its source when it moves.
+    keep_blocks
+        Whether the number of synapses of each block stays; without, blocks compete for places.
     self_synapses
         Whether a neuron may grow a synapse onto itself. Off by default: self-synapses weaken what
         can be proven of a circuit.
+    max_inputs
+        How many synapses may reach a neuron for another to grow there; no limit by default.
+    grace
+        Optimiser steps for which a synapse that has grown is not weak, however weak it is.
+    walk
+        A `RandomWalk` of strengths before each round (DEEP R).
     guards
         Called with each `ProposedEdit` before it happens; see `add_guard`.
     include, exclude
@@ -81,7 +101,8 @@ class PruneRewire(Pruner):
     Raises
     ------
     PruningError
-        There is nothing to rewire, no synapse could move, a parameter is computed from others
+        There is nothing to rewire, no synapse could move, the schedule leaves fewer synapses than
+        keep the circuit connected, a parameter is computed from others
         (parametrize), the optimiser is of an unknown kind or does not hold the parameters, or an
         argument is not valid.
 
