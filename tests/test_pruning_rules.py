@@ -267,7 +267,7 @@ def test_a_walk_has_its_drift_and_noise_and_stops_at_the_floor(kind):
     for _ in range(60):
         walk.take(parts, optimizer, np.random.default_rng(1))
     assert float(torch.cat([part.weights() for part in parts]).min()) == pytest.approx(
-        0.01, rel=1e-4
+        0.005, rel=1e-4
     )
 
 

@@ -87,7 +87,7 @@ def _srigl(training: Training) -> dict[str, Any]:
 def _deep_r(training: Training) -> dict[str, Any]:
     walk = RandomWalk()
     last = training.until(0.8)
-    return {"threshold": 1.01 * walk.floor, "every": 1, "until": last, "walk": walk,
+    return {"threshold": walk.floor, "every": 1, "until": last, "walk": walk,
             "keep_sources": False}  # fmt: skip
 
 

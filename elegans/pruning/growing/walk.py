@@ -22,8 +22,8 @@ class RandomWalk:
     .. math:: w \leftarrow w - \eta \alpha + \sqrt{2 \eta T} \, \nu, \qquad \nu \sim N(0, 1)
 
     for the strength w of each synapse, with the learning rate eta of the optimiser. Signs do not
-    change: a strength stops at `floor`, and a synapse that is there is weak for the threshold
-    ``Absolute`` of the same value, so that it moves. Give it to `elegans.PruneRewire` as `walk`.
+    change: a strength stops at half of `floor`, so that a synapse that gets there is weak for the
+    threshold `floor`, and moves. Give it to `elegans.PruneRewire` as `walk`.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ class RandomWalk:
     temperature
         The temperature T of the noise.
     floor
-        The least strength.
+        The strength below which a synapse moves.
 
     Raises
     ------
@@ -86,4 +86,4 @@ class RandomWalk:
             noise = torch.from_numpy(rng.standard_normal(part.size)).to(part.parameter)
             strength = part.weights() - rate * self.l1
             strength = strength + math.sqrt(2 * rate * self.temperature) * noise
-            part.synapses.set_strength(strength.clamp(min=self.floor))
+            part.synapses.set_strength(strength.clamp(min=self.floor / 2))
