@@ -9,8 +9,10 @@ import pytest
 import torch
 from torch.nn.utils import parametrize, prune
 
+import elegans
 from elegans.errors import InputError, SolveError
 from elegans.layers.cell import WiredCell
+from elegans.layers.registry import layer_classes
 from elegans.pruning import Pruner, PruneRewire, Relative
 
 INPUTS, OUTPUTS = 3, 2
@@ -281,6 +283,23 @@ class LayerConformance:
         twin.load_state_dict(model.state_dict())
         assert twin.wiring == model.wiring
         assert torch.equal(twin(self.inputs())[0], model(self.inputs())[0])
+
+    def test_a_pruned_circuit_is_saved_and_loaded(self, tmp_path):
+        model = self.make()
+        if not isinstance(model.cell, WiredCell) or type(model) not in layer_classes().values():
+            pytest.skip("not on a wiring, or not registered")
+        optimizer = torch.optim.Adam(model.parameters())
+        for sparsity in (0.0, 0.5, 0.9):
+            Pruner(model, allow_empty=True).prune(sparsity)
+            if sparsity:
+                options = {"every": 1, "keep_sources": False, "seed": 3}
+                PruneRewire(model, optimizer, Relative(1.0), **options).step()
+            elegans.save(model, tmp_path / f"at {sparsity}")
+            again = elegans.load(tmp_path / f"at {sparsity}")
+            assert again.wiring == model.wiring
+            assert again.synapse_count == len(again.cell.synapse_sets()["recurrent"])
+            ours, theirs = model(self.inputs()), again(self.inputs())
+            assert torch.allclose(ours[0], theirs[0], rtol=1e-5, atol=1e-7)
 
     def test_a_pruned_synapse_carries_nothing(self):
         model = self.make()

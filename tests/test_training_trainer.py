@@ -13,7 +13,7 @@ from interrupting import interrupt
 
 from elegans import LTC
 from elegans.data import Sequence, cut_windows
-from elegans.errors import DataError, InputError, RunError, SolveError
+from elegans.errors import DataError, InputError, PruningError, RunError, SolveError
 from elegans.training import (
     RewireConfig,
     RunFolder,
@@ -269,11 +269,54 @@ def test_settings_are_checked(change, message):
         ({"until": 0.0}, "rewire.until = 0.0"),
         ({"value": -1.0, "threshold": "absolute"}, "value = -1.0, expected a conductance"),
         ({"value": 1.5}, "value = 1.5, expected a share"),
+        ({"rule": "free", "every": 7}, "got rewire.rule = 'free' and rewire.every"),
+        ({"keep": 0.5}, "below 1 only with a rule such as 'development'"),
+        ({"keep": 0.0, "rule": "gradual"}, "got rewire.keep = 0.0"),
     ],
 )
 def test_settings_of_rewiring_are_checked(change, message):
     with pytest.raises(InputError, match=message):
         TrainingConfig(rewire=RewireConfig(**change))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"rule": "best"}, r"unknown rule 'best', expected one of \('published', "),
+        ({"rule": "free", "keep": 0.5}, "'free' keeps the number of synapses"),
+        ({"rule": "gradual"}, "'gradual' thins a circuit"),
+    ],
+)
+def test_rules_of_rewiring_are_checked_with_the_settings(change, message):
+    with pytest.raises(PruningError, match=message):
+        TrainingConfig(rewire=RewireConfig(**change))
+
+
+@pytest.mark.parametrize("rule", ["free", "soft_rigl", "development", "active_development"])
+def test_a_rule_of_rewiring_trains_and_goes_on_and_is_loaded_again(tmp_path, rule):
+    keep = 0.8 if "development" in rule else 1.0
+    config = replace(CONFIG, rewire=RewireConfig(rule=rule, keep=keep))
+    model = circuit()
+    before = model.synapse_count + model.sensory_synapse_count
+    whole = fit(model, TRAIN, VALIDATION, config, progress=False)
+    after = model.synapse_count + model.sensory_synapse_count
+    assert after == (round(keep * before) if keep < 1 else before)
+    assert any(edit.outcome == "rewired" for edit in whole.ledger)
+    if keep < 1:
+        thinned = max(edit.step for edit in whole.ledger if edit.outcome == "pruned")
+        assert whole.best_step >= thinned
+    run, quiet = begin(tmp_path), {"progress": False}
+    with pytest.raises(TrainingStopped):
+        fit(circuit(), TRAIN, VALIDATION, config, run=run, watch=stop_at(11), **quiet)
+    resumed = circuit()
+    again = fit(resumed, TRAIN, VALIDATION, config, run=run, resume=True, **quiet)
+    assert again.ledger == whole.ledger
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name
+    loaded = load_model(run.path)
+    assert loaded.wiring == model.wiring
+    x = torch.randn(2, 8, 2)
+    assert torch.equal(loaded(x)[0], model(x)[0])
 
 
 def test_learning_rate_falls_in_the_second_half():

@@ -45,7 +45,7 @@ class CfC(SequenceLayer):
         on a wiring, and it is an error to ask for one.
     input_mapping, output_mapping
         ``"affine"``, ``"linear"`` or None: element-wise map of the inputs and of the outputs.
-    ncps_connections
+    ncps_connections, add_connections
         As in `WiredCfCCell`.
     generator
         Source of randomness for the initial values; PyTorch's default generator when None.
@@ -97,6 +97,7 @@ class CfC(SequenceLayer):
         input_mapping: str | None = None,
         output_mapping: str | None = None,
         ncps_connections: bool = False,
+        add_connections: bool = True,
         generator: torch.Generator | None = None,
         **factory_kwargs: Unpack[Placement],
     ) -> None:
@@ -131,9 +132,8 @@ class CfC(SequenceLayer):
                     f"got {', '.join(asked)} with a wiring, which has no backbone; leave it out, "
                     "or pass a number of units"
                 )
-            cell = WiredCfCCell(
-                units, input_size, mode, ncps_connections=ncps_connections, **common
-            )
+            common |= {"ncps_connections": ncps_connections, "add_connections": add_connections}
+            cell = WiredCfCCell(units, input_size, mode, **common)
         super().__init__(cell, return_sequences, batch_first, mixed_memory, generator=generator)
 
     def settings(self) -> dict[str, Any]:

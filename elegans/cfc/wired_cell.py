@@ -18,6 +18,7 @@ from elegans.synapses.initial import draw_uniform
 from elegans.synapses.maps import MappedSynapses
 from elegans.synapses.sums import SynapticSum
 from elegans.wiring import Recipe, Synapses, Wiring
+from elegans.wiring.wiring import SENSORY
 
 
 class _Stage(NamedTuple):
@@ -78,6 +79,9 @@ class WiredCfCCell(WiredCell):
         only: inside a layer all neurons are connected, recurrent synapses of the wiring are not
         looked at, and the time gates read every neuron of their layer and of the one before.
         `wiring` then shows what f and g read.
+    add_connections
+        Whether to add the connections that the two paragraphs above speak of. A layer that is
+        loaded takes its wiring as it is: what was pruned or has moved does not come back.
     generator
         Source of randomness for the initial values; PyTorch's default generator when None.
 
@@ -118,12 +122,15 @@ class WiredCfCCell(WiredCell):
         input_mapping: str | None = None,
         output_mapping: str | None = None,
         ncps_connections: bool = False,
+        add_connections: bool = True,
         generator: torch.Generator | None = None,
         **factory_kwargs: Unpack[Placement],
     ) -> None:
         check_outputs(proj_size)
         complete = with_ncps_connections if ncps_connections else with_own_states
-        wiring = complete(as_wiring(wiring, in_features))
+        wiring = as_wiring(wiring, in_features)
+        if add_connections:
+            wiring = complete(wiring)
         super().__init__(
             wiring, in_features, input_mapping, output_mapping, outputs=proj_size, **factory_kwargs
         )
@@ -276,6 +283,7 @@ class WiredCfCCell(WiredCell):
             "mode": self.mode,
             "proj_size": None if self.projection is None else self.output_size,
             "ncps_connections": self.ncps_connections,
+            "add_connections": False,
         }
 
     def drawn(self, name: str) -> Synapses:
@@ -287,20 +295,25 @@ class WiredCfCCell(WiredCell):
 
     def _check_connections(self, state_dict: dict[str, Any], prefix: str) -> None:
         super()._check_connections(state_dict, prefix)
-        # The synapses onto a layer lie together: a slot keeps the layers that it connects.
-        for name in self.synapse_sets():
-            drawn = self.drawn(name)
-            for column in ("source", "target"):
-                saved = state_dict.get(f"{prefix}{name}.{column}")
-                if saved is None or saved.is_meta or (column, name[-7:]) == ("source", "sensory"):
-                    continue
-                layer = self._blueprint.layer_of
-                if not np.array_equal(layer[saved.cpu().numpy()], layer[getattr(drawn, column)]):
-                    raise InputError(
-                        f"the saved state holds synapses of other layers at {prefix}{name}."
-                        f"{column} than this layer; build the layer from the wiring the state was "
-                        "saved with"
-                    )
+        # The synapses onto a layer lie together, and it reads from some layers only.
+        for number, name in enumerate(self.synapse_sets()):
+            source, target = (
+                state_dict.get(f"{prefix}{name}.{column}") for column in ("source", "target")
+            )
+            if source is None or target is None or source.is_meta:
+                continue
+            own = self._blueprint.layer_of[target.cpu().numpy()]
+            fits = np.array_equal(own, self._blueprint.layer_of[self.drawn(name).target])
+            if not name.endswith(SENSORY):
+                for stage in self._stages:
+                    read = source[stage.slots[number // 2]]
+                    inside = (read >= stage.sources.start) & (read < stage.sources.stop)
+                    fits &= bool(inside.all())
+            if not fits:
+                raise InputError(
+                    f"the saved state holds synapses of other layers at {prefix}{name} than this "
+                    "layer; build the layer from the wiring the state was saved with"
+                )
 
 
 def _with_candidates(slots: slice, count: int, target: Tensor, neurons: slice) -> slice | Tensor:
@@ -326,7 +339,8 @@ def _stages(*wirings: Wiring) -> tuple[_Stage, ...]:
             [wiring.recurrent.source[part] for wiring, part in zip(wirings, slots, strict=True)]
         )
         # Whole layers: an edit of the wiring may choose any neuron of them.
-        read = [wirings[0].layer_range(str(name)) for name in set(wirings[0].layer_of[source])]
+        names = set(wirings[0].layer_of[source]) or {layer}  # where all synapses are pruned
+        read = [wirings[0].layer_range(str(name)) for name in names]
         sources = slice(min(r.start for r in read), max(r.stop for r in read))
         stages.append(_Stage(slice(*ends), slots, sources))
     return tuple(stages)

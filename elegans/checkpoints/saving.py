@@ -29,6 +29,7 @@ from elegans.files import (
 from elegans.layers.registry import layer_classes
 from elegans.layers.sequence_layer import SequenceLayer
 from elegans.solvers import Solver, get_solver
+from elegans.synapses.slots import CONNECTION
 from elegans.wiring import Wiring
 
 FORMAT = "elegans.model"
@@ -39,6 +40,8 @@ _REMEDY = "pass a folder that elegans.save or a training has written"
 
 def save(model: SequenceLayer, folder: str | os.PathLike[str], *, overwrite: bool = False) -> None:
     """Save a layer into a folder of three files that `load` reads.
+
+    Synapses that are pruned are left out: what is loaded is a smaller layer of the same outputs.
 
     Parameters
     ----------
@@ -136,8 +139,20 @@ def load(folder: str | os.PathLike[str], *, device: Device = None) -> SequenceLa
 
 def write_circuit(model: SequenceLayer, folder: Path) -> None:
     """Write weights and wiring; the weights first, because they know the slots by themselves."""
-    write_tensors(folder / WEIGHTS, model.state_dict())
+    write_tensors(folder / WEIGHTS, _open_state(model))
     write_wiring(model.wiring, folder / WIRING)
+
+
+def _open_state(model: SequenceLayer) -> dict[str, torch.Tensor]:
+    """Return the state of a layer without the slots of pruned synapses, as its wiring has none."""
+    state: dict[str, torch.Tensor] = model.state_dict()
+    for kind, synapses in model.cell.synapse_sets().items():
+        if kind in ("recurrent", "sensory") and not synapses.all_open():  # others: not in it
+            slots = synapses.open_slots()
+            for key in (*CONNECTION, "mask", *synapses.VALUES):
+                name = f"cell.{kind}.{key}"
+                state[name] = state[name][..., slots]
+    return state
 
 
 def write_wiring(wiring: Wiring, path: Path) -> None:

@@ -45,7 +45,7 @@ class MappedSynapses(SynapseSlots):
     """
 
     VALUES = ("weight",)
-    keeps_target_layer = True
+    keeps_blocks = True
 
     weight: Tensor
 

@@ -142,8 +142,8 @@ class SynapseSlots(nn.Module):
     signed: ClassVar[bool] = False
     """Whether the sign of the weight is the polarity, so that training may change it."""
 
-    keeps_target_layer: ClassVar[bool] = False
-    """Whether a slot may lead to the neurons of one layer only."""
+    keeps_blocks: ClassVar[bool] = False
+    """Whether a slot may connect the neurons of two layers only."""
 
     source: Tensor
     target: Tensor

@@ -22,6 +22,12 @@ class RewireConfig:
     ----------
     enabled
         Whether the circuit rewires itself at all.
+    rule
+        A rule of `elegans.pruning.RULES`, such as ``"free"`` or ``"development"``, for the length
+        of the training, in place of the settings below.
+    keep
+        Share of its synapses that the circuit keeps in the end, above 0 and at most 1, where the
+        rule thins it. The best weights are the best of those with the fewest synapses.
     threshold
         What weak means: ``"absolute"`` below the conductance `value`, ``"relative"`` below that
         share of the median conductance, ``"cosine"`` the weakest share of all synapses, falling
@@ -38,6 +44,8 @@ class RewireConfig:
     """
 
     enabled: bool = True
+    rule: str | None = None
+    keep: float = 1.0
     threshold: Literal["absolute", "relative", "cosine"] = "relative"
     value: float = 0.2
     every: int = 50
@@ -46,6 +54,19 @@ class RewireConfig:
 
     def check(self) -> None:
         """Raise `InputError` if a number is out of range."""
+        if self.rule is not None:
+            rest = {name: getattr(self, name) for name in _OWN_SETTINGS}
+            changed = [name for name, value in rest.items() if value != _OWN_SETTINGS[name]]
+            if changed:
+                raise InputError(
+                    f"got rewire.rule = {self.rule!r} and rewire.{changed[0]}, expected one of "
+                    "them: a rule brings settings of its own"
+                )
+        if not 0 < self.keep <= 1 or (self.keep < 1 and self.rule is None):
+            raise InputError(
+                f"got rewire.keep = {self.keep}, expected a share of the synapses above 0 and at "
+                "most 1, and below 1 only with a rule such as 'development'"
+            )
         _check_at_least("rewire.every", self.every, 1)
         if not 0 < self.until <= 1:
             raise InputError(
@@ -59,6 +80,12 @@ class RewireConfig:
                 f"got rewire.value = {self.value}, expected a {kind} for the threshold "
                 f"{self.threshold!r}; use 0.2"
             )
+
+
+_OWN_SETTINGS = {
+    name: getattr(RewireConfig, name) for name in ("threshold", "value", "every", "until", "growth")
+}
+"""Settings that a rule replaces, with their defaults."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +119,8 @@ class TrainingConfig:
     ------
     InputError
         A number is out of range.
+    PruningError
+        There is no such rule of rewiring, or it does not go with `keep`.
     """
 
     steps: int = 1000
@@ -125,6 +154,11 @@ class TrainingConfig:
                     f"{getattr(TrainingConfig, name)}"
                 )
         self.rewire.check()
+        if self.rewire.rule is not None:
+            # Not above: it loads PyTorch, for which the command line's help shall not wait.
+            from elegans.pruning.rules import settings_of
+
+            settings_of(self.rewire.rule, self.steps, 1 - self.rewire.keep)
 
     @property
     def training_stride(self) -> int:

@@ -44,6 +44,7 @@ _ADAM_STATE = ("step", "exp_avg", "exp_avg_sq")
 _PROGRESS: dict[str, type | tuple[type, ...]] = {
     "best_step": int,
     "best_loss": (int, float),
+    "best_synapses": int,
     "loss_sum": (int, float),
     "losses": int,
     "seconds": (int, float),
@@ -87,7 +88,8 @@ class Result:
     steps
         Steps done.
     best_step, best_loss
-        Where the mean squared error over the validation windows was least, and that error.
+        Where the mean squared error over the validation windows was least, and that error; of
+        a circuit that was thinned, with the fewest synapses that it had.
     metrics
         One record an evaluation: step, train_loss (mean since the last, None at step 0),
         validation_loss, learning_rate, rewired (synapses so far).
@@ -280,6 +282,7 @@ class _Training:
         self.step = 0
         self.best = _copy(model)
         self.best_step, self.best_loss = 0, float("inf")
+        self.best_synapses = self.synapses
         self.metrics: list[dict[str, Any]] = []
         self._loss_sum = torch.zeros((), dtype=torch.float64)
         self._losses = 0
@@ -295,6 +298,10 @@ class _Training:
     @property
     def rewired(self) -> int:
         return sum(edit.grown is not None for edit in self.ledger)
+
+    @property
+    def synapses(self) -> int:
+        return 0 if self.rewirer is None else self.rewirer.budget
 
     @property
     def seconds(self) -> float:
@@ -331,8 +338,13 @@ class _Training:
             for which in torch.split(torch.arange(len(self.validation)), _LARGEST_BATCH):
                 total += float(self._finite_loss(self.validation, which)) * len(which)
         loss = total / len(self.validation)
-        if loss < self.best_loss and (self.condition is None or self.condition.holds()):
+        # A circuit that is still to be thinned would win with synapses that it will not have.
+        is_thinner = self.synapses < self.best_synapses
+        if (is_thinner or loss < self.best_loss) and (
+            self.condition is None or self.condition.holds()
+        ):
             self.best, self.best_step, self.best_loss = _copy(self.model), self.step, loss
+            self.best_synapses = self.synapses
         line = {
             "step": self.step,
             "train_loss": float(self._loss_sum) / self._losses if self._losses else None,
@@ -385,6 +397,7 @@ class _Training:
         plain = {
             "best_step": self.best_step,
             "best_loss": self.best_loss,
+            "best_synapses": self.best_synapses,
             "loss_sum": float(self._loss_sum),
             "losses": self._losses,
             "seconds": self.seconds,
@@ -443,6 +456,7 @@ class _Training:
         self.step = checkpoint.step
         self.best = checkpoint.best
         self.best_step, self.best_loss = plain["best_step"], plain["best_loss"]
+        self.best_synapses = plain["best_synapses"]
         self._loss_sum += plain["loss_sum"]
         self._losses = plain["losses"]
         self._earlier_seconds = plain["seconds"]
@@ -453,6 +467,12 @@ def rewirer_for(
 ) -> PruneRewire:
     """Return the rewirer that `config` describes."""
     rewire, until = config.rewire, config.last_rewiring
+    if rewire.rule is not None:
+        synapses = model.synapse_count + model.sensory_synapse_count
+        final = None if rewire.keep == 1 else max(1, round(rewire.keep * synapses))
+        return PruneRewire.from_rule(
+            rewire.rule, model, optimizer, config.steps, final, seed=config.seed
+        )
     return PruneRewire(
         model,
         optimizer,

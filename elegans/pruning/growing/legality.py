@@ -76,7 +76,7 @@ class _Connections:
         self, name: str, synapses: SynapseSlots, layer_of: NDArray[np.int64], layers: int
     ) -> None:
         self.is_sensory = is_sensory(name)
-        self.keeps_target_layer = synapses.keeps_target_layer
+        self.keeps_blocks = synapses.keeps_blocks
         self.is_open = synapses.is_open.cpu().numpy()
         self.source = synapses.source.cpu().numpy().astype(np.int64)
         self.target = synapses.target.cpu().numpy().astype(np.int64)
@@ -142,7 +142,7 @@ class Legality:
         self._grown: dict[str, set[int]] = {name: set() for name in self._sets}
         starts = np.cumsum([0, *wiring.layers.values()])
         self._ranges = [*pairwise(map(int, starts)), (0, wiring.input_size)]
-        self._all_blocks: dict[tuple[str, int | None], Pool] = {}
+        self._all_blocks: dict[str, Pool] = {}
 
     def ends(self, slot: Slot) -> tuple[int, int]:
         """Return the source and the present target of `slot`."""
@@ -156,14 +156,13 @@ class Legality:
         if self._freedom.keep_sources:
             source = int(edges.source[index])
             return Pool(slot.kind, ((source, source + 1, *targets),))
-        if self._freedom.keep_blocks:
+        if self._freedom.keep_blocks or edges.keeps_blocks:
             return Pool(slot.kind, ((*self._ranges[edges.source_layer[index]], *targets),))
-        into = int(edges.target_layer[index]) if edges.keeps_target_layer else None
-        if (slot.kind, into) not in self._all_blocks:
+        if slot.kind not in self._all_blocks:
             pairs = sorted((a, b) for kind, a, b in self._in_block if kind == slot.kind)
-            blocks = [(*self._ranges[a], *self._ranges[b]) for a, b in pairs if into in (None, b)]
-            self._all_blocks[slot.kind, into] = Pool(slot.kind, tuple(blocks))
-        return self._all_blocks[slot.kind, into]
+            blocks = tuple((*self._ranges[a], *self._ranges[b]) for a, b in pairs)
+            self._all_blocks[slot.kind] = Pool(slot.kind, blocks)
+        return self._all_blocks[slot.kind]
 
     def may_cut(self, slot: Slot) -> bool:
         """Whether the ends of `slot` keep what they need without it."""
