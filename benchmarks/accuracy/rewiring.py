@@ -20,7 +20,7 @@ import torch
 from tasks import TUNING, Task, task_of
 
 import elegans
-from elegans.pruning.rules import RULES, settings_of
+from elegans.pruning.rules import RULES, Training, settings_of
 from elegans.wiring import AutoNCP, FullyConnected, Random, Recipe
 
 UNITS = 32
@@ -31,12 +31,14 @@ RESULTS = Path(__file__).parents[1] / "results" / "rewiring.json"
 class Arm:
     """A way to reach a budget of synapses: the circuit at the start, and the rule.
 
-    `start` is the multiple of the budget that it begins with; infinite for all synapses.
+    `start` is the multiple of the budget that it begins with; infinite for all synapses. `grace`,
+    where given, replaces that of the rule, in rounds.
     """
 
     rule: str | None = None
     start: float = 1.0
     family: str = "random"
+    grace: int = 0
 
     def recipe(self, inputs: int, budget: int, seed: int) -> Recipe:
         """Return the wiring at the start."""
@@ -60,6 +62,7 @@ ARMS = {
     **{rule: Arm(rule) for rule in RULES if "development" not in rule and rule != "gradual"},
     "development 2": Arm("development", start=2.0),
     "development 3": Arm("development", start=3.0),
+    "development 3, grace 3": Arm("development", start=3.0, grace=3),
     "active development 3": Arm("active_development", start=3.0),
     "prune only 2": Arm("gradual", start=2.0),
     "gradual": Arm("gradual", start=float("inf")),
@@ -100,8 +103,9 @@ def run(name: str, density: float, arm_name: str, seed: int, equal_work: bool) -
     steps = round(epochs * steps_an_epoch)
     rewirer = None
     if arm.rule is not None:
+        changes = {"grace": arm.grace * Training(steps, None).every} if arm.grace else {}
         rewirer = elegans.PruneRewire.from_rule(
-            arm.rule, model, optimizer, steps, thinned, seed=seed
+            arm.rule, model, optimizer, steps, thinned, seed=seed, **changes
         )
     order, drawn = torch.Generator().manual_seed(seed), torch.Generator().manual_seed(seed)
     work, began = 0, time.perf_counter()
