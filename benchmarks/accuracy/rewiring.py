@@ -82,7 +82,14 @@ def _nearest_ncp(inputs: int, budget: int, seed: int) -> Recipe:
 
 
 def run(name: str, density: float, arm_name: str, seed: int, equal_work: bool) -> dict[str, Any]:
-    """Train one circuit and return what it reaches.
+    """Train one circuit and return what it reaches."""
+    return train(name, density, arm_name, seed, equal_work)[1]
+
+
+def train(
+    name: str, density: float, arm_name: str, seed: int, equal_work: bool = False
+) -> tuple[elegans.Readout, dict[str, Any]]:
+    """Return a trained circuit, and what it reaches.
 
     With `equal_work` the training is as much shorter as the circuit is larger on the mean, so that
     synapses times steps are those of a static circuit of the budget.
@@ -140,7 +147,7 @@ def run(name: str, density: float, arm_name: str, seed: int, equal_work: bool) -
             "median_age": turnover.median_age if turnover.cut_grown else None,
             "grown_share": turnover.grown_share,
         }
-    return result
+    return model, result
 
 
 def _mean_share(rule: str, sparsity: float) -> float:
