@@ -326,12 +326,17 @@ def test_invariants_of_free_sources(
 
 
 @settings(max_examples=200, deadline=None, database=None, derandomize=True)
-@given(wiring=wirings(), sparsity=st.sampled_from([0.1, 0.5, 0.9]), seed=st.integers(0, 1000))
-def test_a_circuit_that_is_thinned_stays_connected(wiring, sparsity, seed):
+@given(
+    wiring=wirings(),
+    sparsity=st.sampled_from([0.1, 0.5, 0.9]),
+    keep_sources=st.booleans(),
+    seed=st.integers(0, 1000),
+)
+def test_a_circuit_that_is_thinned_stays_connected(wiring, sparsity, keep_sources, seed):
     torch.manual_seed(seed)
     model = elegans.LTC(wiring.input_size, wiring)
     count = wiring.synapse_count + wiring.sensory_synapse_count
-    options = {"every": 1, "keep_sources": False, "schedule": sparsity, "seed": seed}
+    options = {"every": 1, "keep_sources": keep_sources, "schedule": sparsity, "seed": seed}
     rewirer, message = None, ""
     try:
         rewirer = elegans.PruneRewire(model, train_once(model), Relative(0.5), **options)

@@ -10,8 +10,10 @@ import torch
 import elegans
 from elegans.errors import PruningError
 from elegans.pruning import (
+    CRITERIA,
     RULES,
     Absolute,
+    AtFractions,
     CosineFraction,
     Cubic,
     GradientGrowth,
@@ -130,17 +132,37 @@ def test_soft_growth_draws_in_proportion():
 
 def test_growth_over_all_places_finds_the_best_one():
     """One weak synapse: it becomes the steepest of all legal ones in its block."""
-    model, optimizer, rewirer = make(growth=GradientGrowth(candidates=None), threshold=1e-3)
+    seen = []
+
+    class Look(GradientGrowth):
+        def interest(self, context):
+            if len(context):
+                seen.append((context.source, context.target, context.polarity, context.slopes()))
+            return super().interest(context)
+
+    model, optimizer, rewirer = make(growth=Look(candidates=None), threshold=1e-3)
     with torch.no_grad():
         for synapses in model.cell.synapse_sets().values():
             synapses.weight.fill_(1.0)
         model.cell.recurrent.weight[0] = -20.0
     before = model.wiring
     train(model, optimizer, rewirer, 2)
-    (edit,) = [e for e in rewirer.ledger if e.outcome == REWIRED] or [None]
+    (edit,) = [e for e in rewirer.ledger if e.outcome == REWIRED]
+    source, target, polarity, slopes = seen[0]
+    places = set(zip(source.tolist(), target.tolist(), strict=True))
+    assert len(slopes) == 2 * len(places)
+    best = int(slopes.argmin())
+    grown = int(source[best]), int(target[best]), int(polarity[best])
+    assert (edit.grown_source, edit.grown, edit.polarity) == grown
+    there = {(j, i) for j, i, _ in before.recurrent}
     layer = before.layer_of
-    assert layer[edit.grown_source] == layer[edit.source]
-    assert layer[edit.grown] == layer[edit.cut]
+    legal = {
+        (j, i)
+        for j in range(before.units)
+        for i in range(before.units)
+        if layer[j] == layer[edit.source] and layer[i] == layer[edit.cut] and i != j
+    }
+    assert places == legal - there
 
 
 def test_hebbian_growth_is_what_current_would_do():
@@ -337,6 +359,23 @@ def test_open_conductance_is_that_of_the_data(path, statistic):
     assert "run" not in vars(model.cell)
 
 
+def test_open_conductance_with_a_memory_cell():
+    """Steps are taken one by one there; the states are those that synapses read."""
+    torch.manual_seed(0)
+    model = elegans.LTC(3, AutoNCP(16, 2), mixed_memory=True)
+    x = torch.randn(5, 7, 3)
+    scores = scores_of(model.cell, OpenConductance(), lambda: model(x)[0].square().mean())
+    states = model(x, return_states=True)[2].flatten(0, 1)
+    for name, potentials in (
+        ("recurrent", states),
+        ("sensory", model.cell.input_mapping(x).flatten(0, 1)),
+    ):
+        synapses = model.cell.synapse_sets()[name]
+        opened = synapses.open_conductance(potentials).mean(0) * synapses.values().erev.abs()
+        assert torch.allclose(scores[name].float(), opened.detach(), rtol=1e-4)
+    assert not {"run", "sense", "step_of"} & set(vars(model.cell))
+
+
 def test_open_conductance_leaves_the_cell_as_it_is_when_the_loss_fails():
     model, _, _ = make()
 
@@ -457,12 +496,31 @@ def test_turnover_counts_the_entries_of_matrices_too():
     assert turnover.present_grown <= 100
 
 
+@pytest.mark.parametrize("threshold", [CosineFraction(0.5, 1000), Relative(0.9)], ids=str)
 @pytest.mark.parametrize("grace", [0, 3, 8])
-def test_newborns_are_spared(grace):
-    model, optimizer, rewirer = make(grace=grace, threshold=CosineFraction(0.5, 1000))
+def test_newborns_are_spared(grace, threshold):
+    model, optimizer, rewirer = make(grace=grace, threshold=threshold)
     train(model, optimizer, rewirer, 20)
     youngest = min(rewirer.turnover().ages)
     assert youngest == max(2, 2 * -(-grace // 2))  # rounds are every two steps
+
+
+def test_newborns_that_are_spared_make_nobody_weak():
+    """Weak is what lies below a share of the median of those that may go."""
+    seen = []
+
+    class Look:
+        def weak(self, weight, step):
+            seen.append(weight)
+            return weight < 0.2 * np.median(weight) if len(weight) else weight < 0
+
+    _, _, rewirer = make(grace=100, threshold=Relative(1.0), every=1)
+    young = len(rewirer.step())
+    object.__setattr__(rewirer.settings, "drop_fraction", Look())
+    rewirer.step()
+    (judged,) = seen
+    assert np.isfinite(judged).all()
+    assert len(judged) == rewirer.budget - young
 
 
 def test_without_growth_nothing_is_young():
@@ -512,8 +570,12 @@ def test_every_rule_trains_resumes_and_keeps_its_budget(rule):
 @pytest.mark.parametrize("rule", [rule for rule in RULES if not rule.startswith("active")])
 def test_rules_serve_other_circuits(rule, kind):
     parts = ruled(rule, kind)
+    before = parts[2].budget
     train(*parts, 30)
-    assert parts[2].budget == parts[0].synapse_count + parts[0].sensory_synapse_count
+    after = parts[0].synapse_count + parts[0].sensory_synapse_count
+    assert after == (60 if parts[2].schedule is not None else before)
+    if rule not in ("published", "deep_r"):
+        assert parts[2].turnover().cut
 
 
 @pytest.mark.parametrize("rule", ["set", "rigl", "soft_rigl", "cht", "chts", "free", "saliency"])
@@ -531,6 +593,36 @@ def test_rules_serve_matrices(rule):
         rewirer.step(lambda: model(x).square().mean())
     assert rewirer.counts[REWIRED] > 0
     assert rewirer.budget == 48
+
+
+@pytest.mark.parametrize("criterion", [name for name in CRITERIA if name != "synaptic_flow"])
+def test_every_criterion_resumes_exactly(criterion):
+    options = {"criterion": criterion, "threshold": CosineFraction(0.4, 100)}
+    straight = make(**options)
+    train(*straight, 10)
+    first = make(**options)
+    train(*first, 5)
+    saved = copy.deepcopy([part.state_dict() for part in first])
+    saved[2] = json.loads(json.dumps(saved[2]))
+    second = make(**options)
+    for part, state in zip(second, saved, strict=True):
+        part.load_state_dict(state)
+    train(*second, 5, start=5)
+    assert straight[2].ledger == second[2].ledger
+    assert straight[2].cut == second[2].cut
+    assert straight[2].exploration_rate() == second[2].exploration_rate()
+    for name, value in straight[0].state_dict().items():
+        assert torch.equal(value, second[0].state_dict()[name]), name
+
+
+def test_a_state_of_a_larger_circuit_or_other_criterion_is_refused():
+    larger = make(wiring=AutoNCP(40, 2), threshold=Relative(1.0), every=1)[2]
+    larger.step()
+    with pytest.raises(PruningError, match="not a state of PruneRewire"):
+        make(threshold=Relative(1.0), every=1)[2].load_state_dict(larger.state_dict())
+    mean, variation = (make(criterion=OpenConductance(s))[2] for s in ("mean", "std"))
+    with pytest.raises(PruningError, match=r"'mean'.*'std'"):
+        variation.load_state_dict(mean.state_dict())
 
 
 def test_resuming_with_another_rule_names_both():
@@ -554,7 +646,16 @@ WRONG = {
     ),
     "a limit of none": ({"max_inputs": 0}, "max_inputs must be an integer of at least 1"),
     "a grace of less than none": ({"grace": -1}, "grace must be a number of optimiser steps"),
-    "a negative temperature": ({"growth": "soft"}, "unknown growth 'soft'"),
+    "an unknown growth": ({"growth": "soft"}, "unknown growth 'soft'"),
+    "no number of synapses": ({"rule": "development", "synapses": "60"}, "got synapses='60'"),
+    "a walk that moves nothing": (
+        {"threshold": 1e-4, "weight": 0.1, "walk": RandomWalk()},
+        r"got the threshold 0.0001 with a walk that stops at 0.0005",
+    ),
+    "a late end that cannot be connected": (
+        {"schedule": AtFractions((0.5, 0.99), (0.3, 0.6), 30)},
+        "keep every neuron connected",
+    ),
 }
 
 

@@ -1,11 +1,12 @@
 """Tables of the comparison of rules, written into docs/rewiring-study.md.
 
-Run ``python benchmarks/accuracy/tables.py``. Everything between ``<!-- table NAME -->`` and
-``<!-- end -->`` is made from ``benchmarks/results/rewiring.json``.
+Run ``python benchmarks/accuracy/tables.py``. Everything between ``<!-- table TASK DENSITY -->`` or
+``<!-- robustness TASK DENSITY -->`` and ``<!-- end -->`` is made from ``benchmarks/results/``.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import statistics
 from collections import defaultdict
@@ -15,8 +16,11 @@ from typing import Any
 from rewiring import load
 from scipy import stats
 
+DISTURBED = Path(__file__).parents[1] / "results" / "robustness.json"
 STUDY = Path(__file__).parents[2] / "docs" / "rewiring-study.md"
-MARKED = re.compile(r"(<!-- table (\w+) (\S+)( equal work)? -->\n).*?(<!-- end -->)", re.S)
+MARKED = re.compile(
+    r"(<!-- (table|robustness) (\w+) (\S+)( equal work)? -->\n).*?(<!-- end -->)", re.S
+)
 
 
 def rows(task: str, density: float, equal_work: bool) -> list[dict[str, Any]]:
@@ -24,8 +28,7 @@ def rows(task: str, density: float, equal_work: bool) -> list[dict[str, Any]]:
     cells: dict[str, dict[int, dict[str, Any]]] = defaultdict(dict)
     for cell in load():
         same_task = cell["task"] == task and cell["density"] == density
-        # Circuits that keep their size cost the same either way.
-        if same_task and (cell["equal_work"] == equal_work or cell["arm"] in ("static", "dense")):
+        if same_task and (cell["equal_work"] == equal_work or cell["arm"] == "static"):
             cells[cell["arm"]][cell["seed"]] = cell
     table = []
     for arm, by_seed in cells.items():
@@ -35,6 +38,8 @@ def rows(task: str, density: float, equal_work: bool) -> list[dict[str, Any]]:
             for seed, cell in by_seed.items()
             if seed in cells["static"]
         ]
+        if not pairs:
+            continue
         one = next(iter(by_seed.values()))
         differences = [a - b for a, b in pairs]
         table.append(
@@ -88,11 +93,32 @@ def markdown(table: list[dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def robustness(task: str, density: float) -> str:
+    """Return the errors under each disturbance, a row for each contender."""
+    cells: dict[str, list[dict[str, float]]] = defaultdict(list)
+    if DISTURBED.exists():
+        for cell in json.loads(DISTURBED.read_text()):
+            if cell["task"] == task and cell["density"] == density:
+                cells[cell["arm"]].append(cell["errors"])
+    names = list(next(iter(cells.values()))[0]) if cells else ["none"]
+    lines = ["| contender | seeds | " + " | ".join(names) + " |", "|---" * (2 + len(names)) + "|"]
+    for arm, errors in sorted(cells.items(), key=lambda item: item[1][0]["none"]):
+        means = (
+            f"{statistics.mean(values):.3g} ± {statistics.stdev(values):.2g}"
+            for values in ([one[name] for one in errors] for name in names)
+            if len(values) > 1
+        )
+        lines.append(f"| {arm} | {len(errors)} | " + " | ".join(means) + " |")
+    return "\n".join(lines) + "\n"
+
+
 def main() -> None:
     text = STUDY.read_text()
 
     def filled(match: re.Match[str]) -> str:
-        head, task, density, equal_work, end = match.groups()
+        head, kind, task, density, equal_work, end = match.groups()
+        if kind == "robustness":
+            return head + robustness(task, float(density)) + end
         return head + markdown(rows(task, float(density), bool(equal_work))) + end
 
     STUDY.write_text(MARKED.sub(filled, text))

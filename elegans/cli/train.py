@@ -16,7 +16,7 @@ from elegans.errors import RunError
 from elegans.ltc.layer import LTC
 from elegans.reporting import draw_changes, draw_learning, save_figure
 from elegans.training import RunFolder, check_training, fit, squared_errors
-from elegans.wiring import AutoNCP, Overgrown, Recipe, Wiring
+from elegans.wiring import AutoNCP, Recipe, Wiring
 
 PICTURES = ("learning.png", "wiring.png")
 
@@ -76,16 +76,13 @@ def run(command: Train) -> None:
 
 def untrained(command: Train, table: SequenceTable) -> LTC:
     """Return the circuit that `command` asks for, with neurons named after the columns."""
-    seed, keep = command.training.seed, command.training.rewire.keep
-    recipe: Recipe = AutoNCP(command.units, table.output_size, command.sparsity, seed=seed)
-    if keep < 1:  # what the circuit is thinned to is the wiring that was asked for
-        recipe = Overgrown(recipe, 1 / keep, seed=seed)
+    recipe = AutoNCP(command.units, table.output_size, command.sparsity, seed=command.training.seed)
     return LTC(
         table.input_size,
         named_wiring(recipe, table.input_names, table.target_names),
         mixed_memory=command.mixed_memory,
         ode_unfolds=command.unfolds,
-        generator=torch.Generator().manual_seed(seed),
+        generator=torch.Generator().manual_seed(command.training.seed),
     )
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from elegans.checks import Placement, check_count
 from elegans.errors import InputError
 from elegans.layers.sequence_layer import SequenceLayer, State
+from elegans.synapses.initial import draw_uniform
 
 
 class Readout(nn.Module):
@@ -70,9 +71,8 @@ class Readout(nn.Module):
         self.head = nn.Linear(layer.state_size, output_size, **placement)
         if generator is not None:
             bound = layer.state_size**-0.5
-            with torch.no_grad():
-                for parameter in self.head.parameters():
-                    parameter.uniform_(-bound, bound, generator=generator)
+            for parameter in self.head.parameters():
+                draw_uniform(parameter, bound, generator)
 
     def forward(
         self, input: Tensor, hx: State | None = None, *args: Any, **kwargs: Any

@@ -286,15 +286,16 @@ class Pruner:
         step, before = self.steps + 1, self.cut
         for part in self.parts:
             part.check_same()
-        self._explored.note()
         exchanges = self.settings.exchanges_at(step)
         cuts = self.schedule is not None and self.schedule.is_due(step)
         rounds: list[Round] = []
         with self._undone_on_error(cuts and exchanges):
             if cuts and self.schedule is not None:
+                self._explored.note()
                 self.prune(self.schedule.sparsity(step), closure)
             if exchanges:
                 rounds = self._planned(step, closure)
+        self._explored.note()
         if cuts and self.schedule is not None:
             self.schedule.advance()
         self.steps = step
@@ -435,7 +436,14 @@ class Pruner:
             if schedule is not None:
                 schedule.load_state_dict(dict(state["schedule"]))
             criterion.load_state_dict(dict(state["criterion"]))
-        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        except (
+            AttributeError,
+            IndexError,
+            KeyError,
+            RuntimeError,
+            TypeError,
+            ValueError,
+        ) as error:
             raise PruningError(
                 f"not a state of Pruner ({error!r}); pass what state_dict() returned"
             ) from error
@@ -462,7 +470,7 @@ class Pruner:
     def _described(self) -> dict[str, Any]:
         """Return plain values that say what this pruner does."""
         return self.settings.to_dict() | {
-            "criterion": type(self.criterion).__name__,
+            "criterion": repr(self.criterion),
             "schedule": described(self.schedule),
         }
 
@@ -474,6 +482,7 @@ class Pruner:
             return
         kept = self.cut, self._explored.is_noted, self._generator.get_state()
         ledger, births = copy.deepcopy(self._ledger), self._births.state_dict()
+        criterion = copy.deepcopy(self.criterion.state_dict())
         masks = [part.mask.clone() for part in self.parts]
         tensors = [
             (tensor, tensor.detach().clone())
@@ -487,6 +496,7 @@ class Pruner:
             self.cut, self._explored.is_noted = kept[:2]
             self._ledger = ledger
             self._births = self._births.loaded(births)
+            self.criterion.load_state_dict(criterion)
             self._generator.set_state(kept[2])
             for part, mask in zip(self.parts, masks, strict=True):
                 part.hold(mask, Moments(None))

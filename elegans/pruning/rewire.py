@@ -6,12 +6,14 @@ import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from elegans.errors import PruningError
-from elegans.pruning.amount.schedules import Schedule, Sparsity
-from elegans.pruning.amount.thresholds import Threshold, as_threshold
+from elegans.pruning.amount.schedules import Schedule, Sparsity, last_sparsity
+from elegans.pruning.amount.thresholds import Absolute, Threshold, as_threshold
 from elegans.pruning.criteria.magnitude import Closure, Criterion
 from elegans.pruning.growing.exchange import any_room, connected_masks
 from elegans.pruning.growing.rules import GrowthRule
@@ -185,6 +187,12 @@ class PruneRewire(Pruner):
                 f"strengths walk in circuits only, and {type(model).__name__} holds no synapses; "
                 "leave out walk, or pass a layer such as elegans.LTC"
             )
+        weak = self.settings.drop_fraction
+        if walk is not None and isinstance(weak, Absolute) and weak.value <= walk.floor / 2:
+            raise PruningError(
+                f"got the threshold {weak.value} with a walk that stops at {walk.floor / 2}, so "
+                f"that nothing would move; pass threshold={walk.floor}"
+            )
         if self.schedule is not None:
             self._check_budget(self.schedule)
         elif not any_room(self.parts, self.settings.freedom):
@@ -250,13 +258,15 @@ class PruneRewire(Pruner):
         sparsity = None
         if synapses is not None:
             parts = parts_of(model, changes.get("include"), changes.get("exclude", ()))
-            present = sum(part.mask.numel() for part in _rewired(parts))
-            if isinstance(synapses, bool) or not 0 < synapses <= present:
+            slots = sum(part.mask.numel() for part in _rewired(parts))
+            present = sum(int(part.mask.sum()) for part in _rewired(parts))
+            whole = isinstance(synapses, int | np.integer) and not isinstance(synapses, bool)
+            if not whole or not 0 < synapses <= present:
                 raise PruningError(
-                    f"got synapses={synapses} in the end, expected from 1 to the {present} that "
+                    f"got synapses={synapses!r} in the end, expected from 1 to the {present} that "
                     "the model begins with; begin with a denser wiring"
                 )
-            sparsity = 1 - synapses / present
+            sparsity = 1 - synapses / slots if synapses < present else None
         return cls(model, optimizer, **(settings_of(rule, steps, sparsity) | changes))
 
     @property
@@ -266,10 +276,19 @@ class PruneRewire(Pruner):
 
     def _check_budget(self, schedule: Schedule) -> None:
         """Raise `PruningError` if what the schedule leaves in the end cannot be connected."""
-        final = getattr(schedule, "final", None)
-        if isinstance(final, float):
-            scores = [part.weights().abs() for part in self.parts]
-            connected_masks(self.parts, scores, final, self.settings.freedom)
+        final = last_sparsity(schedule)
+        if final is None or not isinstance(self.parts[0], SynapsePart):
+            return
+        scores = [part.weights().abs() for part in self.parts]
+        masks = connected_masks(self.parts, scores, final, self.settings.freedom)
+        left = sum(int(mask.sum()) for mask in masks)
+        budget = round((1 - final) * sum(part.size for part in self.parts))
+        cells = len({id(part.cell) for part in self.parts if isinstance(part, SynapsePart)})
+        if left > budget + cells:  # each cell is rounded by itself
+            raise PruningError(
+                f"got a schedule that ends with {budget} synapses, expected at least {left} or so, "
+                "which keep every neuron connected; lower the final sparsity"
+            )
 
     def _masks_after(self, sparsity: Tensor, scores: Sequence[Tensor]) -> list[Tensor]:
         if not isinstance(self.parts[0], SynapsePart):
@@ -305,13 +324,16 @@ class PruneRewire(Pruner):
             guard raises, the edits made before stay, in the circuit and in the ledger.
         """
         first = len(self.ledger)
-        if self._walk is not None:
+        until = self.settings.until
+        if self._walk is not None and (until is None or self.steps < until):
+            for part in self.parts:
+                part.check_same()
             self._walk.take(self.parts, self._optimizer, self._rng)
         super().step(closure)
         return [edit for edit in self.ledger[first:] if edit.outcome in (REWIRED, PRUNED)]
 
     def state_dict(self) -> dict[str, Any]:
-        """Return step, random state, ledger, counts and settings as plain values."""
+        """Return step, random states, ledger, counts, births and settings as plain values."""
         state = super().state_dict()
         return {
             "steps": state["steps"],
@@ -320,6 +342,12 @@ class PruneRewire(Pruner):
             "ledger": state["ledger"],
             "counts": state["counts"],
             "births": state["births"],
+            "cut": state["cut"],
+            "ever": {
+                name: None if ever is None else ever.tolist()
+                for name, ever in state["ever"].items()
+            },
+            "drawing": state["random"].tolist(),
             "schedule": state["schedule"],
             "criterion": {
                 name: value.tolist() if isinstance(value, Tensor) else value
@@ -343,9 +371,24 @@ class PruneRewire(Pruner):
             criterion.load_state_dict(dict(state.get("criterion", {})))
             if schedule is not None:
                 schedule.load_state_dict(dict(state["schedule"]))
+            generator = torch.Generator()
+            if "drawing" in state:
+                generator.set_state(torch.tensor(state["drawing"], dtype=torch.uint8))
+            ever = {
+                part.name: None if known is None else torch.tensor(known)
+                for part in self.parts
+                for known in (state.get("ever", {}).get(part.name),)
+            }
             if steps < 0:
                 raise ValueError(f"steps={steps}")
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (
+            AttributeError,
+            IndexError,
+            KeyError,
+            RuntimeError,
+            TypeError,
+            ValueError,
+        ) as error:
             raise PruningError(
                 f"not a state of PruneRewire ({error!r}); pass what state_dict() returned"
             ) from error
@@ -358,6 +401,8 @@ class PruneRewire(Pruner):
             )
         self.steps, self._rng, self._ledger, self._births = steps, rng, ledger, births
         self.schedule, self.criterion = schedule, criterion
+        self.cut, self._generator = int(state.get("cut", 0)), generator
+        self._explored.load_state_dict(ever)
 
 
 def _rewired(parts: list[PrunableWeight]) -> list[PrunableWeight]:

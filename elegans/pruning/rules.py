@@ -115,7 +115,8 @@ def _saliency(training: Training) -> dict[str, Any]:
 def _gradual(training: Training) -> dict[str, Any]:
     last = training.until(0.6)
     nothing = CosineFraction(0.0, last)
-    return {"threshold": nothing, "every": training.every, "until": last} | training.thinned()
+    still = {"threshold": nothing, "every": training.every, "until": last, "keep_sources": False}
+    return still | training.thinned()
 
 
 def _development(training: Training) -> dict[str, Any]:

@@ -221,8 +221,10 @@ class LiquidSynapses(SynapseSlots):
         self.weight.copy_(torch.where(self.mask, parameter, self.weight))
 
     def draw_strength(self, count: int, rng: np.random.Generator) -> Tensor:
-        """Draw conductances from their initial range, (count,)."""
-        return self.weight.new_tensor(rng.uniform(*INITIAL_RANGES["weight"], size=count))
+        """Draw conductances from the law of the initial ones, (count,)."""
+        generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
+        drawn = self._initial.draw("weight", count, generator=generator)
+        return self.positivity(drawn).to(self.weight)
 
     def realised(self, strength: float) -> float:
         """Return what a parameter makes of the conductance; NaN where no finite one stands for it.

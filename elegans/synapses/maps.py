@@ -82,7 +82,8 @@ class MappedSynapses(SynapseSlots):
         fresh = self._candidates
         if fresh is None:
             return weight
-        return torch.cat([weight, fresh.values["direction"].to(weight) * fresh.strength], dim=-1)
+        more = fresh.values["direction"].to(weight) * fresh.strength * fresh.polarity
+        return torch.cat([weight, more], dim=-1)
 
     def weights(self) -> Tensor:
         """Return the weights, those of candidates last; calls the module, hooks included."""
@@ -136,4 +137,4 @@ class MappedSynapses(SynapseSlots):
 
     def _write(self, slots: Tensor, fresh: FreshSynapses) -> None:
         direction = fresh.values["direction"].to(self.weight)
-        self.weight[:, slots] = direction * fresh.strength.to(self.weight)
+        self.weight[:, slots] = direction * fresh.strength.to(self.weight) * fresh.polarity

@@ -62,7 +62,8 @@ class RewireConfig:
                     f"got rewire.rule = {self.rule!r} and rewire.{changed[0]}, expected one of "
                     "them: a rule brings settings of its own"
                 )
-        if not 0 < self.keep <= 1 or (self.keep < 1 and self.rule is None):
+        thins = self.enabled and self.rule is not None
+        if not 0 < self.keep <= 1 or (self.keep < 1 and not thins):
             raise InputError(
                 f"got rewire.keep = {self.keep}, expected a share of the synapses above 0 and at "
                 "most 1, and below 1 only with a rule such as 'development'"

@@ -35,6 +35,7 @@ from elegans.pruning import (
     Relative,
     Threshold,
 )
+from elegans.pruning.rules import settings_of
 from elegans.training.config import RewireConfig, TrainingConfig
 from elegans.training.evaluation import WindowTensors
 from elegans.training.run_folder import Checkpoint, RunFolder
@@ -44,7 +45,6 @@ _ADAM_STATE = ("step", "exp_avg", "exp_avg_sq")
 _PROGRESS: dict[str, type | tuple[type, ...]] = {
     "best_step": int,
     "best_loss": (int, float),
-    "best_synapses": int,
     "loss_sum": (int, float),
     "losses": int,
     "seconds": (int, float),
@@ -456,7 +456,7 @@ class _Training:
         self.step = checkpoint.step
         self.best = checkpoint.best
         self.best_step, self.best_loss = plain["best_step"], plain["best_loss"]
-        self.best_synapses = plain["best_synapses"]
+        self.best_synapses = plain.get("best_synapses", self.synapses)
         self._loss_sum += plain["loss_sum"]
         self._losses = plain["losses"]
         self._earlier_seconds = plain["seconds"]
@@ -468,11 +468,8 @@ def rewirer_for(
     """Return the rewirer that `config` describes."""
     rewire, until = config.rewire, config.last_rewiring
     if rewire.rule is not None:
-        synapses = model.synapse_count + model.sensory_synapse_count
-        final = None if rewire.keep == 1 else max(1, round(rewire.keep * synapses))
-        return PruneRewire.from_rule(
-            rewire.rule, model, optimizer, config.steps, final, seed=config.seed
-        )
+        settings = settings_of(rewire.rule, config.steps, 1 - rewire.keep)
+        return PruneRewire(model, optimizer, seed=config.seed, **settings)
     return PruneRewire(
         model,
         optimizer,

@@ -59,6 +59,17 @@ class Schedule(ABC):
         """Go on from `state_dict`."""
 
 
+def last_sparsity(schedule: Schedule) -> float | None:
+    """Return the share of missing weights at the end, None where a schedule does not say it."""
+    for name in ("final", "sparsities", "levels"):
+        value = getattr(schedule, name, None)
+        if isinstance(value, Real):
+            return float(value)
+        if name != "final" and isinstance(value, Sequence) and value:
+            return float(value[-1])
+    return None
+
+
 def described(schedule: Schedule | None) -> dict[str, str] | None:
     """Return kind and arguments of a schedule as plain values; not how far it has come."""
     if schedule is None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import cast
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -44,9 +44,6 @@ class ReversalWeight(Criterion):
     def scores(self, context: ScoringContext) -> list[Tensor]:
         """Return w abs(E)."""
         return [part.weights() * _asked(part, "reversal_potential").abs() for part in context.parts]
-
-    def __repr__(self) -> str:
-        return "ReversalWeight()"
 
 
 class OpenConductance(Criterion):
@@ -87,21 +84,18 @@ class OpenConductance(Criterion):
 
     def scores(self, context: ScoringContext) -> list[Tensor]:
         """Return what is open on the data of the closure."""
-        runs = _runs_of(context.parts, context.closure, type(self).__name__)
+        recordings = _recorded(context.parts, context.closure, type(self).__name__)
         scores = []
         for part in context.parts:
             reversal = _asked(part, "reversal_potential").abs()
             assert isinstance(part, SynapsePart)  # others have no reversal potential
-            sources = 0 if is_sensory(part.kind) else 1
-            potentials = torch.cat([run[sources].flatten(0, 1) for run in runs[id(part.cell)]])
+            recording = recordings[id(part.cell)]
+            potentials = torch.cat(recording.inputs if is_sensory(part.kind) else recording.states)
             with torch.no_grad():
                 opened = part.synapses.open_conductance(potentials).double()
             statistic = opened.mean(0) if self.statistic == "mean" else opened.std(0, correction=0)
             scores.append(torch.where(part.mask, statistic * reversal.double(), 0.0))
         return scores
-
-    def __repr__(self) -> str:
-        return f"OpenConductance({self.statistic!r})"
 
 
 def _asked(part: PrunableWeight, what: str) -> Tensor:
@@ -118,47 +112,69 @@ def _asked(part: PrunableWeight, what: str) -> Tensor:
     )
 
 
-def _runs_of(
+@dataclass
+class Recording:
+    """Presynaptic potentials of a circuit at work: mapped inputs and states, (..., source)."""
+
+    inputs: list[Tensor] = field(default_factory=list)
+    states: list[Tensor] = field(default_factory=list)
+
+
+def _recorded(
     parts: Sequence[PrunableWeight], closure: Closure | None, name: str
-) -> dict[int, list[tuple[Tensor, Tensor]]]:
-    """Return mapped inputs and states (batch, time, ...) of all runs of each cell, by its id."""
+) -> dict[int, Recording]:
+    """Return what each cell does while the closure runs, by its id."""
     if closure is None:
         raise PruningError(
             f"{name} looks at the circuit at work: call step(lambda: loss of the batch), or "
             "prune(..., closure=...)"
         )
     circuits = [part for part in parts if isinstance(part, SynapsePart)]
-    cells = {id(part.cell): part.cell for part in circuits}
-    runs: dict[int, list[tuple[Tensor, Tensor]]] = defaultdict(list)
-    with recorded(list(cells.values()), runs), torch.no_grad():
+    recordings = {id(part.cell): Recording() for part in circuits}
+    with ExitStack() as stack, torch.no_grad():
+        for cell in {id(part.cell): part.cell for part in circuits}.values():
+            stack.enter_context(_recording(cell, recordings[id(cell)]))
         closure()
-    idle = [
-        part.name for part in parts if isinstance(part, SynapsePart) and not runs[id(part.cell)]
-    ]
+    idle = [part.name for part in circuits if not recordings[id(part.cell)].states]
     if idle:
         raise PruningError(
             f"the closure does not run the circuit of {idle[0]}, so that nothing is known of it; "
             "let it compute the loss from the model's output, or exclude the circuit"
         )
-    return runs
+    return recordings
 
 
 @contextmanager
-def recorded(cells: Sequence[Cell], runs: dict[int, list[tuple[Tensor, Tensor]]]) -> Iterator[None]:
-    """Note mapped inputs and states of everything that the cells run."""
-    for cell in cells:
+def _recording(cell: Cell, recording: Recording) -> Iterator[None]:
+    """Note inputs and states of all sequences and, with a memory, single steps of a cell."""
+    kind, mapping = type(cell), cast(nn.Module, cell.input_mapping)
+    whole = False  # inside of a sequence, whose parts are noted with it
 
-        def run(
-            inputs: Tensor, state: Tensor, elapsed: Tensor, cell: Cell = cell
-        ) -> tuple[Tensor, Tensor]:
-            output, states = type(cell).run(cell, inputs, state, elapsed)
-            mapped = cast(nn.Module, cell.input_mapping)(inputs)
-            runs[id(cell)].append((mapped.detach(), states.detach()))
-            return output, states
+    def run(inputs: Tensor, state: Tensor, elapsed: Tensor) -> tuple[Tensor, Tensor]:
+        nonlocal whole
+        whole = True
+        try:
+            output, states = kind.run(cell, inputs, state, elapsed)
+        finally:
+            whole = False
+        recording.inputs.append(mapping(inputs).detach().flatten(0, 1))
+        recording.states.append(states.detach().flatten(0, 1))
+        return output, states
 
-        cell.__dict__["run"] = run
+    def sense(inputs: Tensor) -> Any:
+        if not whole:
+            recording.inputs.append(mapping(inputs).detach().flatten(0, 1))
+        return kind.sense(cell, inputs)
+
+    def step_of(sensed: Any, time: int, state: Tensor, elapsed: Tensor) -> Tensor:
+        after = kind.step_of(cell, sensed, time, state, elapsed)
+        if not whole:
+            recording.states.append(after.detach())
+        return after
+
+    cell.__dict__ |= {"run": run, "sense": sense, "step_of": step_of}
     try:
         yield
     finally:
-        for cell in cells:
-            del cell.__dict__["run"]
+        for name in ("run", "sense", "step_of"):
+            del cell.__dict__[name]

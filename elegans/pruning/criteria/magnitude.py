@@ -129,6 +129,15 @@ class Criterion(ABC):
     [[False, False, True, True], [False, False, True, True]]
     """
 
+    def __repr__(self) -> str:
+        plain = {
+            name: value
+            for name, value in vars(self).items()
+            if isinstance(value, int | float | str) and not name.startswith("_")
+        }
+        arguments = ", ".join(f"{name}={value!r}" for name, value in plain.items())
+        return f"{type(self).__name__}({arguments})"
+
     norm = "sum"
     """Norm that makes one score of those of a neuron's weights, where neurons are cut whole."""
 
@@ -246,7 +255,7 @@ class RandomScore(Criterion):
         return scores
 
 
-@dataclass
+@dataclass(repr=False)
 class FunctionCriterion(Criterion):
     """Scores by a function of a part, such as ``lambda part: part.weights().abs()``.
 

@@ -122,6 +122,7 @@ class SmoothedSaliency(Criterion):
         """Let the weights `changed` begin with the median of those that are there."""
         mean = self._means.get(part.name)
         if mean is not None:
+            mean = mean.to(changed.device)
             others = mean[part.mask & ~changed]
             start = float(others.median()) if len(others) else 0.0
             self._means[part.name] = mean.masked_fill(changed, start)
@@ -135,9 +136,6 @@ class SmoothedSaliency(Criterion):
         self._means = {
             name: torch.as_tensor(mean, dtype=torch.float64) for name, mean in state.items()
         }
-
-    def __repr__(self) -> str:
-        return f"SmoothedSaliency({self.smoothing})"
 
 
 class OutputSensitivity(Criterion):
@@ -158,7 +156,7 @@ class OutputSensitivity(Criterion):
     ------
     PruningError
         `probes` is not an integer of at least 1. From `Pruner.step` and `Pruner.prune`: there is no
-        closure, it does not call the model, or the outputs do not depend on a weight.
+        closure, or it does not call the model.
 
     References
     ----------
@@ -201,9 +199,6 @@ class OutputSensitivity(Criterion):
             for total, part, gradient in zip(sums, context.parts, gradients, strict=True):
                 total += (part.weights() * part.slopes(gradient.detach())).double().square()
         return [(total / self.probes).sqrt() for total in sums]
-
-    def __repr__(self) -> str:
-        return f"OutputSensitivity({self.probes})"
 
 
 def _outputs_of(context: ScoringContext) -> list[Tensor]:

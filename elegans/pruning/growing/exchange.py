@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from elegans.errors import PruningError
 from elegans.pruning.growing.circuits import CircuitRound
 from elegans.pruning.growing.legality import Freedom, Legality, Slot
 from elegans.pruning.growing.matrices import MatrixRound
@@ -31,7 +30,7 @@ def rounds_of(
     """Return a round for each cell and for each matrix in which a weight is weak at `step`.
 
     The sets of synapses of a cell are judged together, the members of an ensemble one by one. What
-    has grown within the time of grace counts, but is not weak.
+    has grown within the time of grace is not judged.
     """
     threshold = settings.drop_fraction
     assert threshold is not None
@@ -39,23 +38,17 @@ def rounds_of(
     for group in _groups(parts):
         alive = [parts[k].flat(parts[k].mask).cpu().numpy() for k in group]
         score = [parts[k].flat(scores[k]).double().cpu().numpy() for k in group]
-        ages = [births.ages(parts[k], step).cpu().numpy() for k in group]
-        old = [
-            (age.reshape(mask.shape) < 0) | (age.reshape(mask.shape) >= settings.grace)
-            for age, mask in zip(ages, alive, strict=True)
-        ]
+        may_go = []
+        for k, there in zip(group, alive, strict=True):
+            age = births.ages(parts[k], step).cpu().numpy().reshape(there.shape)
+            may_go.append(there & ((age < 0) | (age >= settings.grace)))
         weak = [np.zeros_like(mask) for mask in alive]
         for m in range(parts[group[0]].members):
-            pooled = np.concatenate(
-                [
-                    np.where(o[m], s[m], np.inf)[a[m]]
-                    for o, s, a in zip(old, score, alive, strict=True)
-                ]
-            )
-            splits = np.cumsum([int(a[m].sum()) for a in alive])[:-1]
+            pooled = np.concatenate([s[m][g[m]] for s, g in zip(score, may_go, strict=True)])
+            splits = np.cumsum([int(g[m].sum()) for g in may_go])[:-1]
             chosen = np.split(threshold.weak(pooled, step), splits)
-            for w, o, a, own in zip(weak, old, alive, chosen, strict=True):
-                w[m][a[m]] = own & o[m][a[m]]
+            for w, g, own in zip(weak, may_go, chosen, strict=True):
+                w[m][g[m]] = own
         if not any(mask.any() for mask in weak):
             continue
         circuit = [part for k in group if isinstance(part := parts[k], SynapsePart)]
@@ -84,12 +77,7 @@ def connected_masks(
     """Return masks of circuits that keep the share 1 - `sparsity` of the slots of each cell.
 
     The lowest scores of all its sets go first; a synapse that its ends need is passed over, see
-    `Legality`. Matrices keep their masks.
-
-    Raises
-    ------
-    PruningError
-        So few synapses cannot keep the circuit connected; nothing is changed.
+    `Legality`, so that more may stay than the share. Matrices keep their masks.
     """
     masks = [part.mask.clone() for part in parts]
     for group in _groups(parts):
@@ -108,15 +96,10 @@ def connected_masks(
             part = parts[k]
             assert isinstance(part, SynapsePart)
             slot = Slot(part.kind, index)
-            if legality.may_cut(slot):
+            if legality.may_cut(slot, moves=False):
                 legality.cut(slot)
                 masks[k][index] = False
                 left -= 1
-        if left > budget:
-            raise PruningError(
-                f"got a budget of {budget} of {slots} synapses for {cell.wiring!r}, of which these "
-                f"are needed to keep every neuron connected: {left}; lower the sparsity"
-            )
     return masks
 
 

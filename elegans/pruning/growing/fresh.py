@@ -50,6 +50,9 @@ class Fresh:
             raise PruningError(
                 f"excitatory must be a probability from 0 to 1, got {self.excitatory!r}"
             )
+        if not isinstance(self.strength, str):
+            object.__setattr__(self, "strength", float(self.strength))
+        object.__setattr__(self, "excitatory", float(self.excitatory))
 
     def polarities(self, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
         """Draw +1 or -1, (count,)."""

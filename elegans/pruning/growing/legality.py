@@ -164,15 +164,16 @@ class Legality:
             self._all_blocks[slot.kind] = Pool(slot.kind, blocks)
         return self._all_blocks[slot.kind]
 
-    def may_cut(self, slot: Slot) -> bool:
-        """Whether the ends of `slot` keep what they need without it."""
+    def may_cut(self, slot: Slot, *, moves: bool = True) -> bool:
+        """Whether the ends of `slot` keep what they need when it moves, or goes for good."""
         edges = self._sets[slot.kind]
         source, target = self.ends(slot)
         is_loop = not edges.is_sensory and source == target
         outputs = self._outputs[edges.is_sensory]
-        if not (self._freedom.keep_sources or is_loop or outputs[source] > 1):
+        stays = moves and self._freedom.keep_sources
+        if not (stays or is_loop or outputs[source] > 1):
             return False
-        if not self._freedom.keep_blocks and self._in_block[self._block(slot)] < 2:
+        if not (moves and self._freedom.keep_blocks) and self._in_block[self._block(slot)] < 2:
             return False
         if is_loop:
             return bool(self._inputs[target] > 0)

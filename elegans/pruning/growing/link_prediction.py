@@ -61,6 +61,11 @@ class LinkPrediction(GrowthRule):
                 "growth by link prediction needs the weights that are there, got a context without "
                 "them; pass part=..."
             )
+        if context.part.members > 1:
+            raise PruningError(
+                f"growth by link prediction looks at one graph, and {context.part.name} is that of "
+                f"{context.part.members} members of an ensemble; prune one member at a time"
+            )
         present = context.part.mask.reshape(-1).nonzero().squeeze(-1)
         ends = [*context.part.ends(present), context.source, context.target]
         source, target, sources, targets = (end.cpu().numpy().astype(np.int64) for end in ends)

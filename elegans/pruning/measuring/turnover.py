@@ -64,12 +64,17 @@ class Births:
 
     def ages(self, part: PrunableWeight, step: int) -> Tensor:
         """Return the age of each weight in steps, -1 for those from the start, (weight,)."""
-        born = self._born[part.name].reshape(-1)
+        born = self._of(part).reshape(-1)
         return torch.where(born > 0, step - born, -1)
+
+    def _of(self, part: PrunableWeight) -> Tensor:
+        """Return the births of a part, where its weights are now."""
+        born = self._born[part.name] = self._born[part.name].to(part.mask.device)
+        return born
 
     def note(self, part: PrunableWeight, step: int, going: Tensor, coming: Tensor) -> None:
         """Note that weights went and others grew at `step`; masks, or indices of a flat part."""
-        born = self._born[part.name]
+        born = self._of(part)
         gone = born[going]
         self._cut += gone.numel()
         self._ages.update((step - gone[gone > 0]).tolist())
@@ -78,7 +83,8 @@ class Births:
 
     def turnover(self) -> Turnover:
         """Return the counts."""
-        born, masks = self._born, {part.name: part.mask for part in self._parts}
+        born = {part.name: self._of(part) for part in self._parts}
+        masks = {part.name: part.mask for part in self._parts}
         return Turnover(
             self._cut,
             self._ages.total(),
