@@ -15,7 +15,7 @@ from elegans.errors import PruningError
 from elegans.pruning.amount.schedules import Schedule, Sparsity, last_sparsity
 from elegans.pruning.amount.thresholds import Absolute, Threshold, as_threshold
 from elegans.pruning.criteria.magnitude import Closure, Criterion
-from elegans.pruning.growing.exchange import any_room, connected_masks
+from elegans.pruning.growing.exchange import any_room, budget_of, connected_masks
 from elegans.pruning.growing.rules import GrowthRule
 from elegans.pruning.growing.walk import RandomWalk
 from elegans.pruning.ledger import PRUNED, REWIRED, Edit, Guard, Ledger
@@ -282,9 +282,8 @@ class PruneRewire(Pruner):
         scores = [part.weights().abs() for part in self.parts]
         masks = connected_masks(self.parts, scores, final, self.settings.freedom)
         left = sum(int(mask.sum()) for mask in masks)
-        budget = round((1 - final) * sum(part.size for part in self.parts))
-        cells = len({id(part.cell) for part in self.parts if isinstance(part, SynapsePart)})
-        if left > budget + cells:  # each cell is rounded by itself
+        budget = budget_of(self.parts, final)
+        if left > budget:
             raise PruningError(
                 f"got a schedule that ends with {budget} synapses, expected at least {left} or so, "
                 "which keep every neuron connected; lower the final sparsity"

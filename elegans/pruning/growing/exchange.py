@@ -71,6 +71,13 @@ def rounds_of(
     return rounds
 
 
+def budget_of(parts: Sequence[PrunableWeight], sparsity: float) -> int:
+    """Return how many weights are left at a sparsity, each cell or matrix by itself."""
+    return sum(
+        round((1 - sparsity) * sum(parts[k].size for k in group)) for group in _groups(parts)
+    )
+
+
 def connected_masks(
     parts: Sequence[PrunableWeight], scores: Sequence[Tensor], sparsity: float, freedom: Freedom
 ) -> list[Tensor]:
@@ -84,8 +91,8 @@ def connected_masks(
         circuit = [part for k in group if isinstance(part := parts[k], SynapsePart)]
         if not circuit:
             continue
-        cell, slots = circuit[0].cell, sum(part.size for part in circuit)
-        left, budget = sum(int(part.mask.sum()) for part in circuit), round((1 - sparsity) * slots)
+        cell = circuit[0].cell
+        left, budget = sum(int(part.mask.sum()) for part in circuit), budget_of(circuit, sparsity)
         legality = Legality(cell.wiring, cell.synapse_sets(), freedom)
         which = [(k, slot) for k in group for slot in parts[k].mask.nonzero().squeeze(-1).tolist()]
         order = torch.cat([scores[k][parts[k].mask].double() for k in group]).argsort(stable=True)
