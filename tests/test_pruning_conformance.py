@@ -480,7 +480,7 @@ def test_newcomers_do_not_inherit_what_was_gathered_of_others() -> None:
     for part in pruner.parts:
         grown = part.mask & ~masks[part.name]
         assert grown.any()
-        assert pruner.criterion._sums[part.name][grown].eq(0).all()
+        assert pruner.criterion._gathered[part.name][grown].eq(0).all()
 
 
 def test_a_copy_has_the_masks_and_a_new_pruner_guards_it() -> None:

@@ -50,11 +50,10 @@ class Training:
         """Return a schedule that brings the circuit to its sparsity between two moments."""
         if not self.sparsity:
             return {}
-        first, last = max(1, round(begin * self.steps)), max(1, round(end * self.steps))
-        first -= first % self.every  # so that cuts and exchanges fall on the same steps
-        schedule = Cubic(self.sparsity, end=max(first or 1, last), begin=first or 1,
-                         every=self.every)  # fmt: skip
-        return {"schedule": schedule}
+        # On a multiple of `every`, so that cuts and exchanges fall on the same steps.
+        first = round(begin * self.steps) // self.every * self.every or 1
+        last = max(first, round(end * self.steps))
+        return {"schedule": Cubic(self.sparsity, end=last, begin=first, every=self.every)}
 
 
 def _published(training: Training) -> dict[str, Any]:
@@ -65,19 +64,21 @@ def _set(training: Training) -> dict[str, Any]:
     return training.exchange(0.3, 0.6) | {"keep_sources": False, "weight": "initial"}
 
 
+def _free(training: Training) -> dict[str, Any]:
+    return training.exchange(0.3, 0.6) | {"keep_sources": False, "weight": 1.0}
+
+
 def _rigl(training: Training) -> dict[str, Any]:
     growth = GradientGrowth(candidates=None)
     return training.exchange(0.3, 0.75) | {"keep_sources": False, "growth": growth, "weight": 0.3}
 
 
 def _soft_rigl(training: Training) -> dict[str, Any]:
-    growth = GradientGrowth(candidates=None, temperature=1.0)
-    return training.exchange(0.3, 0.6) | {"keep_sources": False, "growth": growth, "weight": 1.0}
+    return _free(training) | {"growth": GradientGrowth(candidates=None, temperature=1.0)}
 
 
 def _hebbian(training: Training) -> dict[str, Any]:
-    growth = HebbianGrowth(candidates=None, temperature=1.0)
-    return training.exchange(0.3, 0.6) | {"keep_sources": False, "growth": growth, "weight": 1.0}
+    return _free(training) | {"growth": HebbianGrowth(candidates=None, temperature=1.0)}
 
 
 def _srigl(training: Training) -> dict[str, Any]:
@@ -96,16 +97,11 @@ def _redistributed(training: Training) -> dict[str, Any]:
 
 
 def _cht(training: Training) -> dict[str, Any]:
-    growth = LinkPrediction()
-    return training.exchange(0.3, 0.6) | {"keep_sources": False, "growth": growth, "weight": 1.0}
+    return _free(training) | {"growth": LinkPrediction()}
 
 
 def _chts(training: Training) -> dict[str, Any]:
-    return _cht(training) | {"growth": LinkPrediction(temperature=1.0)}
-
-
-def _free(training: Training) -> dict[str, Any]:
-    return training.exchange(0.3, 0.6) | {"keep_sources": False, "weight": 1.0}
+    return _free(training) | {"growth": LinkPrediction(temperature=1.0)}
 
 
 def _saliency(training: Training) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -50,7 +51,52 @@ class GradientWeight(Criterion):
         ]
 
 
-class SmoothedSaliency(Criterion):
+class _WatchedProduct(Criterion):
+    """Gathers w dL/dw of every weight over the optimiser steps of the pruner."""
+
+    _title: str
+
+    def __init__(self) -> None:
+        self._gathered: dict[str, Tensor] = {}
+
+    @abstractmethod
+    def _joined(self, past: Tensor | None, product: Tensor) -> Tensor:
+        """Return what is known after a step, from what was and w dL/dw, shapes of the weight."""
+
+    def watch(self, parts: Sequence[PrunableWeight], grad_scale: Tensor | None) -> None:
+        """Add the present step."""
+        for part in parts:
+            if part.parameter.grad is None:
+                continue
+            slope = part.slopes(part.parameter.grad.detach())
+            if grad_scale is not None:
+                slope = slope / grad_scale.to(slope)
+            product, past = part.weights() * slope, self._gathered.get(part.name)
+            past = None if past is None else past.to(product)
+            self._gathered[part.name] = self._joined(past, product)
+
+    def scores(self, context: ScoringContext) -> list[Tensor]:
+        """Return what was gathered."""
+        missing = [part.name for part in context.parts if part.name not in self._gathered]
+        if missing:
+            raise PruningError(
+                f"{self._title} has seen no optimiser step with a gradient of {missing[0]}; train "
+                "for some steps first, with the optimiser that the pruner was made with"
+            )
+        return [self._gathered[part.name].to(part.mask.device) for part in context.parts]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what was gathered."""
+        return {name: value.clone() for name, value in self._gathered.items()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from `state_dict`."""
+        self._gathered = {
+            name: torch.as_tensor(value, dtype=torch.float64) for name, value in state.items()
+        }
+
+
+class SmoothedSaliency(_WatchedProduct):
     r"""Effect on the loss of cutting a weight, to first order, smoothed over optimiser steps.
 
     .. math:: S^{(t)} = \beta S^{(t-1)} + (1 - \beta)
@@ -88,54 +134,26 @@ class SmoothedSaliency(Criterion):
     CVPR 2019, for averages over batches.
     """
 
+    _title = "smoothed saliency"
+
     def __init__(self, smoothing: float = 0.99) -> None:
         if not (isinstance(smoothing, int | float) and 0 <= smoothing < 1):
             raise PruningError(f"smoothing must be a share in [0, 1), got {smoothing!r}")
+        super().__init__()
         self.smoothing = float(smoothing)
-        self._means: dict[str, Tensor] = {}
 
-    def watch(self, parts: Sequence[PrunableWeight], grad_scale: Tensor | None) -> None:
-        """Add the present step."""
-        for part in parts:
-            if part.parameter.grad is None:
-                continue
-            slope = part.slopes(part.parameter.grad.detach())
-            if grad_scale is not None:
-                slope = slope / grad_scale.to(slope)
-            step = (part.weights() * slope).abs()
-            mean = self._means.get(part.name)
-            self._means[part.name] = (
-                step if mean is None else mean.to(step).lerp(step, 1 - self.smoothing)
-            )
-
-    def scores(self, context: ScoringContext) -> list[Tensor]:
-        """Return the means."""
-        missing = [part.name for part in context.parts if part.name not in self._means]
-        if missing:
-            raise PruningError(
-                f"no optimiser step with a gradient of {missing[0]} was seen; train for some steps "
-                "first, with the optimiser that the pruner was made with"
-            )
-        return [self._means[part.name].to(part.mask.device) for part in context.parts]
+    def _joined(self, past: Tensor | None, product: Tensor) -> Tensor:
+        now = product.abs()
+        return now if past is None else past.lerp(now, 1 - self.smoothing)
 
     def forget(self, part: PrunableWeight, changed: Tensor) -> None:
         """Let the weights `changed` begin with the median of those that are there."""
-        mean = self._means.get(part.name)
+        mean = self._gathered.get(part.name)
         if mean is not None:
             mean = mean.to(changed.device)
             others = mean[part.mask & ~changed]
             start = float(others.median()) if len(others) else 0.0
-            self._means[part.name] = mean.masked_fill(changed, start)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the means."""
-        return {name: mean.clone() for name, mean in self._means.items()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from `state_dict`."""
-        self._means = {
-            name: torch.as_tensor(mean, dtype=torch.float64) for name, mean in state.items()
-        }
+            self._gathered[part.name] = mean.masked_fill(changed, start)
 
 
 class OutputSensitivity(Criterion):
@@ -283,7 +301,7 @@ class Snip(Criterion):
         ]
 
 
-class Movement(Criterion):
+class Movement(_WatchedProduct):
     r"""Distance by which training has moved a weight away from zero.
 
     .. math:: S_k = - \sum_t w_k^{(t)} \left(\frac{\partial L}{\partial w_k}\right)^{(t)}
@@ -317,42 +335,13 @@ class Movement(Criterion):
     equation 3, with masks that do not revive.
     """
 
-    def __init__(self) -> None:
-        self._sums: dict[str, Tensor] = {}
+    _title = "movement"
 
-    def watch(self, parts: Sequence[PrunableWeight], grad_scale: Tensor | None) -> None:
-        """Add the present step."""
-        for part in parts:
-            if part.parameter.grad is None:
-                continue
-            slope = part.slopes(part.parameter.grad.detach())
-            if grad_scale is not None:
-                slope = slope / grad_scale.to(slope)
-            total = self._sums.get(part.name)
-            step = part.weights() * slope
-            self._sums[part.name] = -step if total is None else total.to(step) - step
-
-    def scores(self, context: ScoringContext) -> list[Tensor]:
-        """Return the sums."""
-        missing = [part.name for part in context.parts if part.name not in self._sums]
-        if missing:
-            raise PruningError(
-                f"movement has seen no optimiser step with a gradient of {missing[0]}; train for "
-                "some steps first, with the optimiser that the pruner was made with"
-            )
-        return [self._sums[part.name].to(part.mask.device) for part in context.parts]
+    def _joined(self, past: Tensor | None, product: Tensor) -> Tensor:
+        return -product if past is None else past - product
 
     def forget(self, part: PrunableWeight, changed: Tensor) -> None:
         """Begin again at zero for the weights `changed`."""
-        if part.name in self._sums:
-            self._sums[part.name] = self._sums[part.name].masked_fill(changed, 0.0)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the sums."""
-        return {name: total.clone() for name, total in self._sums.items()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from `state_dict`."""
-        self._sums = {
-            name: torch.as_tensor(total, dtype=torch.float64) for name, total in state.items()
-        }
+        total = self._gathered.get(part.name)
+        if total is not None:
+            self._gathered[part.name] = total.to(changed.device).masked_fill(changed, 0.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import pairwise, repeat
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,8 +91,10 @@ class Legality:
 
     A synapse may be cut when its target keeps another input, not counting its own synapse onto
     itself: from the same source layer if the synapse comes from another layer, from anywhere if it
-    comes from its target's own. Where sources may change, its source must keep another output, too,
-    and where blocks may, its block another synapse.
+    comes from its target's own. Where sources may change, or when it goes for good, its source must
+    keep another output, too; where blocks may change, or when it goes for good, its block another
+    synapse.
+
     It may grow where no synapse was when the round began and none has grown since, in its pool: the
     pairs with its source and the layer of its target; of the two layers of its block; or of all
     blocks that its set has, as far as its slots may lead there.
@@ -125,16 +127,11 @@ class Legality:
             np.add.at(self._inputs_from, (layer, target), 1)
             outputs = self._outputs[edges.is_sensory]
             outputs += np.bincount(source[counted], minlength=len(outputs))
-        self._in_block = Counter(
-            block
-            for name, edges in self._sets.items()
-            for block in zip(
-                repeat(name),
-                edges.source_layer[edges.is_open].tolist(),
-                edges.target_layer[edges.is_open].tolist(),
-                strict=False,
-            )
-        )
+        self._in_block: Counter[tuple[str, int, int]] = Counter()
+        for name, edges in self._sets.items():
+            code = (edges.source_layer * layers + edges.target_layer)[edges.is_open]
+            for block, count in zip(*np.unique(code, return_counts=True), strict=True):
+                self._in_block[name, int(block) // layers, int(block) % layers] = int(count)
         self._taken = {
             name: np.unique((edges.source * units + edges.target)[edges.is_open])
             for name, edges in self._sets.items()
@@ -212,13 +209,14 @@ class Legality:
         source, target = np.divmod(within, bounds[:, 3] - bounds[:, 2])
         source, target = source + bounds[:, 0], target + bounds[:, 2]
         code, taken = source * self._wiring.units + target, self._taken[pool.kind]
-        free = ~np.isin(code, taken, assume_unique=True)
+        at = np.minimum(np.searchsorted(taken, code), max(0, len(taken) - 1))
+        free = taken[at] != code if len(taken) else np.ones(len(code), dtype=bool)
         if self._grown[pool.kind]:
             free &= ~np.isin(code, list(self._grown[pool.kind]))
         if not is_sensory(pool.kind) and not self._freedom.self_synapses:
             free &= source != target
         if self._freedom.max_inputs is not None:
-            free &= self._inputs_from.sum(0)[target] < self._freedom.max_inputs
+            free &= self._inputs_from[:, target].sum(0) < self._freedom.max_inputs
         return source[free], target[free]
 
     def is_free_still(self, kind: str, source: int, target: int) -> bool:
@@ -261,9 +259,11 @@ class Legality:
     def has_room(self, kinds: Iterable[str]) -> bool:
         """Whether some open synapse of the sets `kinds` could move, if its ends let it go."""
         rng = np.random.default_rng(0)  # not used: all places are listed
+        full: set[Pool] = set()
         for kind in kinds:
-            slots = np.flatnonzero(self._sets[kind].is_open).tolist()
-            pools = {self.pool(Slot(kind, slot)) for slot in slots}
-            if any(len(self.free_places(pool, None, rng)[0]) for pool in pools):
-                return True
+            for index in np.flatnonzero(self._sets[kind].is_open).tolist():
+                pool = self.pool(Slot(kind, index))
+                if pool not in full and len(self.free_places(pool, None, rng)[0]):
+                    return True
+                full.add(pool)
         return False
