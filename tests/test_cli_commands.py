@@ -124,7 +124,7 @@ def test_names_of_neurons_may_be_both_asked_and_answered(data, tmp_path):
         (["--unfolds", "0"], "ode_unfolds must be an integer of at least 1"),
         (["--rewire.until", "2"], "rewire.until = 2.0"),
         (["--rewire.value", "3"], "expected a share from 0 to 1"),
-        (["--rewire.threshold", "absolute"], "a fresh synapse .* would be weak at once"),
+        (["--rewire.rule", "best"], "unknown rule 'best', expected one of"),
         (["--sparsity", "0.01"], "sparsity_level must be"),
     ],
 )

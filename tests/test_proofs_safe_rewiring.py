@@ -308,7 +308,9 @@ def test_circuits_with_one_certificate_contract_while_they_are_switched():
 def test_training_with_the_guard_notes_the_slack():
     model = LTC(2, AutoNCP(12, 1, sparsity_level=0.6, seed=1))
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
-    rewirer = elegans.PruneRewire(model, optimizer, threshold=0.2, weight=0.3, every=2, seed=1)
+    rewirer = elegans.PruneRewire(
+        model, optimizer, threshold=0.2, weight=0.3, every=2, keep_sources=True, seed=1
+    )
     guard = CertificateGuard(model, (-1, 1))
     rewirer.add_guard(guard)
     for _ in range(10):

@@ -151,7 +151,12 @@ def test_synapses_that_grow_keep_the_count_and_their_source() -> None:
     model, loss = MODELS["liquid"]()
     optimizer = torch.optim.Adam(model.parameters(), 1e-2)
     pruner = Pruner(
-        model, optimizer, growth="gradient", drop_fraction=CosineFraction(0.4, 50), every=2
+        model,
+        optimizer,
+        growth="gradient",
+        drop_fraction=CosineFraction(0.4, 50),
+        every=2,
+        keep_sources=True,
     )
     pruner.prune(0.4)
     before = model.wiring

@@ -101,6 +101,7 @@ def test_invariants(wiring, share, self_synapses, seed):
     model = elegans.LTC(wiring.input_size, wiring)
     optimizer = train_once(model)
     options = {"every": 1, "self_synapses": self_synapses, "seed": seed}
+    options |= {"keep_sources": True, "weight": 0.05}
     if is_saturated(wiring, self_synapses):
         with pytest.raises(PruningError, match=r"could grow exists already|nothing to prune"):
             elegans.PruneRewire(model, optimizer, Relative(share), **options)
@@ -197,7 +198,9 @@ def test_a_kept_synapse_could_not_have_moved(wiring, seed):
             return
         slot = seed % len(synapses(model, kind))
         synapses(model, kind).weight[slot] = -20.0
-    rewirer = elegans.PruneRewire(model, train_once(model), 1e-3, every=1, seed=seed)
+    rewirer = elegans.PruneRewire(
+        model, train_once(model), 1e-3, every=1, keep_sources=True, seed=seed
+    )
     before = model.wiring
     source = int(synapses(model, kind).source[slot])
     target = int(synapses(model, kind).target[slot])
@@ -364,7 +367,7 @@ def test_a_single_motor_neuron_has_nowhere_to_go():
     with torch.no_grad():
         model.cell.recurrent.weight.fill_(-20.0)
         model.cell.sensory.weight.fill_(5.0)
-    rewirer = elegans.PruneRewire(model, train_once(model), 1e-3, every=1)
+    rewirer = elegans.PruneRewire(model, train_once(model), 1e-3, every=1, keep_sources=True)
     rewirer.step()
     assert rewirer.counts == {NO_FREE_TARGET: 3}
     assert model.wiring == wiring

@@ -14,6 +14,7 @@ from interrupting import interrupt
 from elegans import LTC
 from elegans.data import Sequence, cut_windows
 from elegans.errors import DataError, InputError, PruningError, RunError, SolveError
+from elegans.pruning.amount.thresholds import Absolute, CosineFraction, Relative
 from elegans.training import (
     RewireConfig,
     RunFolder,
@@ -22,6 +23,7 @@ from elegans.training import (
     fit,
     load_model,
 )
+from elegans.training.rewiring import rewirer_settings
 from elegans.wiring import AutoNCP
 
 CONFIG = TrainingConfig(
@@ -269,8 +271,8 @@ def test_settings_are_checked(change, message):
         ({"until": 0.0}, "rewire.until = 0.0"),
         ({"value": -1.0, "threshold": "absolute"}, "value = -1.0, expected a conductance"),
         ({"value": 1.5}, "value = 1.5, expected a share"),
-        ({"rule": "free", "every": 7}, "got rewire.rule = 'free' and rewire.every"),
-        ({"keep": 0.5}, "below 1 only with a rule such as 'development'"),
+        ({"value": 1.5, "threshold": "relative"}, "for the threshold 'relative'"),
+        ({"keep": 0.5, "enabled": False}, "below 1 only where the circuit rewires itself"),
         ({"keep": 0.0, "rule": "gradual"}, "got rewire.keep = 0.0"),
     ],
 )
@@ -283,13 +285,36 @@ def test_settings_of_rewiring_are_checked(change, message):
     ("change", "message"),
     [
         ({"rule": "best"}, r"unknown rule 'best', expected one of \('published', "),
-        ({"rule": "free", "keep": 0.5}, "'free' keeps the number of synapses"),
+        ({"keep": 0.5}, "'free' keeps the number of synapses"),
         ({"rule": "gradual"}, "'gradual' thins a circuit"),
     ],
 )
 def test_rules_of_rewiring_are_checked_with_the_settings(change, message):
     with pytest.raises(PruningError, match=message):
         TrainingConfig(rewire=RewireConfig(**change))
+
+
+@pytest.mark.parametrize(
+    ("change", "threshold", "every", "until"),
+    [
+        ({}, CosineFraction(0.3, 60), 2, 60),
+        ({"every": 7}, CosineFraction(0.3, 60), 7, 60),
+        ({"until": 0.9}, CosineFraction(0.3, 90), 2, 90),
+        ({"until": 0.01, "every": 9}, CosineFraction(0.3, 9), 9, 9),
+        ({"value": 0.1}, CosineFraction(0.1, 60), 2, 60),
+        ({"threshold": "cosine"}, CosineFraction(0.3, 60), 2, 60),
+        ({"threshold": "relative"}, Relative(0.2), 2, 60),
+        ({"threshold": "absolute", "value": 3.0}, Absolute(3.0), 2, 60),
+        ({"rule": "published"}, 1e-2, 50, None),
+        ({"rule": "published", "until": 0.5}, 1e-2, 50, 50),
+        ({"rule": "rigl"}, CosineFraction(0.3, 75), 2, 75),
+    ],
+)
+def test_what_is_given_replaces_settings_of_the_rule(change, threshold, every, until):
+    config = TrainingConfig(steps=100, rewire=RewireConfig(**change))
+    settings = rewirer_settings(config)
+    assert (settings["threshold"], settings["every"]) == (threshold, every)
+    assert settings.get("until") == until
 
 
 @pytest.mark.parametrize("rule", ["free", "soft_rigl", "development", "active_development"])

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tasks import TUNING, Task, task_of
+from tasks import CONFIRMING, TUNING, Task, task_of
 
 import elegans
 from elegans.pruning.rules import RULES, Training, settings_of
@@ -31,14 +31,22 @@ RESULTS = Path(__file__).parents[1] / "results" / "rewiring.json"
 class Arm:
     """A way to reach a budget of synapses: the circuit at the start, and the rule.
 
-    `start` is the multiple of the budget that it begins with; infinite for all synapses. `grace`,
-    where given, replaces that of the rule, in rounds.
+    `start` is the multiple of the budget that it begins with; infinite for all synapses. `strength`
+    of what grows and `grace`, in rounds, replace those of the rule.
     """
 
     rule: str | None = None
     start: float = 1.0
     family: str = "random"
+    strength: float | None = None
     grace: int = 0
+
+    def changes(self, steps: int) -> dict[str, Any]:
+        """Return settings that replace those of the rule in a training of so many steps."""
+        strength = {} if self.strength is None else {"weight": self.strength}
+        return strength | (
+            {"grace": self.grace * Training(steps, None).every} if self.grace else {}
+        )
 
     def recipe(self, inputs: int, budget: int, seed: int) -> Recipe:
         """Return the wiring at the start."""
@@ -62,7 +70,9 @@ ARMS = {
     **{rule: Arm(rule) for rule in RULES if "development" not in rule and rule != "gradual"},
     "development 2": Arm("development", start=2.0),
     "development 3": Arm("development", start=3.0),
-    "development 3, grace 3": Arm("development", start=3.0, grace=3),
+    "free, strength 1": Arm("free", strength=1.0),
+    "development 3, strength 1": Arm("development", start=3.0, strength=1.0),
+    "development 3, strength 1, grace 3": Arm("development", start=3.0, strength=1.0, grace=3),
     "active development 3": Arm("active_development", start=3.0),
     "prune only 2": Arm("gradual", start=2.0),
     "gradual": Arm("gradual", start=float("inf")),
@@ -110,9 +120,8 @@ def train(
     steps = round(epochs * steps_an_epoch)
     rewirer = None
     if arm.rule is not None:
-        changes = {"grace": arm.grace * Training(steps, None).every} if arm.grace else {}
         rewirer = elegans.PruneRewire.from_rule(
-            arm.rule, model, optimizer, steps, thinned, seed=seed, **changes
+            arm.rule, model, optimizer, steps, thinned, seed=seed, **arm.changes(steps)
         )
     order, drawn = torch.Generator().manual_seed(seed), torch.Generator().manual_seed(seed)
     work, began = 0, time.perf_counter()
@@ -184,7 +193,7 @@ def key(cell: dict[str, Any]) -> tuple[Any, ...]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("task", choices=TUNING)
+    parser.add_argument("task", choices=TUNING | CONFIRMING)
     parser.add_argument("--density", type=float, nargs="+", default=[0.15])
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
     parser.add_argument("--seeds", type=int, default=8)

@@ -18,7 +18,7 @@ from elegans.proofs import Certificate
 from elegans.proofs.certificates.condition import ContractionCondition
 from elegans.reporting import draw_changes, draw_drives, draw_learning, draw_spectrum, save_figure
 from elegans.tasks import cartpole
-from elegans.training import Result, RewireConfig, RunFolder, TrainingConfig, fit
+from elegans.training import Result, RunFolder, TrainingConfig, fit
 from elegans.wiring import AutoNCP
 
 # Gates take effect one after the other, once an unfold: with two unfolds the angle's change
@@ -43,11 +43,7 @@ class Task:
 
 def run(command: Demo) -> None:
     """Train, drive, print a table, draw the pictures."""
-    config = TrainingConfig(
-        steps=command.steps,
-        seed=command.seed,
-        rewire=RewireConfig(threshold="relative", value=0.2, every=50, until=0.6),
-    )
+    config = TrainingConfig(steps=command.steps, seed=command.seed)
     if not command.resume:
         RunFolder(command.out).require_free()
     task = demonstrations(command.episodes, command.seed, config.window)

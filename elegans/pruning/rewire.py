@@ -32,16 +32,16 @@ class PruneRewire(Pruner):
 
     A `Pruner` that exchanges weights and, without a `schedule`, never changes their number. For
     each existing synapse j -> i that the threshold calls weak, weakest first: cut it and insert
-    another. As published, that leads from the same source j to another neuron of the layer of i;
-    with ``keep_sources=False`` from and to any neurons of the two layers. It never grows where a
-    synapse is, or was when the round began.
+    another, from and to any neurons of the two layers; as published, with ``keep_sources=True``,
+    from the same source j. It never grows where a synapse is, or was when the round began.
 
     A liquid synapse is the tuple (conductance, centre, gain, reversal potential, polarity) and is
     replaced as a whole; the optimiser's memory of its slot is zeroed. The number of synapses of
     every block (source layer, target layer) is conserved, unless ``keep_blocks=False``; no target
     loses its last input, no source its last output. A weak synapse that cannot move is kept, and
     the ledger says why. Sets of synapses whose weights do not require gradients are left alone.
-    `from_rule` takes the settings from published rules.
+    With ``steps`` 30 % of the synapses are exchanged every sixtieth of the training, falling to
+    none at 60 % of it, the rule ``"free"``; `from_rule` takes the settings from other rules.
 
     In a model without synapses, the entries of masked weight matrices are exchanged.
 
@@ -58,12 +58,17 @@ class PruneRewire(Pruner):
         by weight, or see `optimizer_state_names`.
     threshold
         A strength (a number), `Absolute`, `Relative` to the median strength, or a `CosineFraction`
-        of all synapses. The strength of a liquid synapse is its conductance, of a CT-RNN's the
-        magnitude of its weight, of a wired CfC's the norm of its weights.
+        of all synapses; needed unless `steps` is given. The strength of a liquid synapse is its
+        conductance, of a CT-RNN's the magnitude of its weight, of a wired CfC's the norm of its
+        weights.
     every
-        Edit once in so many calls of `step`.
+        Edit once in so many calls of `step`; 50 by default.
+    steps
+        Optimiser steps of the training, from which `threshold`, `every` and `until` follow where
+        they are not given.
     until
-        Last step at which synapses are edited; no limit by default.
+        Last step at which synapses are edited; no limit by default. What grows late has no time to
+        learn.
     growth
         ``"random"``: a legal place and a polarity at random. ``"gradient"``: the place and
         polarity whose strength would lower the loss fastest; `step` then needs a closure. Or a
@@ -74,8 +79,8 @@ class PruneRewire(Pruner):
         A `Schedule` of sparsity that thins the circuit while it rewires, of all its sets of
         synapses together. Synapses that keep the circuit connected stay.
     weight
-        Strength of a fresh synapse: a number; ``"initial"``, drawn as the circuit's first
-        strengths were; or ``"median"``, that of the synapses of its set.
+        Strength of a fresh synapse: ``"median"``, that of the synapses of its set; ``"initial"``,
+        drawn as the circuit's first strengths were; or a number.
     excitatory
         Probability that a fresh synapse is excitatory, under random growth.
     keep_sources
@@ -103,7 +108,8 @@ class PruneRewire(Pruner):
     Raises
     ------
     PruningError
-        There is nothing to rewire, no synapse could move, the schedule leaves fewer synapses than
+        There is nothing to rewire, no synapse could move, neither `threshold` nor `steps` is given,
+        the schedule leaves fewer synapses than
         keep the circuit connected, a parameter is computed from others
         (parametrize), the optimiser is of an unknown kind or does not hold the parameters, or an
         argument is not valid.
@@ -121,7 +127,7 @@ class PruneRewire(Pruner):
     >>> from elegans.wiring import AutoNCP
     >>> model = elegans.LTC(8, AutoNCP(units=19, output_size=4))
     >>> optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
-    >>> rewirer = elegans.PruneRewire(model, optimizer, threshold=1e-2, every=50)
+    >>> rewirer = elegans.PruneRewire(model, optimizer, steps=100)
     >>> for _ in range(100):
     ...     optimizer.zero_grad()
     ...     loss = model(torch.randn(4, 5, 8))[0].square().mean()
@@ -136,16 +142,17 @@ class PruneRewire(Pruner):
         self,
         model: nn.Module,
         optimizer: Optimizer,
-        threshold: float | Threshold = 1e-2,
-        every: int = 50,
+        threshold: float | Threshold | None = None,
+        every: int | None = None,
         *,
+        steps: int | None = None,
         until: int | None = None,
         growth: str | GrowthRule = "random",
         criterion: str | Criterion | Callable[[PrunableWeight], Tensor] = "magnitude",
         schedule: Schedule | Sparsity | None = None,
-        weight: float | str = 0.05,
+        weight: float | str = "median",
         excitatory: float = 0.5,
-        keep_sources: bool = True,
+        keep_sources: bool = False,
         keep_blocks: bool = True,
         self_synapses: bool = False,
         max_inputs: int | None = None,
@@ -157,6 +164,16 @@ class PruneRewire(Pruner):
         optimizer_state_names: Sequence[str] | None = None,
         seed: int = 0,
     ) -> None:
+        if steps is not None:
+            usual = settings_of("free", steps)
+            threshold = usual["threshold"] if threshold is None else threshold
+            every = usual["every"] if every is None else every
+            until = usual["until"] if until is None else until
+        if threshold is None:
+            raise PruningError(
+                "got neither steps nor a threshold, so that nothing says what is weak; pass "
+                "steps=, the optimiser steps of the training, or threshold=, such as Relative(0.5)"
+            )
         super().__init__(
             model,
             optimizer,
@@ -165,7 +182,7 @@ class PruneRewire(Pruner):
             "global",
             growth=growth,
             drop_fraction=as_threshold(threshold),
-            every=every,
+            every=50 if every is None else every,
             until=until,
             weight=weight,
             excitatory=excitatory,

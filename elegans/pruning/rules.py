@@ -57,20 +57,20 @@ class Training:
 
 
 def _published(training: Training) -> dict[str, Any]:
-    return {"threshold": 1e-2, "every": 50}
-
-
-def _set(training: Training) -> dict[str, Any]:
-    return training.exchange(0.3, 0.6) | {"keep_sources": False, "weight": "initial"}
+    return {"threshold": 1e-2, "every": 50, "keep_sources": True, "weight": 0.05}
 
 
 def _free(training: Training) -> dict[str, Any]:
-    return training.exchange(0.3, 0.6) | {"keep_sources": False, "weight": 1.0}
+    return training.exchange(0.3, 0.6)
+
+
+def _set(training: Training) -> dict[str, Any]:
+    return _free(training) | {"weight": "initial"}
 
 
 def _rigl(training: Training) -> dict[str, Any]:
     growth = GradientGrowth(candidates=None)
-    return training.exchange(0.3, 0.75) | {"keep_sources": False, "growth": growth, "weight": 0.3}
+    return training.exchange(0.3, 0.75) | {"growth": growth, "weight": 0.3}
 
 
 def _soft_rigl(training: Training) -> dict[str, Any]:
@@ -88,8 +88,7 @@ def _srigl(training: Training) -> dict[str, Any]:
 def _deep_r(training: Training) -> dict[str, Any]:
     walk = RandomWalk()
     last = training.until(0.8)
-    return {"threshold": walk.floor, "every": 1, "until": last, "walk": walk,
-            "keep_sources": False}  # fmt: skip
+    return {"threshold": walk.floor, "every": 1, "until": last, "walk": walk, "weight": 0.05}
 
 
 def _redistributed(training: Training) -> dict[str, Any]:
@@ -111,7 +110,7 @@ def _saliency(training: Training) -> dict[str, Any]:
 def _gradual(training: Training) -> dict[str, Any]:
     last = training.until(0.6)
     nothing = CosineFraction(0.0, last)
-    still = {"threshold": nothing, "every": training.every, "until": last, "keep_sources": False}
+    still = {"threshold": nothing, "every": training.every, "until": last}
     return still | training.thinned()
 
 

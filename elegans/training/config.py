@@ -24,69 +24,58 @@ class RewireConfig:
         Whether the circuit rewires itself at all.
     rule
         A rule of `elegans.pruning.RULES`, such as ``"free"`` or ``"development"``, for the length
-        of the training, in place of the settings below.
+        of the training.
     keep
         Share of its synapses that the circuit keeps in the end, above 0 and at most 1, where the
         rule thins it. The best weights are the best of those with the fewest synapses.
     threshold
-        What weak means: ``"absolute"`` below the conductance `value`, ``"relative"`` below that
-        share of the median conductance, ``"cosine"`` the weakest share of all synapses, falling
-        from `value` to 0 when rewiring ends.
+        What weak means, where not as the rule says: ``"absolute"`` below the conductance `value`,
+        ``"relative"`` below that share of the median conductance, ``"cosine"`` the weakest share of
+        all synapses, falling from `value` to 0 when rewiring ends.
     value
-        The number that the threshold needs.
+        The number that the threshold needs; 0.01, 0.2 and 0.3 by default.
     every
-        Steps from one round of rewiring to the next.
+        Steps from one round of rewiring to the next, where not as the rule says.
     until
-        Share of the training, above 0 and at most 1, after which the wiring stays; the rest
-        trains the last synapses that grew.
+        Share of the training, above 0 and at most 1, after which the wiring stays, where not as the
+        rule says; the rest trains the last synapses that grew.
     growth
-        ``"random"``, or ``"gradient"``: where the loss would fall fastest.
+        ``"random"``, or ``"gradient"``: where the loss would fall fastest; where not as the rule
+        says.
     """
 
     enabled: bool = True
-    rule: str | None = None
+    rule: str = "free"
     keep: float = 1.0
-    threshold: Literal["absolute", "relative", "cosine"] = "relative"
-    value: float = 0.2
-    every: int = 50
-    until: float = 0.6
-    growth: Literal["random", "gradient"] = "random"
+    threshold: Literal["absolute", "relative", "cosine"] | None = None
+    value: float | None = None
+    every: int | None = None
+    until: float | None = None
+    growth: Literal["random", "gradient"] | None = None
 
     def check(self) -> None:
         """Raise `InputError` if a number is out of range."""
-        if self.rule is not None:
-            rest = {name: getattr(self, name) for name in _OWN_SETTINGS}
-            changed = [name for name, value in rest.items() if value != _OWN_SETTINGS[name]]
-            if changed:
-                raise InputError(
-                    f"got rewire.rule = {self.rule!r} and rewire.{changed[0]}, expected one of "
-                    "them: a rule brings settings of its own"
-                )
-        thins = self.enabled and self.rule is not None
-        if not 0 < self.keep <= 1 or (self.keep < 1 and not thins):
+        if not 0 < self.keep <= 1 or (self.keep < 1 and not self.enabled):
             raise InputError(
                 f"got rewire.keep = {self.keep}, expected a share of the synapses above 0 and at "
-                "most 1, and below 1 only with a rule such as 'development'"
+                "most 1, and below 1 only where the circuit rewires itself"
             )
-        _check_at_least("rewire.every", self.every, 1)
-        if not 0 < self.until <= 1:
+        if self.every is not None:
+            _check_at_least("rewire.every", self.every, 1)
+        if self.until is not None and not 0 < self.until <= 1:
             raise InputError(
                 f"got rewire.until = {self.until}, expected a share of the training above 0 and at "
                 "most 1; use 1 to rewire to the end"
             )
-        most = math.inf if self.threshold == "absolute" else 1.0
-        if not (0 <= self.value <= most and math.isfinite(self.value)):
-            kind = "conductance" if self.threshold == "absolute" else "share from 0 to 1"
+        absolute = self.threshold == "absolute"
+        most = math.inf if absolute else 1.0
+        value = self.value
+        if value is not None and not (0 <= value <= most and math.isfinite(value)):
+            kind = "conductance" if absolute else "share from 0 to 1"
             raise InputError(
-                f"got rewire.value = {self.value}, expected a {kind} for the threshold "
-                f"{self.threshold!r}; use 0.2"
+                f"got rewire.value = {value}, expected a {kind} for the threshold "
+                f"{self.threshold or 'cosine'!r}; leave it out for the usual one"
             )
-
-
-_OWN_SETTINGS = {
-    name: getattr(RewireConfig, name) for name in ("threshold", "value", "every", "until", "growth")
-}
-"""Settings that a rule replaces, with their defaults."""
 
 
 @dataclass(frozen=True)
@@ -155,21 +144,16 @@ class TrainingConfig:
                     f"{getattr(TrainingConfig, name)}"
                 )
         self.rewire.check()
-        if self.rewire.rule is not None:
+        if self.rewire != RewireConfig():
             # Not above: it loads PyTorch, for which the command line's help shall not wait.
-            from elegans.pruning.rules import settings_of
+            from elegans.training.rewiring import rewirer_settings
 
-            settings_of(self.rewire.rule, self.steps, 1 - self.rewire.keep)
+            rewirer_settings(self)
 
     @property
     def training_stride(self) -> int:
         """Steps from one training window to the next."""
         return max(1, self.window // 4) if self.stride is None else self.stride
-
-    @property
-    def last_rewiring(self) -> int:
-        """The last step at which the wiring may change."""
-        return max(self.rewire.every, round(self.rewire.until * self.steps))
 
     def learning_rate_at(self, step: int) -> float:
         """Return the learning rate of `step`, counted from 0.

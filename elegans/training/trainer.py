@@ -26,18 +26,14 @@ from elegans.data import Windows, batches
 from elegans.errors import DataError, ElegansError, InputError, RunError, SolveError
 from elegans.layers.sequence_layer import SequenceLayer
 from elegans.pruning import (
-    Absolute,
-    CosineFraction,
     Edit,
     GuardResult,
     ProposedEdit,
     PruneRewire,
-    Relative,
-    Threshold,
 )
-from elegans.pruning.rules import settings_of
-from elegans.training.config import RewireConfig, TrainingConfig
+from elegans.training.config import TrainingConfig
 from elegans.training.evaluation import WindowTensors
+from elegans.training.rewiring import rewirer_settings
 from elegans.training.run_folder import Checkpoint, RunFolder
 
 _LARGEST_BATCH = 256
@@ -276,7 +272,10 @@ class _Training:
         self.optimizer = torch.optim.Adam(
             model.parameters(), lr=config.learning_rate, fused=like.device.type in ("cpu", "cuda")
         )
-        self.rewirer = rewirer_for(model, self.optimizer, config) if config.rewire.enabled else None
+        self.rewirer: PruneRewire | None = None
+        if config.rewire.enabled:
+            chosen = rewirer_settings(config)
+            self.rewirer = PruneRewire(model, self.optimizer, seed=config.seed, **chosen)
         if self.rewirer is not None and condition is not None:
             self.rewirer.add_guard(condition.guard)
         self.step = 0
@@ -460,33 +459,6 @@ class _Training:
         self._loss_sum += plain["loss_sum"]
         self._losses = plain["losses"]
         self._earlier_seconds = plain["seconds"]
-
-
-def rewirer_for(
-    model: SequenceLayer, optimizer: torch.optim.Optimizer, config: TrainingConfig
-) -> PruneRewire:
-    """Return the rewirer that `config` describes."""
-    rewire, until = config.rewire, config.last_rewiring
-    if rewire.rule is not None:
-        settings = settings_of(rewire.rule, config.steps, 1 - rewire.keep)
-        return PruneRewire(model, optimizer, seed=config.seed, **settings)
-    return PruneRewire(
-        model,
-        optimizer,
-        _threshold(rewire, until),
-        rewire.every,
-        until=until,
-        growth=rewire.growth,
-        seed=config.seed,
-    )
-
-
-def _threshold(rewire: RewireConfig, until: int) -> Threshold:
-    if rewire.threshold == "absolute":
-        return Absolute(rewire.value)
-    if rewire.threshold == "relative":
-        return Relative(rewire.value)
-    return CosineFraction(rewire.value, until)
 
 
 def _checked(model: SequenceLayer, windows: Windows) -> Windows:

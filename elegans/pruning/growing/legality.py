@@ -27,7 +27,7 @@ Places = tuple[NDArray[np.int64], NDArray[np.int64]]
 class Freedom:
     """Where a synapse may go when it moves; see `elegans.PruneRewire`."""
 
-    keep_sources: bool = True
+    keep_sources: bool = False
     keep_blocks: bool = True
     self_synapses: bool = False
     max_inputs: int | None = None
