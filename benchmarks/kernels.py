@@ -152,7 +152,9 @@ def rewiring(runs: int) -> list[dict[str, Any]]:
         for rewired in (False, True):
             model = elegans.LTC(inputs, AutoNCP(units, outputs))
             optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
-            rewirer = elegans.PruneRewire(model, optimizer, threshold=0.02, every=50)
+            rewirer = elegans.PruneRewire(
+                model, optimizer, threshold=0.02, weight=0.05, keep_sources=True
+            )
             trainings[rewired] = training(model, optimizer, x, rewirer if rewired else None)
         seconds = interleaved({str(k): f for k, f in trainings.items()}, runs)
         rows.append(

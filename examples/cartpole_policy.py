@@ -10,7 +10,7 @@ import torch
 import elegans
 from elegans.data import Scales, averaged_targets, cut_windows
 from elegans.tasks import cartpole
-from elegans.training import RewireConfig, TrainingConfig, fit
+from elegans.training import TrainingConfig, fit
 from elegans.wiring import AutoNCP
 
 # After 800 steps some seeds still let a pole fall now and then; this one does not, even with
@@ -30,9 +30,7 @@ def main() -> None:
         ode_unfolds=4,
         generator=torch.Generator().manual_seed(SEED),
     )
-    config = TrainingConfig(
-        steps=800, window=32, seed=SEED, rewire=RewireConfig(threshold="relative", value=0.2)
-    )
+    config = TrainingConfig(steps=800, window=32, seed=SEED)
     result = fit(
         model,
         cut_windows(scales.apply(episodes[:34]), config.window, config.training_stride),

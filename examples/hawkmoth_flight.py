@@ -71,9 +71,7 @@ def main(quick: bool, out: Path) -> None:
     seeds = range(1) if quick else range(5)
     rounds, episodes, moths = (4, 30, 20) if quick else (6, 60, 200)
     sparsities = (0.3,) if quick else (0.3, 0.5, 0.7)
-    config = TrainingConfig(
-        steps=400 if quick else 2000, rewire=RewireConfig(threshold="relative", value=0.2)
-    )
+    config = TrainingConfig(steps=400 if quick else 2000)
     polish = replace(config, rewire=RewireConfig(enabled=False))
 
     teacher = Teacher.of()

@@ -11,7 +11,6 @@ from pathlib import Path
 import torch
 
 import elegans
-from elegans.pruning import CosineFraction
 from elegans.wiring import Layered
 
 STEPS = 240
@@ -36,9 +35,7 @@ def main(out: Path) -> None:
     )
     model = elegans.LTC(3, recipe, ode_unfolds=3)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.03)
-    rewirer = elegans.PruneRewire(
-        model, optimizer, CosineFraction(0.3, steps=int(0.6 * STEPS)), every=20
-    )
+    rewirer = elegans.PruneRewire(model, optimizer, steps=STEPS)
     before, synapses = model.wiring, model.synapse_count
     print(before)
 

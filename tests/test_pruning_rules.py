@@ -723,3 +723,18 @@ def test_a_schedule_and_an_exchange_on_one_step_cut_first():
     assert pruned
     assert REWIRED in outcomes
     assert set(outcomes[:pruned]) == {PRUNED}
+
+
+def test_the_length_of_a_training_is_enough_and_means_the_rule_free():
+    model = elegans.LTC(3, AutoNCP(16, 2))
+    optimizer = torch.optim.Adam(model.parameters())
+    rule = PruneRewire.from_rule("free", model, optimizer, steps=600)
+    assert PruneRewire(model, optimizer, steps=600).settings == rule.settings
+    other = PruneRewire(model, optimizer, Relative(0.4), steps=600, until=500).settings
+    assert (other.drop_fraction, other.every, other.until) == (Relative(0.4), 10, 500)
+
+
+def test_neither_a_length_nor_a_threshold_is_refused():
+    model = elegans.LTC(3, AutoNCP(16, 2))
+    with pytest.raises(PruningError, match="got neither steps nor a threshold"):
+        PruneRewire(model, torch.optim.Adam(model.parameters()))

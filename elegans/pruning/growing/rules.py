@@ -130,7 +130,7 @@ class RandomGrowth(GrowthRule):
     >>> from elegans.wiring import AutoNCP
     >>> model = elegans.LTC(8, AutoNCP(units=19, output_size=4))
     >>> optimizer = torch.optim.Adam(model.parameters())
-    >>> rewirer = elegans.PruneRewire(model, optimizer, growth=RandomGrowth())
+    >>> rewirer = elegans.PruneRewire(model, optimizer, steps=60, growth=RandomGrowth())
     >>> rewirer.settings.growth
     RandomGrowth()
     """
