@@ -8,15 +8,13 @@ be cut and continued. All circuits have 32 liquid neurons and a linear readout o
 from __future__ import annotations
 
 import argparse
-import json
-import multiprocessing
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
+from cells import Cells
 from tasks import CONFIRMING, TUNING, Task, task_of
 
 import elegans
@@ -24,7 +22,7 @@ from elegans.pruning.rules import RULES, Training, settings_of
 from elegans.wiring import AutoNCP, FullyConnected, Random, Recipe
 
 UNITS = 32
-RESULTS = Path(__file__).parents[1] / "results" / "rewiring.json"
+CELLS = Cells("rewiring.json", ("task", "density", "arm", "seed", "equal_work"))
 
 
 @dataclass(frozen=True)
@@ -181,16 +179,6 @@ def _sample(task: Task, generator: torch.Generator) -> Any:
     return task.train.rows(torch.randint(len(task.train), (128,), generator=generator))
 
 
-def load() -> list[dict[str, Any]]:
-    """Return the cells run so far."""
-    return json.loads(RESULTS.read_text()) if RESULTS.exists() else []
-
-
-def key(cell: dict[str, Any]) -> tuple[Any, ...]:
-    """Return what a cell is."""
-    return tuple(cell[name] for name in ("task", "density", "arm", "seed", "equal_work"))
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("task", choices=TUNING | CONFIRMING)
@@ -206,22 +194,8 @@ def main() -> None:
         for density in arguments.density
         for arm in arguments.arms
     ]
-    results = load()
-    done = {key(cell) for cell in results}
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(arguments.processes) as pool:
-        waiting = [pool.apply_async(run, cell) for cell in cells if cell not in done]
-        for k, one in enumerate(waiting):
-            results.append(one.get())
-            RESULTS.parent.mkdir(exist_ok=True)
-            lines = ",\n".join(json.dumps(cell) for cell in sorted(results, key=key))
-            RESULTS.write_text(f"[\n{lines}\n]\n")
-            cell = results[-1]
-            print(
-                f"{k + 1}/{len(waiting)} {cell['arm']} seed {cell['seed']}: {cell['error']:.4g} "
-                f"with {cell['synapses']} synapses in {cell['seconds']:.0f} s",
-                flush=True,
-            )
+    for cell in CELLS.run(run, cells, arguments.processes):
+        print(f"{cell['error']:.4g} with {cell['synapses']} synapses in {cell['seconds']:.0f} s")
 
 
 if __name__ == "__main__":

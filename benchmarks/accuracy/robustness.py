@@ -8,20 +8,18 @@ trained and tested already stands in ``benchmarks/results/robustness.json``.
 from __future__ import annotations
 
 import argparse
-import json
-import multiprocessing
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
+from cells import Cells
 from rewiring import ARMS, train
 from tasks import TUNING, Split, Task, task_of
 
 import elegans
 
-RESULTS = Path(__file__).parents[1] / "results" / "robustness.json"
+CELLS = Cells("robustness.json", ("task", "density", "arm", "seed"))
 DRAWS = 5
 """Draws of each disturbance, of which the mean is taken."""
 
@@ -121,26 +119,14 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--processes", type=int, default=2)
     arguments = parser.parse_args()
-    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
-
-    def key(cell: dict[str, Any]) -> tuple[Any, ...]:
-        return tuple(cell[name] for name in ("task", "density", "arm", "seed"))
-
-    done = {key(cell) for cell in results}
     cells = [
         (arguments.task, density, arm, seed)
         for seed in range(arguments.seeds)
         for density in arguments.density
         for arm in arguments.arms
     ]
-    with multiprocessing.get_context("spawn").Pool(arguments.processes) as pool:
-        for one in [pool.apply_async(run, cell) for cell in cells if cell not in done]:
-            results.append(one.get())
-            RESULTS.parent.mkdir(exist_ok=True)
-            lines = ",\n".join(json.dumps(cell) for cell in sorted(results, key=key))
-            RESULTS.write_text(f"[\n{lines}\n]\n")
-            errors = {name: f"{error:.3g}" for name, error in results[-1]["errors"].items()}
-            print(results[-1]["arm"], results[-1]["seed"], errors, flush=True)
+    for cell in CELLS.run(run, cells, arguments.processes):
+        print({name: f"{error:.3g}" for name, error in cell["errors"].items()})
 
 
 if __name__ == "__main__":

@@ -6,27 +6,27 @@ Run ``python benchmarks/accuracy/tables.py``. Everything between ``<!-- table TA
 
 from __future__ import annotations
 
-import json
 import re
 import statistics
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from rewiring import load
+import models
+import rewiring
+import robustness
 from scipy import stats
 
-DISTURBED = Path(__file__).parents[1] / "results" / "robustness.json"
 STUDY = Path(__file__).parents[2] / "docs" / "rewiring-study.md"
 MARKED = re.compile(
-    r"(<!-- (table|robustness) (\w+) (\S+)( equal work)? -->\n).*?(<!-- end -->)", re.S
+    r"(<!-- (table|robustness|models) (\w+)(?: (\S+))?( equal work)? -->\n).*?(<!-- end -->)", re.S
 )
 
 
 def rows(task: str, density: float, equal_work: bool) -> list[dict[str, Any]]:
     """Return a row for each contender, the best first, paired with the static wiring by seed."""
     cells: dict[str, dict[int, dict[str, Any]]] = defaultdict(dict)
-    for cell in load():
+    for cell in rewiring.CELLS.load():
         same_task = cell["task"] == task and cell["density"] == density
         if same_task and (cell["equal_work"] == equal_work or cell["arm"] == "static"):
             cells[cell["arm"]][cell["seed"]] = cell
@@ -93,13 +93,12 @@ def markdown(table: list[dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def robustness(task: str, density: float) -> str:
+def disturbed(task: str, density: float) -> str:
     """Return the errors under each disturbance, a row for each contender."""
     cells: dict[str, list[dict[str, float]]] = defaultdict(list)
-    if DISTURBED.exists():
-        for cell in json.loads(DISTURBED.read_text()):
-            if cell["task"] == task and cell["density"] == density:
-                cells[cell["arm"]].append(cell["errors"])
+    for cell in robustness.CELLS.load():
+        if cell["task"] == task and cell["density"] == density:
+            cells[cell["arm"]].append(cell["errors"])
     names = list(next(iter(cells.values()))[0]) if cells else ["none"]
     lines = ["| contender | seeds | " + " | ".join(names) + " |", "|---" * (2 + len(names)) + "|"]
     for arm, errors in sorted(cells.items(), key=lambda item: item[1][0]["none"]):
@@ -112,13 +111,40 @@ def robustness(task: str, density: float) -> str:
     return "\n".join(lines) + "\n"
 
 
+def compared(task: str) -> str:
+    """Return the errors of models of a task, a row for each, the best first."""
+    cells: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for cell in models.CELLS.load():
+        if cell["task"] == task:
+            cells[cell["model"]].append(cell)
+    lines = [
+        "| model | weights | epochs | error, last epoch | at best validation | s an epoch |",
+        "|---|---|---|---|---|---|",
+    ]
+    for model, some in sorted(cells.items(), key=lambda item: _mean_of(item[1], "error")[0]):
+        last, best = ("{:.3f} ± {:.3f}".format(*_mean_of(some, k)) for k in ("error", "best"))
+        seconds = statistics.median(cell["seconds"] / cell["epochs"] for cell in some)
+        lines.append(
+            f"| {model} | {some[0]['weights']:,} | {some[0]['epochs']} | {last} ({len(some)}) | "
+            f"{best} | {seconds:.2g} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _mean_of(cells: list[dict[str, Any]], name: str) -> tuple[float, float]:
+    values = [cell[name] for cell in cells]
+    return statistics.mean(values), statistics.stdev(values) if len(values) > 1 else float("nan")
+
+
 def main() -> None:
     text = STUDY.read_text()
 
     def filled(match: re.Match[str]) -> str:
         head, kind, task, density, equal_work, end = match.groups()
         if kind == "robustness":
-            return head + robustness(task, float(density)) + end
+            return head + disturbed(task, float(density)) + end
+        if kind == "models":
+            return head + compared(task) + end
         return head + markdown(rows(task, float(density), bool(equal_work))) + end
 
     STUDY.write_text(MARKED.sub(filled, text))

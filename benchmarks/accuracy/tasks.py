@@ -53,6 +53,7 @@ class Task:
     epochs: int
     batch: int = 16
     rate: float = 0.01
+    validation: Split | None = None
 
     @property
     def inputs(self) -> int:
@@ -100,7 +101,8 @@ def half_cheetah() -> Task:
         x, y = (torch.from_numpy(np.stack(side)) for side in zip(*pairs, strict=True))
         return Split(x, y)
 
-    return Task(windows(range(15, 25)), windows(range(5, 15)), 17, False, epochs=100)
+    train, test, validation = windows(range(15, 25)), windows(range(5, 15)), windows(range(5))
+    return Task(train, test, 17, False, epochs=100, validation=validation)
 
 
 def cartpole() -> Task:
@@ -159,18 +161,18 @@ def _aeon_folder(name: str) -> Path:
     return Path(next(iter(spec.submodule_search_locations))) / "datasets" / "data" / name
 
 
-def walker2d() -> Task:
+def walker2d(training: int = 60, test: int = 20) -> Task:
     """Predict the next observation of a walking robot from what is left of its steps.
 
     Protocol of Hasani et al., Nature Machine Intelligence 2022, with 60 of its 300 rollouts for
-    training and 20 of its 60 for the test: a tenth of the steps is dropped, and the time since the
-    last step that was kept is known.
+    training and 20 of its 60 for the test, unless others are asked for: a tenth of the steps is
+    dropped, and the time since the last step that was kept is known.
     """
     with np.load(recorded("walker2d.npz")) as file:
         ends = np.cumsum(file["lengths"])[:-1]
         rollouts = np.split(file["rows"], ends)
     np.random.RandomState(125487).shuffle(rollouts)
-    tests, trains = rollouts[:20], rollouts[100:160]
+    tests, validations, trains = rollouts[:test], rollouts[60:100], rollouts[100 : 100 + training]
     drops = np.random.RandomState(891374)
 
     def windows(runs: list[NDArray[np.float32]]) -> Split:
@@ -184,7 +186,8 @@ def walker2d() -> Task:
         x, y, spans = (torch.from_numpy(np.stack(side)) for side in zip(*columns, strict=True))
         return Split(x, y, timespans=spans)
 
-    return Task(windows(trains), windows(tests), 17, False, epochs=30)
+    train, validation = windows(trains), windows(validations[: max(1, test * 2 // 3)])
+    return Task(train, windows(tests), 17, False, epochs=30, validation=validation)
 
 
 def hawkmoth() -> Task:
