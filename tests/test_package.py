@@ -89,7 +89,7 @@ def imports(path):
 
 GROUND = tuple(
     f"elegans.{name}"
-    for name in ("capacity", "checks", "errors", "extras", "files", "hooks", "lazy")
+    for name in ("capacity", "checks", "errors", "extras", "files", "hooks", "html", "lazy")
 )
 ALLOWED = {
     "elegans.wiring": {"numpy", "networkx", "matplotlib"},

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from html import escape
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from elegans.errors import WiringError
+from elegans.html import drawing_html
 from elegans.wiring.editing import edited
 from elegans.wiring.names import (
     LARGEST,
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
 
 SENSORY = "sensory"
 MOTOR = "motor"
+
+_MANY_NEURONS = 300
+"""Circuits of more neurons and inputs are not drawn unless they are told to be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -411,6 +416,16 @@ class Wiring:
             f"Wiring({neurons}; {self.synapse_count} synapses, "
             f"{self.sensory_synapse_count} sensory synapses)"
         )
+
+    def _repr_html_(self) -> str:
+        return self.html_of(self.draw)
+
+    def html_of(self, draw: Callable[[], Axes]) -> str:
+        """Return a drawing of this circuit for notebooks, or words where it would be too dense."""
+        words = f"<p>{escape(repr(self))}</p>"
+        if self.units + self.input_size > _MANY_NEURONS:
+            return words
+        return words + drawing_html(draw(), repr(self))
 
 
 def _frozen(array: NDArray[Any]) -> NDArray[Any]:

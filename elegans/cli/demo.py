@@ -8,11 +8,12 @@ import numpy as np
 import torch
 
 from elegans.cli.commands import Demo
-from elegans.cli.printing import circuit_rows, print_files, print_table
+from elegans.cli.printing import print_files, print_table
 from elegans.cli.train import named_wiring
 from elegans.control.policy import Policy
 from elegans.data import Scales, Sequence, averaged_targets, cut_windows
 from elegans.errors import InputError
+from elegans.layers.description import circuit_rows
 from elegans.ltc.layer import LTC
 from elegans.proofs import Certificate
 from elegans.proofs.certificates.condition import ContractionCondition

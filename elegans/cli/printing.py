@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from elegans.layers.sequence_layer import SequenceLayer
-
 
 def print_table(rows: Mapping[str, str]) -> None:
     """Print names and values in two columns."""
@@ -21,16 +19,6 @@ def error_text(error: float, unit: float) -> str:
     The `unit` of a target that was constant in training is 1, so nothing is said of its variance.
     """
     return f"mean squared error {error:.6g}, {error / unit**2:.4g} in the scaled units of training"
-
-
-def circuit_rows(model: SequenceLayer) -> dict[str, str]:
-    """Return the size of a circuit as rows of a table."""
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    return {
-        "neurons": f"{model.state_size}",
-        "synapses": f"{model.synapse_count} and {model.sensory_synapse_count} from the inputs",
-        "parameters": f"{parameters:,}",
-    }
 
 
 def print_files(folder: Path, names: Iterable[str]) -> None:

@@ -10,9 +10,10 @@ from typing import Any
 import torch
 
 from elegans.cli.commands import Train
-from elegans.cli.printing import circuit_rows, error_text, print_files, print_table
+from elegans.cli.printing import error_text, print_files, print_table
 from elegans.data import Scales, SequenceTable, cut_windows, read_table, split_sequences
 from elegans.errors import RunError
+from elegans.layers.description import circuit_rows
 from elegans.ltc.layer import LTC
 from elegans.reporting import draw_changes, draw_learning, save_figure
 from elegans.training import RunFolder, check_training, fit, squared_errors

@@ -163,6 +163,12 @@ class CTRNNCell(WiredCell):
             self.activation,
         )
 
+    @torch.no_grad()
+    def time_constants(self) -> tuple[Tensor, Tensor]:
+        """Return the time constant of each neuron, (neuron,), twice: it is that of any state."""
+        tau = self._positivity(self.tau, floor=SMALLEST_CAPACITANCE)
+        return tau, tau
+
     def dynamics(self, inputs: Tensor) -> CTRNNDynamics:
         """Return the differential equation under constant inputs, shape (batch, input)."""
         return self.sense(inputs.unsqueeze(1)).at(0)

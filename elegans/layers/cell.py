@@ -63,6 +63,13 @@ class Cell(nn.Module, ABC):
     def dtype(self) -> torch.dtype:
         """The precision that the cell computes in."""
 
+    def time_constants(self) -> tuple[Tensor, Tensor] | None:
+        """Return the least and the largest time constant of each neuron in any state, (neuron,).
+
+        None by default, for cells that have none.
+        """
+        return None
+
     @property
     def output_size(self) -> int:
         """Number of outputs, under the name that PyTorch's users expect."""

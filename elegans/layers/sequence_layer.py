@@ -20,6 +20,7 @@ from elegans.checks import (
 from elegans.errors import InputError, RunError
 from elegans.layers.capabilities import Saved, require
 from elegans.layers.cell import Cell
+from elegans.layers.description import as_html, in_a_line
 from elegans.layers.mapping import MemoryCell
 from elegans.solvers import require_finite
 from elegans.synapses.slots import SynapseSlots
@@ -146,6 +147,13 @@ class SequenceLayer(nn.Module):
         options_of = {"recurrent": "weights", "sensory": "sensory_weights"}
         widths = {options_of[name]: line_widths(sets[name]) for name in options_of if name in sets}
         return self.wiring.draw(**(widths | options))
+
+    def extra_repr(self) -> str:
+        """Return the sizes, for ``print(model)``."""
+        return in_a_line(self)
+
+    def _repr_html_(self) -> str:
+        return as_html(self)
 
     # --- calls ---------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ from elegans.solvers import Solver, get_solver
 from elegans.solvers.circuit import Circuit
 from elegans.synapses.constraints import POSITIVITY, SMALLEST_CAPACITANCE
 from elegans.synapses.initial import Initializer
-from elegans.synapses.liquid import LiquidSynapses
+from elegans.synapses.liquid import LiquidSynapses, SynapseValues
 from elegans.wiring import Recipe, Wiring
 
 
@@ -183,6 +183,30 @@ class LTCCell(WiredCell):
         recurrent, sensory = (synapses.values().slots() for synapses in sets)
         called = effective(circuit)._replace(recurrent=recurrent, sensory=sensory)
         return mapping(inputs), called
+
+    @torch.no_grad()
+    def time_constants(self) -> tuple[Tensor, Tensor]:
+        r"""Return the least and the largest time constant of each neuron in any state, (neuron,).
+
+        .. math:: \frac{C_i}{g_i + \varepsilon + \sum_k w_k} \le \tau_i \le
+                  \frac{C_i}{g_i + \varepsilon}
+
+        The gates of all its synapses are open at the one end and closed at the other.
+
+        Examples
+        --------
+        >>> from elegans.wiring import FullyConnected
+        >>> least, largest = LTCCell(FullyConnected(4), 2).time_constants()
+        >>> bool((least < largest).all()), least.shape
+        (True, torch.Size([4]))
+        """
+        circuit = effective(self.circuit(self.vleak.new_zeros(1, 1, self.sensory_size))[1])
+        closed = circuit.gleak + circuit.epsilon
+        opened = closed
+        for slots in (circuit.recurrent, circuit.sensory):
+            values = SynapseValues.of(slots)
+            opened = opened.index_add(0, values.target, values.weight)
+        return circuit.cm / opened, circuit.cm / closed
 
     def dynamics(self, inputs: Tensor) -> LiquidDynamics:
         """Return the differential equation under constant inputs, shape (batch, input)."""

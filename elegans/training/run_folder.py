@@ -47,6 +47,7 @@ from elegans.files import (
     write_tensors,
     writing,
 )
+from elegans.html import picture_html, table_html
 from elegans.layers.sequence_layer import SequenceLayer
 from elegans.wiring import Wiring
 
@@ -283,6 +284,20 @@ class RunFolder:
     def metrics(self) -> list[dict[str, Any]]:
         """Return the lines of `metrics.jsonl` up to the first that is not whole."""
         return _lines(self.path / METRICS)
+
+    def _repr_html_(self) -> str:
+        settings = self.config.get("training", {})
+        rows: dict[str, object] = {"made by": f"elegans {self.config.get('command', '')}".strip()}
+        rows["steps"] = settings.get("steps", "")
+        if lines := self.metrics():
+            best = min(lines, key=lambda line: line["validation_loss"])
+            rows["steps"] = f"{lines[-1]['step']} of {settings.get('steps', '?')}"
+            rows["validation error"] = f"{best['validation_loss']:.4g} at step {best['step']}"
+            rows["rewired"] = f"{lines[-1]['rewired']} synapses"
+        pictures = (
+            picture_html(path.read_bytes(), path.stem) for path in sorted(self.path.glob("*.png"))
+        )
+        return table_html(str(self.path), rows) + "".join(pictures)
 
     def write_ledger(self, records: list[dict[str, Any]]) -> None:
         """Replace `ledger.jsonl`."""

@@ -6,6 +6,7 @@ import json
 import math
 import os
 from dataclasses import asdict, dataclass, field, fields, replace
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch import nn
 
 from elegans.errors import InputError
 from elegans.files import write_bytes, writing
+from elegans.html import table_html
 from elegans.proofs import verify
 from elegans.proofs.certificates.network import Array, Box, Network, SynapseNumbers
 from elegans.proofs.certificates.stepping import horizon
@@ -100,6 +102,18 @@ class Certificate:
 
     def __repr__(self) -> str:
         return f"Certificate(level={self.level!r}, rate={self.rate:.6g}, neurons={len(self.eta)})"
+
+    def _repr_html_(self) -> str:
+        low, high = self.box
+        rows = {
+            "proved": "two states under the same inputs approach each other",
+            "rate": f"{self.rate:.4g} per unit of time, in the best norm {self.best_rate:.4g}",
+            "level": self.level,
+            "neurons": len(self.eta),
+            "states": f"within {low.min():.4g} to {high.max():.4g}"
+            + (", which every trajectory tends to" if self.attracts else ""),
+        }
+        return table_html("Certificate of contraction", rows)
 
     @property
     def level(self) -> str:
@@ -319,6 +333,10 @@ class NotCertified:
             first = ", ".join(f"{e['source']} -> {e['target']}" for e in self.prune_first[:3])
             lines.append(f"removing these synapses helps most: {first}")
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        first, *rest = str(self).splitlines()
+        return f"<p><b>{escape(first)}</b></p>" + "".join(f"<p>{escape(line)}</p>" for line in rest)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what a report shows."""
