@@ -229,6 +229,24 @@ def test_demo(tmp_path, capsys):
     assert main([*words.split(), "--resume"]) == 0
 
 
+@pytest.mark.slow
+def test_the_folder_of_the_demo_is_all_that_a_simulator_needs(tmp_path, capsys):
+    import gymnasium
+
+    from elegans import Policy
+
+    assert main(f"demo --out {tmp_path}/demo --drives 2 --quiet".split()) == 0
+    policy = Policy.load(tmp_path / "demo")
+    environment = gymnasium.make("CartPole-v1")
+    for seed in (0, 1):
+        observation, _ = environment.reset(seed=seed)
+        policy.reset()
+        for step in range(500):
+            push = policy(observation[[0, 2]])
+            observation, _, fell, _, _ = environment.step(int(push[0] > 0))
+            assert not fell, f"after {step} steps"
+
+
 def test_demo_needs_two_episodes(tmp_path, capsys):
     pytest.importorskip("gymnasium")
     assert main(["demo", "--out", str(tmp_path / "demo"), "--episodes", "1"]) == 2

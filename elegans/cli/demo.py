@@ -94,7 +94,8 @@ def run(command: Demo) -> None:
 
 def input_range(scales: Scales) -> tuple[list[float], list[float]]:
     """Return the inputs of the circuit at the positions and angles at which an episode ends."""
-    lowest, highest = scales.inputs.apply(np.array([[-1.0, -1.0], [1.0, 1.0]])).tolist()
+    limits = cartpole.ExpertPolicy().plant.limits
+    lowest, highest = scales.inputs.apply(np.stack([-limits, limits])).tolist()
     return lowest, highest
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from numbers import Real
+from pathlib import Path
 from typing import Any, Protocol, overload
 
 import numpy as np
@@ -10,9 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from elegans.checkpoints.saving import load
 from elegans.checks import all_finite, as_computed
 from elegans.control.step_kernel import REAL, StepKernel
-from elegans.data.scale import Scales
+from elegans.data.scale import STANDARDISER, Scales
 from elegans.errors import InputError
 from elegans.layers.sequence_layer import SequenceLayer, State
 
@@ -87,6 +90,27 @@ class Policy:
         self._batch: tuple[int, ...] | None = None  # () for one sample; None: not known yet
         self._state: tuple[Tensor, ...] | None = None  # None: zeros
         self._kernel: StepKernel | None = None  # works in the memory of the state
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str], *, device: Any = None) -> Policy:
+        """Return the policy of a run: its best weights, with the scales of its data if it has any.
+
+        Observations, actions and elapsed times are in the units of the data that it was trained on.
+
+        Raises
+        ------
+        RunError
+            A file is missing or damaged.
+
+        Examples
+        --------
+        >>> import elegans
+        >>> elegans.save(elegans.LTC(2, 5), "circuit")
+        >>> elegans.Policy.load("circuit")(np.array([0.1, 1.0])).shape
+        (5,)
+        """
+        scaled = (Path(folder) / STANDARDISER).exists()
+        return cls(load(folder, device=device), Scales.load(folder) if scaled else None)
 
     @overload
     def __call__(self, observation: NDArray[Any], elapsed: float | None = None) -> NDArray[Any]: ...

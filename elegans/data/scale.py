@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -14,6 +16,10 @@ from torch import Tensor
 
 from elegans.data.sequences import Array, Sequence
 from elegans.errors import DataError, RunError
+from elegans.files import read_json
+
+STANDARDISER = "standardiser.json"
+"""Where the folder of a run keeps the scales of its data."""
 
 Values = TypeVar("Values", Tensor, NDArray[Any])
 
@@ -329,6 +335,17 @@ class Scales:
                 f"got scales that cannot be read ({error}), expected standardiser.json of a run "
                 "with inputs, targets and elapsed; the file is damaged: train again"
             ) from error
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str]) -> Scales:
+        """Return the scales of the data that a run was trained on, from its folder.
+
+        Raises
+        ------
+        RunError
+            The folder has none, or they are damaged.
+        """
+        return cls.from_plain(read_json(Path(folder) / STANDARDISER, "pass the folder of a run"))
 
 
 def _floating(array: NDArray[Any]) -> np.dtype[Any]:

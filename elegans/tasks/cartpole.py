@@ -89,7 +89,7 @@ class ExpertPolicy:
                 f"got observations of shape {observations.shape}, expected (batch, 4), because the "
                 "expert needs velocities; drive it with full=True"
             )
-        return self.plant.command(observations * self.plant.scales)
+        return self.plant.command(observations)
 
 
 def expert_episodes(
@@ -121,10 +121,10 @@ def expert_episodes(
     Returns
     -------
     tuple of Sequence
-        Inputs (time, 2), position / 2.4 m and angle / 0.2095 rad, the limits at which an episode
-        ends; with `full` (time, 4), with velocity / (1 m/s) and angular velocity / (1 rad/s)
-        after the position and the angle. Targets (time, 1): the force of the expert, without the
-        noise, / 5 N and clipped to ±1. Elapsed times are 1: one control step of 0.02 s.
+        Inputs (time, 2), position in m and angle in rad; with `full` (time, 4), the observations
+        of the simulator: with velocity in m/s and angular velocity in rad/s after the position and
+        the angle. Targets (time, 1): the force of the expert, without the noise, / 5 N and clipped
+        to ±1. Elapsed times are 1: one control step of 0.02 s.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The cart and pole as a control engineer sees them: linear model, optimal feedback, scales.
+"""The cart and pole as a control engineer sees them: linear model, optimal feedback, limits.
 
 Every physical number is read from Gymnasium's environment, so that there is one source for it.
 """
@@ -24,10 +24,6 @@ FORCE_COST = 0.1
 # in 3 % of the steps; in units of the simulator's 10 N most commands would be near 0.
 COMMAND_FORCE = 5.0
 
-# Velocities have no limit in the simulator; a quick movement of the expert reaches these.
-SPEED_SCALE = 1.0  # m/s
-TURN_SCALE = 1.0  # rad/s
-
 
 @dataclass(frozen=True, eq=False)
 class CartPolePlant:
@@ -42,14 +38,14 @@ class CartPolePlant:
         A (4, 4) and B (4, 1) of x[t+1] = A x[t] + B u[t], with the force u in N.
     gain
         K of the expert's force u = -K x, shape (4,).
-    scales
-        What a full observation is divided by, shape (4,).
+    limits
+        Position in m and angle in rad beyond which an episode ends to either side, shape (2,).
     """
 
     dynamics: Array
     control: Array
     gain: Array
-    scales: Array
+    limits: Array
 
     @classmethod
     def of(cls, environment: Any) -> CartPolePlant:
@@ -74,23 +70,16 @@ class CartPolePlant:
             step=physics.tau,
         )
         gain, _ = lqr_gain(dynamics, control, np.diag(STATE_COST), np.array([[FORCE_COST]]))
-        scales = np.array(
-            [physics.x_threshold, SPEED_SCALE, physics.theta_threshold_radians, TURN_SCALE]
-        )
-        return cls(dynamics, control, gain[0], scales)
+        limits = np.array([physics.x_threshold, physics.theta_threshold_radians])
+        return cls(dynamics, control, gain[0], limits)
 
     def command(self, states: NDArray[Any]) -> Array:
         """Return the expert's command for states (..., 4): its force / 5 N, clipped to ±1."""
         return np.clip(-(states @ self.gain) / COMMAND_FORCE, -1.0, 1.0)
 
     def observe(self, states: NDArray[Any], full: bool) -> Array:
-        """Return what a policy sees of states (..., 4), as multiples of the scales.
-
-        Position and angle, (..., 2); with `full` also both velocities, (..., 4) in the order of
-        the state. An episode ends when a scaled position or angle leaves [-1, 1].
-        """
-        scaled = states / self.scales
-        return scaled if full else scaled[..., [0, 2]]
+        """Return what a policy sees of states (..., 4): all with `full`, or position and angle."""
+        return states if full else states[..., [0, 2]]
 
 
 def linearise(

@@ -36,7 +36,7 @@ from elegans.checkpoints.saving import (
     write_circuit,
     write_wiring,
 )
-from elegans.data.scale import Scales
+from elegans.data.scale import STANDARDISER, Scales
 from elegans.errors import RunError
 from elegans.files import (
     make_folder,
@@ -54,7 +54,6 @@ from elegans.wiring import Wiring
 FORMAT = "elegans.run"
 VERSION = 1
 INITIAL_WIRING = "wiring_initial.json"
-STANDARDISER = "standardiser.json"
 METRICS = "metrics.jsonl"
 LEDGER = "ledger.jsonl"
 KEPT_CHECKPOINTS = 2
@@ -200,8 +199,7 @@ class RunFolder:
     @property
     def scales(self) -> Scales:
         """The scales of the data that the run was trained on, as `standardiser.json` has them."""
-        plain = read_json(self.path / STANDARDISER, "pass the folder of 'elegans train'")
-        return Scales.from_plain(plain)
+        return Scales.load(self.path)
 
     @property
     def initial_wiring(self) -> Wiring:
