@@ -83,6 +83,27 @@ def test_train_evaluate_draw(data, tmp_path, capsys):
 
 
 @pytest.mark.slow
+def test_train_certifies_for_the_inputs_of_the_file(data, tmp_path, capsys):
+    from elegans.proofs import Certificate, certify
+
+    run = tmp_path / "run"
+    assert train(data, run, "--certify") == 0
+    said = capsys.readouterr().out
+    certificate = Certificate.load(run / "certificate.json")
+    model = load_model(run)
+    assert certificate.matches(model)
+    scales = RunFolder.open(run).scales
+    rate = certificate.rate / scales.elapsed
+    assert f"approach each other at the rate {rate:.3g} per unit of t" in said
+    rows = np.loadtxt(data, delimiter=",", skiprows=1, usecols=(2, 3))
+    low, high = scales.inputs.apply(np.stack([rows.min(0), rows.max(0)])).tolist()
+    assert certify(model, (low, high)).rate == pytest.approx(certificate.rate, rel=0.05)
+    assert train(data, tmp_path / "memory", "--certify", "--mixed-memory") == 2
+    assert "memory" in fails(capsys)
+    assert not (tmp_path / "memory").exists()
+
+
+@pytest.mark.slow
 def test_interrupt_and_resume_end_alike(data, tmp_path, capsys, monkeypatch):
     assert train(data, tmp_path / "whole") == 0
     stopped = tmp_path / "stopped"

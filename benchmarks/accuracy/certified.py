@@ -13,10 +13,10 @@ import torch
 from cells import Cell, Cells
 
 import elegans
-from elegans.cli.demo import UNFOLDS, demonstrations, input_range
+from elegans.cli.certifying import condition_within
+from elegans.cli.demo import UNFOLDS, demonstrations
 from elegans.data import cut_windows
 from elegans.proofs import Certificate
-from elegans.proofs.certificates.condition import ContractionCondition
 from elegans.pruning.ledger import REFUSED
 from elegans.tasks import cartpole
 from elegans.training import RewireConfig, TrainingConfig, fit
@@ -43,7 +43,8 @@ def run(rule: str, seed: int) -> Cell:
     task = demonstrations(40, seed, config.window)
     generator = torch.Generator().manual_seed(seed)
     model = elegans.LTC(2, recipe, ode_unfolds=UNFOLDS, generator=generator)
-    condition = ContractionCondition(model, input_range(task.scales))
+    limits = cartpole.ExpertPolicy().plant.limits
+    condition = condition_within(model, task.scales, -limits, limits)
     result = fit(
         model,
         cut_windows(task.train, config.window, config.training_stride),

@@ -81,6 +81,9 @@ class Train:
         Solver steps in each step of the data.
     mixed_memory
         Add a memory cell, for long-term dependencies.
+    certify
+        Keep the circuit provably contracting for all inputs between the least and the greatest of
+        the file.
     training
         Settings of the training.
     resume
@@ -99,6 +102,7 @@ class Train:
     sparsity: float = 0.5
     unfolds: int = 6
     mixed_memory: bool = False
+    certify: bool = False
     training: Annotated[TrainingConfig, arg(name="")] = field(default_factory=TrainingConfig)
     resume: bool = False
     quiet: bool = False

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-import numpy as np
 import torch
 
+from elegans.cli.certifying import CERTIFICATE, condition_within, save_certificate
 from elegans.cli.commands import Demo
 from elegans.cli.printing import print_files, print_table
 from elegans.cli.train import named_wiring
@@ -15,8 +15,6 @@ from elegans.data import Scales, Sequence, averaged_targets, cut_windows
 from elegans.errors import InputError
 from elegans.layers.description import circuit_rows
 from elegans.ltc.layer import LTC
-from elegans.proofs import Certificate
-from elegans.proofs.certificates.condition import ContractionCondition
 from elegans.reporting import draw_changes, draw_drives, draw_learning, draw_spectrum, save_figure
 from elegans.tasks import cartpole
 from elegans.training import Result, RunFolder, TrainingConfig, fit
@@ -29,7 +27,6 @@ UNFOLDS = 4
 # The simulator pushes with full force to either side; see `averaged_targets`.
 AVERAGED_STEPS = 4
 VALIDATION_SHARE = 0.15
-CERTIFICATE = "certificate.json"
 PICTURES = ("learning.png", "wiring.png", "drives.png", "spectrum.png")
 
 
@@ -57,7 +54,8 @@ def run(command: Demo) -> None:
     }
     condition = None
     if command.certify:
-        condition = ContractionCondition(model, input_range(task.scales))
+        limits = cartpole.ExpertPolicy().plant.limits
+        condition = condition_within(model, task.scales, -limits, limits)
     if command.resume:
         folder = RunFolder.open(command.out)
         folder.require_same(model, settings)
@@ -87,28 +85,13 @@ def run(command: Demo) -> None:
             "mean return": f"{rollouts.mean_return:.1f} of {cartpole.MAX_STEPS} over "
             f"{command.drives} fresh episodes (expert {expert.mean_return:.1f})",
         }
-        | ({} if condition is None else {"contraction": _save_certificate(folder, condition)})
+        | (
+            {}
+            if condition is None
+            else {"contraction": save_certificate(folder, condition, 1.0, "control step")}
+        )
     )
     print_files(folder.path, PICTURES if condition is None else (*PICTURES, CERTIFICATE))
-
-
-def input_range(scales: Scales) -> tuple[list[float], list[float]]:
-    """Return the inputs of the circuit at the positions and angles at which an episode ends."""
-    limits = cartpole.ExpertPolicy().plant.limits
-    lowest, highest = scales.inputs.apply(np.stack([-limits, limits])).tolist()
-    return lowest, highest
-
-
-def _save_certificate(folder: RunFolder, condition: ContractionCondition) -> str:
-    """Write the certificate and return its statement."""
-    certificate = condition.certificate()
-    if not isinstance(certificate, Certificate):
-        return str(certificate)
-    certificate.save(folder.path / CERTIFICATE)
-    return (
-        f"proved (level {certificate.level}): two states under the same inputs approach each "
-        f"other at the rate {certificate.rate:.3g} per control step"
-    )
 
 
 def demonstrations(episodes: int, seed: int, window: int) -> Task:

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 import torch
 
+from elegans.cli.certifying import CERTIFICATE, condition_within, save_certificate
 from elegans.cli.commands import Train
 from elegans.cli.printing import error_text, print_files, print_table
 from elegans.data import Scales, SequenceTable, cut_windows, read_table, split_sequences
@@ -38,6 +40,10 @@ def run(command: Train) -> None:
     validation = cut_windows(scales.apply(split.validation), config.window)
     model = untrained(command, table)
     check_training(model, windows, validation, config)
+    condition = None
+    if command.certify:
+        seen = np.concatenate([one.inputs for one in table])
+        condition = condition_within(model, scales, seen.min(axis=0), seen.max(axis=0))
     settings = _settings(command, table)
     if command.resume:
         _require_same_data(folder, settings)
@@ -57,6 +63,7 @@ def run(command: Train) -> None:
         run=folder,
         resume=command.resume,
         progress=not command.quiet,
+        condition=condition,
     )
     learning, wiring = (folder.path / name for name in PICTURES)
     ledger = [edit.to_dict() for edit in result.ledger]
@@ -71,8 +78,11 @@ def run(command: Train) -> None:
     errors = squared_errors(model, split.test, scales)
     for name, value, unit in zip(table.target_names, errors, scales.targets.unit, strict=True):
         rows[f"test {name}"] = error_text(value, unit)
+    if condition is not None:
+        unit = "step" if command.time is None else f"unit of {command.time}"
+        rows["contraction"] = save_certificate(folder, condition, scales.elapsed, unit)
     print_table(rows)
-    print_files(folder.path, PICTURES)
+    print_files(folder.path, PICTURES if condition is None else (*PICTURES, CERTIFICATE))
 
 
 def untrained(command: Train, table: SequenceTable) -> LTC:
@@ -132,7 +142,7 @@ def _settings(command: Train, table: SequenceTable) -> dict[str, Any]:
             "seed": command.training.seed,
         },
         "training": asdict(command.training),
-    }
+    } | ({"certify": True} if command.certify else {})
 
 
 def _require_same_data(folder: RunFolder, settings: dict[str, Any]) -> None:
