@@ -370,7 +370,8 @@ def circuit(inputs=8, seed=0):
     )
 
 
-CONFIG = TrainingConfig(steps=400, rewire=RewireConfig(threshold="relative", value=0.2))
+MILD = RewireConfig(rule="published", threshold="relative", value=0.2, until=0.6)
+CONFIG = TrainingConfig(steps=400, rewire=MILD)
 
 
 @pytest.fixture(scope="module")
