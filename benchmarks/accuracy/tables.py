@@ -1,7 +1,7 @@
 """Tables of the comparison of rules, written into docs/rewiring-study.md.
 
-Run ``python benchmarks/accuracy/tables.py``. Everything between ``<!-- table TASK DENSITY -->`` or
-``<!-- robustness TASK DENSITY -->`` and ``<!-- end -->`` is made from ``benchmarks/results/``.
+Run ``python benchmarks/accuracy/tables.py``. Everything between a mark such as
+``<!-- table TASK DENSITY -->`` and ``<!-- end -->`` is made from ``benchmarks/results/``.
 """
 
 from __future__ import annotations
@@ -9,9 +9,11 @@ from __future__ import annotations
 import re
 import statistics
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import certified
 import models
 import rewiring
 import robustness
@@ -19,7 +21,7 @@ from scipy import stats
 
 STUDY = Path(__file__).parents[2] / "docs" / "rewiring-study.md"
 MARKED = re.compile(
-    r"(<!-- (table|robustness|models) (\w+)(?: (\S+))?( equal work)? -->\n).*?(<!-- end -->)", re.S
+    r"(<!-- (\w+)(?: (\w+))?(?: ([\d.]+))?( equal work)? -->\n).*?(<!-- end -->)", re.DOTALL
 )
 
 
@@ -131,6 +133,46 @@ def compared(task: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def densities(task: str) -> str:
+    """Return the errors of static and rewired circuits at each density, a row for each density."""
+    known = {cell["density"] for cell in rewiring.CELLS.load() if cell["task"] == task}
+    arms = ["static", "free", "development 3"]
+    lines = ["| synapses | " + " | ".join(arms) + " |", "|---" * (1 + len(arms)) + "|"]
+    for share in sorted(known, reverse=True):
+        table = {row["arm"]: row for row in rows(task, share, equal_work=False)}
+        if "static" not in table:
+            continue
+        line = [f"{table['static']['synapses']}, {share:.0%}"]
+        for row in map(table.get, arms):
+            text = ""
+            if row is not None:
+                text = f"{row['mean']:.3f} ± {row['spread']:.3f} ({row['seeds']})"
+                if row["arm"] != "static":
+                    text += f"; {row['difference']:+.3f}, {row['better']} of {row['pairs']}"
+            line.append(text)
+        lines.append("| " + " | ".join(line) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def certificates() -> str:
+    """Return what each rule does to circuits that stay certified."""
+    cells: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for cell in certified.CELLS.load():
+        cells[cell["rule"]].append(cell)
+    lines = [
+        "| rule | certified | rate | validation error | return | rewired | refused |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for rule, some in sorted(cells.items()):
+        proved = [cell for cell in some if cell["rate"] is not None]
+        rate = "{:.3f} ± {:.3f}".format(*_mean_of(proved, "rate")) if proved else ""
+        error = "{:.3f} ± {:.3f}".format(*_mean_of(some, "error"))
+        means = (f"{_mean_of(some, name)[0]:.0f}" for name in ("return", "rewired", "refused"))
+        line = [rule, f"{len(proved)} of {len(some)}", rate, error, *means]
+        lines.append("| " + " | ".join(line) + " |")
+    return "\n".join(lines) + "\n"
+
+
 def _mean_of(cells: list[dict[str, Any]], name: str) -> tuple[float, float]:
     values = [cell[name] for cell in cells]
     return statistics.mean(values), statistics.stdev(values) if len(values) > 1 else float("nan")
@@ -141,11 +183,15 @@ def main() -> None:
 
     def filled(match: re.Match[str]) -> str:
         head, kind, task, density, equal_work, end = match.groups()
-        if kind == "robustness":
-            return head + disturbed(task, float(density)) + end
-        if kind == "models":
-            return head + compared(task) + end
-        return head + markdown(rows(task, float(density), bool(equal_work))) + end
+        share = float(density or 0)
+        makers: dict[str, Callable[[], str]] = {
+            "table": lambda: markdown(rows(task, share, bool(equal_work))),
+            "densities": lambda: densities(task),
+            "robustness": lambda: disturbed(task, share),
+            "models": lambda: compared(task),
+            "certified": certificates,
+        }
+        return head + makers[kind]() + end
 
     STUDY.write_text(MARKED.sub(filled, text))
     print(f"wrote {STUDY}")
