@@ -1,5 +1,6 @@
 """The commands, run in this process with tiny settings, and what they say when they cannot."""
 
+import csv
 import json
 import re
 import subprocess
@@ -12,7 +13,8 @@ from interrupting import interrupt
 import elegans
 from elegans.checkpoints.saving import load, save
 from elegans.cli import main
-from elegans.training import RunFolder, load_model
+from elegans.data import read_table
+from elegans.training import RunFolder, load_model, predict
 from elegans.wiring import AutoNCP
 
 SMALL = (
@@ -80,6 +82,59 @@ def test_train_evaluate_draw(data, tmp_path, capsys):
     assert "<svg" in (tmp_path / "picture.svg").read_text()
     assert main(["draw", str(run / "wiring_initial.json")]) == 0
     assert (run / "wiring_initial.png").exists()
+
+
+@pytest.mark.slow
+def test_predictions_stand_beside_the_rows_of_the_file(data, tmp_path, capsys):
+    run, out = tmp_path / "run", tmp_path / "new" / "answers.csv"
+    assert train(data, run) == 0
+    assert main(["evaluate", str(run), str(data)]) == 0
+    said = capsys.readouterr().out
+    assert main(["predict", str(run), str(data), "--out", str(out)]) == 0
+    assert capsys.readouterr().out.splitlines()[1] in said  # the error is that of evaluate
+    rows = list(csv.DictReader(out.read_text().splitlines()))
+    given = list(csv.DictReader(data.read_text().splitlines()))
+    assert list(rows[0]) == ["sequence", "step", "depth", "depth predicted"]
+    assert [row["sequence"] for row in rows] == [row["worm"] for row in given]
+    assert [float(row["depth"]) for row in rows] == [float(row["depth"]) for row in given]
+    assert [int(row["step"]) for row in rows] == [*range(40)] * 5
+    table = read_table(data, ["speed", "turn"], "depth", time="t", sequence="worm")
+    answers = predict(load_model(run), table.sequences, RunFolder.open(run).scales)
+    predicted = [float(row["depth predicted"]) for row in rows]
+    np.testing.assert_array_equal(predicted, np.concatenate(answers)[:, 0])
+    assert out.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+
+    unlabelled = tmp_path / "unlabelled.csv"  # the same file without its last column
+    lines = data.read_text().splitlines()
+    unlabelled.write_text("\n".join(line.rpartition(",")[0] for line in lines) + "\n")
+    assert main(["predict", str(run), str(unlabelled), "--out", str(out)]) == 0
+    assert "error" not in capsys.readouterr().out
+    rows = list(csv.DictReader(out.read_text().splitlines()))
+    assert list(rows[0]) == ["sequence", "step", "depth predicted"]
+    assert [float(row["depth predicted"]) for row in rows] == predicted
+
+    assert main(["evaluate", str(run), str(unlabelled)]) == 2
+    assert "'depth', not among the columns" in fails(capsys)
+    before = out.read_bytes()
+    assert main(["predict", str(run), str(data), "--out", str(out.with_suffix(".txt"))]) == 2
+    assert "expected a name that ends in .csv" in fails(capsys)
+    half = tmp_path / "half.csv"
+    half.write_text("worm,t,speed\na,1,2\na,2,3\n")
+    assert main(["predict", str(run), str(half), "--out", str(out)]) == 2
+    assert "'turn', not among the columns" in fails(capsys)
+    assert out.read_bytes() == before
+
+
+def test_some_targets_but_not_all_are_refused(data, tmp_path, capsys):
+    both = ["speed", "depth"]
+    assert train(data, tmp_path / "run", inputs="turn", targets=" ".join(both)) == 0
+    capsys.readouterr()
+    lines = [line.rpartition(",")[0] for line in data.read_text().splitlines()]
+    data.write_text("\n".join(lines) + "\n")
+    words = ["predict", str(tmp_path / "run"), str(data), "--out", str(tmp_path / "answers.csv")]
+    assert main(words) == 2
+    assert "without the target 'depth', expected all of speed, depth or none" in fails(capsys)
+    assert not (tmp_path / "answers.csv").exists()
 
 
 @pytest.mark.slow

@@ -125,6 +125,28 @@ class Evaluate:
 
 
 @dataclass(frozen=True)
+class Predict:
+    """Write what a trained circuit predicts for a file, and a picture beside it.
+
+    A row for each row of the file, in its order: sequence, step, the targets as far as the file
+    has them, and what is predicted, in the units of the file.
+
+    Parameters
+    ----------
+    run
+        Folder of a run of `elegans train`.
+    data
+        A .csv or .npz file with the inputs that it was trained on.
+    out
+        The predictions, a .csv file.
+    """
+
+    run: Positional[Path]
+    data: Positional[Path]
+    out: Path = Path("predictions.csv")
+
+
+@dataclass(frozen=True)
 class Draw:
     """Draw the wiring of a run before and after training, or a wiring in a file.
 

@@ -10,13 +10,14 @@ from typing import Annotated
 import tyro
 
 import elegans
-from elegans.cli.commands import Demo, Draw, Evaluate, Report, Train
+from elegans.cli.commands import Demo, Draw, Evaluate, Predict, Report, Train
 from elegans.errors import ElegansError
 
 _Command = (
     Annotated[Demo, tyro.conf.subcommand("demo")]
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+    | Annotated[Predict, tyro.conf.subcommand("predict")]
     | Annotated[Draw, tyro.conf.subcommand("draw")]
     | Annotated[Report, tyro.conf.subcommand("report")]
 )

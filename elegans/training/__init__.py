@@ -11,6 +11,7 @@ from elegans.lazy import attach
 if TYPE_CHECKING:  # loaded when first used: the shell needs the settings for --help
     from elegans.training.config import RewireConfig as RewireConfig
     from elegans.training.config import TrainingConfig as TrainingConfig
+    from elegans.training.evaluation import mean_squared_errors as mean_squared_errors
     from elegans.training.evaluation import predict as predict
     from elegans.training.evaluation import squared_errors as squared_errors
     from elegans.training.run_folder import Checkpoint as Checkpoint

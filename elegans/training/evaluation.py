@@ -58,7 +58,7 @@ def predict(
     model
         The layer.
     sequences
-        In the units of the user's data.
+        In the units of the user's data; their targets have no part in it.
     scales
         Those that the circuit was trained with.
 
@@ -69,10 +69,9 @@ def predict(
     """
     like = next(model.parameters())
     answers = []
-    for sequence in scales.apply(sequences):
-        x, elapsed = (
-            torch.from_numpy(array).to(like) for array in (sequence.inputs, sequence.elapsed)
-        )
+    for sequence in sequences:
+        x = torch.from_numpy(scales.inputs.apply(sequence.inputs)).to(like)
+        elapsed = torch.from_numpy(sequence.elapsed / scales.elapsed).to(like)
         output, _ = model(x, None, elapsed)
         answers.append(scales.targets.invert(output.cpu().double().numpy()))
     return answers
@@ -99,7 +98,13 @@ def squared_errors(
             f"{model.input_size} and {model.output_size} as the circuit has; choose the columns "
             "that it was trained on"
         )
-    answers = predict(model, sequences, scales)
+    return mean_squared_errors(predict(model, sequences, scales), sequences)
+
+
+def mean_squared_errors(
+    answers: SequenceOf[NDArray[np.float64]], sequences: SequenceOf[Sequence]
+) -> NDArray[np.float64]:
+    """Return the mean squared error of answers (time, output), over all steps, shape (output,)."""
     errors = [
         (answer - sequence.targets) ** 2
         for answer, sequence in zip(answers, sequences, strict=True)
