@@ -61,6 +61,7 @@ def test_train_evaluate_draw(data, tmp_path, capsys):
     said = capsys.readouterr().out
     for word in ("5 sequences", "parameters", "12 steps in", "rewired", "test depth"):
         assert word in said
+    assert re.search(r"baselines depth +mean [\d.]+, last value [\d.]+, linear [\d.e-]+; the", said)
     config = json.loads((run / "config.json").read_text())
     assert config["data"]["inputs"] == ["speed", "turn"]
     assert config["wiring"]["units"] == 10

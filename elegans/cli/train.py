@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -18,7 +18,7 @@ from elegans.errors import RunError
 from elegans.layers.description import circuit_rows
 from elegans.ltc.layer import LTC
 from elegans.reporting import draw_changes, draw_learning, save_figure
-from elegans.training import RunFolder, check_training, fit, squared_errors
+from elegans.training import RunFolder, baseline_errors, check_training, fit, squared_errors
 from elegans.wiring import AutoNCP, Recipe, Wiring
 
 PICTURES = ("learning.png", "wiring.png")
@@ -76,13 +76,22 @@ def run(command: Train) -> None:
         "rewired": f"{sum(edit.grown is not None for edit in result.ledger)} synapses",
     }
     errors = squared_errors(model, split.test, scales)
-    for name, value, unit in zip(table.target_names, errors, scales.targets.unit, strict=True):
-        rows[f"test {name}"] = error_text(value, unit)
+    simple = baseline_errors(split.train, split.test, config.window)
+    for k, (name, unit) in enumerate(zip(table.target_names, scales.targets.unit, strict=True)):
+        rows[f"test {name}"] = error_text(errors[k], unit)
+        rows[f"baselines {name}"] = _compared(errors[k], {key: e[k] for key, e in simple.items()})
     if condition is not None:
         unit = "step" if command.time is None else f"unit of {command.time}"
         rows["contraction"] = save_certificate(folder, condition, scales.elapsed, unit)
     print_table(rows)
     print_files(folder.path, PICTURES if condition is None else (*PICTURES, CERTIFICATE))
+
+
+def _compared(error: float, simple: Mapping[str, float]) -> str:
+    """Return the errors of simple predictions, and whether the circuit beats them."""
+    told = ", ".join(f"{name} {value:.6g}" for name, value in simple.items() if value == value)
+    better = [name for name, value in simple.items() if value <= error]
+    return told + (f"; the circuit does not beat: {', '.join(better)}" if better else "")
 
 
 def untrained(command: Train, table: SequenceTable) -> LTC:
