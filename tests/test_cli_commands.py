@@ -14,6 +14,7 @@ import elegans
 from elegans.checkpoints.saving import load, save
 from elegans.cli import main
 from elegans.data import read_table
+from elegans.errors import RunError
 from elegans.training import RunFolder, load_model, predict
 from elegans.wiring import AutoNCP
 
@@ -95,9 +96,9 @@ def test_predictions_stand_beside_the_rows_of_the_file(data, tmp_path, capsys):
     assert capsys.readouterr().out.splitlines()[1] in said  # the error is that of evaluate
     rows = list(csv.DictReader(out.read_text().splitlines()))
     given = list(csv.DictReader(data.read_text().splitlines()))
-    assert list(rows[0]) == ["sequence", "step", "depth", "depth predicted"]
+    assert list(rows[0]) == ["sequence", "step", "depth measured", "depth predicted"]
     assert [row["sequence"] for row in rows] == [row["worm"] for row in given]
-    assert [float(row["depth"]) for row in rows] == [float(row["depth"]) for row in given]
+    assert [float(row["depth measured"]) for row in rows] == [float(row["depth"]) for row in given]
     assert [int(row["step"]) for row in rows] == [*range(40)] * 5
     table = read_table(data, ["speed", "turn"], "depth", time="t", sequence="worm")
     answers = predict(load_model(run), table.sequences, RunFolder.open(run).scales)
@@ -124,6 +125,44 @@ def test_predictions_stand_beside_the_rows_of_the_file(data, tmp_path, capsys):
     assert main(["predict", str(run), str(half), "--out", str(out)]) == 2
     assert "'turn', not among the columns" in fails(capsys)
     assert out.read_bytes() == before
+
+
+def test_predictions_never_replace_the_data(data, tmp_path, capsys):
+    assert train(data, tmp_path / "run") == 0
+    capsys.readouterr()
+    before = data.read_bytes()
+    assert main(["predict", str(tmp_path / "run"), str(data), "--out", str(data)]) == 2
+    assert "as the data and as the place of the predictions" in fails(capsys)
+    assert data.read_bytes() == before
+
+
+def test_targets_that_are_inputs_too_and_names_like_ours(data, tmp_path, capsys):
+    text = data.read_text().replace("depth", "step_$%$", 1)
+    data.write_text(text)
+    assert train(data, tmp_path / "run", inputs="speed turn", targets="speed step_$%$") == 0
+    lines = [line.rpartition(",")[0] for line in data.read_text().splitlines()]
+    data.write_text("\n".join(lines) + "\n")
+    out = tmp_path / "answers.csv"
+    assert main(["predict", str(tmp_path / "run"), str(data), "--out", str(out)]) == 0
+    head = out.read_text().splitlines()[0]
+    assert head == "sequence,step,speed predicted,step_$%$ predicted"
+
+
+@pytest.mark.slow
+def test_a_certified_run_is_not_continued_without_the_certificate(data, tmp_path, capsys):
+    assert train(data, tmp_path / "run", "--certify") == 0
+    capsys.readouterr()
+    assert train(data, tmp_path / "run", "--resume") == 2
+    assert "certify" in fails(capsys)
+    assert train(data, tmp_path / "run", "--resume", "--certify") == 0
+
+
+def test_a_policy_misses_the_scales_of_its_run(data, tmp_path):
+    assert train(data, tmp_path / "run") == 0
+    assert elegans.Policy.load(tmp_path / "run").scales is not None
+    (tmp_path / "run" / "standardiser.json").unlink()
+    with pytest.raises(RunError, match="standardiser"):
+        elegans.Policy.load(tmp_path / "run")
 
 
 def test_some_targets_but_not_all_are_refused(data, tmp_path, capsys):
@@ -201,6 +240,7 @@ def test_names_of_neurons_may_be_both_asked_and_answered(data, tmp_path):
         (["--unfolds", "0"], "ode_unfolds must be an integer of at least 1"),
         (["--rewire.until", "2"], "rewire.until = 2.0"),
         (["--rewire.value", "3"], "expected a share from 0 to 1"),
+        (["--rewire.threshold", "absolute", "--rewire.value", "9"], "would be weak at once"),
         (["--rewire.rule", "best"], "unknown rule 'best', expected one of"),
         (["--sparsity", "0.01"], "sparsity_level must be"),
     ],

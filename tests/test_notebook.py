@@ -4,15 +4,17 @@ import base64
 import re
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 import torch
 from matplotlib import pyplot
 
 import elegans
+from elegans.data import Sequence, cut_windows
 from elegans.html import table_html
 from elegans.proofs import certify, time_constants_along
-from elegans.training import RunFolder, TrainingConfig
-from elegans.wiring import AutoNCP, FullyConnected, Wiring
+from elegans.training import RewireConfig, RunFolder, TrainingConfig, fit
+from elegans.wiring import AutoNCP, FullyConnected, Overgrown, Wiring
 
 LAYERS = {
     "LTC": lambda: elegans.LTC(3, AutoNCP(12, 2, seed=1)),
@@ -107,17 +109,33 @@ def test_certificates_say_what_is_proved():
 
 
 def test_a_run_shows_settings_progress_and_pictures(tmp_path):
-    model = elegans.LTC(3, AutoNCP(12, 2))
-    settings = {"command": "train", "training": {"steps": TrainingConfig().steps}}
+    model = elegans.LTC(2, Overgrown(AutoNCP(12, 1), 2.0))
+    config = TrainingConfig(
+        steps=40, window=8, evaluate_every=5, rewire=RewireConfig(rule="development", keep=0.5)
+    )
+    settings = {"command": "train", "training": {"steps": config.steps}}
     run = RunFolder.create(tmp_path / "run", model, settings)
-    assert "steps 1000" in Reader(run._repr_html_()).text
-    for step, loss in ((0, 2.0), (50, 0.25), (100, 0.5)):
-        run.append_metrics({"step": step, "validation_loss": loss, "rewired": step // 10})
+    assert "0 of 40" in Reader(run._repr_html_()).text
+    rng = np.random.default_rng(0)
+    shown = [Sequence("s", rng.normal(size=(40, 2)), rng.normal(size=(40, 1)), np.ones(40))]
+    windows = cut_windows(shown, 8)
+    result = fit(model, windows, windows, config, run=run, progress=False)
     model.draw().figure.savefig(run.path / "wiring.png")
     page = Reader(run._repr_html_())
-    assert "100 of 1000" in page.text
-    assert "0.25 at step 50" in page.text
+    assert "40 of 40" in page.text
+    # The best of the thinnest circuits, not of all.
+    assert f"{result.best_loss:.4g} at step {result.best_step}" in page.text
     assert [picture["alt"] for picture in page.pictures] == ["wiring"]
+    assert "none is here" in Reader(RunFolder(tmp_path / "nowhere")._repr_html_()).text
+
+
+def test_a_layer_that_diverged_can_be_looked_at():
+    model = elegans.LTC(3, AutoNCP(12, 2))
+    with torch.no_grad():
+        model.cell.recurrent.weight[0] = float("nan")
+    page = Reader(model._repr_html_())
+    assert "not all are finite" in page.text
+    assert page.pictures
 
 
 @pytest.mark.parametrize("constrained", [True, False])

@@ -732,6 +732,19 @@ def test_the_length_of_a_training_is_enough_and_means_the_rule_free():
     assert PruneRewire(model, optimizer, steps=600).settings == rule.settings
     other = PruneRewire(model, optimizer, Relative(0.4), steps=600, until=500).settings
     assert (other.drop_fraction, other.every, other.until) == (Relative(0.4), 10, 500)
+    later = PruneRewire(model, optimizer, steps=600, until=590).settings
+    assert later.drop_fraction == CosineFraction(0.3, 590)
+    rare = PruneRewire(model, optimizer, steps=60, every=50).settings
+    assert (rare.drop_fraction, rare.every, rare.until) == (CosineFraction(0.3, 50), 50, 50)
+    ruled = PruneRewire.from_rule("rigl", model, optimizer, steps=600, until=100).settings
+    assert ruled.drop_fraction == CosineFraction(0.3, 100)
+
+
+def test_newborns_of_median_strength_below_the_threshold_are_refused():
+    model = elegans.LTC(3, AutoNCP(16, 2))
+    optimizer = torch.optim.Adam(model.parameters())
+    with pytest.raises(PruningError, match=r"would be weak at once, below the threshold 5.0"):
+        PruneRewire(model, optimizer, threshold=5.0)
 
 
 def test_neither_a_length_nor_a_threshold_is_refused():

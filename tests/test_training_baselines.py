@@ -73,11 +73,25 @@ def test_degenerate_sequences():
     constant = [Sequence("c", np.full((9, 2), 4.0), np.full((9, 1), 2.0), np.ones(9))]
     errors = baseline_errors(constant, constant, lags=3)
     np.testing.assert_allclose([error[0] for error in errors.values()], 0, atol=1e-12)
+    # Rounding gives 0.1 a deviation above 0; what differs from it must not count for millions.
+    still = [Sequence("a", np.full((50, 1), 0.1), np.ones((50, 1)), np.ones(50))]
+    moved = [Sequence("b", np.full((50, 1), 0.2), np.ones((50, 1)), np.ones(50))]
+    assert baseline_errors(still, moved, lags=4)["linear"][0] < 1e-6
     twins = [
         Sequence("t", np.repeat(one.inputs[:, :1], 2, axis=1), one.targets, one.elapsed)
         for one in sequences(3, 30)
     ]
     assert np.isfinite(baseline_errors(twins, twins, lags=5)["linear"]).all()
+
+
+def test_long_sequences_are_summed_in_parts():
+    def targets(x):
+        return lagged(x, 5)[:, 4, :1] * 2 + 1
+
+    long = sequences(1, 9000, targets=targets)
+    assert baseline_errors(long, long, lags=5)["linear"][0] < 1e-12
+    wide = sequences(2, 30, inputs=3000)  # more inputs than coefficients: one lag is left
+    assert np.isfinite(baseline_errors(wide, wide, lags=9)["linear"]).all()
 
 
 @pytest.mark.parametrize(("train", "test", "lags"), [(0, 1, 1), (1, 0, 1), (1, 1, 0)])

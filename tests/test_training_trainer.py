@@ -269,8 +269,8 @@ def test_settings_are_checked(change, message):
     [
         ({"every": 0}, "rewire.every = 0"),
         ({"until": 0.0}, "rewire.until = 0.0"),
-        ({"value": -1.0, "threshold": "absolute"}, "value = -1.0, expected a conductance"),
-        ({"value": 1.5}, "value = 1.5, expected a share"),
+        ({"value": -1.0, "threshold": "absolute"}, "expected a finite number .* 'absolute'"),
+        ({"value": -1.0}, "value = -1.0, expected a finite number"),
         ({"value": 1.5, "threshold": "relative"}, "for the threshold 'relative'"),
         ({"keep": 0.5, "enabled": False}, "below 1 only where the circuit rewires itself"),
         ({"keep": 0.0, "rule": "gradual"}, "got rewire.keep = 0.0"),
@@ -285,6 +285,7 @@ def test_settings_of_rewiring_are_checked(change, message):
     ("change", "message"),
     [
         ({"rule": "best"}, r"unknown rule 'best', expected one of \('published', "),
+        ({"value": 1.5}, "the initial fraction must be from 0 to 1, got 1.5"),
         ({"keep": 0.5}, "'free' keeps the number of synapses"),
         ({"rule": "gradual"}, "'gradual' thins a circuit"),
     ],
@@ -302,6 +303,14 @@ def test_rules_of_rewiring_are_checked_with_the_settings(change, message):
         ({"until": 0.9}, CosineFraction(0.3, 90), 2, 90),
         ({"until": 0.01, "every": 9}, CosineFraction(0.3, 9), 9, 9),
         ({"value": 0.1}, CosineFraction(0.1, 60), 2, 60),
+        ({"every": 80}, CosineFraction(0.3, 80), 80, 80),
+        ({"rule": "published", "value": 0.02}, Absolute(0.02), 50, None),
+        (
+            {"rule": "published", "value": 0.02, "threshold": "cosine"},
+            CosineFraction(0.02, 100),
+            50,
+            None,
+        ),
         ({"threshold": "cosine"}, CosineFraction(0.3, 60), 2, 60),
         ({"threshold": "relative"}, Relative(0.2), 2, 60),
         ({"threshold": "absolute", "value": 3.0}, Absolute(3.0), 2, 60),

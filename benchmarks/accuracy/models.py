@@ -62,7 +62,7 @@ class ReadMotors(nn.Module):
 
 
 class OfNcps(nn.Module):
-    """A layer of ncps, whose elapsed times have a third axis, with a linear readout."""
+    """A layer of ncps, which takes an elapsed time for each neuron, with a linear readout."""
 
     def __init__(self, layer: Any, outputs: int) -> None:
         super().__init__()
@@ -70,6 +70,8 @@ class OfNcps(nn.Module):
 
     def forward(self, x: Tensor, timespans: Tensor | None = None, **_: Any) -> tuple[Tensor, Any]:
         """Return outputs (batch, time, output) and the state."""
+        if timespans is not None:
+            timespans = timespans.unsqueeze(-1).expand(-1, -1, self.layer.state_size)
         states, last = self.layer(x, timespans=timespans)
         return self.head(states), last
 

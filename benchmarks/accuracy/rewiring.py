@@ -68,8 +68,13 @@ ARMS = {
     **{rule: Arm(rule) for rule in RULES if "development" not in rule and rule != "gradual"},
     "development 2": Arm("development", start=2.0),
     "development 3": Arm("development", start=3.0),
-    "free, strength 1": Arm("free", strength=1.0),
+    **{
+        f"{rule}, strength 1": Arm(rule, strength=1.0)
+        for rule in ("free", "soft_rigl", "hebbian", "redistributed", "chts")
+    },
+    "development 2, strength 1": Arm("development", start=2.0, strength=1.0),
     "development 3, strength 1": Arm("development", start=3.0, strength=1.0),
+    "active development 3, strength 1": Arm("active_development", start=3.0, strength=1.0),
     "development 3, strength 1, grace 3": Arm("development", start=3.0, strength=1.0, grace=3),
     "active development 3": Arm("active_development", start=3.0),
     "prune only 2": Arm("gradual", start=2.0),

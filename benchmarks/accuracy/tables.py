@@ -115,19 +115,20 @@ def disturbed(task: str, density: float) -> str:
 
 def compared(task: str) -> str:
     """Return the errors of models of a task, a row for each, the best first."""
-    cells: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    cells: dict[tuple[str, int], list[dict[str, Any]]] = defaultdict(list)
     for cell in models.CELLS.load():
         if cell["task"] == task:
-            cells[cell["model"]].append(cell)
+            cells[cell["model"], cell["epochs"]].append(cell)
     lines = [
         "| model | weights | epochs | error, last epoch | at best validation | s an epoch |",
         "|---|---|---|---|---|---|",
     ]
-    for model, some in sorted(cells.items(), key=lambda item: _mean_of(item[1], "error")[0]):
+    ranked = sorted(cells.items(), key=lambda item: _mean_of(item[1], "error")[0])
+    for (model, epochs), some in ranked:
         last, best = ("{:.3f} ± {:.3f}".format(*_mean_of(some, k)) for k in ("error", "best"))
         seconds = statistics.median(cell["seconds"] / cell["epochs"] for cell in some)
         lines.append(
-            f"| {model} | {some[0]['weights']:,} | {some[0]['epochs']} | {last} ({len(some)}) | "
+            f"| {model} | {some[0]['weights']:,} | {epochs} | {last} ({len(some)}) | "
             f"{best} | {seconds:.2g} |"
         )
     return "\n".join(lines) + "\n"

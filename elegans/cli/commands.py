@@ -128,8 +128,8 @@ class Evaluate:
 class Predict:
     """Write what a trained circuit predicts for a file, and a picture beside it.
 
-    A row for each row of the file, in its order: sequence, step, the targets as far as the file
-    has them, and what is predicted, in the units of the file.
+    A row for each row of the file, in its order: sequence, step, what was measured, if the file
+    has the targets, and what is predicted, in the units of the file.
 
     Parameters
     ----------

@@ -21,16 +21,21 @@ from elegans.training import load_model, mean_squared_errors, predict
 
 def run(command: Predict) -> None:
     """Write the predictions, draw them beside the truth where it is known, and print errors."""
-    data = RunData.read(command.run, command.data)
+    picture = command.out.with_suffix(".png")
     if command.out.suffix.lower() != ".csv":
         raise RunError(
             f"got predictions to be written to {command.out}, expected a name that ends in .csv; "
             "choose one"
         )
+    if command.out.resolve() == command.data.resolve():
+        raise RunError(
+            f"got {command.out} as the data and as the place of the predictions, expected another; "
+            "choose one, the data would be lost"
+        )
+    data = RunData.read(command.run, command.data)
     answers = predict(load_model(command.run), data.table.sequences, data.scales)
     names = data.target_names
     _write(command.out, data.table, names, answers, data.has_targets)
-    picture = command.out.with_suffix(".png")
     save_figure(draw_predictions(data.table.sequences, names, answers, data.has_targets), picture)
     print(f"{command.data}: {len(data.table)} sequences, {sum(map(len, answers)):,} steps")
     if data.has_targets:
@@ -51,8 +56,8 @@ def _write(
     """Write a row for each row of the file, in its order, whole or not at all."""
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
-    predicted = [f"{name} predicted" for name in names]
-    rows.writerow(["sequence", "step", *(names if has_targets else ()), *predicted])
+    columns = ("measured", "predicted") if has_targets else ("predicted",)
+    rows.writerow(["sequence", "step", *(f"{name} {kind}" for kind in columns for name in names)])
     for sequence, answer in zip(table, answers, strict=True):
         truth = sequence.targets if has_targets else np.empty((len(sequence), 0))
         for step, values in enumerate(np.concatenate([truth, answer], axis=1).tolist()):

@@ -50,11 +50,12 @@ class RunData:
                 "'elegans train'; pass its folder"
             )
         targets = tuple(data["targets"])
-        missing = [name for name in targets if name not in column_names(path)]
-        if 0 < len(missing) < len(targets):
+        asked = [name for name in targets if name not in data["inputs"]]  # those are there
+        missing = [name for name in asked if name not in column_names(path)]
+        if 0 < len(missing) < len(asked):
             raise DataError(
                 f"{path}: got a file without the target {missing[0]!r}, expected all of "
-                f"{', '.join(targets)} or none; add the column, or drop the others"
+                f"{', '.join(asked)} or none; add the column, or drop the others"
             )
         has_targets = needs_targets or not missing
         table = read_table(

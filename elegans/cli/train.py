@@ -51,6 +51,7 @@ def run(command: Train) -> None:
     else:
         folder = RunFolder.create(command.output, model, settings, scales)
 
+    simple = baseline_errors(split.train, split.test, config.window)
     print(
         f"{command.data}: {len(table)} sequences, {len(windows)} training windows of "
         f"{config.window} steps\n{model.wiring}"
@@ -76,7 +77,6 @@ def run(command: Train) -> None:
         "rewired": f"{sum(edit.grown is not None for edit in result.ledger)} synapses",
     }
     errors = squared_errors(model, split.test, scales)
-    simple = baseline_errors(split.train, split.test, config.window)
     for k, (name, unit) in enumerate(zip(table.target_names, scales.targets.unit, strict=True)):
         rows[f"test {name}"] = error_text(errors[k], unit)
         rows[f"baselines {name}"] = _compared(errors[k], {key: e[k] for key, e in simple.items()})
@@ -151,7 +151,8 @@ def _settings(command: Train, table: SequenceTable) -> dict[str, Any]:
             "seed": command.training.seed,
         },
         "training": asdict(command.training),
-    } | ({"certify": True} if command.certify else {})
+        "certify": command.certify,
+    }
 
 
 def _require_same_data(folder: RunFolder, settings: dict[str, Any]) -> None:

@@ -12,11 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from elegans.checkpoints.saving import load
+from elegans.checkpoints.saving import CONFIG, load
 from elegans.checks import all_finite, as_computed
 from elegans.control.step_kernel import REAL, StepKernel
 from elegans.data.scale import STANDARDISER, Scales
 from elegans.errors import InputError
+from elegans.files import read_json
 from elegans.layers.sequence_layer import SequenceLayer, State
 
 
@@ -109,8 +110,11 @@ class Policy:
         >>> elegans.Policy.load("circuit")(np.array([0.1, 1.0])).shape
         (5,)
         """
-        scaled = (Path(folder) / STANDARDISER).exists()
-        return cls(load(folder, device=device), Scales.load(folder) if scaled else None)
+        model, folder = load(folder, device=device), Path(folder)
+        scaled = read_json(folder / CONFIG, "pass the folder of a run").get("scaled")
+        if scaled or (folder / STANDARDISER).exists():
+            return cls(model, Scales.load(folder))
+        return cls(model)
 
     @overload
     def __call__(self, observation: NDArray[Any], elapsed: float | None = None) -> NDArray[Any]: ...

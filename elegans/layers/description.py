@@ -49,4 +49,8 @@ def as_html(model: SequenceLayer) -> str:
     if (constants := model.cell.time_constants()) is not None:
         least, largest = float(constants[0].min()), float(constants[1].max())
         rows["time constants"] = f"{least:.3g} to {largest:.3g} units of time"
-    return table_html(type(model).__name__, rows) + model.wiring.html_of(model.draw)
+    finite = all(bool(parameter.isfinite().all()) for parameter in model.parameters())
+    if not finite:
+        rows["values"] = "not all are finite"
+    draw = model.draw if finite else model.wiring.draw  # without the strengths
+    return table_html(type(model).__name__, rows) + model.wiring.html_of(draw)

@@ -165,10 +165,10 @@ class PruneRewire(Pruner):
         seed: int = 0,
     ) -> None:
         if steps is not None:
-            usual = settings_of("free", steps)
-            threshold = usual["threshold"] if threshold is None else threshold
-            every = usual["every"] if every is None else every
-            until = usual["until"] if until is None else until
+            given: dict[str, Any] = {"threshold": threshold, "every": every, "until": until}
+            given = {name: value for name, value in given.items() if value is not None}
+            usual = settings_of("free", steps, **given)
+            threshold, every, until = usual["threshold"], usual["every"], usual["until"]
         if threshold is None:
             raise PruningError(
                 "got neither steps nor a threshold, so that nothing says what is weak; pass "
@@ -284,7 +284,7 @@ class PruneRewire(Pruner):
                     "the model begins with; begin with a denser wiring"
                 )
             sparsity = 1 - synapses / slots if synapses < present else None
-        return cls(model, optimizer, **(settings_of(rule, steps, sparsity) | changes))
+        return cls(model, optimizer, **settings_of(rule, steps, sparsity, **changes))
 
     @property
     def budget(self) -> int:

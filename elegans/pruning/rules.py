@@ -142,8 +142,13 @@ RULES: dict[str, Callable[[Training], dict[str, Any]]] = {
 """Settings of `elegans.PruneRewire` by the name of the rule, for a `Training`."""
 
 
-def settings_of(rule: str, steps: int, sparsity: float | None = None) -> dict[str, Any]:
+def settings_of(
+    rule: str, steps: int, sparsity: float | None = None, **changes: Any
+) -> dict[str, Any]:
     """Return the arguments of `elegans.PruneRewire` that make it follow a rule.
+
+    What is changed takes the rest along: rewiring lasts to the first round at least, and a share
+    that falls reaches zero when rewiring ends.
 
     Parameters
     ----------
@@ -153,6 +158,8 @@ def settings_of(rule: str, steps: int, sparsity: float | None = None) -> dict[st
         Optimiser steps of the training.
     sparsity
         The share of synapses that are to be missing in the end, for rules that thin a circuit.
+    **changes
+        Arguments that replace those of the rule.
 
     Raises
     ------
@@ -164,6 +171,8 @@ def settings_of(rule: str, steps: int, sparsity: float | None = None) -> dict[st
     --------
     >>> settings_of("set", steps=6000)["every"]
     100
+    >>> settings_of("free", steps=6000, until=1500)["threshold"]
+    CosineFraction(initial=0.3, steps=1500)
     """
     if rule not in RULES:
         raise PruningError(f"unknown rule {rule!r}, expected one of {tuple(RULES)}")
@@ -178,4 +187,10 @@ def settings_of(rule: str, steps: int, sparsity: float | None = None) -> dict[st
         raise PruningError(
             "the rule 'gradual' thins a circuit, got no final sparsity; pass one, or take 'free'"
         )
+    usual, settings = settings, settings | changes
+    if "until" not in changes and settings.get("until") is not None:
+        settings["until"] = max(settings["until"], settings["every"])
+    threshold = settings["threshold"]
+    if threshold is usual["threshold"] and isinstance(threshold, CosineFraction):
+        settings["threshold"] = CosineFraction(threshold.initial, settings["until"] or int(steps))
     return settings

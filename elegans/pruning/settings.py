@@ -101,8 +101,12 @@ class PrunerSettings:
                 f"synapses of {part.name} would have to grow in several circuits at once; let one "
                 "member at a time grow, or prune the ensemble without growth"
             )
-        if isinstance(part, SynapsePart) and not isinstance(self.fresh.strength, str):
+        if not isinstance(part, SynapsePart):
+            return
+        if not isinstance(self.fresh.strength, str):
             self._check_weight(part.synapses.realised(float(self.fresh.strength)))
+        elif self.fresh.strength == "median" and bool(part.mask.any()):
+            self._check_weight(float(part.weights()[part.mask].median()))
 
     def exchanges_at(self, step: int) -> bool:
         """Whether weights are exchanged after optimiser `step`, counted from 1."""

@@ -47,10 +47,10 @@ def draw_predictions(
             style = (0, (4, 1.5)) if has_targets else "-"
             axes.plot(answer[:, k], color=VERMILION, linewidth=1.6, linestyle=style,
                       label="predicted")  # fmt: skip
-            axes.set_ylabel(name)
+            axes.set_ylabel(name, parse_math=False)
         part = f", first {_STEPS} of {len(sequence)} steps" if len(sequence) > _STEPS else ""
         more = f", {len(shown)} of {len(names)} targets" if len(names) > len(shown) else ""
-        panels[0].set_title(f"Sequence {sequence.name}{part}{more}")
+        panels[0].set_title(f"Sequence {sequence.name}{part}{more}", parse_math=False)
         panels[0].legend(loc="best", ncols=2)
         panels[-1].set_xlabel("step")
         figure.align_ylabels()

@@ -7,12 +7,16 @@ from collections.abc import Sequence as SequenceOf
 import numpy as np
 from numpy.typing import NDArray
 
-from elegans.data import Sequence
+from elegans.data import Scale, Sequence
 from elegans.data.sequences import Array
 from elegans.errors import DataError
 
-RIDGE = 1e-6
+RIDGE = 1e-9
 """Weight of the squared coefficients, as a share of the variance of an input."""
+
+_COEFFICIENTS = 2048
+_ROWS = 4096
+"""Limits of memory: coefficients of a target, and steps that are summed at once."""
 
 
 def baseline_errors(
@@ -26,14 +30,16 @@ def baseline_errors(
 
     .. math:: \hat y(t) = b + \sum_{k=0}^{K-1} A_k u(t - k)
 
-    to the training sequences, in which the first input stands for all before it.
+    to the training sequences, in which the first input stands for all before it, with a ridge of
+    1e-9 of the variance of an input.
 
     Parameters
     ----------
     train, test
         Sequences in any units, at least one of each.
     lags
-        The number K of inputs that the linear prediction looks at, at least 1.
+        The number K of inputs that the linear prediction looks at, at least 1; fewer where it
+        would have more than 2,048 coefficients.
 
     Raises
     ------
@@ -73,30 +79,29 @@ class _Linear:
     """The least-squares prediction from the last inputs; sums are taken sequence by sequence."""
 
     def __init__(self, sequences: SequenceOf[Sequence], lags: int) -> None:
-        self._lags = lags
-        rows = np.concatenate([one.inputs for one in sequences])
-        self._origin = rows.mean(axis=0)
-        spread = rows.std(axis=0)
-        self._unit = np.where(spread > 0, spread, 1.0)
-        width = 1 + lags * rows.shape[1]
+        inputs = sequences[0].inputs.shape[1]
+        self._lags = max(1, min(lags, _COEFFICIENTS // inputs))
+        self._scale = Scale.standard(one.inputs for one in sequences)
+        width = 1 + self._lags * inputs
         squares = np.zeros((width, width))
         products = np.zeros((width, sequences[0].targets.shape[1]))
         for one in sequences:
-            seen = self._seen(one)
-            squares += seen.T @ seen
-            products += seen.T @ one.targets
+            for first in range(0, len(one), _ROWS):
+                seen = self._seen(one, first)
+                squares += seen.T @ seen
+                products += seen.T @ one.targets[first : first + _ROWS]
         # The constant is not held back: targets may lie anywhere.
-        squares[range(1, width), range(1, width)] += RIDGE * len(rows)
+        squares[range(1, width), range(1, width)] += RIDGE * sum(map(len, sequences))
         self._coefficients = np.linalg.solve(squares, products)
 
-    def _seen(self, one: Sequence) -> Array:
-        """Return a one and the last inputs, scaled, of each step: (time, 1 + lags x input)."""
-        scaled = (one.inputs - self._origin) / self._unit
-        step = np.arange(len(one))[:, None] - np.arange(self._lags)
-        seen = scaled[np.maximum(step, 0)].reshape(len(one), -1)
-        return np.concatenate([np.ones((len(one), 1)), seen], axis=1)
+    def _seen(self, one: Sequence, first: int) -> Array:
+        """Return a one and the last inputs, scaled, of steps from `first` on, (step, number)."""
+        step = np.arange(first, min(first + _ROWS, len(one)))[:, None] - np.arange(self._lags)
+        rows = self._scale.apply(one.inputs)[np.maximum(step, 0)].reshape(len(step), -1)
+        return np.concatenate([np.ones((len(step), 1)), rows], axis=1)
 
     def __call__(self, one: Sequence) -> Array:
         """Return the predictions of a sequence, (time, target)."""
-        answer: Array = self._seen(one) @ self._coefficients
+        starts = range(0, len(one), _ROWS)
+        answer: Array = np.concatenate([self._seen(one, k) @ self._coefficients for k in starts])
         return answer

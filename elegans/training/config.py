@@ -67,14 +67,13 @@ class RewireConfig:
                 f"got rewire.until = {self.until}, expected a share of the training above 0 and at "
                 "most 1; use 1 to rewire to the end"
             )
-        absolute = self.threshold == "absolute"
-        most = math.inf if absolute else 1.0
+        most = 1.0 if self.threshold in ("relative", "cosine") else math.inf
         value = self.value
         if value is not None and not (0 <= value <= most and math.isfinite(value)):
-            kind = "conductance" if absolute else "share from 0 to 1"
+            kind = "share from 0 to 1" if most == 1 else "finite number of at least 0"
             raise InputError(
                 f"got rewire.value = {value}, expected a {kind} for the threshold "
-                f"{self.threshold or 'cosine'!r}; leave it out for the usual one"
+                f"{self.threshold or 'of the rule'!r}; leave it out for the usual one"
             )
 
 

@@ -27,24 +27,26 @@ def rewirer_settings(config: TrainingConfig) -> dict[str, Any]:
     {'threshold': Relative(share=0.2), 'every': 17, 'until': 500}
     """
     rewire = config.rewire
-    chosen = settings_of(rewire.rule, config.steps, 1 - rewire.keep)
-    if rewire.every is not None:
-        chosen["every"] = rewire.every
+    usual = settings_of(rewire.rule, config.steps, 1 - rewire.keep)
+    changes: dict[str, Any] = {"every": rewire.every, "growth": rewire.growth}
     if rewire.until is not None:
-        chosen["until"] = max(chosen["every"], round(rewire.until * config.steps))
-    if rewire.growth is not None:
-        chosen["growth"] = rewire.growth
-    chosen["threshold"] = _threshold(rewire, chosen["threshold"], chosen.get("until", config.steps))
-    return chosen
+        first = usual["every"] if rewire.every is None else rewire.every
+        changes["until"] = max(first, round(rewire.until * config.steps))
+    if rewire.threshold is not None or rewire.value is not None:
+        end = changes.get("until", usual.get("until") or config.steps)
+        changes["threshold"] = _threshold(rewire, usual["threshold"], end)
+    changes = {name: value for name, value in changes.items() if value is not None}
+    return settings_of(rewire.rule, config.steps, 1 - rewire.keep, **changes)
 
 
-def _threshold(rewire: RewireConfig, usual: Threshold, until: int) -> Threshold:
-    """Return the threshold of the rule, or what replaces it; a falling one ends at `until`."""
-    kind, value = rewire.threshold, rewire.value
-    if kind is None and value is None:
-        return CosineFraction(usual.initial, until) if isinstance(usual, CosineFraction) else usual
-    kind = kind or "cosine"
-    value = VALUES[kind] if value is None else value
+def _threshold(rewire: RewireConfig, usual: float | Threshold, until: int) -> Threshold:
+    """Return what replaces the threshold of the rule, of whose kind it is if none is given."""
+    kind: str | None = rewire.threshold
+    if kind is None and isinstance(usual, CosineFraction):
+        kind = "cosine"
+    elif kind is None:
+        kind = "relative" if isinstance(usual, Relative) else "absolute"
+    value = VALUES[kind] if rewire.value is None else rewire.value
     if kind == "cosine":
         return CosineFraction(value, until)
     return Absolute(value) if kind == "absolute" else Relative(value)

@@ -132,7 +132,8 @@ class RunFolder:
             write_json(run.path / STANDARDISER, scales.to_plain())
         write_wiring(model.wiring, run.path / INITIAL_WIRING)
         # Last, because it is this file that makes the folder a run.
-        write_json(run.path / CONFIG, run_config(model, settings))
+        scaled = {"scaled": scales is not None}
+        write_json(run.path / CONFIG, run_config(model, settings | scaled))
         return run
 
     @classmethod
@@ -284,13 +285,17 @@ class RunFolder:
         return _lines(self.path / METRICS)
 
     def _repr_html_(self) -> str:
-        settings = self.config.get("training", {})
-        rows: dict[str, object] = {"made by": f"elegans {self.config.get('command', '')}".strip()}
-        rows["steps"] = settings.get("steps", "")
-        if lines := self.metrics():
-            best = min(lines, key=lambda line: line["validation_loss"])
-            rows["steps"] = f"{lines[-1]['step']} of {settings.get('steps', '?')}"
-            rows["validation error"] = f"{best['validation_loss']:.4g} at step {best['step']}"
+        if not (self.path / CONFIG).is_file():
+            return table_html(str(self.path), {"run": "none is here"})
+        config = self.config
+        asked = config.get("training", {}).get("steps", "?")
+        rows: dict[str, object] = {"made by": f"elegans {config.get('command', '')}".strip()}
+        lines = self.metrics()
+        rows["steps"] = f"{lines[-1]['step'] if lines else 0} of {asked}"
+        if (checkpoint := self.load_checkpoint()) is not None:
+            plain = checkpoint.plain
+            rows["validation error"] = f"{plain['best_loss']:.4g} at step {plain['best_step']}"
+        if lines:
             rows["rewired"] = f"{lines[-1]['rewired']} synapses"
         pictures = (
             picture_html(path.read_bytes(), path.stem) for path in sorted(self.path.glob("*.png"))
