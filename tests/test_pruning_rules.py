@@ -747,6 +747,14 @@ def test_newborns_of_median_strength_below_the_threshold_are_refused():
         PruneRewire(model, optimizer, threshold=5.0)
 
 
+@pytest.mark.parametrize("name", ["steps", "every", "until"])
+@pytest.mark.parametrize("value", ["5", 2.5, 0])
+def test_steps_are_positive_integers(name, value):
+    model = elegans.LTC(3, AutoNCP(16, 2))
+    with pytest.raises(PruningError, match=f"{name} must be"):
+        PruneRewire(model, torch.optim.Adam(model.parameters()), **({"steps": 60} | {name: value}))
+
+
 def test_neither_a_length_nor_a_threshold_is_refused():
     model = elegans.LTC(3, AutoNCP(16, 2))
     with pytest.raises(PruningError, match="got neither steps nor a threshold"):

@@ -165,7 +165,7 @@ def settings_of(
     ------
     PruningError
         There is no such rule, it does not thin a circuit and a sparsity is given, or the other way
-        round.
+        round; or steps are no positive integers.
 
     Examples
     --------
@@ -188,6 +188,9 @@ def settings_of(
             "the rule 'gradual' thins a circuit, got no final sparsity; pass one, or take 'free'"
         )
     usual, settings = settings, settings | changes
+    check_step("every", settings["every"])
+    if settings.get("until") is not None:
+        check_step("until", settings["until"])
     if "until" not in changes and settings.get("until") is not None:
         settings["until"] = max(settings["until"], settings["every"])
     threshold = settings["threshold"]
