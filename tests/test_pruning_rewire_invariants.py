@@ -198,9 +198,8 @@ def test_a_kept_synapse_could_not_have_moved(wiring, seed):
             return
         slot = seed % len(synapses(model, kind))
         synapses(model, kind).weight[slot] = -20.0
-    rewirer = elegans.PruneRewire(
-        model, train_once(model), 1e-3, every=1, keep_sources=True, seed=seed
-    )
+    options = {"every": 1, "keep_sources": True, "weight": 0.05, "seed": seed}
+    rewirer = elegans.PruneRewire(model, train_once(model), 1e-3, **options)
     before = model.wiring
     source = int(synapses(model, kind).source[slot])
     target = int(synapses(model, kind).target[slot])
@@ -367,7 +366,8 @@ def test_a_single_motor_neuron_has_nowhere_to_go():
     with torch.no_grad():
         model.cell.recurrent.weight.fill_(-20.0)
         model.cell.sensory.weight.fill_(5.0)
-    rewirer = elegans.PruneRewire(model, train_once(model), 1e-3, every=1, keep_sources=True)
+    options = {"every": 1, "keep_sources": True, "weight": 0.05}
+    rewirer = elegans.PruneRewire(model, train_once(model), 1e-3, **options)
     rewirer.step()
     assert rewirer.counts == {NO_FREE_TARGET: 3}
     assert model.wiring == wiring
