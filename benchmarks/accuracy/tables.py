@@ -125,6 +125,8 @@ def compared(task: str) -> str:
     ]
     ranked = sorted(cells.items(), key=lambda item: _mean_of(item[1], "error")[0])
     for (model, epochs), some in ranked:
+        if len(some) < 2:  # a single seed says nothing
+            continue
         last, best = ("{:.3f} ± {:.3f}".format(*_mean_of(some, k)) for k in ("error", "best"))
         seconds = statistics.median(cell["seconds"] / cell["epochs"] for cell in some)
         lines.append(
