@@ -1,20 +1,15 @@
 """Pieces of HTML for notebooks, readable on light and dark pages.
 
-Like `elegans.errors` this file stands under every floor of the library.
+Like `elegans.errors` this file stands under every floor of the library: it imports the
+standard library alone.
 """
 
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Mapping
 from html import escape
-from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-_PIXELS_PER_INCH = 100
 _CELL = "text-align: left; padding: 0.1em 1em 0.1em 0"
 
 
@@ -33,19 +28,6 @@ def table_html(title: str, rows: Mapping[str, object]) -> str:
     ]
     caption = f'<caption style="{_CELL}; font-weight: bold">{escape(title)}</caption>'
     return f"<table>{caption}<tbody>{''.join(lines)}</tbody></table>"
-
-
-def drawing_html(axes: Axes, description: str) -> str:
-    """Return a drawing as an image inside the page, and close its figure."""
-    from matplotlib import pyplot
-
-    figure: Any = axes.figure  # which matplotlib does not tell from a part of a figure
-    content = io.BytesIO()
-    try:
-        figure.savefig(content, format="png", dpi=_PIXELS_PER_INCH)
-    finally:
-        pyplot.close(figure)
-    return picture_html(content.getvalue(), description)
 
 
 def picture_html(png: bytes, description: str) -> str:

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from elegans.errors import WiringError
-from elegans.html import drawing_html
 from elegans.wiring.editing import edited
 from elegans.wiring.names import (
     LARGEST,
@@ -425,7 +424,9 @@ class Wiring:
         words = f"<p>{escape(repr(self))}</p>"
         if self.units + self.input_size > _MANY_NEURONS:
             return words
-        return words + drawing_html(draw(), repr(self))
+        from elegans.wiring.drawing.page import as_image  # matplotlib, for pictures alone
+
+        return words + as_image(draw(), repr(self))
 
 
 def _frozen(array: NDArray[Any]) -> NDArray[Any]:

@@ -36,9 +36,7 @@ def run(rule: str, seed: int) -> Cell:
     if rule == "development":
         recipe = Overgrown(recipe, OVERGROWTH)
         keep = budget / _synapses(recipe)
-    rewire = RewireConfig(
-        enabled=rule != "none", rule="free" if rule == "none" else rule, keep=keep
-    )
+    rewire = RewireConfig(enabled=False) if rule == "none" else RewireConfig(rule=rule, keep=keep)
     config = TrainingConfig(steps=STEPS, seed=seed, rewire=rewire)
     task = demonstrations(40, seed, config.window)
     generator = torch.Generator().manual_seed(seed)

@@ -66,7 +66,7 @@ class Cell(nn.Module, ABC):
     def time_constants(self) -> tuple[Tensor, Tensor] | None:
         """Return the least and the largest time constant of each neuron in any state, (neuron,).
 
-        None by default, for cells that have none.
+        In the unit of the elapsed times; None by default, for cells that have none.
         """
         return None
 

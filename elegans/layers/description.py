@@ -12,12 +12,15 @@ if TYPE_CHECKING:
 
 def circuit_rows(model: SequenceLayer) -> dict[str, str]:
     """Return the size of a circuit as rows of a table."""
-    parameters = sum(parameter.numel() for parameter in model.parameters())
     return {
         "neurons": f"{model.state_size}",
         "synapses": f"{model.synapse_count} and {model.sensory_synapse_count} from the inputs",
-        "parameters": f"{parameters:,}",
+        "parameters": _parameters(model),
     }
+
+
+def _parameters(model: SequenceLayer) -> str:
+    return f"{sum(parameter.numel() for parameter in model.parameters()):,}"
 
 
 def in_a_line(model: SequenceLayer) -> str:
@@ -27,7 +30,7 @@ def in_a_line(model: SequenceLayer) -> str:
         f"{model.state_size} neurons",
         f"{model.output_size} outputs",
         f"{model.synapse_count} + {model.sensory_synapse_count} synapses",
-        f"{sum(parameter.numel() for parameter in model.parameters()):,} parameters",
+        f"{_parameters(model)} parameters",
     ]
     if model.memory is not None:
         words.append("mixed memory")

@@ -109,10 +109,9 @@ class PruneRewire(Pruner):
     ------
     PruningError
         There is nothing to rewire, no synapse could move, neither `threshold` nor `steps` is given,
-        the schedule leaves fewer synapses than
-        keep the circuit connected, a parameter is computed from others
-        (parametrize), the optimiser is of an unknown kind or does not hold the parameters, or an
-        argument is not valid.
+        the schedule leaves fewer synapses than keep the circuit connected, a parameter is computed
+        from others (parametrize), the optimiser is of an unknown kind or does not hold the
+        parameters, or an argument is not valid.
 
     References
     ----------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from collections.abc import Sequence as SequenceOf
 
 import numpy as np
@@ -86,22 +87,21 @@ class _Linear:
         squares = np.zeros((width, width))
         products = np.zeros((width, sequences[0].targets.shape[1]))
         for one in sequences:
-            for first in range(0, len(one), _ROWS):
-                seen = self._seen(one, first)
+            for first, seen in self._seen(one):
                 squares += seen.T @ seen
                 products += seen.T @ one.targets[first : first + _ROWS]
         # The constant is not held back: targets may lie anywhere.
         squares[range(1, width), range(1, width)] += RIDGE * sum(map(len, sequences))
         self._coefficients = np.linalg.solve(squares, products)
 
-    def _seen(self, one: Sequence, first: int) -> Array:
-        """Return a one and the last inputs, scaled, of steps from `first` on, (step, number)."""
-        step = np.arange(first, min(first + _ROWS, len(one)))[:, None] - np.arange(self._lags)
-        rows = self._scale.apply(one.inputs)[np.maximum(step, 0)].reshape(len(step), -1)
-        return np.concatenate([np.ones((len(step), 1)), rows], axis=1)
+    def _seen(self, one: Sequence) -> Iterator[tuple[int, Array]]:
+        """Iterate over parts: the first step, and a one and the last inputs, (step, number)."""
+        scaled = self._scale.apply(one.inputs)
+        for first in range(0, len(one), _ROWS):
+            step = np.arange(first, min(first + _ROWS, len(one)))[:, None] - np.arange(self._lags)
+            rows = scaled[np.maximum(step, 0)].reshape(len(step), -1)
+            yield first, np.concatenate([np.ones((len(step), 1)), rows], axis=1)
 
     def __call__(self, one: Sequence) -> Array:
         """Return the predictions of a sequence, (time, target)."""
-        starts = range(0, len(one), _ROWS)
-        answer: Array = np.concatenate([self._seen(one, k) @ self._coefficients for k in starts])
-        return answer
+        return np.concatenate([seen @ self._coefficients for _, seen in self._seen(one)])

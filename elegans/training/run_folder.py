@@ -292,8 +292,10 @@ class RunFolder:
         rows: dict[str, object] = {"made by": f"elegans {config.get('command', '')}".strip()}
         lines = self.metrics()
         rows["steps"] = f"{lines[-1]['step'] if lines else 0} of {asked}"
-        if (checkpoint := self.load_checkpoint()) is not None:
-            plain = checkpoint.plain
+        if steps := self.checkpoints():
+            plain = read_json(
+                self.checkpoint_path(steps[-1]) / "training.json", "delete the folder"
+            )
             rows["validation error"] = f"{plain['best_loss']:.4g} at step {plain['best_step']}"
         if lines:
             rows["rewired"] = f"{lines[-1]['rewired']} synapses"

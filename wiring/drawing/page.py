@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -9,15 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from elegans.html import picture_html
 from elegans.wiring.drawing.layout import RADIUS, NodePositions, Points
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
 _POINTS = 72  # of typography in an inch
+_NOTEBOOK_DPI = 100
 
 
 class Page:
@@ -232,3 +232,16 @@ def add_legend(ax: Axes, entries: Sequence[Entry], columns: int, font: float) ->
         borderaxespad=0,
         borderpad=0.2,
     )
+
+
+def as_image(axes: Axes, description: str) -> str:
+    """Return a drawing as an image inside an HTML page, and close its figure."""
+    from matplotlib import pyplot
+
+    figure: Any = axes.figure  # which matplotlib does not tell from a part of a figure
+    content = io.BytesIO()
+    try:
+        figure.savefig(content, format="png", dpi=_NOTEBOOK_DPI)
+    finally:
+        pyplot.close(figure)
+    return picture_html(content.getvalue(), description)
