@@ -85,10 +85,13 @@ def check_dtype(dtype: torch.dtype | None) -> None:
 
 
 def values_are_visible(*tensors: Tensor) -> bool:
-    """Whether Python may look at the values: not while tracing, exporting, or under vmap."""
-    return not torch.compiler.is_compiling() and not any(
-        tensor.is_meta or _is_batched(tensor) for tensor in tensors
-    )
+    """Whether Python may look at the values.
+
+    Not while tracing, exporting, capturing a graph of the GPU, or under vmap.
+    """
+    if torch.compiler.is_compiling() or any(t.is_meta or _is_batched(t) for t in tensors):
+        return False
+    return not (any(t.is_cuda for t in tensors) and torch.cuda.is_current_stream_capturing())
 
 
 def is_transformed(tensor: Tensor) -> bool:

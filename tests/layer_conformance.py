@@ -10,6 +10,7 @@ import torch
 from torch.nn.utils import parametrize, prune
 
 import elegans
+from elegans.ensemble import Ensemble
 from elegans.errors import InputError, SolveError
 from elegans.layers.cell import WiredCell
 from elegans.layers.registry import layer_classes
@@ -355,11 +356,68 @@ class LayerConformance:
         x = self.inputs()
         assert torch.equal(replica(x)[0], model(x)[0])
 
+    def test_an_ensemble_computes_what_its_members_do(self):
+        members = [self.make() for _ in range(3)]
+        x = self.inputs()
+        output, state = Ensemble(members)(x)
+        for k, member in enumerate(members):
+            expected, final = member(x)
+            torch.testing.assert_close(output[k], expected)
+            torch.testing.assert_close(state[k], final)
+
     def test_autocast_hands_over(self):
         model, before = self.make(), torch.nn.Linear(INPUTS, INPUTS)
         with torch.autocast("cpu", torch.bfloat16):
             output, state = model(before(self.inputs()))
             model(before(self.inputs()), state.bfloat16())
+        assert output.dtype == torch.float32
+
+    @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+    @pytest.mark.parametrize("path", ["auto", "reference"])
+    def test_on_the_gpu_as_on_the_cpu(self, path):
+        model = self.make(dtype=torch.float64)
+        moved = copy.deepcopy(model).cuda()
+        x, timespans = self.inputs(dtype=torch.float64), torch.rand(4, 6, dtype=torch.float64)
+        timespans[1, 2] = 0
+
+        def run(layer, device):
+            given = x.to(device, copy=True).requires_grad_()
+            hx = torch.linspace(-1, 1, 4 * layer.state_size, dtype=torch.float64)
+            hx = hx.reshape(4, -1).to(device).requires_grad_()
+            with elegans.backend(path):
+                output, state = layer(given, hx, timespans.to(device))
+                loss = output.square().sum() + state.sin().sum()
+                gradients = torch.autograd.grad(
+                    loss, [given, hx, *layer.parameters()], allow_unused=True
+                )
+            assert output.device.type == state.device.type == device
+            return output, state, *gradients
+
+        for found, expected in zip(run(moved, "cuda"), run(model, "cpu"), strict=True):
+            assert (found is None) == (expected is None)
+            if found is not None:
+                torch.testing.assert_close(found.cpu(), expected, rtol=1e-9, atol=1e-11)
+
+    @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+    def test_there_and_back_again(self, tmp_path):
+        model = self.make()
+        expected, _ = model(self.inputs())
+        moved = model.cuda()
+        on_gpu, _ = moved(self.inputs().cuda())
+        torch.testing.assert_close(on_gpu.cpu(), expected, rtol=1e-4, atol=1e-5)
+        assert torch.equal(model.cpu()(self.inputs())[0], expected)
+        hollow = self.make(device="cuda")
+        hollow.load_state_dict(model.state_dict())
+        torch.testing.assert_close(
+            hollow(self.inputs().cuda())[0].cpu(), expected, rtol=1e-4, atol=1e-5
+        )
+
+    @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+    def test_autocast_on_the_gpu_hands_over(self):
+        model, before = self.make().cuda(), torch.nn.Linear(INPUTS, INPUTS).cuda()
+        with torch.autocast("cuda", torch.bfloat16):
+            output, state = model(before(self.inputs().cuda()))
+            model(before(self.inputs().cuda()), state.bfloat16())
         assert output.dtype == torch.float32
 
     def test_default_device(self):

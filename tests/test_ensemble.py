@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import nn
 
-import elegans
 from elegans.ensemble import Ensemble, member_losses, member_rates
 from elegans.errors import InputError
 
@@ -343,18 +342,6 @@ def test_convolutions_by_vmap():
     for k, member in enumerate(ensemble):
         torch.testing.assert_close(ensemble(x)[k], member(x))
     assert list(ensemble.prunable_weights()) == ["0.weight", "3.weight"]
-
-
-@pytest.mark.parametrize("layer", [elegans.CTRNN, elegans.CfC])
-def test_other_layers_of_ours_by_vmap(layer):
-    members = [layer(3, 5) for _ in range(3)]
-    ensemble = Ensemble(members)
-    x = torch.randn(4, 6, 3)
-    output, state = ensemble(x)
-    for k, member in enumerate(members):
-        expected, final = member(x)
-        torch.testing.assert_close(output[k], expected)
-        torch.testing.assert_close(state[k], final)
 
 
 @pytest.mark.slow

@@ -115,25 +115,36 @@ def disturbed(task: str, density: float) -> str:
 
 def compared(task: str) -> str:
     """Return the errors of models of a task, a row for each, the best first."""
-    cells: dict[tuple[str, int], list[dict[str, Any]]] = defaultdict(list)
+    cells: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for cell in models.CELLS.load():
         if cell["task"] == task:
-            cells[cell["model"], cell["epochs"]].append(cell)
+            cells[cell["model"]].append(cell)
     lines = [
-        "| model | weights | epochs | error, last epoch | at best validation | s an epoch |",
-        "|---|---|---|---|---|---|",
+        "| model | weights | epochs | error, last epoch | at best validation | s an epoch | on |",
+        "|---|---|---|---|---|---|---|",
     ]
-    ranked = sorted(cells.items(), key=lambda item: _mean_of(item[1], "error")[0])
-    for (model, epochs), some in ranked:
-        if len(some) < 2:  # a single seed says nothing
-            continue
+
+    def rank(some: list[dict[str, Any]]) -> tuple[int, float]:
+        return -max(cell["epochs"] for cell in some), _mean_of(_longest(some), "error")[0]
+
+    for model, every in sorted(cells.items(), key=lambda item: rank(item[1])):
+        some = _longest(every)
         last, best = ("{:.3f} ± {:.3f}".format(*_mean_of(some, k)) for k in ("error", "best"))
-        seconds = statistics.median(cell["seconds"] / cell["epochs"] for cell in some)
+        if len(some) == 1:
+            last, best = (f"{some[0][k]:.3f}" for k in ("error", "best"))
+        # A short run beside no other tells the time.
+        seconds = min(cell["seconds"] / cell["epochs"] for cell in every)
         lines.append(
-            f"| {model} | {some[0]['weights']:,} | {epochs} | {last} ({len(some)}) | "
-            f"{best} | {seconds:.2g} |"
+            f"| {model} | {some[0]['weights']:,} | {some[0]['epochs']} | {last} ({len(some)}) | "
+            f"{best} | {seconds:.2g} | {some[0]['device'].removeprefix('NVIDIA ')} |"
         )
     return "\n".join(lines) + "\n"
+
+
+def _longest(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the cells of the most epochs."""
+    most = max(cell["epochs"] for cell in cells)
+    return [cell for cell in cells if cell["epochs"] == most]
 
 
 def densities(task: str) -> str:

@@ -37,6 +37,11 @@ class Split:
         columns = (self.x, self.y, self.lengths, self.timespans)
         return Split(*(None if column is None else column[index] for column in columns))
 
+    def to(self, device: str) -> Split:
+        """Return the sequences on another device."""
+        columns = (self.x, self.y, self.lengths, self.timespans)
+        return Split(*(None if column is None else column.to(device) for column in columns))
+
     def answer(self, model: Callable[..., tuple[Tensor, Tensor]]) -> Tensor:
         """Return what a model says after each step, (sequence, time, output)."""
         return model(self.x, timespans=self.timespans, lengths=self.lengths)[0]

@@ -318,10 +318,10 @@ class WiredCfCCell(WiredCell):
 
 def _with_candidates(slots: slice, count: int, target: Tensor, neurons: slice) -> slice | Tensor:
     """Return `slots` and, after the `count` slots of the set, the candidates onto `neurons`."""
+    if len(target) == count:
+        return slots
     fresh = torch.arange(count, len(target), device=target.device)
     fresh = fresh[(target[count:] >= neurons.start) & (target[count:] < neurons.stop)]
-    if not len(fresh):
-        return slots
     return torch.cat([torch.arange(slots.start, slots.stop, device=target.device), fresh])
 
 

@@ -107,9 +107,17 @@ def _sequence_backward(
     kept = problem.kept_in(room) if room.numel() else None
     gradients = problem.back(from_output, from_states, states, kept, True)
     return [
-        torch.empty_like(tensor) if gradient is None or not tensor.numel() else gradient
+        torch.empty_like(tensor)
+        if gradient is None or not tensor.numel()
+        else _on_its_own(gradient)
         for gradient, tensor in zip(gradients, tensors, strict=True)
     ]
+
+
+def _on_its_own(gradient: Tensor) -> Tensor:
+    """Return `gradient` in memory of its own, as the results of an operator must be."""
+    is_part = gradient.untyped_storage().nbytes() > gradient.nbytes
+    return gradient.clone() if is_part else gradient
 
 
 @_sequence_backward.register_fake
