@@ -62,9 +62,11 @@ def test_train_evaluate_draw(data, tmp_path, capsys):
     said = capsys.readouterr().out
     for word in ("5 sequences", "parameters", "12 steps in", "rewired", "test depth"):
         assert word in said
-    assert re.search(r"baselines depth +mean [\d.]+, last value [\d.]+, linear [\d.e-]+; the", said)
+    assert re.search(
+        r"baselines depth +RMSE of mean [\d.]+, last value [\d.]+, linear [\d.e-]+; the", said
+    )
     config = json.loads((run / "config.json").read_text())
-    assert config["data"]["inputs"] == ["speed", "turn"]
+    assert [column["name"] for column in config["data"]["inputs"]] == ["speed", "turn"]
     assert config["wiring"]["units"] == 10
     assert config["training"]["rewire"]["every"] == 2
     model = load_model(run)

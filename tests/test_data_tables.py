@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from elegans.data import Sequence, column_names, read_table
 from elegans.errors import DataError
 
-GOOD = "id,t,a,b,y,note\n1,0,1,10,0,x\n1,0.5,2,20,1,\n1,2,3,30,0,z\n2,5,4,40,1,é\n2,6,5,50,0,\n"
+GOOD = "id,t,a,b,y,note\n1,0,1,10,7,x\n1,0.5,2,20,8,\n1,2,3,30,7,z\n2,5,4,40,8,é\n2,6,5,50,7,\n"
 
 
 def write(folder: Path, text: str, name: str = "data.csv", encoding: str = "utf-8") -> Path:
@@ -36,7 +36,7 @@ def test_csv_columns_become_sequences_with_elapsed_times(tmp_path):
     first, second = table
     assert (first.name, second.name) == ("1", "2")
     np.testing.assert_array_equal(first.inputs, [[10, 1], [20, 2], [30, 3]])
-    np.testing.assert_array_equal(second.targets, [[1], [0]])
+    np.testing.assert_array_equal(second.targets, [[8], [7]])
     np.testing.assert_array_equal(first.elapsed, [1.0, 0.5, 1.5])  # starts with the median
     np.testing.assert_array_equal(second.elapsed, [1, 1])
     assert first.inputs.dtype == first.elapsed.dtype == np.float64
@@ -74,16 +74,18 @@ CSV_FAULTS = {
     "missing": ("alpha,y\n1,2\n", r"got 'a', not among .* from 'alpha', 'y'; correct the name"),
     "capitals": ("A,y\n1,2\n", r"got 'a', not among .*; did you mean 'A'\?"),
     "duplicate": ("a,y,a\n1,2,3\n", r"line 1: got 2 columns named 'a', expected each name once"),
-    "semicolons": ("a;y\n1;2\n", r"got cells separated by semicolons, expected commas; save"),
-    "tabs": ("a\ty\n1\t2\n", r"got cells separated by tabs, expected commas"),
-    "no header": ("1,2\n3,4\n", r"line 1: got numbers only, .* add a header line"),
+    "no header": ("1,2\n3,4\n", r"got 'a', 'y', not among .*'column1', 'column2'; .*--header yes"),
+    "per cent": ("a,y\n1%,2\n2%,3\n", r"line 2, column 'a': got '1%', expected a number"),
     "text": ("a,y\n1,2\nlots,4\n", r"line 3, column 'a': got 'lots', expected a number"),
     "underscore": ("a,y\n1_000,2\n", r"line 2, column 'a': got '1_000', expected a number"),
     "empty cell": ("a,y\n1,2\n3, \n", r"line 3, column 'y': got an empty cell.*fill the value in"),
-    "nan": ("a,y\n1,2\n3,nan\n", r"line 3, column 'y': got nan, expected a finite number; drop"),
+    "nan": (
+        "a,y\n1,2\n3,nan\n",
+        r"line 3, column 'y': got 'nan', expected a value; drop .*--missing",
+    ),
     "infinite": ("a,y\n-inf,2\n", r"line 2, column 'a': got -inf, expected a finite number"),
     "too big": ("a,y\n1e999,2\n", r"line 2, column 'a': got inf, expected a finite number"),
-    "ragged": ("a,y\n1,2\n1,2,3\n", r"line 3: got 3 cells, expected 2 as in the header; quote"),
+    "ragged": ("a,y\n1,2\n1,2,3\n", r"line 3: got 3 cells, expected 2 as in the first line; quote"),
     "short row": ("a,y\n1\n", r"line 2: got 1 cells, expected 2"),
     "blank line": ("a,y\n1,2\n\n3,4\n", r"line 3: got a blank line between rows.*remove the line"),
     "open quote": ('a,y\n1,2\n"3,4\n', r"got text that is not CSV \(.*balanced quotes"),
@@ -130,10 +132,10 @@ def test_faults_of_time_and_sequence_are_named(tmp_path, text, message):
 def test_faults_of_the_file_itself(tmp_path):
     with pytest.raises(DataError, match=r"absent\.csv: got no file of this name, expected a file"):
         read_table(tmp_path / "absent.csv", "a", "y")
-    with pytest.raises(DataError, match=r"suffix '.xlsx', expected .csv or .npz; convert"):
-        read_table(tmp_path / "data.xlsx", "a", "y")
+    with pytest.raises(DataError, match=r"suffix '.doc', expected .csv or .* or .npz; convert"):
+        read_table(tmp_path / "data.doc", "a", "y")
     (tmp_path / "folder.csv").mkdir()
-    with pytest.raises(DataError, match="got a folder, expected a file"):
+    with pytest.raises(DataError, match="got a folder without tables, expected files with"):
         read_table(tmp_path / "folder.csv", "a", "y")
     latin = write(tmp_path, "a,y,é\n1,2,3\n", encoding="latin-1")
     with pytest.raises(DataError, match=r"not UTF-8 .*expected UTF-8 text; save the file as"):
@@ -161,7 +163,7 @@ def test_npz_columns_become_sequences(tmp_path):
     path = npz(
         tmp_path,
         x=x,
-        y=np.array([True, False, True, True]),
+        y=np.array([4, 5, 6, 7], dtype=np.uint8),
         t=np.array([0, 1, 5, 9], dtype=np.uint8),
         worm=np.array(["a", "a", "b", "b"]),
         rate=np.float64(5),
@@ -170,7 +172,7 @@ def test_npz_columns_become_sequences(tmp_path):
     assert (table.input_names, table.target_names) == (("x[0]", "x[1]"), ("y", "x[1]"))
     first, second = table
     np.testing.assert_array_equal(first.inputs, x[:2])
-    np.testing.assert_array_equal(second.targets, [[1, 5], [1, 7]])
+    np.testing.assert_array_equal(second.targets, [[6, 5], [7, 7]])
     np.testing.assert_array_equal(second.elapsed, [4, 4])
     assert (first.name, second.name) == ("a", "b")
     (only,) = read_table(path, "x[1]", "y")
@@ -181,11 +183,13 @@ NPZ_FAULTS = {
     "length": ({"a": np.ones(3), "y": np.ones(4)}, r"'a' of length 3, 'y' of length 4, expected"),
     "missing": ({"a": np.ones(3), "z": np.ones((3, 2))}, r"got 'y', .* 'a', 'z\[0\]', 'z\[1\]'"),
     "objects": ({"a": np.array([1, None]), "y": np.ones(2)}, r"array 'a' .* unpickling objects"),
-    "text": ({"a": np.array(["1"]), "y": np.ones(1)}, r"column 'a' of type <U1, expected real"),
     "complex": ({"a": np.ones(1, complex), "y": np.ones(1)}, r"of type complex128, expected real"),
     "cube": ({"a": np.ones((1, 2, 3)), "y": np.ones(1)}, r"shape \(1, 2, 3\), expected \(row,\)"),
     "scalar": ({"a": np.float64(1), "y": np.ones(1)}, r"shape \(\), expected \(row,\)"),
-    "nan": ({"a": np.array([1, np.nan]), "y": np.ones(2)}, r"index 1, column 'a': got nan, exp"),
+    "nan": (
+        {"a": np.array([1, np.nan]), "y": np.ones(2)},
+        r"index 1, column 'a': got an empty cell, exp",
+    ),
     "rows": ({"a": np.ones(0), "y": np.ones(0)}, r"got no rows of data"),
 }
 
@@ -202,11 +206,11 @@ def test_npz_names_that_do_not_fit(tmp_path):
         read_table(path, "x[2]", "y")
     with pytest.raises(DataError, match=r"got 'y\[0\]', not among .* did you mean 'y'"):
         read_table(path, "x", "y[0]")
-    with pytest.raises(DataError, match=r"got 'x' with 2 columns as the time column, .*'x\[0\]'"):
+    with pytest.raises(DataError, match=r"got 'x', not among .* did you mean 'x\[0\]'"):
         read_table(path, "y", "y", time="x")
     with pytest.raises(DataError, match=r"got input column 'x\[0\]' 2 times"):
         read_table(path, ["x", "x[0]"], "y")
-    with pytest.raises(DataError, match=r"sequence column 's' .*expected integers or text"):
+    with pytest.raises(DataError, match=r"index 1, column 's': got an empty cell"):
         read_table(npz(tmp_path, a=np.ones(2), s=np.array([0, np.nan])), "a", "a", sequence="s")
 
 
@@ -286,8 +290,10 @@ def test_sequence_checks_its_arrays():
         Sequence("s", np.ones(3), ones, np.ones(3))
     with pytest.raises(DataError, match=r"got 3 steps of inputs, 2 of targets and 3 of elapsed"):
         Sequence("s", ones, ones[:2], np.ones(3))
-    with pytest.raises(DataError, match=r"got NaN or infinity in targets at step 1, expected"):
-        Sequence("s", ones, np.array([[1], [np.nan], [1]]), np.ones(3))
+    with pytest.raises(DataError, match=r"got NaN or infinity in inputs at step 1, expected"):
+        Sequence("s", np.array([[1], [np.nan], [1]]), ones, np.ones(3))
+    with pytest.raises(DataError, match=r"got NaN or infinity in targets at step 2, expected"):
+        Sequence("s", ones, np.array([[1], [np.nan], [np.inf]]), np.ones(3))
     with pytest.raises(DataError, match=r"got elapsed time -1.0 at step 2, expected at least 0"):
         Sequence("s", ones, ones, np.array([1, 1, -1]))
     with pytest.raises(DataError, match=r"slice with stride 2, expected 1"):

@@ -5,7 +5,17 @@ import pytest
 
 from elegans.data import Sequence
 from elegans.errors import DataError
-from elegans.training import baseline_errors
+from elegans.training import baseline_answers, mean_squared_errors
+
+
+def baseline_errors(train, test, lags):
+    answers = baseline_answers(train, test, lags)
+    return {
+        name: mean_squared_errors(some, test)
+        if any(not np.isnan(one).all() for one in some)
+        else np.full(test[0].targets.shape[1], np.nan)
+        for name, some in answers.items()
+    }
 
 
 def sequences(count, steps, inputs=2, seed=0, targets=None):

@@ -53,8 +53,89 @@ class Demo:
 
 
 @dataclass(frozen=True)
+class TextOptions:
+    """How a text file is written, where it is not found out.
+
+    Parameters
+    ----------
+    separator
+        What stands between cells, such as ';' or 'tab'.
+    decimal
+        The mark between units and tenths.
+    header
+        Whether the first line holds names.
+    encoding
+        Of the text, such as latin-1.
+    """
+
+    separator: str | None = None
+    decimal: Literal[".", ","] | None = None
+    header: Literal["yes", "no"] | None = None
+    encoding: str | None = None
+
+
+@dataclass(frozen=True)
+class TableOptions:
+    """Which columns of a table are what.
+
+    Parameters
+    ----------
+    targets
+        Columns that the circuit predicts: numbers, or a class.
+    inputs
+        Columns that it reads: names, patterns such as 'a*', or 'all' that have no other part.
+    exclude
+        Names and patterns that --inputs does not mean.
+    time
+        Column of times, as numbers, ISO dates, or counted from 1970; without it every step lasts
+        equally long.
+    time_unit
+        The unit of numeric times: s, ms, us, ns, min, h or d.
+    date_format
+        Of dates that are not ISO 8601, such as '%d/%m/%Y %H:%M'.
+    sequence
+        Column that tells sequences apart; without it a file is one.
+    missing
+        What becomes of missing cells: an error; 'fill', the last value, with a mask and the time
+        since then as further inputs; or 'drop', the row, so that the next step is longer.
+    sort
+        Sort the rows by sequence and time.
+    task
+        Regression or classification; by default words, true and false, 0 and 1 are classes.
+    horizon
+        How many steps ahead the targets are.
+    """
+
+    targets: tuple[str, ...]
+    inputs: tuple[str, ...] = ("all",)
+    exclude: tuple[str, ...] = ()
+    time: str | None = None
+    time_unit: str | None = None
+    date_format: str | None = None
+    sequence: str | None = None
+    missing: Literal["error", "fill", "drop"] = "error"
+    sort: bool = False
+    task: Literal["auto", "regression", "classification"] = "auto"
+    horizon: int = 0
+
+
+@dataclass(frozen=True)
+class Inspect:
+    """Say how a file is understood, before anything is trained: columns, kinds, gaps, times.
+
+    Parameters
+    ----------
+    data
+        A file (.csv, .tsv, .txt, .parquet, .xlsx, .npz; text may be compressed), or a folder.
+    """
+
+    data: Positional[Path]
+    text: Annotated[TextOptions, arg(name="")] = field(default_factory=TextOptions)
+
+
+@dataclass(frozen=True)
 class Train:
-    """Train a circuit on the columns of a CSV or npz file.
+    """Train a circuit on the columns of a file, or of a folder of files.
 
     Sequences are split into training, validation and test parts; columns are scaled by the
     training part. Ctrl-C saves everything; the same command with --resume continues.
@@ -62,15 +143,7 @@ class Train:
     Parameters
     ----------
     data
-        A .csv or .npz file.
-    inputs
-        Columns that the circuit reads.
-    targets
-        Columns that it predicts.
-    time
-        Column of times; without it every step lasts equally long.
-    sequence
-        Column that tells sequences apart; without it the file is one.
+        A file (.csv, .tsv, .txt, .parquet, .xlsx, .npz; text may be compressed), or a folder.
     output
         Folder for the run.
     units
@@ -93,10 +166,8 @@ class Train:
     """
 
     data: Positional[Path]
-    inputs: tuple[str, ...]
-    targets: tuple[str, ...]
-    time: str | None = None
-    sequence: str | None = None
+    table: Annotated[TableOptions, arg(name="")]
+    text: Annotated[TextOptions, arg(name="")] = field(default_factory=TextOptions)
     output: Annotated[Path, arg(aliases=["--out"])] = Path("runs/train")
     units: int = 32
     sparsity: float = 0.5
@@ -117,7 +188,7 @@ class Evaluate:
     run
         Folder of a run of `elegans train`.
     data
-        A .csv or .npz file; all its sequences are used.
+        A file or a folder, as for `train`; all its sequences are used.
     """
 
     run: Positional[Path]
@@ -129,14 +200,15 @@ class Predict:
     """Write what a trained circuit predicts for a file, and a picture beside it.
 
     A row for each row of the file, in its order: sequence, step, what was measured, if the file
-    has the targets, and what is predicted, in the units of the file.
+    has the targets, and what is predicted, in the units of the file; of classes the probabilities,
+    too.
 
     Parameters
     ----------
     run
         Folder of a run of `elegans train`.
     data
-        A .csv or .npz file with the inputs that it was trained on.
+        A file or a folder with the inputs that it was trained on.
     out
         The predictions, a .csv file.
     """
@@ -175,7 +247,7 @@ class Report:
     run
         Folder of a run of `elegans train` or `elegans demo`, or of a saved model.
     data
-        A .csv or .npz file with the columns of the run; by default the file it was trained on.
+        A file with the columns of the run; by default the one it was trained on.
     inputs
         Lowest and highest input of the proofs, in the units of the circuit
         (columns are scaled to mean 0 and deviation 1); by default the extremes of the data.

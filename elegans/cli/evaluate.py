@@ -1,18 +1,19 @@
-"""`elegans evaluate`: error of a trained circuit on another file."""
+"""`elegans evaluate`: scores of a trained circuit on another file."""
 
 from __future__ import annotations
 
 from elegans.cli.commands import Evaluate
-from elegans.cli.printing import error_text, print_table
+from elegans.cli.printing import print_table
 from elegans.cli.run_data import RunData
-from elegans.training import load_model, squared_errors
+from elegans.cli.scoring import score_rows
+from elegans.training import load_model, predict
 
 
 def run(command: Evaluate) -> None:
-    """Print the mean squared error of each target, in the user's units."""
+    """Print the scores of each target, in the user's units."""
     data = RunData.read(command.run, command.data, needs_targets=True)
-    errors = squared_errors(load_model(command.run), data.table.sequences, data.scales)
-    steps = sum(len(sequence) for sequence in data.table)
-    print(f"{command.data}: {len(data.table)} sequences, {steps:,} steps")
-    targets = zip(data.target_names, errors, data.scales.targets.unit, strict=True)
-    print_table({name: error_text(error, unit) for name, error, unit in targets})
+    sequences = data.table.sequences
+    answers = predict(load_model(command.run), sequences, data.scales)
+    steps = sum(map(len, sequences))
+    print(f"{command.data}: {len(sequences)} sequences, {steps:,} steps")
+    print_table(score_rows(data.reading, data.scales, answers, sequences))

@@ -10,11 +10,12 @@ from typing import Annotated
 import tyro
 
 import elegans
-from elegans.cli.commands import Demo, Draw, Evaluate, Predict, Report, Train
+from elegans.cli.commands import Demo, Draw, Evaluate, Inspect, Predict, Report, Train
 from elegans.errors import ElegansError
 
 _Command = (
     Annotated[Demo, tyro.conf.subcommand("demo")]
+    | Annotated[Inspect, tyro.conf.subcommand("inspect")]
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Predict, tyro.conf.subcommand("predict")]

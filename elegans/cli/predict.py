@@ -8,15 +8,16 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from elegans.cli.commands import Predict
-from elegans.cli.printing import error_text, print_table
+from elegans.cli.printing import print_table
 from elegans.cli.run_data import RunData
-from elegans.data import SequenceTable
+from elegans.cli.scoring import score_rows
 from elegans.errors import RunError
 from elegans.files import make_folder, write_bytes, writing
 from elegans.reporting import draw_predictions, save_figure
-from elegans.training import load_model, mean_squared_errors, predict
+from elegans.training import load_model, predict
 
 
 def run(command: Predict) -> None:
@@ -33,35 +34,42 @@ def run(command: Predict) -> None:
             "choose one, the data would be lost"
         )
     data = RunData.read(command.run, command.data)
-    answers = predict(load_model(command.run), data.table.sequences, data.scales)
-    names = data.target_names
-    _write(command.out, data.table, names, answers, data.has_targets)
-    save_figure(draw_predictions(data.table.sequences, names, answers, data.has_targets), picture)
+    sequences = data.table.sequences
+    answers = predict(load_model(command.run), sequences, data.scales)
+    shown = [softmax(one, axis=1) for one in answers] if data.reading.classes else answers
+    _write(command.out, data, shown)
+    names = data.reading.target_names
+    save_figure(draw_predictions(sequences, names, shown, data.has_targets), picture)
     print(f"{command.data}: {len(data.table)} sequences, {sum(map(len, answers)):,} steps")
     if data.has_targets:
-        errors = mean_squared_errors(answers, data.table.sequences)
-        units = data.scales.targets.unit
-        rows = zip(names, errors, units, strict=True)
-        print_table({name: error_text(error, unit) for name, error, unit in rows})
+        print_table(score_rows(data.reading, data.scales, answers, sequences))
     print(f"\n{command.out}, {picture}")
 
 
-def _write(
-    path: Path,
-    table: SequenceTable,
-    names: tuple[str, ...],
-    answers: list[NDArray[np.float64]],
-    has_targets: bool,
-) -> None:
+def _write(path: Path, data: RunData, answers: list[NDArray[np.float64]]) -> None:
     """Write a row for each row of the file, in its order, whole or not at all."""
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
-    columns = ("measured", "predicted") if has_targets else ("predicted",)
-    rows.writerow(["sequence", "step", *(f"{name} {kind}" for kind in columns for name in names)])
-    for sequence, answer in zip(table, answers, strict=True):
-        truth = sequence.targets if has_targets else np.empty((len(sequence), 0))
-        for step, values in enumerate(np.concatenate([truth, answer], axis=1).tolist()):
-            rows.writerow([sequence.name, step, *values])
+    classes, names = data.reading.classes, data.reading.target_names
+    asked = (data.reading.targets[0].name,) if classes else names
+    measured = [f"{name} measured" for name in asked] if data.has_targets else []
+    chances = [f"P({name})" for name in names] if classes else []
+    rows.writerow(
+        ["sequence", "step", *measured, *(f"{name} predicted" for name in asked), *chances]
+    )
+    for sequence, answer in zip(data.table, answers, strict=True):
+        for step, (truth, values) in enumerate(zip(sequence.targets, answer, strict=True)):
+            given = [_class_of(truth, classes)] if classes else [_cell(value) for value in truth]
+            answered = [_class_of(values, classes), *values] if classes else values.tolist()
+            rows.writerow([sequence.name, step, *(given if data.has_targets else []), *answered])
     make_folder(path.parent)
     with writing(path):
         write_bytes(path, text.getvalue().encode())
+
+
+def _cell(value: float) -> object:
+    return "" if np.isnan(value) else value
+
+
+def _class_of(values: NDArray[np.float64], classes: tuple[str, ...]) -> str:
+    return "" if np.isnan(values).any() else classes[int(values.argmax())]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,8 @@ from elegans.checkpoints.saving import load
 from elegans.cli.commands import Report
 from elegans.cli.demo import demonstrations
 from elegans.cli.printing import print_files, print_table
-from elegans.data import Sequence, read_table
+from elegans.cli.run_data import RunData, hash_of
+from elegans.data import Sequence
 from elegans.errors import ElegansError, RunError
 from elegans.layers.sequence_layer import SequenceLayer
 from elegans.proofs.certificates.network import Box, given_range
@@ -95,27 +95,27 @@ def _data_of(command: Report, folder: RunFolder) -> Stimulus:
             "'elegans train' or 'elegans demo'; pass --inputs LOWEST HIGHEST without --data"
         )
     path = Path(data["path"]) if command.data is None else command.data
-    if not path.is_file():
+    if not path.exists():
         raise RunError(
             f"{path}: got no such file, expected the data of the run; pass --data FILE, or "
             "--inputs LOWEST HIGHEST to do without"
         )
-    table = read_table(
-        path, data["inputs"], data["targets"], time=data["time"], sequence=data["sequence"]
-    )
-    unchanged = hashlib.sha256(path.read_bytes()).hexdigest() == data.get("sha256")
+    own = RunData.read(folder.path, path)
     origin = (
-        "The data that the run was trained on" if unchanged else "Other data than that of the run"
+        "The data that the run was trained on"
+        if hash_of(path) == data.get("sha256")
+        else "Other data than that of the run"
     )
-    scales = folder.scales
+    table, scales, reading = own.table, own.scales, own.reading
     steps = sum(len(sequence) for sequence in table)
     source = (
         f"{origin}, {path.name}: {len(table):,} sequence{'s' if len(table) > 1 else ''}, "
         f"{steps:,} steps, in the scaled units of training."
     )
-    unit = (
-        "time unit" if data["time"] is None else f"time unit of {scales.elapsed:g} ({data['time']})"
-    )
+    unit = "time unit"
+    if reading.time is not None:
+        of = reading.time_unit or f"({reading.time})"
+        unit = f"time unit of {scales.elapsed:g} {of}"
     return _stimulus_of(scales.apply(table.sequences), source, unit)
 
 

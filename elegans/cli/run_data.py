@@ -1,13 +1,64 @@
-"""A file with the columns that a run was trained on."""
+"""Tables of a command: of a file, and of another file for a run."""
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from elegans.data import Scales, SequenceTable, column_names, read_table
+from elegans.cli.commands import TableOptions, TextOptions
+from elegans.data import Dialect, Reading, Scales, SequenceTable, read_table
+from elegans.data.opening import files_of, open_data
 from elegans.errors import DataError, RunError
 from elegans.training import RunFolder
+
+_MARKS = {"tab": "\t", "space": " ", "comma": ",", "semicolon": ";"}
+
+
+def dialect_of(options: TextOptions) -> Dialect:
+    """Return how a text file is written, as far as it was said."""
+    separator = options.separator
+    header = None if options.header is None else options.header == "yes"
+    return Dialect(
+        None if separator is None else _MARKS.get(separator, separator),
+        options.decimal,
+        header,
+        options.encoding or Dialect.encoding,
+    )
+
+
+def read_new(data: Path, options: TableOptions, text: TextOptions) -> SequenceTable:
+    """Read a table for training."""
+    return read_table(
+        data,
+        options.inputs,
+        options.targets,
+        time=options.time,
+        sequence=options.sequence,
+        exclude=options.exclude,
+        missing=options.missing,
+        sort=options.sort,
+        task=options.task,
+        horizon=options.horizon,
+        time_unit=options.time_unit,
+        date_format=options.date_format,
+        dialect=dialect_of(text),
+    )
+
+
+def hash_of(data: Path) -> str:
+    """Return the hash of a file, or of the files of a folder in their order."""
+    total = hashlib.sha256()
+    for file in files_of(data):
+        total.update(file.read_bytes())
+    return total.hexdigest()
+
+
+def settings_of(data: Path, table: SequenceTable, text: TextOptions) -> dict[str, Any]:
+    """Return what a run keeps of its data: where they are, and how they were understood."""
+    written = {"text": {k: v for k, v in vars(text).items() if v is not None}}
+    return {"path": str(data), "sha256": hash_of(data), **table.reading.to_plain(), **written}
 
 
 @dataclass(frozen=True)
@@ -17,23 +68,25 @@ class RunData:
     Parameters
     ----------
     table
-        The sequences; their targets mean nothing unless `has_targets`.
+        The sequences; their targets are not known unless `has_targets`.
     scales
         Those of the run.
-    target_names
-        The columns that the circuit predicts.
+    reading
+        How the run's own data were understood.
     has_targets
-        Whether the file holds them.
+        Whether the file holds the targets.
     """
 
     table: SequenceTable
     scales: Scales
-    target_names: tuple[str, ...]
+    reading: Reading
     has_targets: bool
 
     @classmethod
-    def read(cls, run: Path, path: Path, *, needs_targets: bool = False) -> RunData:
+    def read(cls, run: Path, path: Path | None = None, *, needs_targets: bool = False) -> RunData:
         """Read the columns of a file that the run was trained on; targets may be missing.
+
+        Without a path it is the file of the run.
 
         Raises
         ------
@@ -49,20 +102,17 @@ class RunData:
                 f"{run}: got a run that was not trained on columns of a file, expected one of "
                 "'elegans train'; pass its folder"
             )
-        targets = tuple(data["targets"])
-        asked = [name for name in targets if name not in data["inputs"]]  # those are there
-        missing = [name for name in asked if name not in column_names(path)]
+        path = Path(data["path"]) if path is None else path
+        reading = Reading.from_plain(data)
+        source = open_data(path, dialect_of(TextOptions(**data.get("text", {}))))
+        shown = {column.name for column in reading.inputs}
+        asked = [c.name for c in reading.targets if c.name not in shown]  # those are there
+        missing = [name for name in asked if name not in source.names]
         if 0 < len(missing) < len(asked):
             raise DataError(
                 f"{path}: got a file without the target {missing[0]!r}, expected all of "
                 f"{', '.join(asked)} or none; add the column, or drop the others"
             )
         has_targets = needs_targets or not missing
-        table = read_table(
-            path,
-            data["inputs"],
-            targets if has_targets else data["inputs"],
-            time=data["time"],
-            sequence=data["sequence"],
-        )
-        return cls(table, folder.scales, targets, has_targets)
+        wanted = reading if has_targets else reading.without_targets()
+        return cls(wanted.read(source), folder.scales, reading, has_targets)

@@ -1,10 +1,9 @@
-"""`elegans train`: training of a circuit on columns of a file."""
+"""`elegans train`: training of a circuit on columns of a table."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -12,16 +11,28 @@ import torch
 
 from elegans.cli.certifying import CERTIFICATE, condition_within, save_certificate
 from elegans.cli.commands import Train
-from elegans.cli.printing import error_text, print_files, print_table
-from elegans.data import Scales, SequenceTable, cut_windows, read_table, split_sequences
-from elegans.errors import RunError
+from elegans.cli.printing import print_files, print_table
+from elegans.cli.run_data import read_new, settings_of
+from elegans.cli.scoring import score_rows
+from elegans.data import Scales, SequenceTable, cut_windows, split_sequences
+from elegans.data import Sequence as Recording
+from elegans.errors import DataError, InputError, RunError
 from elegans.layers.description import circuit_rows
 from elegans.ltc.layer import LTC
 from elegans.reporting import draw_changes, draw_learning, save_figure
-from elegans.training import RunFolder, baseline_errors, check_training, fit, squared_errors
+from elegans.training import RunFolder, baseline_answers, check_training, fit, predict
 from elegans.wiring import AutoNCP, Recipe, Wiring
 
 PICTURES = ("learning.png", "wiring.png")
+_MSE = "mean squared error (targets have variance 1)"
+ERRORS = {
+    "auto": _MSE,
+    "mse": _MSE,
+    "mae": "mean absolute error (targets have variance 1)",
+    "huber": "Huber loss (targets have variance 1)",
+    "cross_entropy": "cross-entropy",
+}
+"""What the loss is called."""
 
 
 def run(command: Train) -> None:
@@ -30,11 +41,20 @@ def run(command: Train) -> None:
     folder = RunFolder.open(command.output) if command.resume else RunFolder(command.output)
     if not command.resume:
         folder.require_free()
-    table = read_table(
-        command.data, command.inputs, command.targets, time=command.time, sequence=command.sequence
-    )
-    split = split_sequences(table, config.seed)
-    scales = Scales.fit(split.train, table.input_names, table.target_names)
+    table = read_new(command.data, command.table, command.text)
+    table.require_learnable()
+    if config.loss == "auto" and table.classes:
+        config = replace(config, loss="cross_entropy")
+    if (config.loss == "cross_entropy") != bool(table.classes):
+        raise InputError(
+            f"got the loss {config.loss!r} for {'classes' if table.classes else 'numbers'}, "
+            "expected 'cross_entropy' for classes and another for numbers; leave it out, or choose "
+            "the --task"
+        )
+    split = split_sequences(table, config.seed, classes=bool(table.classes))
+    _require_classes(table, split.train)
+    names = table.input_names, table.target_names
+    scales = Scales.fit(split.train, *names, classes=bool(table.classes))
     # Whatever is wrong with data or settings must show before the first file is written.
     windows = cut_windows(scales.apply(split.train), config.window, config.training_stride)
     validation = cut_windows(scales.apply(split.validation), config.window)
@@ -51,7 +71,8 @@ def run(command: Train) -> None:
     else:
         folder = RunFolder.create(command.output, model, settings, scales)
 
-    simple = baseline_errors(split.train, split.test, config.window)
+    for note in table.reading.notes:
+        print(f"note: {note}")
     print(
         f"{command.data}: {len(table)} sequences, {len(windows)} training windows of "
         f"{config.window} steps\n{model.wiring}"
@@ -68,30 +89,36 @@ def run(command: Train) -> None:
     )
     learning, wiring = (folder.path / name for name in PICTURES)
     ledger = [edit.to_dict() for edit in result.ledger]
-    error = "mean squared error (targets have variance 1)"
+    error = ERRORS[config.loss]
     save_figure(draw_learning(result.metrics, ledger, error=error), learning)
     save_figure(draw_changes(model, folder.initial_wiring), wiring)
     rows = circuit_rows(model) | {
         "training": f"{result.steps} steps in {result.seconds:.0f} s",
-        "validation": f"error {result.best_loss:.4g} of variance 1, at step {result.best_step}",
+        "validation": f"{ERRORS[config.loss]} {result.best_loss:.4g}, at step {result.best_step}",
         "rewired": f"{sum(edit.grown is not None for edit in result.ledger)} synapses",
     }
-    errors = squared_errors(model, split.test, scales)
-    for k, (name, unit) in enumerate(zip(table.target_names, scales.targets.unit, strict=True)):
-        rows[f"test {name}"] = error_text(errors[k], unit)
-        rows[f"baselines {name}"] = _compared(errors[k], {key: e[k] for key, e in simple.items()})
+    answers = predict(model, split.test, scales)
+    horizon = table.reading.horizon
+    simple = baseline_answers(split.train, split.test, config.window, horizon)
+    rows |= score_rows(table.reading, scales, answers, split.test, simple)
     if condition is not None:
-        unit = "step" if command.time is None else f"unit of {command.time}"
+        reading = table.reading
+        unit = "step" if reading.time is None else reading.time_unit or f"unit of {reading.time}"
         rows["contraction"] = save_certificate(folder, condition, scales.elapsed, unit)
     print_table(rows)
     print_files(folder.path, PICTURES if condition is None else (*PICTURES, CERTIFICATE))
 
 
-def _compared(error: float, simple: Mapping[str, float]) -> str:
-    """Return the errors of simple predictions, and whether the circuit beats them."""
-    told = ", ".join(f"{name} {value:.6g}" for name, value in simple.items() if value == value)
-    better = [name for name, value in simple.items() if value <= error]
-    return told + (f"; the circuit does not beat: {', '.join(better)}" if better else "")
+def _require_classes(table: SequenceTable, train: Sequence[Recording]) -> None:
+    """Raise `DataError` if a class is not in the training part."""
+    seen = np.nansum(np.concatenate([one.targets for one in train]), axis=0)
+    for name, count in zip(table.classes, seen, strict=False):
+        if not count:
+            raise DataError(
+                f"{table.source}: got class {name!r} in none of the {len(train)} sequences for "
+                "training, expected some of each; record more of it, take another --seed, or name "
+                "a --sequence column if the file is several recordings"
+            )
 
 
 def untrained(command: Train, table: SequenceTable) -> LTC:
@@ -135,14 +162,7 @@ def named_wiring(recipe: Recipe, inputs: Sequence[str], targets: Sequence[str]) 
 def _settings(command: Train, table: SequenceTable) -> dict[str, Any]:
     return {
         "command": "train",
-        "data": {
-            "path": str(command.data),
-            "sha256": hashlib.sha256(command.data.read_bytes()).hexdigest(),
-            "inputs": list(table.input_names),
-            "targets": list(table.target_names),
-            "time": command.time,
-            "sequence": command.sequence,
-        },
+        "data": settings_of(command.data, table, command.text),
         "wiring": {
             "recipe": "AutoNCP",
             "units": command.units,

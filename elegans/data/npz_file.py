@@ -1,83 +1,83 @@
-"""Reading chosen columns of a NumPy npz file, never unpickling anything."""
+"""Columns of a NumPy npz file, never unpickling anything."""
 
 from __future__ import annotations
 
 import pickle
-import re
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
-from elegans.data.columns import ColumnChoice, Columns, missing_columns
-from elegans.data.sequences import Array
+from elegans.data.sources import Source
 from elegans.errors import DataError
 
-_INDEXED = re.compile(r"(?P<key>.+)\[(?P<index>\d+)\]")
+if TYPE_CHECKING:
+    import pandas as pd
 
 
-def npz_names(path: Path) -> tuple[str, ...]:
-    """Return the names of the columns of an npz file: x, or x[0], x[1]... where x is 2-D."""
-    with _opened(path) as file:
-        return tuple(name for key in file.files for name in _column_names(file, key))
+class NpzSource(Source):
+    """An npz file of columns: x, or x[0], x[1]... where an array x is 2-D."""
 
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path), path.stem)
+        self._path = path
+        self._keys: dict[str, str] = {}
+        self._faults: dict[str, DataError] = {}
+        with _opened(path) as file:
+            for key in file.files:
+                try:
+                    columns = _named_columns(key, _load(path, file, key))
+                except DataError as error:  # nothing to offer; asked for by name, it is reported
+                    self._faults[key] = error
+                else:
+                    self._keys |= dict.fromkeys(columns, key)
+        self.names = tuple(self._keys)
 
-def read_npz(path: Path, choice: ColumnChoice) -> Columns:
-    """Read the chosen columns of an npz file; the format is described at `read_table`."""
-    with _opened(path) as file:
-        arrays: dict[str, NDArray[Any]] = {}
-        for name in choice.all:
-            key = _key(file, name)
-            if key is not None and key not in arrays:
-                arrays[key] = _load(path, file, key)
-        columns: dict[str, dict[str, NDArray[Any]]] = {}  # the columns that each name stands for
-        for name in choice.all:
-            key = _key(file, name)
-            spelt_out = {} if key is None else _named_columns(key, arrays[key])
-            if name != key:
-                spelt_out = {name: spelt_out[name]} if name in spelt_out else {}
-            columns[name] = spelt_out
-        missing = [name for name, spelt_out in columns.items() if not spelt_out]
-        if missing:
-            keys = dict.fromkeys(file.files)
-            available = [name for key in keys for name in _column_names(file, key)]
-            raise missing_columns(path, missing, available)
+    def load(self, names: tuple[str, ...], text: tuple[str, ...] = ()) -> pd.DataFrame:
+        """Return the named columns."""
+        import pandas as pd
 
-    lengths = {key: len(value) for key, value in arrays.items()}
-    if len(set(lengths.values())) > 1:
-        listed = ", ".join(f"{key!r} of length {length}" for key, length in lengths.items())
-        raise DataError(
-            f"{path}: got arrays {listed}, expected one length; a row of the table is the entry "
-            "with the same index of each array, so cut or pad them"
-        )
-    for role, single in (("time", choice.time), ("sequence", choice.sequence)):
-        if single is not None and len(columns[single]) > 1:
+        keys = dict.fromkeys(self._keys[name] for name in names)
+        with _opened(self._path) as file:
+            arrays = {key: _load(self._path, file, key) for key in keys}
+        lengths = {key: len(array) for key, array in arrays.items()}
+        if len(set(lengths.values())) > 1:
+            told = ", ".join(f"{key!r} of length {length}" for key, length in lengths.items())
             raise DataError(
-                f"{path}: got {single!r} with {len(columns[single])} columns as the {role} column, "
-                f"expected one column; name one of them, such as {next(iter(columns[single]))!r}"
+                f"{self.label}: got arrays {told}, expected one length; a row of the table is the "
+                "entry with the same index of each array, so cut or pad them"
             )
-    values = {
-        column: _numbers(path, column, array)
-        for name in choice.numeric
-        for column, array in columns[name].items()
-    }
-    ids = None
-    if choice.sequence is not None:
-        ids = _ids(path, choice.sequence, *columns[choice.sequence].values())
-    if choice.time is not None:
-        values[choice.time] = _numbers(path, choice.time, *columns[choice.time].values())
-    chosen = choice.expanded(
-        path,
-        (column for name in choice.inputs for column in columns[name]),
-        (column for name in choice.targets for column in columns[name]),
-    )
-    return Columns(path, chosen, values, ids, None)
+        columns: dict[str, NDArray[Any]] = {}
+        for name in dict.fromkeys(names):
+            array = _named_columns(self._keys[name], arrays[self._keys[name]])[name]
+            if array.dtype.kind not in "biufUM":
+                raise DataError(
+                    f"{self.label}: got column {name!r} of type {array.dtype}, expected real "
+                    "numbers, text or dates; convert it with astype"
+                )
+            # Numbers of pandas are of one byte order, and its text is made of objects.
+            columns[name] = array.astype(object if array.dtype.kind == "U" else array.dtype.type)
+        frame = pd.DataFrame(columns)
+        for name in text:
+            frame[name] = frame[name].map(str).where(frame[name].notna(), None)
+        return frame
+
+    def place(self, row: int) -> str:
+        """Return the index of a row."""
+        return f"index {row}"
+
+    def no_such(self, missing: Any) -> DataError:
+        """Return the error for columns that are not there; an array that is no column says why."""
+        for name in missing:
+            if name in self._faults:
+                return self._faults[name]
+        return super().no_such(missing)
 
 
 @contextmanager
@@ -129,42 +129,7 @@ def _load(path: Path, file: NpzFile, key: str) -> NDArray[Any]:
     return columns
 
 
-def _key(file: NpzFile, name: str) -> str | None:
-    """Return the array that holds the column called `name`; a whole key goes before an index."""
-    if name in file.files:
-        return name
-    match = _INDEXED.fullmatch(name)
-    return match["key"] if match and match["key"] in file.files else None
-
-
 def _named_columns(key: str, array: NDArray[Any]) -> dict[str, NDArray[Any]]:
     if array.ndim == 1:
         return {key: array}
     return {f"{key}[{index}]": array[:, index] for index in range(array.shape[1])}
-
-
-def _column_names(file: NpzFile, key: str) -> list[str]:
-    try:
-        return list(_named_columns(key, _load(Path(), file, key)))
-    except DataError:  # not a column, so nothing to offer; chosen by name, it is reported
-        return []
-
-
-def _numbers(path: Path, name: str, array: NDArray[Any]) -> Array:
-    if array.dtype.kind not in "biuf":
-        raise DataError(
-            f"{path}: got column {name!r} of type {array.dtype}, expected real numbers; convert "
-            "it with astype, dates to seconds and classes to numbers"
-        )
-    return array.astype(np.float64)
-
-
-def _ids(path: Path, name: str, array: NDArray[Any]) -> list[str]:
-    if array.dtype.kind == "f" and np.isfinite(array).all():
-        return [str(value) for value in array.tolist()]
-    if array.dtype.kind not in "biuU":
-        raise DataError(
-            f"{path}: got sequence column {name!r} of type {array.dtype} or with NaN, expected "
-            "integers or text; convert it with astype(str)"
-        )
-    return [str(value) for value in array.tolist()]

@@ -281,8 +281,12 @@ class Scales:
         sequences: Iterable[Sequence],
         input_names: Iterable[str] = (),
         target_names: Iterable[str] = (),
+        *,
+        classes: bool = False,
     ) -> Scales:
         """Return the standard scales of the training part of a data set, and its median step.
+
+        Targets that are `classes` stay as they are; those that are not known have no part.
 
         Raises
         ------
@@ -291,7 +295,12 @@ class Scales:
         """
         sequences = tuple(sequences)
         inputs = Scale.standard((sequence.inputs for sequence in sequences), input_names)
-        targets = Scale.standard((sequence.targets for sequence in sequences), target_names)
+        known = [s.targets[~np.isnan(s.targets).any(axis=1)] for s in sequences]
+        if classes and sequences:
+            outputs = sequences[0].targets.shape[1]
+            targets = Scale(np.zeros(outputs), np.ones(outputs), names=tuple(target_names))
+        else:
+            targets = Scale.standard(known, target_names)
         gaps = np.concatenate([sequence.elapsed for sequence in sequences])
         gaps = gaps[gaps > 0]
         return cls(inputs, targets, float(np.median(gaps)) if len(gaps) else 1.0)

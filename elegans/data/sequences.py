@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from elegans.errors import DataError, InputError
+
+if TYPE_CHECKING:
+    from elegans.data.reading import Reading
 
 Array = NDArray[np.float64]
 
@@ -24,7 +28,8 @@ class Sequence:
     inputs
         Shape (time, input), in the units of the file.
     targets
-        Shape (time, output), in the units of the file.
+        Shape (time, output), in the units of the file; NaN where the answer is not known, which
+        training and errors pass over.
     elapsed
         Time since the step before, shape (time,), at least 0. No step precedes the first, so
         its entry is a convention of whoever makes the sequence.
@@ -62,8 +67,9 @@ class Sequence:
                     f"sequence {self.name!r}: got {field} of shape {value.shape}, expected "
                     f"{shape} with no empty axis; reshape the array"
                 )
-            if not np.isfinite(value).all():
-                step = int(np.argwhere(~np.isfinite(value))[0, 0])
+            unusable = np.isinf(value) if field == "targets" else ~np.isfinite(value)
+            if unusable.any():
+                step = int(np.argwhere(unusable)[0, 0])
                 raise DataError(
                     f"sequence {self.name!r}: got NaN or infinity in {field} at step {step}, "
                     "expected finite numbers; drop the step or fill it in"
@@ -111,6 +117,8 @@ class SequenceTable:
         The columns that held the times and the sequence identifiers, or None.
     sequences
         At least one, in the order of the file.
+    reading
+        How the file was understood; other files are read in the same way by it.
     """
 
     source: str
@@ -119,6 +127,7 @@ class SequenceTable:
     time_name: str | None
     sequence_name: str | None
     sequences: tuple[Sequence, ...]
+    reading: Reading
 
     def __len__(self) -> int:
         """Return the number of sequences."""
@@ -135,8 +144,43 @@ class SequenceTable:
 
     @property
     def output_size(self) -> int:
-        """The number of target columns."""
+        """The number of target columns, or of classes."""
         return len(self.target_names)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes of the target, whose targets are 0 and 1; none for numbers."""
+        return self.reading.classes
+
+    def require_learnable(self) -> None:
+        """Raise `DataError` if a target is the same everywhere, or a class is hardly there."""
+        targets = np.concatenate([sequence.targets for sequence in self.sequences])
+        known = targets[~np.isnan(targets).any(axis=1)]
+        if not len(known):
+            raise DataError(
+                f"{self.source}: got no step at which the targets are known, expected at least "
+                "two; choose other columns, or a shorter --horizon"
+            )
+        if self.classes:
+            counts = known.sum(axis=0).astype(int)
+            if (counts < 2).any():
+                rare = int(np.argmin(counts))
+                raise DataError(
+                    f"{self.source}: got class {self.classes[rare]!r} in {counts[rare]} rows, "
+                    "expected at least two, for training and for the test; leave its rows out"
+                )
+            if len(counts) < 2:
+                raise DataError(
+                    f"{self.source}: got the class {self.classes[0]!r} in all rows, expected at "
+                    "least two classes; choose another target"
+                )
+            return
+        for name, column in zip(self.target_names, known.T, strict=True):
+            if column.min() == column.max():
+                raise DataError(
+                    f"{self.source}: got the target {name!r} that is {column[0]} in all rows, "
+                    "expected one that varies; choose another, there is nothing to learn"
+                )
 
 
 def averaged_targets(sequences: Iterable[Sequence], steps: int) -> tuple[Sequence, ...]:

@@ -109,7 +109,11 @@ def spread_order(
 
 
 def split_sequences(
-    sequences: Iterable[Sequence], seed: int = 0, fractions: tuple[float, float, float] = FRACTIONS
+    sequences: Iterable[Sequence],
+    seed: int = 0,
+    fractions: tuple[float, float, float] = FRACTIONS,
+    *,
+    classes: bool = False,
 ) -> Split[tuple[Sequence, ...]]:
     """Split sequences into training, validation and test parts.
 
@@ -126,6 +130,9 @@ def split_sequences(
     fractions
         Training, validation and test as shares of the sequences (of the steps where there is one
         sequence), each above 0, with sum 1, or as whole numbers of them. No part is left empty.
+    classes
+        Whether targets are classes. If each sequence is of one class, the parts have the classes in
+        proportion, as far as may be.
 
     Returns
     -------
@@ -169,6 +176,22 @@ def split_sequences(
     first, second, end = np.cumsum(sizes).tolist()
     if single is not None:
         return Split((single[:first],), (single[first:second],), (single[second:end],))
-    order = np.random.default_rng(seed).permutation(len(sequences))[:end]
+    generator = np.random.default_rng(seed)
+    order = generator.permutation(len(sequences))
+    labels = _labels(sequences) if classes else None
+    if labels is not None:
+        order = spread_order(labels, order, generator)
+    order = order[:end]
     parts = np.split(order, [first, second])
     return Split(*(tuple(sequences[index] for index in sorted(part)) for part in parts))
+
+
+def _labels(sequences: tuple[Sequence, ...]) -> NDArray[np.int64] | None:
+    """Return the class of each sequence, (sequence,); None if one has several or none."""
+    labels = []
+    for one in sequences:
+        known = one.targets[~np.isnan(one.targets).any(axis=1)].argmax(axis=1)
+        if len(np.unique(known)) != 1:
+            return None
+        labels.append(known[0])
+    return np.array(labels, dtype=np.int64)

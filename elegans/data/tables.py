@@ -1,58 +1,80 @@
-"""From a user's file of rows to sequences with elapsed times."""
+"""From a user's table to sequences with elapsed times."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 
-import numpy as np
+from elegans.data.opening import SUFFIXES, Data, open_data
+from elegans.data.reading import Choice, Missing, Reading, Task
+from elegans.data.sequences import SequenceTable
+from elegans.data.text_file import Dialect
 
-from elegans.data.columns import ColumnChoice, Columns
-from elegans.data.csv_file import csv_names, read_csv
-from elegans.data.npz_file import npz_names, read_npz
-from elegans.data.sequences import Array, Sequence, SequenceTable
-from elegans.errors import DataError
-
-_READERS = {".csv": read_csv, ".npz": read_npz}
-_NAMES = {".csv": csv_names, ".npz": npz_names}
-
-SUFFIXES = tuple(_READERS)
+__all__ = ["SUFFIXES", "column_names", "read_table"]
 
 
 def read_table(
-    path: str | Path,
-    inputs: str | Iterable[str],
-    targets: str | Iterable[str],
+    data: Data,
+    inputs: str | Iterable[str] = "all",
+    targets: str | Iterable[str] = (),
     *,
     time: str | None = None,
     sequence: str | None = None,
+    exclude: str | Iterable[str] = (),
+    missing: Missing = "error",
+    sort: bool = False,
+    task: Task = "auto",
+    horizon: int = 0,
+    time_unit: str | None = None,
+    date_format: str | None = None,
+    dialect: Dialect | None = None,
 ) -> SequenceTable:
-    """Read columns of a CSV or npz file into sequences.
+    """Read columns of a table into sequences.
 
-    A CSV file is UTF-8 text with commas, its first line the names of the columns; columns that
-    are not chosen may hold anything. An npz file holds one array a column, all of one length,
-    under the name of the column; a 2-D array ``x`` of shape (row, k) offers the columns
-    ``x[0]`` to ``x[k-1]``, and naming ``x`` means all of them.
+    Text files may have any separator, decimal commas, a line of names or none, and may be
+    compressed; Parquet and Excel need the extras of these names. An npz file holds one array a
+    column, or 2-D arrays ``x`` with the columns ``x[0]``, ``x[1]`` and so on, which ``x`` names
+    together. Whatever is found out is told in ``table.reading.notes``.
 
     Parameters
     ----------
-    path
-        The file, with suffix .csv or .npz.
+    data
+        A file, a folder of files or several files, each of which is a sequence, or a DataFrame.
     inputs, targets
-        One name or several. A column may be in both.
+        One name or several; patterns such as ``a*``; ``"all"``, which is everything that has no
+        other part. A column may be in both. Words become a number for each word, booleans 0 and 1.
     time
-        The column of times, in any unit, strictly increasing within each sequence; gaps may be
-        irregular. Without it every step lasts 1.
+        The column of times, strictly increasing within each sequence; gaps may be irregular.
+        Numbers in any unit, ISO dates, or seconds to nanoseconds since 1970; the last two give
+        elapsed times in seconds. Without it every step lasts 1.
     sequence
         The column that says which sequence a row belongs to, as numbers or text; the rows of a
-        sequence are consecutive. Without it the file is one sequence, named after the file.
+        sequence are consecutive. Without it a file is one sequence, named after the file.
+    exclude
+        Names and patterns that ``inputs`` does not mean.
+    missing
+        What becomes of empty cells, ``?``, ``NA`` and ``nan``. ``"error"``: an error says where
+        they are. ``"fill"``: the last value stands for them, and two more inputs for each such
+        column say whether it was seen and how long ago; targets stay unknown there. ``"drop"``:
+        the rows are left out, and the next step is longer.
+    sort
+        Sort the rows by sequence and time, where they are not.
+    task
+        ``"classification"`` makes a class of the target; ``"auto"`` does so with words, booleans,
+        and a column of 0 and 1.
+    horizon
+        How many steps ahead the targets are; the last ones of a sequence are unknown.
+    time_unit
+        The unit of numeric times: s, ms, us, ns, min, h or d.
+    date_format
+        Of times that are not ISO 8601, such as ``"%d/%m/%Y %H:%M"``.
+    dialect
+        How a text file is written, where it is not found out.
 
     Returns
     -------
     SequenceTable
-        Sequences in the order of the file. ``elapsed[t]`` is the time from step t - 1 to step t
-        in the unit of the time column; no step precedes the first, so ``elapsed[0]`` is the
-        median of the sequence's other gaps.
+        Sequences in the order of the file. ``elapsed[t]`` is the time from step t - 1 to step t; no
+        step precedes the first, so ``elapsed[0]`` is the median of the sequence's other gaps.
 
     Raises
     ------
@@ -62,106 +84,44 @@ def read_table(
 
     Examples
     --------
-    >>> import pathlib, tempfile
-    >>> folder = tempfile.TemporaryDirectory()
-    >>> file = pathlib.Path(folder.name) / "walk.csv"
-    >>> rows = ["worm,t,speed,turn", "a,0,1,0", "a,2,3,1", "a,3,2,0", "b,7,5,1", "b,9,4,1"]
-    >>> _ = file.write_text(chr(10).join(rows))
-    >>> table = read_table(file, "speed", "turn", time="t", sequence="worm")
+    >>> import pandas
+    >>> walk = pandas.DataFrame(
+    ...     {"worm": ["a", "a", "a", "b", "b"], "t": [0, 2, 3, 7, 9], "speed": [1.0, 3, 2, 5, 4],
+    ...      "turns": ["no", "yes", "no", "no", "yes"]}
+    ... )
+    >>> table = read_table(walk, "speed", "turns", time="t", sequence="worm")
     >>> [(one.name, one.inputs[:, 0].tolist(), one.elapsed.tolist()) for one in table]
     [('a', [1.0, 3.0, 2.0], [1.5, 2.0, 1.0]), ('b', [5.0, 4.0], [2.0, 2.0])]
-    >>> folder.cleanup()
+    >>> table.classes, table.sequences[1].targets.tolist()
+    (('no', 'yes'), [[1.0, 0.0], [0.0, 1.0]])
     """
-    path = _checked(path)
-    choice = ColumnChoice.of(path, inputs, targets, time, sequence)
-    columns = _READERS[path.suffix.lower()](path, choice)
-    return SequenceTable(
-        source=str(path),
-        input_names=columns.choice.inputs,
-        target_names=columns.choice.targets,
-        time_name=time,
-        sequence_name=sequence,
-        sequences=tuple(_sequence(columns, name, rows) for name, rows in _runs(columns)),
+    source = open_data(data, dialect)
+    asked = (
+        (each,) if isinstance(each, str) else tuple(each) for each in (inputs, targets, exclude)
     )
+    shown, answers, without = asked
+    choice = Choice(
+        shown,
+        answers,
+        time,
+        sequence,
+        without,
+        missing,
+        sort,
+        task,
+        horizon,
+        time_unit,
+        date_format,
+    )
+    return Reading.fit(source, choice).read(source)
 
 
-def column_names(path: str | Path) -> tuple[str, ...]:
-    """Return the names that `read_table` accepts for the columns of a file.
+def column_names(data: Data) -> tuple[str, ...]:
+    """Return the names that `read_table` accepts for the columns of a table.
 
     Raises
     ------
     DataError
         When there is no such file, or its format is not known or damaged.
     """
-    path = _checked(path)
-    return _NAMES[path.suffix.lower()](path)
-
-
-def _checked(path: str | Path) -> Path:
-    path = Path(path)
-    if path.suffix.lower() not in _READERS:
-        raise DataError(
-            f"{path}: got a file with suffix {path.suffix!r}, expected {' or '.join(SUFFIXES)}; "
-            "convert the file"
-        )
-    if not path.is_file():
-        raise DataError(
-            f"{path}: got {'a folder' if path.is_dir() else 'no file of this name'}, expected a "
-            "file; check the path"
-        )
-    return path
-
-
-def _runs(columns: Columns) -> list[tuple[str, slice]]:
-    """Return name and rows of each sequence."""
-    ids = columns.ids
-    if ids is None:
-        return [(columns.path.stem, slice(0, len(columns)))]
-    starts = [row for row in range(len(ids)) if row == 0 or ids[row] != ids[row - 1]]
-    ends = {ids[row - 1]: row - 1 for row in reversed(starts[1:])}  # first end of each sequence
-    seen: set[str] = set()
-    for row in starts:
-        if ids[row] in seen:
-            raise DataError(
-                f"{columns.path}, {columns.place(row)}, column {columns.choice.sequence!r}: got "
-                f"sequence {ids[row]!r} again after it ended at {columns.place(ends[ids[row]])}, "
-                "expected the rows of a sequence together; sort the rows by sequence, then by time"
-            )
-        seen.add(ids[row])
-    stops = [*starts[1:], len(ids)]
-    return [(ids[start], slice(start, stop)) for start, stop in zip(starts, stops, strict=True)]
-
-
-def _sequence(columns: Columns, name: str, rows: slice) -> Sequence:
-    return Sequence(
-        name,
-        columns.stack(columns.choice.inputs, rows),
-        columns.stack(columns.choice.targets, rows),
-        _elapsed(columns, name, rows),
-    )
-
-
-def _elapsed(columns: Columns, name: str, rows: slice) -> Array:
-    if columns.choice.time is None:
-        return np.ones(rows.stop - rows.start)
-    time = columns.values[columns.choice.time][rows]
-    with np.errstate(over="ignore"):  # an infinite gap is reported by Sequence
-        gaps = np.diff(time)
-    if not len(gaps):
-        raise DataError(
-            f"{columns.path}, {columns.place(rows.start)}: got sequence {name!r} with a single "
-            "row, expected at least two to tell how long a step lasts; remove the row"
-        )
-    if (gaps <= 0).any():
-        step = int(np.argmax(gaps <= 0)) + 1
-        fault, remedy = (
-            ("twice", "merge the two rows or drop one")
-            if gaps[step - 1] == 0
-            else (f"after {time[step - 1]}", "sort the rows of each sequence by time")
-        )
-        raise DataError(
-            f"{columns.path}, {columns.place(rows.start + step)}, column "
-            f"{columns.choice.time!r}: got time {time[step]} {fault} in sequence {name!r}, "
-            f"expected times that increase; {remedy}"
-        )
-    return np.concatenate([[np.median(gaps)], gaps])
+    return open_data(data).names

@@ -21,7 +21,7 @@ class Windows:
     inputs
         Shape (window, time, input), float32.
     targets
-        Shape (window, time, output), float32.
+        Shape (window, time, output), float32; NaN where they are not known.
     elapsed
         Time since the step before, shape (window, time), float32. At the first step of a window
         it is the time since the step before the window.
@@ -172,9 +172,10 @@ def _check_match(sequences: tuple[Sequence, ...]) -> None:
 
 def _single(sequence: Sequence, field: str) -> NDArray[np.float32]:
     value: Array = getattr(sequence, field)
-    if np.abs(value).max() > np.finfo(np.float32).max:
+    largest = np.fmax.reduce(np.abs(value), axis=None)  # NaN is a target that is not known
+    if largest > np.finfo(np.float32).max:
         raise DataError(
-            f"sequence {sequence.name!r}: got {np.abs(value).max():.3g} in {field}, expected at "
+            f"sequence {sequence.name!r}: got {largest:.3g} in {field}, expected at "
             f"most {np.finfo(np.float32).max:.3g}, the range of float32; standardise the data first"
         )
     return value.astype(np.float32)

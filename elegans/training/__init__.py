@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from elegans.lazy import attach
 
 if TYPE_CHECKING:  # loaded when first used: the shell needs the settings for --help
-    from elegans.training.baselines import baseline_errors as baseline_errors
+    from elegans.training.baselines import baseline_answers as baseline_answers
     from elegans.training.config import RewireConfig as RewireConfig
     from elegans.training.config import TrainingConfig as TrainingConfig
     from elegans.training.evaluation import mean_squared_errors as mean_squared_errors

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from collections.abc import Sequence as SequenceOf
 
 import numpy as np
-from numpy.typing import NDArray
 
 from elegans.data import Scale, Sequence
 from elegans.data.sequences import Array
@@ -20,19 +19,19 @@ _ROWS = 4096
 """Limits of memory: coefficients of a target, and steps that are summed at once."""
 
 
-def baseline_errors(
-    train: SequenceOf[Sequence], test: SequenceOf[Sequence], lags: int
-) -> dict[str, NDArray[np.float64]]:
-    r"""Return the mean squared errors of simple predictions, each of shape (target,).
+def baseline_answers(
+    train: SequenceOf[Sequence], test: SequenceOf[Sequence], lags: int, horizon: int = 0
+) -> dict[str, list[Array]]:
+    r"""Return what simple predictions answer to the test sequences, each (time, target).
 
-    ``"mean"`` answers the mean of the training targets; ``"last value"`` the target of the step
-    before, which is known where the future of a target is asked for, and whose own first step does
-    not count; ``"linear"`` is the least-squares fit
+    ``"mean"`` answers the mean of the training targets, of classes their shares; ``"last value"``
+    the last target that is known at the step, NaN where there is none: the one of `horizon` steps
+    before, or of the step before where targets are not ahead. ``"linear"`` is the least-squares fit
 
     .. math:: \hat y(t) = b + \sum_{k=0}^{K-1} A_k u(t - k)
 
     to the training sequences, in which the first input stands for all before it, with a ridge of
-    1e-9 of the variance of an input.
+    1e-9 of the variance of an input; of classes, its largest answer.
 
     Parameters
     ----------
@@ -41,6 +40,8 @@ def baseline_errors(
     lags
         The number K of inputs that the linear prediction looks at, at least 1; fewer where it
         would have more than 2,048 coefficients.
+    horizon
+        How many steps ahead the targets are.
 
     Raises
     ------
@@ -51,29 +52,26 @@ def baseline_errors(
     --------
     >>> ramp = np.arange(6.0)[:, None]
     >>> one = Sequence("ramp", ramp, 2 * ramp + 1, np.ones(6))
-    >>> errors = baseline_errors([one], [one], lags=2)
-    >>> {name: round(float(error[0]), 6) for name, error in errors.items()}
-    {'mean': 11.666667, 'last value': 4.0, 'linear': 0.0}
+    >>> answers = baseline_answers([one], [one], lags=2)
+    >>> {name: round(float(answer[0][-1, 0]), 6) for name, answer in answers.items()}
+    {'mean': 6.0, 'last value': 9.0, 'linear': 11.0}
     """
     if not train or not test or lags < 1:
         raise DataError(
             f"got {len(train)} and {len(test)} sequences and {lags} lags, expected at least one of "
             "each; give sequences"
         )
-    mean = np.concatenate([one.targets for one in train]).mean(axis=0)
-    predict = _Linear(train, lags)
-    steps = [np.diff(one.targets, axis=0) for one in test]
+    targets = np.concatenate([one.targets for one in train])
+    mean = targets[~np.isnan(targets).any(axis=1)].mean(axis=0)
+    predict, before = _Linear(train, lags), max(1, horizon)
+    last = [np.full_like(one.targets, np.nan) for one in test]
+    for answer, one in zip(last, test, strict=True):
+        answer[before:] = one.targets[:-before]
     return {
-        "mean": _mean_square([mean - one.targets for one in test]),
-        "last value": _mean_square(steps),
-        "linear": _mean_square([predict(one) - one.targets for one in test]),
+        "mean": [np.tile(mean, (len(one), 1)) for one in test],
+        "last value": last,
+        "linear": [predict(one) for one in test],
     }
-
-
-def _mean_square(errors: list[Array]) -> Array:
-    """Return the mean of squares over all rows; NaN without a row."""
-    rows = np.concatenate(errors)
-    return np.square(rows).mean(axis=0) if len(rows) else np.full(rows.shape[1], np.nan)
 
 
 class _Linear:
@@ -88,8 +86,11 @@ class _Linear:
         products = np.zeros((width, sequences[0].targets.shape[1]))
         for one in sequences:
             for first, seen in self._seen(one):
+                asked = one.targets[first : first + _ROWS]
+                known = ~np.isnan(asked).any(axis=1)
+                seen, asked = (seen, asked) if known.all() else (seen[known], asked[known])
                 squares += seen.T @ seen
-                products += seen.T @ one.targets[first : first + _ROWS]
+                products += seen.T @ asked
         # The constant is not held back: targets may lie anywhere.
         squares[range(1, width), range(1, width)] += RIDGE * sum(map(len, sequences))
         self._coefficients = np.linalg.solve(squares, products)

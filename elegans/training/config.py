@@ -101,6 +101,11 @@ class TrainingConfig:
         Steps from one checkpoint to the next.
     seed
         Draws initial values, the order of the windows, and the synapses that grow.
+    loss
+        ``"mse"``, ``"mae"``, ``"huber"``, or ``"cross_entropy"`` where targets are classes;
+        ``"auto"`` is the first for numbers and the last for classes.
+    class_weights
+        ``"balanced"`` lets rare classes count as much as frequent ones.
     rewire
         Prune-and-rewire.
 
@@ -121,6 +126,8 @@ class TrainingConfig:
     evaluate_every: int = 50
     checkpoint_every: int = 250
     seed: int = 0
+    loss: Literal["auto", "mse", "mae", "huber", "cross_entropy"] = "auto"
+    class_weights: Literal["equal", "balanced"] = "equal"
     rewire: RewireConfig = field(default_factory=RewireConfig)
 
     def __post_init__(self) -> None:
@@ -142,6 +149,11 @@ class TrainingConfig:
                     f"got {name} = {value}, expected a finite number above 0; the default is "
                     f"{getattr(TrainingConfig, name)}"
                 )
+        if self.class_weights == "balanced" and self.loss in ("mse", "mae", "huber"):
+            raise InputError(
+                f"got class_weights 'balanced' with the loss {self.loss!r}, expected "
+                "'cross_entropy', as numbers have no classes; leave it out"
+            )
         self.rewire.check()
         if self.rewire != RewireConfig():
             # Not above: it loads PyTorch, for which the command line's help shall not wait.

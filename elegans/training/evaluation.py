@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence as SequenceOf
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -13,6 +14,8 @@ from torch import Tensor
 from elegans.data import Scales, Sequence, Windows
 from elegans.errors import DataError
 from elegans.layers.sequence_layer import SequenceLayer
+from elegans.training.losses import mean_loss
+from elegans.training.scores import regression_scores
 
 
 @dataclass(frozen=True)
@@ -25,26 +28,55 @@ class WindowTensors:
         Shapes (window, time, input) and (window, time, output).
     elapsed
         Shape (window, time).
+    kind
+        The loss, see `mean_loss`.
+    weights
+        Of the classes, (output,), or None.
     """
 
     inputs: Tensor
     targets: Tensor
     elapsed: Tensor
+    kind: str = "mse"
+    weights: Tensor | None = None
 
     @classmethod
-    def of(cls, windows: Windows, like: Tensor) -> WindowTensors:
+    def of(cls, windows: Windows, like: Tensor, kind: str = "mse") -> WindowTensors:
         """Return `windows` in the type and on the device of `like`."""
         arrays = (windows.inputs, windows.targets, windows.elapsed)
-        return cls(*(torch.from_numpy(array).to(like) for array in arrays))
+        inputs, targets, elapsed = (torch.from_numpy(array).to(like) for array in arrays)
+        return cls(inputs, targets, elapsed, kind)
+
+    def balanced(self) -> WindowTensors:
+        """Return the windows with weights of the classes: steps over classes times their steps."""
+        counts = self.targets.nan_to_num().flatten(0, -2).sum(0)
+        weights = counts.sum() / (len(counts) * counts.clamp(min=1.0))
+        return replace(self, weights=weights)
+
+    @cached_property
+    def is_known(self) -> Tensor:
+        """Whether the target of each step is known, (window, time)."""
+        return ~torch.isnan(self.targets).any(-1)
+
+    @cached_property
+    def is_complete(self) -> bool:
+        """Whether all targets are known."""
+        return bool(self.is_known.all())
 
     def __len__(self) -> int:
         return len(self.inputs)
 
     def loss(self, model: SequenceLayer, which: Tensor) -> Tensor:
-        """Return the mean squared error over the windows `which`."""
+        """Return the mean loss over the windows `which`."""
         output, _ = model(self.inputs[which], None, self.elapsed[which])
-        error: Tensor = output - self.targets[which]
-        return error.square().mean()
+        if self.kind == "mse" and self.is_complete:  # the usual case, in fewer operations
+            error: Tensor = output - self.targets[which]
+            return error.square().mean()
+        return mean_loss(self.kind, output, self.targets[which], self.weights)
+
+    def count(self, which: Tensor) -> int:
+        """Return how much the loss of the windows `which` counts beside that of others."""
+        return len(which) if self.is_complete else int(self.is_known[which].sum())
 
 
 @torch.no_grad()
@@ -105,9 +137,4 @@ def mean_squared_errors(
     answers: SequenceOf[NDArray[np.float64]], sequences: SequenceOf[Sequence]
 ) -> NDArray[np.float64]:
     """Return the mean squared error of answers (time, output), over all steps, shape (output,)."""
-    errors = [
-        (answer - sequence.targets) ** 2
-        for answer, sequence in zip(answers, sequences, strict=True)
-    ]
-    mean: NDArray[np.float64] = np.concatenate(errors).mean(axis=0)
-    return mean
+    return regression_scores(answers, sequences).mse

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
@@ -265,9 +265,14 @@ class _Training:
         self.config = config
         self.run = run
         self.condition = condition
+        kind = "mse" if config.loss == "auto" else config.loss
         self.train, self.validation = (
-            WindowTensors.of(_checked(model, windows), like) for windows in (train, validation)
+            WindowTensors.of(_checked(model, windows), like, kind)
+            for windows in (train, validation)
         )
+        if config.class_weights == "balanced":
+            self.train = self.train.balanced()
+            self.validation = replace(self.validation, weights=self.train.weights)
         # A circuit has many small parameters: one by one they would take a fifth of a step.
         self.optimizer = torch.optim.Adam(
             model.parameters(), lr=config.learning_rate, fused=like.device.type in ("cpu", "cuda")
@@ -333,10 +338,12 @@ class _Training:
     def evaluate(self) -> None:
         """Measure the validation windows, remember the best weights, and note it all down."""
         with torch.no_grad():
-            total = 0.0
+            total, count = 0.0, 0
             for which in torch.split(torch.arange(len(self.validation)), _LARGEST_BATCH):
-                total += float(self._finite_loss(self.validation, which)) * len(which)
-        loss = total / len(self.validation)
+                counted = self.validation.count(which)
+                total += float(self._finite_loss(self.validation, which)) * counted
+                count += counted
+        loss = total / max(count, 1)
         # A circuit that is still to be thinned would win with synapses that it will not have.
         is_thinner = self.synapses < self.best_synapses
         if (is_thinner or loss < self.best_loss) and (

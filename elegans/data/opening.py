@@ -1,0 +1,155 @@
+"""From what users have, a file, a folder, several files or a DataFrame, to one source of rows."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from elegans.data.npz_file import NpzSource
+from elegans.data.sources import FrameSource, Source, listed
+from elegans.data.text_file import Dialect, TextFile, stem_of, suffix_of
+from elegans.errors import DataError
+from elegans.extras import require_extra
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_TEXT = (".csv", ".tsv", ".tab", ".txt", ".dat", ".data")
+_PARQUET = (".parquet", ".pq")
+_EXCEL = (".xlsx", ".xlsm")
+
+SUFFIXES = (*_TEXT, *_PARQUET, *_EXCEL, ".npz")
+
+Data = Any
+"""A path, several paths, or a DataFrame of pandas."""
+
+
+class Joined(Source):
+    """Sources with the same columns, one after another."""
+
+    def __init__(self, label: str, parts: list[Source]) -> None:
+        super().__init__(label, Path(label).stem)
+        self.parts = parts
+        self.names = parts[0].names
+        for part in parts[1:]:
+            other = set(part.names) ^ set(self.names)
+            if other:
+                raise DataError(
+                    f"{part.label}: got the columns {listed(part.names)}, expected those of "
+                    f"{parts[0].label}, which differ in {listed(sorted(other))}; leave the file "
+                    "out, or name its columns alike"
+                )
+        self.notes = list(dict.fromkeys(note for part in parts for note in part.notes))
+        self._begins: list[int] = []
+
+    def load(self, names: tuple[str, ...], text: tuple[str, ...] = ()) -> pd.DataFrame:
+        """Return the named columns of all parts."""
+        import pandas as pd
+
+        frames = [part.load(names, text) for part in self.parts]
+        for part, frame in zip(self.parts, frames, strict=True):
+            if not len(frame):
+                raise DataError(f"{part.label}: got no rows of data, expected at least one")
+        self._begins = [0, *np.cumsum([len(frame) for frame in frames]).tolist()]
+        return pd.concat(frames, ignore_index=True)
+
+    def part_of(self, row: Any) -> Any:
+        """Return which part holds a row, or each of several."""
+        return np.searchsorted(self._begins, row, side="right") - 1
+
+    def place(self, row: int) -> str:
+        """Return file and line of a row."""
+        part = self.part_of(row)
+        return f"{self.parts[part].label}, {self.parts[part].place(row - self._begins[part])}"
+
+    def written(self, row: int, name: str) -> str:
+        """Return a cell as it is written."""
+        part = self.part_of(row)
+        cell: str = self.parts[part].written(row - self._begins[part], name)
+        return cell
+
+
+def open_data(data: Data, dialect: Dialect | None = None) -> Source:
+    """Return the source of rows for a path, several paths, a folder of files, or a DataFrame.
+
+    Raises
+    ------
+    DataError
+        There is no such file, its format is not known, or it is damaged.
+    MissingExtraError
+        The package that reads such files is not installed.
+    """
+    dialect = dialect or Dialect()
+    if isinstance(data, str | os.PathLike):
+        path = Path(data)
+        if path.is_dir():
+            files = sorted(f for f in path.iterdir() if suffix_of(f) in SUFFIXES)
+            if not files:
+                raise DataError(
+                    f"{path}: got a folder without tables, expected files with the suffix "
+                    f"{' or '.join(SUFFIXES)}; check the path"
+                )
+            return _joined(str(path), files, dialect)
+        return _opened(path, dialect)
+    if hasattr(data, "columns") and hasattr(data, "iloc"):
+        return FrameSource(data)
+    if isinstance(data, Iterable):
+        paths = [Path(one) for one in data]
+        if len(paths) == 1:
+            return open_data(paths[0], dialect)
+        if paths:
+            return _joined(f"{len(paths)} files", paths, dialect)
+    raise DataError(f"got {data!r}, expected a path, several, or a DataFrame; pass one")
+
+
+def files_of(data: Data) -> list[Path]:
+    """Return the files that `open_data` reads, none for a DataFrame."""
+    if isinstance(data, str | os.PathLike):
+        path = Path(data)
+        return (
+            sorted(f for f in path.iterdir() if suffix_of(f) in SUFFIXES)
+            if path.is_dir()
+            else [path]
+        )
+    if hasattr(data, "columns"):
+        return []
+    return [Path(one) for one in data]
+
+
+def _joined(label: str, files: list[Path], dialect: Dialect) -> Source:
+    return Joined(label, [_opened(file, dialect) for file in files])
+
+
+def _opened(path: Path, dialect: Dialect) -> Source:
+    suffix = suffix_of(path)
+    if path.is_dir():
+        raise DataError(f"{path}: got a folder, expected a file; check the path")
+    if suffix not in SUFFIXES:
+        raise DataError(
+            f"{path}: got a file with suffix {path.suffix!r}, expected {' or '.join(SUFFIXES)}; "
+            "convert the file"
+        )
+    if not path.is_file():
+        raise DataError(
+            f"{path}: got no file of this name, expected a file or a folder; check the path"
+        )
+    if suffix == ".npz":
+        return NpzSource(path)
+    if suffix in _TEXT:
+        return TextFile(path, dialect)
+    import pandas as pd
+
+    package, extra = ("pyarrow", "parquet") if suffix in _PARQUET else ("openpyxl", "excel")
+    require_extra(package, extra)
+    try:
+        frame = pd.read_parquet(path) if suffix in _PARQUET else pd.read_excel(path)
+    except Exception as error:  # whatever the package that reads it raises
+        raise DataError(
+            f"{path}: got a file that cannot be read ({error}), expected a whole one; write it "
+            "again"
+        ) from error
+    return FrameSource(frame, str(path), stem_of(path))

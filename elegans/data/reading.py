@@ -1,0 +1,569 @@
+"""How rows become sequences: chosen columns, their kinds, times, gaps, and what is asked for."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elegans.data.kinds import (
+    MOST_CATEGORIES,
+    Column,
+    categories_of,
+    epoch_unit,
+    kind_of,
+    numbers_of,
+    per_second,
+    seconds_of,
+    words_of,
+)
+from elegans.data.opening import Joined
+from elegans.data.sequences import Array, Sequence, SequenceTable
+from elegans.data.sources import Source
+from elegans.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Missing = Literal["error", "fill", "drop"]
+Task = Literal["auto", "regression", "classification"]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a user asks of a table; see `elegans.data.read_table`."""
+
+    inputs: tuple[str, ...]
+    targets: tuple[str, ...]
+    time: str | None = None
+    sequence: str | None = None
+    exclude: tuple[str, ...] = ()
+    missing: Missing = "error"
+    sort: bool = False
+    task: Task = "auto"
+    horizon: int = 0
+    time_unit: str | None = None
+    date_format: str | None = None
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How rows become sequences, found out on one table and then the same for others.
+
+    Parameters
+    ----------
+    inputs, targets
+        The columns, as they were understood.
+    time, sequence
+        The columns of times and of sequences, or None.
+    time_kind
+        ``"number"``, ``"date"``, or the unit of times that are counted from 1970.
+    time_unit
+        The unit of elapsed times, None where the table does not say.
+    missing
+        ``"error"``; ``"fill"``, the last value, with a mask and the time since then as further
+        inputs (GRU-D); or ``"drop"``, the rows, so that elapsed times are longer.
+    sort
+        Whether rows are sorted by sequence and time.
+    horizon
+        How many steps ahead the targets are.
+    classifies
+        Whether the one target is a class.
+    date_format
+        Of the times.
+    notes
+        Rules that were applied, for reports.
+
+    References
+    ----------
+    Che, Purushotham, Cho, Sontag, Liu, "Recurrent neural networks for multivariate time series with
+    missing values", Scientific Reports 2018: GRU-D.
+    """
+
+    inputs: tuple[Column, ...]
+    targets: tuple[Column, ...]
+    time: str | None = None
+    sequence: str | None = None
+    time_kind: str = "number"
+    time_unit: str | None = None
+    missing: Missing = "error"
+    sort: bool = False
+    horizon: int = 0
+    classifies: bool = False
+    date_format: str | None = None
+    notes: tuple[str, ...] = field(default=(), compare=False)
+
+    # --- names ---------------------------------------------------------------------------
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """What each input of the circuit is."""
+        names: list[str] = []
+        for column in self.inputs:
+            names += column.numbers
+            if column.has_gaps:
+                names += [f"{column.name} seen", f"{column.name} age"]
+        return tuple(names)
+
+    @property
+    def target_names(self) -> tuple[str, ...]:
+        """What each output of the circuit is."""
+        ahead = f" (+{self.horizon})" if self.horizon else ""
+        return tuple(name + ahead for column in self.targets for name in column.numbers)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes of the target, none for numbers."""
+        return self.targets[0].categories if self.classifies else ()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of the table, each once."""
+        chosen = [column.name for column in (*self.inputs, *self.targets)]
+        chosen += [name for name in (self.time, self.sequence) if name is not None]
+        return tuple(dict.fromkeys(chosen))
+
+    def without_targets(self) -> Reading:
+        """Return the reading of tables in which what is asked for is not known."""
+        return replace(self, targets=())
+
+    # --- as plain values -----------------------------------------------------------------
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return plain values, ready for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any]) -> Reading:
+        """Return the reading that `to_plain` wrote."""
+        given = {name: plain[name] for name in cls.__dataclass_fields__ if name in plain}
+        for role in ("inputs", "targets"):
+            given[role] = tuple(
+                Column(each)  # as runs kept them at first: names of numbers
+                if isinstance(each, str)
+                else Column(**each | {"categories": tuple(each["categories"])})
+                for each in given[role]
+            )
+        return cls(**given | {"notes": tuple(given.get("notes", ()))})
+
+    # --- fitting -------------------------------------------------------------------------
+
+    @classmethod
+    def fit(cls, source: Source, choice: Choice) -> Reading:
+        """Find out how the rows of `source` are to be read.
+
+        Raises
+        ------
+        DataError
+            A column is not there, chosen twice, or of a kind that cannot serve.
+        """
+        others = {choice.time, choice.sequence, *choice.exclude}
+        targets = _resolved(source, "target", choice.targets, ())
+        inputs = _resolved(source, "input", choice.inputs, {*targets, *others})
+        roles = [name for name in (choice.time, choice.sequence) if name is not None]
+        absent = [name for name in (*inputs, *targets, *roles) if name not in source.names]
+        if absent:
+            raise source.no_such(dict.fromkeys(absent))
+        frame = source.load((*inputs, *targets, *roles), _text(choice.sequence))
+        if not len(frame):
+            raise DataError(
+                f"{source.label}: got no rows of data, expected at least one; check that the file "
+                "was written to the end"
+            )
+        notes = list(source.notes)
+        named = set(choice.inputs)
+        chosen = [
+            column
+            for name in inputs
+            if (column := _input(source, frame[name], choice, name in named, notes)) is not None
+        ]
+        if not chosen:
+            raise DataError(
+                f"{source.label}: got no input column of numbers or categories, expected at least "
+                "one; name the columns that hold the inputs"
+            )
+        answers, classifies = _targets(source, frame, targets, choice)
+        time_kind, unit = _time(source, frame, choice, notes)
+        if isinstance(source, Joined):
+            notes.append(f"{len(source.parts)} files, each a sequence of its own")
+        return cls(
+            tuple(chosen),
+            answers,
+            choice.time,
+            choice.sequence,
+            time_kind,
+            unit,
+            choice.missing,
+            choice.sort,
+            choice.horizon,
+            classifies,
+            choice.date_format,
+            tuple(notes),
+        )
+
+    # --- reading -------------------------------------------------------------------------
+
+    def read(self, source: Source) -> SequenceTable:
+        """Return the sequences of a source.
+
+        Raises
+        ------
+        DataError
+            A column is missing or changed its kind, a cell cannot be read, or times do not
+            increase.
+        """
+        absent = [name for name in self.columns if name not in source.names]
+        if absent:
+            raise source.no_such(absent)
+        frame = source.load(self.columns, _text(self.sequence))
+        rows = np.arange(len(frame))
+        time = self._times(source, frame)
+        ids, known_ids = self._ids(source, frame)
+        if self.sort:
+            rows = np.lexsort((np.zeros(len(rows)) if time is None else time, ids))
+            frame, ids = frame.iloc[rows], ids[rows]
+            time = None if time is None else time[rows]
+        runs = _runs(ids)
+        self._check_runs(source, runs, ids, known_ids, rows)
+        values = [self._values(source, frame, column, rows) for column in self.inputs]
+        answers = [self._values(source, frame, column, rows) for column in self.targets]
+        kept = np.ones(len(rows), dtype=bool)
+        if self.missing == "drop":
+            for each in (*values, *answers):
+                kept &= ~np.isnan(each).any(axis=1)
+        notes = list(self.notes)
+        if not kept.all():
+            notes.append(f"{int((~kept).sum())} rows with missing cells are left out")
+        sequences = []
+        for run in runs:
+            name = known_ids[ids[run.start]]
+            at = np.arange(run.start, run.stop)[kept[run]]
+            if not len(at):
+                continue
+            clock = np.arange(run.stop - run.start, dtype=np.float64) if time is None else time[run]
+            self._check_times(source, name, clock, rows[run])
+            shown = clock[kept[run]]
+            sequences.append(
+                Sequence(
+                    name,
+                    np.concatenate(
+                        [
+                            self._shown(each[at], column, shown)
+                            for each, column in zip(values, self.inputs, strict=True)
+                        ],
+                        axis=1,
+                    ),
+                    self._ahead([each[at] for each in answers], len(at)),
+                    self._elapsed(source, name, shown, rows[at[0]]),
+                )
+            )
+        if not sequences:
+            raise DataError(
+                f"{source.label}: got no rows without missing cells, expected at least one; pass "
+                "--missing fill, or leave columns out"
+            )
+        return SequenceTable(
+            source=source.label,
+            input_names=self.input_names,
+            target_names=self.target_names,
+            time_name=self.time,
+            sequence_name=self.sequence,
+            sequences=tuple(sequences),
+            reading=replace(self, notes=tuple(dict.fromkeys(notes))),
+        )
+
+    def _values(self, source: Source, frame: pd.DataFrame, column: Column, rows: Any) -> Array:
+        """Return the numbers of a column, (row, number); NaN where they are missing."""
+        cells = frame[column.name]
+        if column.kind == "category":
+            words = words_of(source, cells.reset_index(drop=True), column)
+            numbers = np.eye(len(column.categories))[np.maximum(words, 0)]
+            numbers[words < 0] = np.nan
+        else:
+            numbers = numbers_of(source, cells, column.kind)[:, None]
+        missing = np.isnan(numbers).any(axis=1)
+        if missing.any() and self.missing == "error":
+            row = int(rows[np.argmax(missing)])
+            raise _gap(source, row, column.name, "or pass --missing fill or --missing drop")
+        is_input = column in self.inputs
+        if missing.any() and is_input and self.missing == "fill" and not column.has_gaps:
+            row = int(rows[np.argmax(missing)])
+            raise _gap(
+                source, row, column.name, "no cell was missing where the circuit was trained"
+            )
+        return numbers
+
+    def _shown(self, values: Array, column: Column, clock: Array) -> Array:
+        """Return what a circuit is shown of a column: values, and mask and age if it has gaps."""
+        if not column.has_gaps:
+            return values
+        seen = np.isfinite(values[:, 0])  # words are missing as a whole
+        last = np.maximum.accumulate(np.where(seen, np.arange(len(seen)), -1))
+        start = np.full(values.shape[1], column.start)
+        filled = np.where((last >= 0)[:, None], values[np.maximum(last, 0)], start)
+        age = clock - np.where(last >= 0, clock[np.maximum(last, 0)], clock[0])
+        return np.concatenate([filled, seen[:, None], age[:, None]], axis=1)
+
+    def _ahead(self, answers: list[Array], steps: int) -> Array:
+        """Return the targets, (time, output), NaN where they are not known."""
+        if not answers:
+            return np.full((steps, 1), np.nan)
+        targets = np.concatenate(answers, axis=1)
+        if self.horizon:
+            later = np.full_like(targets, np.nan)
+            later[: -self.horizon] = targets[self.horizon :]
+            return later
+        return targets
+
+    # --- sequences and times -------------------------------------------------------------
+
+    def _ids(self, source: Source, frame: pd.DataFrame) -> tuple[NDArray[np.int64], list[str]]:
+        """Return the sequence of each row, (row,), numbered as they begin, and their names."""
+        import pandas as pd
+
+        names = pd.Series([source.stem] * len(frame))
+        if isinstance(source, Joined):
+            stems = np.array([part.stem for part in source.parts], dtype=object)
+            names = pd.Series(stems[source.part_of(np.arange(len(frame)))])
+        if self.sequence is not None:
+            cells = frame[self.sequence]
+            if cells.isna().any():
+                row = int(np.argmax(cells.isna().to_numpy()))
+                raise _gap(source, row, self.sequence, "name its sequence")
+            words = cells.map(lambda cell: str(cell).strip())
+            names = names + "/" + words if isinstance(source, Joined) else words
+        codes, known = pd.factorize(names)
+        return codes.astype(np.int64), [str(name) for name in known]
+
+    def _check_runs(
+        self,
+        source: Source,
+        runs: list[slice],
+        ids: NDArray[np.int64],
+        names: list[str],
+        rows: NDArray[np.int64],
+    ) -> None:
+        ends: dict[int, int] = {}
+        for run in runs:
+            which = int(ids[run.start])
+            if which in ends:
+                raise source.fault(
+                    int(rows[run.start]),
+                    self.sequence or "file",
+                    f"sequence {names[which]!r} again after it ended at "
+                    f"{source.place(int(rows[ends[which]]))}",
+                    "the rows of a sequence together; sort the rows by sequence, then by time, or "
+                    "pass --sort",
+                )
+            ends[which] = run.stop - 1
+
+    def _times(self, source: Source, frame: pd.DataFrame) -> Array | None:
+        """Return the time of each row in `time_unit`, (row,), or None."""
+        if self.time is None:
+            return None
+        column = frame[self.time]
+        if column.isna().any():
+            row = int(np.argmax(column.isna().to_numpy()))
+            raise _gap(source, row, self.time, "give its time")
+        if self.time_kind == "date":
+            return seconds_of(source, column, self.date_format)
+        times = numbers_of(source, column, "number")
+        if self.time_kind == "number":
+            return times
+        seconds: Array = (times - times.min()) / per_second(self.time_kind)
+        return seconds
+
+    def _check_times(self, source: Source, name: str, time: Array, rows: NDArray[np.int64]) -> None:
+        with np.errstate(over="ignore"):  # an infinite gap is reported by Sequence
+            gaps = np.diff(time)
+        if (gaps <= 0).any():
+            step = int(np.argmax(gaps <= 0)) + 1
+            fault, remedy = (
+                ("twice", "merge the two rows or drop one")
+                if gaps[step - 1] == 0
+                else (
+                    f"after {time[step - 1]}",
+                    "sort the rows of each sequence by time, or pass --sort",
+                )
+            )
+            raise source.fault(
+                int(rows[step]),
+                self.time or "time",
+                f"time {time[step]} {fault} in sequence {name!r}",
+                f"times that increase; {remedy}",
+            )
+
+    def _elapsed(self, source: Source, name: str, time: Array, row: int) -> Array:
+        """Return the time since the step before, (time,); the first entry is the median."""
+        with np.errstate(over="ignore"):
+            gaps = np.diff(time)
+        if not len(gaps):
+            if self.time is None:
+                return np.ones(1)
+            raise DataError(
+                f"{source.label}, {source.place(int(row))}: got sequence {name!r} with a single "
+                "row, expected at least two to tell how long a step lasts; remove the row"
+            )
+        return np.concatenate([[np.median(gaps)], gaps])
+
+
+# --- choosing -------------------------------------------------------------------------------
+
+
+def _resolved(
+    source: Source, role: str, asked: Iterable[str], others: Iterable[Any]
+) -> tuple[str, ...]:
+    """Return the columns that names, patterns and ``all`` stand for."""
+    found: list[str] = []
+    taken = {name for name in source.names if any(_fits(name, other) for other in others if other)}
+    for each in asked:
+        of_array = [name for name in source.names if name.startswith(f"{each}[")]
+        if each in source.names:
+            found.append(each)
+        elif of_array:
+            found += of_array
+        else:
+            pattern = "*" if each == "all" else each
+            found += [n for n in source.names if _fits(n, pattern) and n not in taken] or [each]
+    if not found:
+        raise DataError(
+            f"{source.label}: got no {role} column, expected at least one; name the columns that "
+            f"hold the {role}s"
+        )
+    twice = [name for name in found if found.count(name) > 1]
+    if twice:
+        raise DataError(
+            f"{source.label}: got {role} column {twice[0]!r} {found.count(twice[0])} times, "
+            "expected each once; remove the repetition"
+        )
+    return tuple(found)
+
+
+def _fits(name: str, pattern: str) -> bool:
+    """Whether a name is one of those that a pattern means."""
+    return name == pattern or fnmatch.fnmatchcase(name, pattern)
+
+
+def _text(sequence: str | None) -> tuple[str, ...]:
+    return () if sequence is None else (sequence,)
+
+
+def _input(
+    source: Source, cells: pd.Series, choice: Choice, is_named: bool, notes: list[str]
+) -> Column | None:
+    """Return the column as an input; None, and a note, where a pattern has named it in vain."""
+    name, kind = str(cells.name), kind_of(cells, source.decimal)
+    if kind in ("date", "text", "empty"):
+        what = {
+            "date": "dates; make it the --time, or leave it out",
+            "text": f"text of more than {MOST_CATEGORIES} words; leave it out",
+            "empty": "no cells that are filled; leave it out",
+        }[kind]
+        if is_named:
+            raise DataError(
+                f"{source.label}: got the input column {name!r} with {what}, expected numbers, "
+                "booleans or categories"
+            )
+        notes.append(f"{name!r} is left out: {what.split(';')[0]}")
+        return None
+    missing = int(cells.isna().sum())
+    categories = categories_of(cells) if kind == "category" else ()
+    if kind == "category":
+        notes.append(f"{name!r} is shown as {len(categories)} inputs, one for each word")
+    elif kind == "boolean":
+        notes.append(f"{name!r} is shown as 0 and 1")
+    if cells.nunique() == 1:
+        notes.append(f"{name!r} is the same in all rows")
+    start = 0.0
+    if missing and choice.missing == "fill":
+        notes.append(
+            f"{name!r} has {missing} missing cells: the last value stands for them, with a mask "
+            "and the time since then as further inputs"
+        )
+        if kind != "category":
+            start = float(np.nanmean(numbers_of(source, cells, kind)))
+    has_gaps = bool(missing) and choice.missing == "fill"
+    return Column(name, kind, categories, has_gaps, start)
+
+
+def _targets(
+    source: Source, frame: pd.DataFrame, names: tuple[str, ...], choice: Choice
+) -> tuple[tuple[Column, ...], bool]:
+    """Return the columns that are asked for, and whether they are a class."""
+    columns = [Column(name, kind_of(frame[name], source.decimal)) for name in names]
+    for column in columns:
+        if column.kind in ("date", "text", "empty"):
+            raise DataError(
+                f"{source.label}: got the target column {column.name!r} of kind {column.kind}, "
+                f"expected numbers, or at most {MOST_CATEGORIES} classes; choose another"
+            )
+    classifies = choice.task == "classification"
+    if choice.task == "auto":
+        classifies = any(column.kind == "category" for column in columns) or (
+            len(columns) == 1 and _is_binary(frame[names[0]], columns[0].kind)
+        )
+    if not classifies:
+        words = [column.name for column in columns if column.kind == "category"]
+        if words:
+            raise DataError(
+                f"{source.label}: got words in the target column {words[0]!r}, expected numbers "
+                "for a regression; pass --task classification"
+            )
+        return tuple(columns), False
+    if len(columns) > 1:
+        raise DataError(
+            f"{source.label}: got {len(columns)} target columns with classes, expected one; train "
+            "a circuit for each"
+        )
+    name = names[0]
+    classes = categories_of(frame[name])
+    if len(classes) > MOST_CATEGORIES:
+        raise DataError(
+            f"{source.label}, column {name!r}: got {len(classes)} classes, expected at most "
+            f"{MOST_CATEGORIES}; pass --task regression if they are amounts, or choose another"
+        )
+    return (Column(name, "category", classes),), True
+
+
+def _is_binary(cells: pd.Series, kind: str) -> bool:
+    """Whether a column is booleans, or 0 and 1 in whole numbers."""
+    if kind == "boolean":
+        return True
+    return cells.dtype.kind in "iu" and set(cells.unique().tolist()) == {0, 1}
+
+
+def _time(
+    source: Source, frame: pd.DataFrame, choice: Choice, notes: list[str]
+) -> tuple[str, str | None]:
+    """Return the kind of times and the unit of elapsed times."""
+    if choice.time is None:
+        return "number", None
+    column = frame[choice.time]
+    kind = "date" if choice.date_format else kind_of(column, source.decimal)
+    if kind == "date":
+        notes.append(f"{choice.time!r} holds dates: times are in seconds")
+        return "date", "s"
+    if choice.time_unit is not None:
+        per_second(choice.time_unit)
+        return "number", choice.time_unit
+    unit = epoch_unit(numbers_of(source, column, "number"))
+    if unit is None:
+        return "number", None
+    notes.append(f"{choice.time!r} counts from 1970 in {unit}: times are in seconds")
+    return unit, "s"
+
+
+def _runs(ids: NDArray[np.int64]) -> list[slice]:
+    """Return the rows of each sequence."""
+    begins = np.flatnonzero(np.diff(ids, prepend=-1))
+    return [slice(int(a), int(b)) for a, b in zip(begins, [*begins[1:], len(ids)], strict=True)]
+
+
+def _gap(source: Source, row: int, name: str, remedy: str) -> DataError:
+    written = source.written(row, name)
+    got = repr(written) if written else "an empty cell"
+    return source.fault(row, name, got, f"a value; drop the row or fill the value in, {remedy}")

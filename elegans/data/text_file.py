@@ -1,0 +1,294 @@
+"""Tables in text files as people have them: separator, decimal mark and header are found out."""
+
+from __future__ import annotations
+
+import bz2
+import csv
+import gzip
+import lzma
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TextIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elegans.data.sources import Source, number_in
+from elegans.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "spaces"}
+MISSING = ("", "?", "NA", "N/A", "nan", "NaN", "null", "NULL")
+"""Cells that count as missing."""
+
+_OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+_LOOKED_AT = 50
+_CHUNK = 1 << 16
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How a text file is written; what is None is found out from its first lines.
+
+    Parameters
+    ----------
+    separator
+        What stands between cells, one character; a space stands for any number of them.
+    decimal
+        ``"."`` or ``","``.
+    header
+        Whether the first line holds the names of the columns; otherwise they are called column1,
+        column2 and so on.
+    encoding
+        Of the text.
+    """
+
+    separator: str | None = None
+    decimal: Literal[".", ","] | None = None
+    header: bool | None = None
+    encoding: str = "utf-8-sig"  # with and without the mark that spreadsheets put first
+
+
+class TextFile(Source):
+    """A text file of rows of cells, possibly compressed."""
+
+    def __init__(self, path: Path, dialect: Dialect) -> None:
+        super().__init__(str(path), stem_of(path))
+        self.path, self._dialect = path, dialect
+        lines = self._first_lines()
+        if not lines or not lines[0].strip():
+            raise DataError(
+                f"{path}, line 1: got nothing, expected the names of the columns; the file is "
+                "empty or starts with a blank line"
+            )
+        self.separator = dialect.separator or _separator(lines)
+        rows = [row for row in self._rows(lines) if row]
+        first, others = [cell.strip() for cell in rows[0]], rows[1:]
+        self.decimal = dialect.decimal or self._decimal_mark(rows)
+        has_header = dialect.header
+        if has_header is None:
+            has_header = _is_header(first, self.decimal)
+        self._skipped = 1 if has_header else 0
+        width = len(first)
+        if has_header and others and all(len(row) == width + 1 for row in others):
+            first = ["", *first]  # as R writes row names
+        if not has_header:
+            first = [f"column{k + 1}" for k in range(width)]
+            self.notes.append("no line of names: columns are called column1, column2, ...")
+        elif "" in first:
+            self.notes.append("columns without a name are left out")
+        self._header = first
+        if self.separator != ",":
+            self.notes.append(f"cells are separated by {SEPARATORS.get(self.separator, 'marks')}")
+        if self.decimal == ",":
+            self.notes.append("decimal commas")
+        twice = [name for name in first if name and first.count(name) > 1]
+        if twice:
+            raise DataError(
+                f"{path}, line 1: got {first.count(twice[0])} columns named {twice[0]!r}, expected "
+                "each name once; rename one of them, or pass --header no"
+            )
+        self.names = tuple(name for name in first if name)
+
+    def load(self, names: tuple[str, ...], text: tuple[str, ...] = ()) -> pd.DataFrame:
+        """Return the named columns, those of `text` as they are written."""
+        import pandas as pd
+
+        header = self._header
+        at = {name: k for k, name in enumerate(header) if name}
+        # Cells beyond the last tell rows that are too long, a last cell that is missing those that
+        # are too short: pandas by itself passes over both.
+        last, beyond = len(header) - 1, len(header)
+        try:
+            with self._opened() as file, warnings.catch_warnings():
+                warnings.simplefilter("error", pd.errors.ParserWarning)
+                frame = pd.read_csv(
+                    file,
+                    sep=r"\s+" if self.separator == " " else self.separator,
+                    header=None,
+                    names=range(len(header) + 1),
+                    index_col=False,
+                    skiprows=self._skipped,
+                    dtype={at[name]: str for name in text} | {beyond: str},
+                    decimal=self.decimal,
+                    skipinitialspace=True,
+                    keep_default_na=False,
+                    na_values=list(MISSING),
+                    skip_blank_lines=False,
+                    low_memory=False,
+                    **_exact(pd.__version__),
+                )
+        except pd.errors.EmptyDataError:
+            frame = pd.DataFrame({k: [] for k in range(len(header) + 1)})
+        except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
+            self._check_rows()
+            raise self._damaged(error) from error
+        frame = frame.iloc[: self._end(frame)]
+        suspicious = frame[last].isna().any() or frame[beyond].notna().any()
+        if suspicious or any(frame[at[name]].isna().any() for name in names):
+            self._check_rows()
+        # Position k stands for a name; names are chosen twice where a column is in two roles.
+        return pd.DataFrame({name: frame[at[name]] for name in dict.fromkeys(names)})
+
+    def place(self, row: int) -> str:
+        """Return where a row is in the file."""
+        return f"line {self._lines[row]}"
+
+    def written(self, row: int, name: str) -> str:
+        """Return a cell as it is written."""
+        with self._opened() as file:
+            reader = self._reader(file)
+            cells: list[str] = next(islice(filter(None, reader), row + self._skipped, None), [])
+        k = self._header.index(name)
+        return cells[k].strip() if k < len(cells) else ""
+
+    # --- the first lines -----------------------------------------------------------------
+
+    def _first_lines(self) -> list[str]:
+        with self._opened() as file:
+            return list(islice(file, _LOOKED_AT))
+
+    def _rows(self, lines: list[str]) -> list[list[str]]:
+        rows: list[list[str]] = []
+        with suppress(csv.Error):  # a quoted cell may go on after these lines
+            rows.extend(self._reader(iter(lines)))
+        return rows
+
+    def _decimal_mark(self, rows: list[list[str]]) -> Literal[".", ","]:
+        if self.separator == ",":
+            return "."
+        cells = [cell.strip() for row in rows for cell in row]
+        with_comma = [cell for cell in cells if "," in cell]
+        if not with_comma or any(number_in(cell, ",") is None for cell in with_comma):
+            return "."
+        return "," if not any("." in c and number_in(c, ".") is not None for c in cells) else "."
+
+    # --- reading -------------------------------------------------------------------------
+
+    @contextmanager
+    def _opened(self) -> Iterator[TextIO]:
+        opener = _OPENERS.get(self.path.suffix.lower(), open)
+        try:
+            with opener(self.path, "rt", encoding=self._dialect.encoding, newline="") as file:
+                yield file
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"{self.path}: got bytes that are not UTF-8 ({error.reason} at byte {error.start} "
+                "of a block), expected UTF-8 text; save the file as 'CSV UTF-8', or pass "
+                "--encoding latin-1 or what it is"
+            ) from error
+        except (gzip.BadGzipFile, lzma.LZMAError, EOFError) as error:
+            raise DataError(
+                f"{self.path}: got a damaged compressed file ({error}), expected a whole one; "
+                "compress the file again"
+            ) from error
+        except csv.Error as error:
+            raise self._damaged(error) from error
+
+    def _damaged(self, error: Exception) -> DataError:
+        return DataError(
+            f"{self.path}: got text that is not CSV ({error}), expected cells with balanced "
+            "quotes; write it again"
+        )
+
+    def _reader(self, lines: Iterator[str]) -> Any:
+        if self.separator == " ":
+            lines = (" ".join(line.split()) + "\n" for line in lines)
+        return csv.reader(lines, delimiter=self.separator, skipinitialspace=True, strict=True)
+
+    def _end(self, frame: pd.DataFrame) -> int:
+        """Return the number of rows without the blank lines at the end of the file."""
+        filled = frame.notna().any(axis=1).to_numpy()
+        if filled.all():
+            return len(frame)
+        with self._opened() as file:
+            return sum(1 for row in self._reader(file) if row) - self._skipped
+
+    def _check_rows(self) -> None:
+        """Raise at the first line that is blank or has more or fewer cells than the header."""
+        blank = None
+        header = self._header
+        with self._opened() as file:
+            reader = self._reader(file)
+            rows = islice(reader, self._skipped, None)
+            for row in rows:
+                if not row:
+                    blank = reader.line_num if blank is None else blank
+                    continue
+                if blank is not None:
+                    raise DataError(
+                        f"{self.path}, line {blank}: got a blank line between rows, expected a "
+                        "row; remove the line"
+                    )
+                if len(row) != len(header):
+                    raise DataError(
+                        f"{self.path}, line {reader.line_num}: got {len(row)} cells, expected "
+                        f"{len(header)} as in the first line; quote cells that hold a separator"
+                    )
+
+    @cached_property
+    def _lines(self) -> NDArray[np.int64]:
+        """The line on which each row ends, found out when it is asked for."""
+        with self._opened() as file:
+            reader = self._reader(file)
+            lines = [reader.line_num for row in reader if row]
+        return np.array(lines[self._skipped :], dtype=np.int64)
+
+
+def stem_of(path: Path) -> str:
+    """Return the name of a file without its suffixes."""
+    inner = path.with_suffix("") if path.suffix.lower() in _OPENERS else path
+    return inner.stem
+
+
+def suffix_of(path: Path) -> str:
+    """Return the suffix that says what a file holds, compression aside."""
+    inner = path.with_suffix("") if path.suffix.lower() in _OPENERS else path
+    return inner.suffix.lower()
+
+
+def _separator(lines: list[str]) -> str:
+    """Return the separator by which all first lines have the same number of cells, the most."""
+    best, most = ",", 1
+    for separator in SEPARATORS:
+        texts = [" ".join(line.split()) for line in lines] if separator == " " else lines
+        try:
+            rows = list(csv.reader(texts, delimiter=separator, skipinitialspace=True))
+        except csv.Error:
+            continue
+        widths = [len(row) for row in rows if row]
+        # R gives row names no name, so that the first line may be a cell short.
+        same = len(set(widths)) == 1 or (len(set(widths[1:])) == 1 and widths[1] == widths[0] + 1)
+        wider = len(widths) > 0 and widths[-1] > most
+        plain = separator != " " or not any(other in lines[0] for other in ",;\t|")
+        # A decimal comma gives as many cells as a semicolon, or one more.
+        if same and plain and (wider or (separator == ";" and widths[-1] > 1)):
+            best, most = separator, widths[-1]
+    return best
+
+
+def _exact(version: str) -> dict[str, Any]:
+    """Return the option by which pandas reads numbers as Python does; 3.1 does so by itself."""
+    known = tuple(int(part) for part in version.split(".")[:2])
+    return {} if known >= (3, 1) else {"float_precision": "round_trip"}
+
+
+def _is_header(first: list[str], decimal: str) -> bool:
+    """Whether the first line holds names: no cell is a number, or they count the columns."""
+    numbers = [number_in(cell, decimal) for cell in first]
+    counted = [number for number in numbers if number is not None]
+    if not counted:
+        return True
+    return counted in ([float(k) for k in range(len(first))], _counted(first)) and len(first) > 1
+
+
+def _counted(first: list[str]) -> list[float]:
+    """Return 0, 1, ... for a line of names that begins with an empty cell."""
+    return [float(k) for k in range(len(first) - 1)] if first[0] == "" else []
