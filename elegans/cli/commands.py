@@ -83,7 +83,8 @@ class TableOptions:
     targets
         Columns that the circuit predicts: numbers, or a class.
     inputs
-        Columns that it reads: names, patterns such as 'a*', or 'all' that have no other part.
+        Columns that it reads: names, patterns such as 'a*', or 'all' that have no other part (with
+        a horizon the targets, too).
     exclude
         Names and patterns that --inputs does not mean.
     time

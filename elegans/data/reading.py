@@ -163,7 +163,9 @@ class Reading:
         """
         others = {choice.time, choice.sequence, *choice.exclude}
         targets = _resolved(source, "target", choice.targets, ())
-        inputs = _resolved(source, "input", choice.inputs, {*targets, *others})
+        # What is ahead may be told from what was.
+        answers_only = () if choice.horizon else targets
+        inputs = _resolved(source, "input", choice.inputs, {*answers_only, *others})
         roles = [name for name in (choice.time, choice.sequence) if name is not None]
         absent = [name for name in (*inputs, *targets, *roles) if name not in source.names]
         if absent:

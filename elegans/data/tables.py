@@ -41,7 +41,8 @@ def read_table(
         A file, a folder of files or several files, each of which is a sequence, or a DataFrame.
     inputs, targets
         One name or several; patterns such as ``a*``; ``"all"``, which is everything that has no
-        other part. A column may be in both. Words become a number for each word, booleans 0 and 1.
+        other part, and with a `horizon` the targets, too. A column may be in both. Words become a
+        number for each word, booleans 0 and 1.
     time
         The column of times, strictly increasing within each sequence; gaps may be irregular.
         Numbers in any unit, ISO dates, or seconds to nanoseconds since 1970; the last two give
