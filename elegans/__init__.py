@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from elegans.control.policy import Policy as Policy
     from elegans.ctrnn import CTRNN as CTRNN
     from elegans.ctrnn import CTRNNCell as CTRNNCell
+    from elegans.estimators import LiquidClassifier as LiquidClassifier
+    from elegans.estimators import LiquidForecaster as LiquidForecaster
+    from elegans.estimators import LiquidRegressor as LiquidRegressor
     from elegans.layers.execution import backend as backend
     from elegans.layers.readout import Readout as Readout
     from elegans.layers.registry import register_layer as register_layer

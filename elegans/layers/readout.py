@@ -11,6 +11,7 @@ from elegans.checks import Placement, check_count
 from elegans.errors import InputError
 from elegans.layers.sequence_layer import SequenceLayer, State
 from elegans.synapses.initial import draw_uniform
+from elegans.wiring import Wiring
 
 
 class Readout(nn.Module):
@@ -73,6 +74,25 @@ class Readout(nn.Module):
             bound = layer.state_size**-0.5
             for parameter in self.head.parameters():
                 draw_uniform(parameter, bound, generator)
+
+    @property
+    def input_size(self) -> int:
+        """Number of inputs."""
+        return self.layer.input_size
+
+    @property
+    def output_size(self) -> int:
+        """Number of outputs of the map."""
+        return self.head.out_features
+
+    @property
+    def wiring(self) -> Wiring:
+        """The circuit as it is now."""
+        return self.layer.wiring
+
+    def apply_weight_constraints(self) -> None:
+        """Clip the parameters of the layer that must not be negative."""
+        self.layer.apply_weight_constraints()
 
     def forward(
         self, input: Tensor, hx: State | None = None, *args: Any, **kwargs: Any

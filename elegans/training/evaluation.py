@@ -13,6 +13,7 @@ from torch import Tensor
 
 from elegans.data import Scales, Sequence, Windows
 from elegans.errors import DataError
+from elegans.layers.readout import Readout
 from elegans.layers.sequence_layer import SequenceLayer
 from elegans.training.losses import mean_loss
 from elegans.training.scores import regression_scores
@@ -66,7 +67,7 @@ class WindowTensors:
     def __len__(self) -> int:
         return len(self.inputs)
 
-    def loss(self, model: SequenceLayer, which: Tensor) -> Tensor:
+    def loss(self, model: SequenceLayer | Readout, which: Tensor) -> Tensor:
         """Return the mean loss over the windows `which`."""
         output, _ = model(self.inputs[which], None, self.elapsed[which])
         if self.kind == "mse" and self.is_complete:  # the usual case, in fewer operations
@@ -81,7 +82,7 @@ class WindowTensors:
 
 @torch.no_grad()
 def predict(
-    model: SequenceLayer, sequences: SequenceOf[Sequence], scales: Scales
+    model: SequenceLayer | Readout, sequences: SequenceOf[Sequence], scales: Scales
 ) -> list[NDArray[np.float64]]:
     """Return what the circuit answers to whole sequences, each run from the zero state.
 
@@ -110,7 +111,7 @@ def predict(
 
 
 def squared_errors(
-    model: SequenceLayer, sequences: SequenceOf[Sequence], scales: Scales
+    model: SequenceLayer | Readout, sequences: SequenceOf[Sequence], scales: Scales
 ) -> NDArray[np.float64]:
     """Return the mean squared error of each target over all steps, shape (output,).
 

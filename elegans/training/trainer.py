@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,7 @@ from tqdm import tqdm
 from elegans.checkpoints.saving import restore
 from elegans.data import Windows, batches
 from elegans.errors import DataError, ElegansError, InputError, RunError, SolveError
+from elegans.layers.readout import Readout
 from elegans.layers.sequence_layer import SequenceLayer
 from elegans.pruning import (
     Edit,
@@ -104,7 +105,7 @@ class Result:
 
 
 def fit(
-    model: SequenceLayer,
+    model: SequenceLayer | Readout,
     train: Windows,
     validation: Windows,
     config: TrainingConfig,
@@ -120,7 +121,8 @@ def fit(
     Parameters
     ----------
     model
-        The layer, with ``batch_first`` and ``return_sequences``; rewired in place.
+        The layer, with ``batch_first`` and ``return_sequences``, or one with a `Readout`; rewired
+        in place.
     train, validation
         Windows with the numbers of inputs and outputs of the layer.
     config
@@ -158,6 +160,11 @@ def fit(
         raise InputError(
             "got a condition on another layer, expected one on the layer that is trained; build it "
             "with this layer"
+        )
+    if run is not None and not isinstance(model, SequenceLayer):
+        raise InputError(
+            f"got a {type(model).__name__} to be kept in a run, expected a layer such as "
+            "elegans.LTC; train it without a run, and keep its state_dict()"
         )
     if run is not None and not resume:
         run.require_unused()
@@ -207,7 +214,7 @@ def fit(
 
 
 def check_training(
-    model: SequenceLayer, train: Windows, validation: Windows, config: TrainingConfig
+    model: SequenceLayer | Readout, train: Windows, validation: Windows, config: TrainingConfig
 ) -> None:
     """Raise what `fit` would raise before its first step, so that no folder is made in vain.
 
@@ -253,7 +260,7 @@ class _Training:
 
     def __init__(
         self,
-        model: SequenceLayer,
+        model: SequenceLayer | Readout,
         train: Windows,
         validation: Windows,
         config: TrainingConfig,
@@ -414,7 +421,7 @@ class _Training:
         current = _copy(self.model)
         try:
             self.model.load_state_dict(self.best)
-            run.write_result(self.model)
+            run.write_result(cast(SequenceLayer, self.model))
         finally:
             self.model.load_state_dict(current)
 
@@ -439,8 +446,9 @@ class _Training:
             line.pop("seconds", None)
 
     def _continue_from(self, checkpoint: Checkpoint, place: Path) -> None:
-        restore(self.model, checkpoint.best, place / "best.safetensors")
-        restore(self.model, checkpoint.model, place / "model.safetensors")
+        layer = cast(SequenceLayer, self.model)  # `fit` asks for one where there is a run
+        restore(layer, checkpoint.best, place / "best.safetensors")
+        restore(layer, checkpoint.model, place / "model.safetensors")
         parameters = dict(self.model.named_parameters())
         expected = {f"{name}/{field}" for name in parameters for field in _ADAM_STATE}
         if checkpoint.optimizer and set(checkpoint.optimizer) != expected:
@@ -468,7 +476,7 @@ class _Training:
         self._earlier_seconds = plain["seconds"]
 
 
-def _checked(model: SequenceLayer, windows: Windows) -> Windows:
+def _checked(model: SequenceLayer | Readout, windows: Windows) -> Windows:
     sizes = windows.inputs.shape[-1], windows.targets.shape[-1]
     if sizes != (model.input_size, model.output_size):
         raise DataError(
@@ -479,5 +487,5 @@ def _checked(model: SequenceLayer, windows: Windows) -> Windows:
     return windows
 
 
-def _copy(model: SequenceLayer) -> dict[str, Tensor]:
+def _copy(model: SequenceLayer | Readout) -> dict[str, Tensor]:
     return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
