@@ -6,6 +6,7 @@ import threading
 
 import degenerate
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch.nn.utils import parametrize, prune
@@ -241,7 +242,7 @@ def test_scales_are_those_of_the_data(solver, batch):
         (np.full((*batch, INPUTS), np.nan), "observation holds nan"),
         (np.zeros((*batch, INPUTS), complex), "got an array of complex128"),
         (np.zeros(INPUTS + 1), "observation has shape"),
-        ([0.0] * INPUTS, "got list"),
+        (["0.0"] * INPUTS, "got list"),
     ):
         with pytest.raises(InputError, match=said):
             policy(bad)
@@ -450,11 +451,13 @@ class TestBadInput:
             (np.array([1e300, 0, 0]), r"holds 1e\+300 at feature 0, .* in torch.float32"),
             (np.zeros(2), r"shape \(2,\), expected \(3,\), or \(batch, 3\)"),
             (np.zeros((1, 1, 3)), r"shape \(1, 1, 3\), expected \(3,\)"),
-            (np.float64(1), "got float64"),
+            (np.float64(1), r"shape \(\), expected \(3,\)"),
+            (None, "got NoneType"),
+            ([[0.0, 0.0, 0.0], [0.0]], "got list"),
             (np.zeros((2, 3)), r"shape \(2, 3\), expected \(3,\) as before; call reset\(\)"),
-            (np.zeros(3, complex), "array of real numbers or a tensor, got an array of complex128"),
+            (np.zeros(3, complex), "real numbers, a list or a tensor, got an array of complex128"),
             (np.array(["a", "b", "c"]), "got an array of <U1"),
-            ([0.0, 0.0, 0.0], r"got list; convert it, as by np.asarray"),
+            (["a", "b", "c"], r"got list; convert it, as by np.asarray"),
             (torch.zeros(3, dtype=torch.float64), "observation is torch.float64, the layer"),
         ],
     )
@@ -561,3 +564,65 @@ def test_a_policy_sees_that_a_synapse_is_pruned_or_comes_back():
         model.cell.recurrent.set_mask(torch.arange(len(model.cell.recurrent)) < open_count)
         expected = run(model, x, policy.state.clone())[0]
         torch.testing.assert_close(drive(policy, x), expected, rtol=0, atol=1e-5)
+
+
+def test_lists_and_pandas_are_observations():
+    x = observations(2)[:, 0].double().numpy()
+    policy = Policy(circuit())
+    expected = policy(x[0])
+    frame = pd.DataFrame(x, columns=["a", "b", "c"])
+    for given in (
+        x[0].tolist(),
+        tuple(x[0]),
+        frame.iloc[0],
+        frame.astype(object).iloc[0].astype(float),
+    ):
+        policy.reset()
+        np.testing.assert_array_equal(policy(given), expected)
+    policy.reset()
+    both = policy(frame)
+    policy.reset()
+    np.testing.assert_array_equal(policy(x), both)
+
+
+@pytest.mark.parametrize("kind", ["array", "tensor"])
+@pytest.mark.parametrize("scaled", [False, True])
+def test_actions_are_clipped_to_their_limits(kind, scaled):
+    x = observations(4)[:, 0]
+    scales = Scales(Scale(np.zeros(3), np.ones(3)), Scale([0.0, 5.0], [10.0, 10.0]))
+    given = x if kind == "tensor" else x.numpy()
+    free = Policy(circuit(), scales if scaled else None)(given)
+    low, high = float(free.min()) + 0.01, [float(free.max()) - 0.01, 100.0]
+    policy = Policy(circuit(), scales if scaled else None, limits=(low, high))
+    clipped = policy(given)
+    assert (type(clipped), clipped.dtype) == (type(free), free.dtype)
+    np.testing.assert_array_equal(
+        np.asarray(clipped), np.clip(np.asarray(free), np.float32(low), np.float32(high))
+    )
+    assert (np.asarray(clipped) != np.asarray(free)).any()
+    for limits in ((1, -1), (0, [1, 2, 3]), (0, float("nan")), 3):
+        with pytest.raises(InputError, match=r"got limits .*the lower first"):
+            Policy(circuit(), limits=limits)
+
+
+@pytest.mark.parametrize("options", [{}, {"mixed_memory": True}, {"solver": "rk4"}])
+def test_episodes_of_a_batch_begin_again_by_themselves(options):
+    x = observations(3)
+    policy, fresh = Policy(circuit(**options)), Policy(circuit(**options))
+    policy.reset(where=[True, False, True])  # nothing was seen
+    for t in range(3):
+        policy(x[:, t])
+    before = policy(x[:, 3])
+    policy.reset(where=np.zeros(3, bool))
+    again = Policy(circuit(**options))
+    again.state = policy.state
+    policy.reset(where=np.array([False, True, False]))
+    after, expected = policy(x[:, 4]), again(x[:, 4])
+    torch.testing.assert_close(after[[0, 2]], expected[[0, 2]])
+    torch.testing.assert_close(after[1], fresh(x[1:2, 4])[0])
+    assert before.shape == after.shape
+    for where in ([True], np.array([1, 0, 1]), [[True, False, True]]):
+        with pytest.raises(
+            InputError, match=r"got where of shape .*expected booleans of the shape"
+        ):
+            policy.reset(where=where)

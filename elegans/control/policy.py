@@ -9,7 +9,7 @@ from typing import Any, Protocol, overload
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from elegans.checkpoints.saving import CONFIG, load
@@ -53,11 +53,14 @@ class Policy:
     scales
         Those that the layer was trained with: observations, actions and elapsed times are then in
         the units of the data. By default they are in those of the layer.
+    limits
+        Least and greatest action, numbers or (output,) each; actions beyond are clipped.
 
     Raises
     ------
     InputError
-        `model` is no layer, or the scales are of other numbers of inputs or outputs.
+        `model` is no layer, the scales are of other numbers of inputs or outputs, or the limits do
+        not fit the actions.
 
     Examples
     --------
@@ -72,7 +75,13 @@ class Policy:
     torch.Size([3, 5])
     """
 
-    def __init__(self, model: SequenceLayer, scales: Scales | None = None) -> None:
+    def __init__(
+        self,
+        model: SequenceLayer,
+        scales: Scales | None = None,
+        *,
+        limits: tuple[ArrayLike, ArrayLike] | None = None,
+    ) -> None:
         if not isinstance(model, SequenceLayer):
             raise InputError(
                 f"got {type(model).__name__}, expected a layer such as elegans.LTC, which holds "
@@ -88,12 +97,19 @@ class Policy:
                 )
         self.model = model
         self.scales = scales
+        self.limits = None if limits is None else _checked_limits(limits, model.output_size)
         self._batch: tuple[int, ...] | None = None  # () for one sample; None: not known yet
         self._state: tuple[Tensor, ...] | None = None  # None: zeros
         self._kernel: StepKernel | None = None  # works in the memory of the state
 
     @classmethod
-    def load(cls, folder: str | os.PathLike[str], *, device: Any = None) -> Policy:
+    def load(
+        cls,
+        folder: str | os.PathLike[str],
+        *,
+        limits: tuple[ArrayLike, ArrayLike] | None = None,
+        device: Any = None,
+    ) -> Policy:
         """Return the policy of a run: its best weights, with the scales of its data if it has any.
 
         Observations, actions and elapsed times are in the units of the data that it was trained on.
@@ -113,8 +129,8 @@ class Policy:
         model, folder = load(folder, device=device), Path(folder)
         scaled = read_json(folder / CONFIG, "pass the folder of a run").get("scaled")
         if scaled or (folder / STANDARDISER).exists():
-            return cls(model, Scales.load(folder))
-        return cls(model)
+            return cls(model, Scales.load(folder), limits=limits)
+        return cls(model, limits=limits)
 
     @overload
     def __call__(self, observation: NDArray[Any], elapsed: float | None = None) -> NDArray[Any]: ...
@@ -129,8 +145,8 @@ class Policy:
         ----------
         observation
             Shape (input,), or (batch, input) for a batch of environments, as `reset` or the first
-            call after it decides. An array of real numbers of any type, which is rounded to the
-            precision of the model, or a tensor of the model's type and device.
+            call after it decides. Real numbers in an array, a list, or a row or a frame of pandas,
+            which are rounded to the precision of the model, or a tensor of its type and device.
         elapsed
             Time since the previous step, >= 0, for the whole batch; by default what counts as 1
             for the layer. With 0 the state stays as it is.
@@ -163,9 +179,16 @@ class Policy:
             action = kernel(scaled, elapsed)
         if action is None:
             action = self._step(observation, elapsed)
-        return action if scales is None else scales.targets.invert(action)
+        if scales is not None:
+            action = scales.targets.invert(action)
+        if self.limits is None:
+            return action
+        low, high = self.limits
+        if isinstance(action, Tensor):
+            return action.clamp(action.new_tensor(low), action.new_tensor(high))
+        return action.clip(low, high).astype(action.dtype, copy=False)
 
-    def reset(self, batch: int | None = None) -> None:
+    def reset(self, batch: int | None = None, *, where: ArrayLike | None = None) -> None:
         """Forget everything; the state is zero again.
 
         Parameters
@@ -173,12 +196,18 @@ class Policy:
         batch
             Number of episodes that the next observations are of, at least 1. By default the next
             observation decides.
+        where
+            Only the episodes of a batch that are over, true or false for each, (batch,), as vector
+            environments say; the others go on.
 
         Raises
         ------
         InputError
-            `batch` is not such a number; the state is kept.
+            `batch` is not such a number, or `where` does not fit the batch; the state is kept.
         """
+        if where is not None:
+            self._reset_some(np.asarray(where))
+            return
         if batch is not None and not (isinstance(batch, int | np.integer) and batch >= 1):
             raise InputError(
                 f"batch must be a whole number of at least 1, got {batch!r}; set policy.state to "
@@ -186,6 +215,20 @@ class Policy:
             )
         self._state, self._kernel = None, None
         self._batch = None if batch is None else (int(batch),)
+
+    def _reset_some(self, over: NDArray[Any]) -> None:
+        """Forget what was seen in the episodes that are `over`, (batch,)."""
+        if self._batch is None and self._state is None:
+            return  # nothing was seen yet
+        if over.dtype != np.bool_ or over.shape != self._batch:
+            raise InputError(
+                f"got where of shape {over.shape} and type {over.dtype}, expected booleans of the "
+                f"shape {self._batch}; pass one for each episode of the batch"
+            )
+        if self._state is not None and over.any():
+            rows = torch.from_numpy(over).to(self._device)
+            self._state = tuple(part.masked_fill(rows.unsqueeze(-1), 0.0) for part in self._state)
+            self._kernel = None
 
     @property
     def state(self) -> State:
@@ -251,14 +294,8 @@ class Policy:
         dtype = self.model.cell.dtype
         if isinstance(observation, Tensor):
             observation = as_computed("observation", observation, dtype)
-        elif not isinstance(observation, np.ndarray) or observation.dtype.kind not in REAL:
-            got = type(observation).__name__
-            if isinstance(observation, np.ndarray):
-                got = f"an array of {observation.dtype}"
-            raise InputError(
-                f"observation must be an array of real numbers or a tensor, got {got}; convert it, "
-                "as by np.asarray(observation, np.float32)"
-            )
+        else:
+            observation = _real(observation)
         inputs, shape = self.model.input_size, tuple(observation.shape)
         if len(shape) not in (1, 2) or shape[-1] != inputs:
             raise InputError(
@@ -331,6 +368,39 @@ class Policy:
             *batch, self.model.state_size, dtype=self.model.cell.dtype, device=self._device
         )
         return (zeros,) * count
+
+
+def _real(observation: Any) -> NDArray[Any]:
+    """Return an observation as an array of real numbers."""
+    try:
+        array = np.asarray(observation)
+    except ValueError:  # lists of several lengths
+        array = np.asarray(None)
+    if array.dtype.kind in REAL:
+        return array
+    got = type(observation).__name__
+    if isinstance(observation, np.ndarray):
+        got = f"an array of {observation.dtype}"
+    raise InputError(
+        f"observation must be an array of real numbers, a list or a tensor, got {got}; convert it, "
+        "as by np.asarray(observation, np.float32)"
+    )
+
+
+def _checked_limits(
+    limits: tuple[ArrayLike, ArrayLike], outputs: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the least and the greatest action, (output,) each."""
+    try:
+        low, high = (np.broadcast_to(np.asarray(end, np.float64), (outputs,)) for end in limits)
+    except (TypeError, ValueError):
+        low, high = np.ones(1), np.zeros(1)
+    if not (low <= high).all():
+        raise InputError(
+            f"got limits {limits!r}, expected the least and the greatest action, a number or "
+            f"{outputs} numbers each, the lower first; such as (-1, 1)"
+        )
+    return low, high
 
 
 def _as_number(elapsed: Any) -> float:

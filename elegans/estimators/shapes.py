@@ -195,6 +195,7 @@ def labels_of(y: Any, steps: Steps) -> tuple[list[NDArray[Any]], bool]:
         utils = require_extra("sklearn.utils", "lab")
         multiclass = require_extra("sklearn.utils.multiclass", "lab")
         y = utils.column_or_1d(y, warn=True)
+        utils.assert_all_finite(y, input_name="y")
         multiclass.check_classification_targets(y)
     labels = [np.atleast_1d(np.asarray(one)) for one in y]
     expected = [length if per_step else 1 for length in steps.lengths]
