@@ -414,3 +414,25 @@ def test_unknown_command(capsys):
     with pytest.raises(SystemExit) as stop:
         main(["dance"])
     assert stop.value.code == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("wiring", ["random", "full"])
+def test_other_wirings_solvers_and_devices(data, tmp_path, capsys, wiring):
+    run = tmp_path / "run"
+    more = ["--wiring", wiring, "--solver", "exponential", "--patience", "3", "--device", "cpu"]
+    assert train(data, run, *more) == 0
+    model = load_model(run)
+    assert model.cell.solver.name == "exponential"
+    assert model.wiring.names[0] == "depth"
+    if wiring == "full":
+        assert model.synapse_count == 100
+    capsys.readouterr()
+    for option, value, said in (
+        ("--solver", "magic", "magic"),
+        ("--device", "nowhere", "got the device 'nowhere', expected one that PyTorch can use"),
+        ("--patience", "0", "got patience = 0"),
+    ):
+        assert train(data, tmp_path / "other", option, value) == 2
+        assert said in fails(capsys)
+        assert not (tmp_path / "other").exists()

@@ -409,3 +409,22 @@ def test_metrics_that_are_not_text_are_cut_off(tmp_path):
     with (tmp_path / "metrics.jsonl").open("ab") as file:
         file.write(b'\xff\xfe\n{"step": null}\n')
     assert run.metrics() == whole
+
+
+def test_patience_ends_a_training_that_gets_no_better(tmp_path):
+    config = replace(CONFIG, steps=400, evaluate_every=5, patience=2, learning_rate=1e-12)
+    run = begin(tmp_path / "run", config=config)
+    model = circuit()
+    result = fit(model, TRAIN, VALIDATION, config, run=run, progress=False)
+    evaluated = [line["step"] for line in result.metrics]
+    assert result.steps == evaluated[-1] < 400
+    assert result.steps // 5 - result.best_step // 5 == 2
+    again = circuit()
+    continued = fit(again, TRAIN, VALIDATION, config, run=run, resume=True, progress=False)
+    assert continued.steps == result.steps
+    for one, other in zip(model.state_dict().values(), again.state_dict().values(), strict=True):
+        assert torch.equal(one, other)
+    patient = replace(config, patience=10**6, steps=30)
+    assert fit(circuit(), TRAIN, VALIDATION, patient, progress=False).steps == 30
+    with pytest.raises(InputError, match="got patience = 0, expected at least 1"):
+        replace(config, patience=0)

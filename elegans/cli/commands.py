@@ -148,11 +148,18 @@ class Train:
     output
         Folder for the run.
     units
-        Neurons of the circuit (an AutoNCP).
+        Neurons of the circuit.
+    wiring
+        How it is drawn: auto-ncp, in layers of inter, command and motor neurons; random, every
+        synapse by chance; or full, all of them, which then stay where they are.
     sparsity
-        Share of absent synapses, from 0.1 to 0.9.
+        Share of absent synapses, for auto-ncp from 0.1 to 0.9.
+    solver
+        See elegans.solvers.solver_names().
     unfolds
         Solver steps in each step of the data.
+    device
+        Where it is trained, such as cuda; the CPU by default.
     mixed_memory
         Add a memory cell, for long-term dependencies.
     certify
@@ -171,8 +178,11 @@ class Train:
     text: Annotated[TextOptions, arg(name="")] = field(default_factory=TextOptions)
     output: Annotated[Path, arg(aliases=["--out"])] = Path("runs/train")
     units: int = 32
+    wiring: Literal["auto-ncp", "random", "full"] = "auto-ncp"
     sparsity: float = 0.5
+    solver: str = "semi_implicit"
     unfolds: int = 6
+    device: str | None = None
     mixed_memory: bool = False
     certify: bool = False
     training: Annotated[TrainingConfig, arg(name="")] = field(default_factory=TrainingConfig)

@@ -20,8 +20,8 @@ from elegans.errors import DataError, InputError, RunError
 from elegans.layers.description import circuit_rows
 from elegans.ltc.layer import LTC
 from elegans.reporting import draw_changes, draw_learning, save_figure
-from elegans.training import RunFolder, baseline_answers, check_training, fit, predict
-from elegans.wiring import AutoNCP, Recipe, Wiring
+from elegans.training import RewireConfig, RunFolder, baseline_answers, check_training, fit, predict
+from elegans.wiring import AutoNCP, FullyConnected, Random, Recipe, Wiring
 
 PICTURES = ("learning.png", "wiring.png")
 _MSE = "mean squared error (targets have variance 1)"
@@ -51,6 +51,8 @@ def run(command: Train) -> None:
             "expected 'cross_entropy' for classes and another for numbers; leave it out, or choose "
             "the --task"
         )
+    if command.wiring == "full" and config.rewire.keep == 1:  # there is no place to grow at
+        config = replace(config, rewire=RewireConfig(enabled=False))
     split = split_sequences(table, config.seed, classes=bool(table.classes))
     _require_classes(table, split.train)
     names = table.input_names, table.target_names
@@ -123,14 +125,31 @@ def _require_classes(table: SequenceTable, train: Sequence[Recording]) -> None:
 
 def untrained(command: Train, table: SequenceTable) -> LTC:
     """Return the circuit that `command` asks for, with neurons named after the columns."""
-    recipe = AutoNCP(command.units, table.output_size, command.sparsity, seed=command.training.seed)
-    return LTC(
+    model = LTC(
         table.input_size,
-        named_wiring(recipe, table.input_names, table.target_names),
+        named_wiring(_recipe(command, table.output_size), table.input_names, table.target_names),
         mixed_memory=command.mixed_memory,
         ode_unfolds=command.unfolds,
+        solver=command.solver,
         generator=torch.Generator().manual_seed(command.training.seed),
     )
+    try:
+        return model.to(command.device)
+    except (AssertionError, RuntimeError) as error:  # whatever PyTorch says of devices
+        raise InputError(
+            f"got the device {command.device!r}, expected one that PyTorch can use here, such as "
+            f"cpu ({str(error).splitlines()[0]}); leave it out"
+        ) from error
+
+
+def _recipe(command: Train, outputs: int) -> Recipe:
+    """Return how the wiring is drawn."""
+    units, seed = command.units, command.training.seed
+    if command.wiring == "full":
+        return FullyConnected(units, outputs, erev_init_seed=seed)
+    if command.wiring == "random":
+        return Random(units, outputs, command.sparsity, random_seed=seed)
+    return AutoNCP(units, outputs, command.sparsity, seed=seed)
 
 
 def named_wiring(recipe: Recipe, inputs: Sequence[str], targets: Sequence[str]) -> Wiring:
@@ -164,7 +183,7 @@ def _settings(command: Train, table: SequenceTable) -> dict[str, Any]:
         "command": "train",
         "data": settings_of(command.data, table, command.text),
         "wiring": {
-            "recipe": "AutoNCP",
+            "recipe": command.wiring,
             "units": command.units,
             "output_size": table.output_size,
             "sparsity_level": command.sparsity,

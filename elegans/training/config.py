@@ -106,6 +106,8 @@ class TrainingConfig:
         ``"auto"`` is the first for numbers and the last for classes.
     class_weights
         ``"balanced"`` lets rare classes count as much as frequent ones.
+    patience
+        Evaluations without a better one after which training ends before its last step.
     rewire
         Prune-and-rewire.
 
@@ -128,6 +130,7 @@ class TrainingConfig:
     seed: int = 0
     loss: Literal["auto", "mse", "mae", "huber", "cross_entropy"] = "auto"
     class_weights: Literal["equal", "balanced"] = "equal"
+    patience: int | None = None
     rewire: RewireConfig = field(default_factory=RewireConfig)
 
     def __post_init__(self) -> None:
@@ -140,6 +143,8 @@ class TrainingConfig:
             ("seed", 0),
         ):
             _check_at_least(name, getattr(self, name), least)
+        if self.patience is not None:
+            _check_at_least("patience", self.patience, 1)
         if self.stride is not None:
             _check_at_least("stride", self.stride, 1)
         for name in ("learning_rate", "clip_norm"):

@@ -184,7 +184,7 @@ def fit(
         with bar:
             if training.step == 0:
                 training.evaluate()
-            while training.step < config.steps:
+            while training.step < config.steps and not training.is_stuck:
                 training.advance()
                 bar.update()
                 if watch is not None:
@@ -313,6 +313,12 @@ class _Training:
     @property
     def synapses(self) -> int:
         return 0 if self.rewirer is None else self.rewirer.budget
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether `patience` evaluations have brought nothing better."""
+        patience, every = self.config.patience, self.config.evaluate_every
+        return patience is not None and self.step // every - self.best_step // every >= patience
 
     @property
     def seconds(self) -> float:
