@@ -242,3 +242,21 @@ def test_unknown_formats_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"'figure\.bmp', expected one of the suffixes .*\.png"):
         save_figure(Figure(), tmp_path / "figure.bmp")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("units", [4, 12, 32, 64])
+def test_circuits_before_and_after_stand_at_one_height_with_their_names(units):
+    before = AutoNCP(units, 3 if units > 5 else 1, seed=1).build(2)
+    motors = before.layers["motor"]
+    names, hidden = [f"answer {k}" for k in range(motors)], before.names[motors:]
+    before = Wiring(2, before.layers, before.recurrent, before.sensory, names=[*names, *hidden])
+    ends = before.recurrent.source[0], before.recurrent.target[0]
+    after = before.edit(remove=[ends])
+    figure = draw_changes(after, before)
+    left, right = figure.axes
+    assert left.get_xlim() == right.get_xlim()
+    assert left.get_ylim() == right.get_ylim()
+    for axes in (left, right):
+        told = {text.get_text() for text in axes.texts}
+        assert units > 32 or {"answer 0", "0"} <= told
+        assert all(text.get_fontsize() >= 4 for text in axes.texts)

@@ -35,6 +35,7 @@ from elegans.reporting.chart import (
     Rule,
 )
 from elegans.wiring import Wiring, draw
+from elegans.wiring.drawing.circuit import paper_size
 
 __all__ = [
     "BLUE",
@@ -214,6 +215,10 @@ def _set_up(axes: Axes, axis: Axis, name: str) -> None:
         axes.set(**{f"{name}lim": ends})
 
 
+_TITLE = 0.35
+"""Inches for the title above a circuit."""
+
+
 def draw_circuit(circuit: SequenceLayer | Wiring, **options: Any) -> Figure:
     """Draw a circuit; lines of a layer are as wide as its conductances.
 
@@ -230,8 +235,8 @@ def draw_circuit(circuit: SequenceLayer | Wiring, **options: Any) -> Figure:
         The circuit is too large to draw.
     """
     with rc_context(STYLE):
-        figure = new_figure(7.6, _height(circuit))
-        circuit.draw(ax=figure.subplots(), **options)
+        figure, (axes,) = _panels(1, *_paper(circuit, least=7.6, most=12.0))
+        circuit.draw(ax=axes, **options)
     return _with_plain_names(figure)
 
 
@@ -251,20 +256,35 @@ def draw_changes(circuit: SequenceLayer | Wiring, before: Wiring) -> Figure:
         The two have different neurons, or are too large to draw.
     """
     with rc_context(STYLE):
-        # The width that names beside neurons and a legend of five entries need.
-        figure = new_figure(13.0, _height(before))
-        left, right = figure.subplots(1, 2)
+        # The least width is what a legend of five entries needs.
+        width, height = _paper(before, least=6.5, most=10.0)
+        figure, panels = _panels(2, width, height)
         after = circuit if isinstance(circuit, Wiring) else circuit.wiring
-        draw(before, ax=left, later=after, title="before training")
-        circuit.draw(ax=right, before=before, title="after training")
+        draw(before, ax=panels[0], later=after, title="before training")
+        circuit.draw(ax=panels[1], before=before, title="after training")
+        # Legends differ in height: the smaller scale leaves room for both, at one place.
+        widest = max(panels, key=lambda axes: float(np.ptp(axes.get_xlim())))
+        for axes in panels:
+            axes.set(xlim=widest.get_xlim(), ylim=widest.get_ylim())
     return _with_plain_names(figure)
 
 
-def _height(circuit: SequenceLayer | Wiring) -> float:
-    """Return inches that leave room for the largest layer, and for headers and legend."""
-    wiring = circuit if isinstance(circuit, Wiring) else circuit.wiring
-    largest = max(wiring.input_size, *wiring.layers.values())
-    return min(2.4 + 0.35 * max(largest, 6), 12.0)
+def _panels(count: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
+    """Return a figure and its axes side by side, of a size each that nothing changes later.
+
+    A circuit is fitted into the axes when it is drawn, sizes of names included.
+    """
+    figure = Figure(figsize=(count * width, height))
+    top = 1 - _TITLE / height
+    rects = [((k + 0.01) / count, 0.01, 0.98 / count, top - 0.02) for k in range(count)]
+    return figure, [figure.add_axes(rect) for rect in rects]
+
+
+def _paper(circuit: SequenceLayer | Wiring, *, least: float, most: float) -> tuple[float, float]:
+    """Return inches that a picture with names needs, its width within limits."""
+    width, height = paper_size(circuit if isinstance(circuit, Wiring) else circuit.wiring)
+    fitting = min(max(width, least), most)
+    return fitting, min(max(height * min(fitting / width, 1.0), 3.4), 12.0)
 
 
 def _with_plain_names(figure: Figure) -> Figure:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from elegans.errors import WiringError
-from elegans.wiring.drawing.layout import curves, place
+from elegans.wiring.drawing.layout import RADIUS, curves, place
 from elegans.wiring.drawing.page import Entry, Page, add_legend, legend_size, new_axes
 from elegans.wiring.drawing.painting import (
     CUT_COLOR,
@@ -37,6 +37,8 @@ NEURON_COLORS = {SENSORY: "#DDCC77", "inter": "#44AA99", "command": "#AA4499", M
 _OTHER_NEURONS = ("#88CCEE", "#999933", "#CC6677", "#117733", "#882255")
 _MANY_LABELS = 80
 _MANY_SYNAPSES = 200_000
+_INCHES_APART = 0.3  # of neighbouring neurons: names of 6 points, the least, fit beside them
+_BESIDE, _ABOVE_AND_BELOW = 2.8, 1.4  # names and arcs; headers and legend
 
 
 def draw(
@@ -152,6 +154,22 @@ def draw(
     if title is not None:
         ax.set_title(title)
     return ax
+
+
+def paper_size(wiring: Wiring) -> tuple[float, float]:
+    """Return width and height in inches at which the names in a layered picture can be read.
+
+    Examples
+    --------
+    >>> from elegans.wiring import AutoNCP
+    >>> small, large = (AutoNCP(units, 2).build(3) for units in (8, 64))
+    >>> paper_size(small)[1] < paper_size(large)[1]
+    True
+    """
+    placement = place(wiring, "layered", _all_synapses(wiring)[0])
+    extent = np.ptp(placement.position, axis=0) + 4 * RADIUS
+    width, height = extent * _INCHES_APART + [_BESIDE, _ABOVE_AND_BELOW]
+    return float(width), float(height)
 
 
 def _check_drawable(wiring: Wiring, max_neurons: int) -> None:
