@@ -6,6 +6,7 @@ import signal
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import safetensors.torch
 import torch
@@ -16,8 +17,12 @@ from elegans.data import Sequence, cut_windows
 from elegans.errors import DataError, InputError, PruningError, RunError, SolveError
 from elegans.pruning.amount.thresholds import Absolute, CosineFraction, Relative
 from elegans.training import (
+    Callback,
+    CsvLog,
+    OnStep,
     RewireConfig,
     RunFolder,
+    TensorBoard,
     TrainingConfig,
     TrainingStopped,
     fit,
@@ -104,7 +109,7 @@ def test_continuing_ends_bit_for_bit_where_it_would_have(tmp_path, stops, growth
                 run=parts,
                 resume=count > 0,
                 progress=False,
-                watch=stop_at(stop),
+                callbacks=[OnStep(stop_at(stop))],
             )
     continued = circuit()
     again = fit(continued, TRAIN, VALIDATION, config, run=parts, resume=True, progress=False)
@@ -135,7 +140,15 @@ def test_a_crash_continues_from_the_last_checkpoint(tmp_path):
             raise OSError("power failure")
 
     with pytest.raises(OSError, match="power failure"):
-        fit(circuit(), TRAIN, VALIDATION, CONFIG, run=crashed, progress=False, watch=crash)
+        fit(
+            circuit(),
+            TRAIN,
+            VALIDATION,
+            CONFIG,
+            run=crashed,
+            progress=False,
+            callbacks=[OnStep(crash)],
+        )
     assert crashed.checkpoints() == [7, 14]
     assert crashed.metrics()[-1]["step"] == 15
     with (tmp_path / "crashed/metrics.jsonl").open("a") as file:
@@ -153,7 +166,9 @@ def test_a_crash_before_the_first_checkpoint_begins_again(tmp_path):
         raise OSError("power failure")
 
     with pytest.raises(OSError, match="power failure"):
-        fit(circuit(), TRAIN, VALIDATION, CONFIG, run=run, progress=False, watch=crash)
+        fit(
+            circuit(), TRAIN, VALIDATION, CONFIG, run=run, progress=False, callbacks=[OnStep(crash)]
+        )
     result = fit(circuit(), TRAIN, VALIDATION, CONFIG, run=run, resume=True, progress=False)
     assert result.steps == 24
     assert [line["step"] for line in run.metrics()] == [0, 5, 10, 15, 20, 24]
@@ -177,7 +192,9 @@ def test_second_interrupt_stops_at_once_and_keeps_the_checkpoint(tmp_path):
             interrupt()
 
     with pytest.raises(KeyboardInterrupt) as stop:
-        fit(circuit(), TRAIN, VALIDATION, CONFIG, run=run, progress=False, watch=watch)
+        fit(
+            circuit(), TRAIN, VALIDATION, CONFIG, run=run, progress=False, callbacks=[OnStep(watch)]
+        )
     assert not isinstance(stop.value, TrainingStopped)
     assert run.checkpoints() == [7]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -229,7 +246,7 @@ def test_divergence_is_named_and_the_checkpoint_stays(tmp_path):
                 model.cell.output_mapping.weight.fill_(float("inf"))
 
     with pytest.raises(SolveError, match=r"diverged at step 10: the loss is .*step 7 in .*stays"):
-        fit(model, TRAIN, VALIDATION, CONFIG, run=run, progress=False, watch=poison)
+        fit(model, TRAIN, VALIDATION, CONFIG, run=run, progress=False, callbacks=[OnStep(poison)])
     assert run.checkpoints() == [7]
     tensors, _ = state_of(run)
     assert all(torch.isfinite(tensor).all() for tensor in tensors.values())
@@ -341,7 +358,7 @@ def test_a_rule_of_rewiring_trains_and_goes_on_and_is_loaded_again(tmp_path, rul
         assert whole.best_step >= thinned
     run, quiet = begin(tmp_path), {"progress": False}
     with pytest.raises(TrainingStopped):
-        fit(circuit(), TRAIN, VALIDATION, config, run=run, watch=stop_at(11), **quiet)
+        fit(circuit(), TRAIN, VALIDATION, config, run=run, callbacks=[OnStep(stop_at(11))], **quiet)
     resumed = circuit()
     again = fit(resumed, TRAIN, VALIDATION, config, run=run, resume=True, **quiet)
     assert again.ledger == whole.ledger
@@ -376,7 +393,15 @@ def test_learning_rate_falls_in_the_second_half():
 def test_a_checkpoint_of_other_values_is_refused(tmp_path, change):
     run = begin(tmp_path)
     with pytest.raises(TrainingStopped):
-        fit(circuit(), TRAIN, VALIDATION, CONFIG, run=run, progress=False, watch=stop_at(9))
+        fit(
+            circuit(),
+            TRAIN,
+            VALIDATION,
+            CONFIG,
+            run=run,
+            progress=False,
+            callbacks=[OnStep(stop_at(9))],
+        )
     file = max(tmp_path.glob("checkpoint-*")) / "training.json"
     plain = json.loads(file.read_text())
     if isinstance(change, str):
@@ -392,7 +417,15 @@ def test_a_checkpoint_of_other_values_is_refused(tmp_path, change):
 def test_a_checkpoint_that_lacks_a_tensor_is_refused(tmp_path, part):
     run = begin(tmp_path)
     with pytest.raises(TrainingStopped):
-        fit(circuit(), TRAIN, VALIDATION, CONFIG, run=run, progress=False, watch=stop_at(9))
+        fit(
+            circuit(),
+            TRAIN,
+            VALIDATION,
+            CONFIG,
+            run=run,
+            progress=False,
+            callbacks=[OnStep(stop_at(9))],
+        )
     file = max(tmp_path.glob("checkpoint-*")) / f"{part}.safetensors"
     tensors = safetensors.torch.load(file.read_bytes())
     tensors.pop(sorted(tensors)[0])
@@ -404,7 +437,15 @@ def test_a_checkpoint_that_lacks_a_tensor_is_refused(tmp_path, part):
 def test_metrics_that_are_not_text_are_cut_off(tmp_path):
     run = begin(tmp_path)
     with pytest.raises(TrainingStopped):
-        fit(circuit(), TRAIN, VALIDATION, CONFIG, run=run, progress=False, watch=stop_at(9))
+        fit(
+            circuit(),
+            TRAIN,
+            VALIDATION,
+            CONFIG,
+            run=run,
+            progress=False,
+            callbacks=[OnStep(stop_at(9))],
+        )
     whole = run.metrics()
     with (tmp_path / "metrics.jsonl").open("ab") as file:
         file.write(b'\xff\xfe\n{"step": null}\n')
@@ -428,3 +469,60 @@ def test_patience_ends_a_training_that_gets_no_better(tmp_path):
     assert fit(circuit(), TRAIN, VALIDATION, patient, progress=False).steps == 30
     with pytest.raises(InputError, match="got patience = 0, expected at least 1"):
         replace(config, patience=0)
+
+
+def test_callbacks_hear_of_everything_in_order(tmp_path):
+    heard = []
+
+    class Listener(Callback):
+        def on_step(self, step):
+            heard.append(step)
+
+        def on_evaluation(self, record):
+            heard.append(("evaluated", record["step"]))
+            record["step"] = None  # a copy: nobody else hears of it
+
+        def on_end(self, result):
+            heard.append(("ended", result.steps))
+
+    config = replace(CONFIG, steps=6, evaluate_every=4)
+    result = fit(circuit(), TRAIN, VALIDATION, config, callbacks=[Listener()], progress=False)
+    evaluated = [("evaluated", k) for k in (0, 4, 6)]
+    assert heard == [
+        evaluated[0], 1, 2, 3, 4, evaluated[1], 5, 6, evaluated[2], ("ended", 6),
+    ]  # fmt: skip
+    assert [line["step"] for line in result.metrics] == [0, 4, 6]
+
+
+def test_a_csv_log_goes_on_where_training_does(tmp_path):
+    path, run = tmp_path / "logs" / "log.csv", begin(tmp_path / "run")
+    log = CsvLog(path)
+    with pytest.raises(TrainingStopped):
+        fit(circuit(), TRAIN, VALIDATION, CONFIG, run=run, progress=False,
+            callbacks=[log, OnStep(stop_at(9))])  # fmt: skip
+    fit(circuit(), TRAIN, VALIDATION, CONFIG, run=run, resume=True, progress=False,
+        callbacks=[log])  # fmt: skip
+    table = pd.read_csv(path)
+    assert table["step"].tolist() == [0, 5, 10, 15, 20, 24]
+    assert list(table) == ["step", "train_loss", "validation_loss", "learning_rate", "rewired"]
+    losses = [line["validation_loss"] for line in run.metrics()]
+    np.testing.assert_allclose(table["validation_loss"], losses)
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(RunError, match="cannot be written"):
+        CsvLog(tmp_path / "folder").on_evaluation({"step": 0})
+
+
+def test_tensorboard_reads_what_was_written(tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    board = TensorBoard(tmp_path / "events")
+    result = fit(circuit(), TRAIN, VALIDATION, CONFIG, progress=False, callbacks=[board])
+    events = EventAccumulator(str(tmp_path / "events"))
+    events.Reload()
+    written = {event.step: event.value for event in events.Scalars("validation_loss")}
+    expected = {line["step"]: line["validation_loss"] for line in result.metrics}
+    assert written.keys() == expected.keys()
+    np.testing.assert_allclose([*written.values()], [*expected.values()], rtol=1e-6)
+    (best,) = events.Scalars("best_validation_loss")
+    assert (best.step, best.value) == (result.best_step, pytest.approx(result.best_loss))

@@ -10,6 +10,10 @@ from elegans.lazy import attach
 
 if TYPE_CHECKING:  # loaded when first used: the shell needs the settings for --help
     from elegans.training.baselines import baseline_answers as baseline_answers
+    from elegans.training.callbacks import Callback as Callback
+    from elegans.training.callbacks import CsvLog as CsvLog
+    from elegans.training.callbacks import OnStep as OnStep
+    from elegans.training.callbacks import TensorBoard as TensorBoard
     from elegans.training.config import RewireConfig as RewireConfig
     from elegans.training.config import TrainingConfig as TrainingConfig
     from elegans.training.evaluation import mean_squared_errors as mean_squared_errors

@@ -10,7 +10,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,6 +32,7 @@ from elegans.pruning import (
     ProposedEdit,
     PruneRewire,
 )
+from elegans.training.callbacks import Callback
 from elegans.training.config import TrainingConfig
 from elegans.training.evaluation import WindowTensors
 from elegans.training.rewiring import rewirer_settings
@@ -113,7 +114,7 @@ def fit(
     run: RunFolder | None = None,
     resume: bool = False,
     progress: bool = True,
-    watch: Callable[[int], None] | None = None,
+    callbacks: Iterable[Callback] = (),
     condition: Condition | None = None,
 ) -> Result:
     """Train `model` on windows; it ends with the weights that were best in validation.
@@ -134,8 +135,8 @@ def fit(
         none.
     progress
         Whether to show a progress bar, where the output is a terminal.
-    watch
-        Called with the number of steps done after each step.
+    callbacks
+        Told of every step and evaluation, in their order.
     condition
         What the layer must fulfil, such as `elegans.proofs.ContractionCondition`: established
         before the first step, kept by a penalty and a guard, and true of the result.
@@ -170,6 +171,7 @@ def fit(
         run.require_unused()
     if condition is not None and not (run is not None and resume and run.checkpoints()):
         condition.establish()
+    told = tuple(callbacks)
     training = _Training(model, train, validation, config, run, condition)
     if run is not None and resume:
         training.restore(run)
@@ -183,14 +185,14 @@ def fit(
         )
         with bar:
             if training.step == 0:
-                training.evaluate()
+                training.evaluate(told)
             while training.step < config.steps and not training.is_stuck:
                 training.advance()
                 bar.update()
-                if watch is not None:
-                    watch(training.step)
+                for each in told:
+                    each.on_step(training.step)
                 if training.step % config.evaluate_every == 0 or training.step == config.steps:
-                    training.evaluate()
+                    training.evaluate(told)
                     bar.set_postfix(validation=f"{training.best_loss:.4g}")
                 if stop_requested() and run is not None:
                     training.save(run)
@@ -203,7 +205,7 @@ def fit(
     if run is not None:
         training.save(run)
     model.load_state_dict(training.best)
-    return Result(
+    result = Result(
         training.step,
         training.best_step,
         training.best_loss,
@@ -211,6 +213,9 @@ def fit(
         training.ledger,
         training.seconds,
     )
+    for each in told:
+        each.on_end(result)
+    return result
 
 
 def check_training(
@@ -348,7 +353,7 @@ class _Training:
         self._losses += 1
         self.step += 1
 
-    def evaluate(self) -> None:
+    def evaluate(self, told: Iterable[Callback] = ()) -> None:
         """Measure the validation windows, remember the best weights, and note it all down."""
         with torch.no_grad():
             total, count = 0.0, 0
@@ -376,6 +381,8 @@ class _Training:
         self.metrics.append(line)
         if self.run is not None:
             self.run.append_metrics({**line, "seconds": round(self.seconds, 3)})
+        for each in told:
+            each.on_evaluation(dict(line))
 
     def _batch(self, step: int) -> Tensor:
         """Return the windows of `step`, shape (batch,)."""

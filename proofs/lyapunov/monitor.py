@@ -54,7 +54,7 @@ class StabilityMonitor:
     >>> model = LTC(2, 5)
     >>> watch = StabilityMonitor(model, torch.zeros(1, 32, 2), every=10)
     >>> for step in range(1, 21):
-    ...     watch(step)  # fit(model, ..., watch=watch) does the same
+    ...     watch(step)  # fit(..., callbacks=[OnStep(watch)]) does the same
     >>> [record["step"] for record in watch.records]
     [10, 20]
     >>> watch.records[0]["lambda_1"] < 0 and watch.records[0]["abscissa"] < 0
