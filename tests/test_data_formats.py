@@ -10,7 +10,7 @@ import pytest
 from elegans.data import Dialect, Reading, column_names, read_table, split_sequences
 from elegans.data.kinds import categories_of, kind_of
 from elegans.data.opening import open_data
-from elegans.errors import DataError
+from elegans.errors import DataError, ElegansError
 
 R_STYLE = (
     '"date","Temperature","Occupancy"\n'
@@ -304,9 +304,9 @@ def test_gaps_are_filled_forward_with_mask_and_age(tmp_path):
         DataError, match=r"line 2, column 'a': got an empty cell.*no cell was missi"
     ):
         learnt.read(open_data(path))
-    empty = write(tmp_path, "a,y\n,1\n2,\n", "empty.csv")
+    empty = write(tmp_path, "a,b,y\n,3,1\n2,,2\n", "empty.csv")
     with pytest.raises(DataError, match="got no rows without missing cells"):
-        read_table(empty, "a", "y", missing="drop")
+        read_table(empty, ["a", "b"], "y", missing="drop")
 
 
 def test_other_files_are_read_as_the_first(tmp_path):
@@ -387,3 +387,152 @@ def test_classes_of_sequences_are_split_in_proportion(tmp_path):
             counts = np.sum([one.targets[0] for one in part], axis=0)
             np.testing.assert_array_equal(counts, [each] * 3)
     assert len(split_sequences(table, 0, (6, 3, 3)).train) == 6
+
+
+# --- what a hostile reader found ---------------------------------------------------------
+
+
+def test_lines_that_end_with_a_separator(tmp_path):
+    path = write(tmp_path, "a,b,c\n1,2,9,\n3,4,8,\n5,7,7,\n")
+    table = read_table(path, targets="b")
+    np.testing.assert_array_equal(inputs(table), [[1, 9], [3, 8], [5, 7]])
+    np.testing.assert_array_equal(table.sequences[0].targets[:, 0], [2, 4, 7])
+    with pytest.raises(DataError, match="line 2: got 4 cells, expected 3"):
+        read_table(write(tmp_path, "a,b,c\n1,2,9,5\n1,4,8,6\n"), targets="b")
+
+
+@pytest.mark.parametrize(
+    ("text", "x", "y"),
+    [
+        ("t\tx\n0\t2,5\n1\t3,5\n2\t4,75\n", "x", "t"),
+        ("t x\n0 2,5\n1 3,5\n2 4,75\n", "x", "t"),
+        ("2,5\t0\n3,5\t1\n4,75\t2\n", "column1", "column2"),
+        ("x,t,note\n2.5,0,a;b\n3.5,1,c;d\n4.75,2,e;f\n", "x", "t"),
+    ],
+)
+def test_commas_in_numbers_and_marks_in_words(tmp_path, text, x, y):
+    (only,) = read_table(write(tmp_path, text, "a.txt"), x, y)
+    np.testing.assert_array_equal(only.inputs[:, 0], [2.5, 3.5, 4.75])
+
+
+def test_files_of_one_name_stay_apart(tmp_path):
+    paths = [write(tmp_path / k, "a,y\n1,2\n3,4\n", "data.csv") for k in ("e1", "e2")]
+    table = read_table(paths, "a", "y")
+    assert [one.name for one in table] == [str(path) for path in paths]
+    rows = "s,a\n" + "".join(f"{s},{k}\n" for s in "pq" for k in range(2))
+    paths = [write(tmp_path, rows, f"{k}.csv") for k in "ab"]
+    table = read_table(paths, "a", "a", sequence="s")
+    assert [one.name for one in table] == ["a/p", "a/q", "b/p", "b/q"]
+
+
+def test_words_are_those_of_the_file(tmp_path):
+    write(tmp_path / "f", "a,y\n1,TRUE\n2,FALSE\n3,NOTSURE\n", "a.csv")
+    write(tmp_path / "f", "a,y\n1,TRUE\n2,FALSE\n", "b.csv")
+    table = read_table(tmp_path / "f", "a", "y")
+    assert table.classes == ("FALSE", "NOTSURE", "TRUE")
+    again = table.reading.read(open_data(tmp_path / "f" / "b.csv"))
+    np.testing.assert_array_equal(again.sequences[0].targets, [[0, 0, 1], [1, 0, 0]])
+    path = write(tmp_path, "a,y\n1,01\n2,02\n3,A3\n")
+    with pytest.raises(DataError, match=r"line 4, column 'y': got 'A3', .*--task classification"):
+        read_table(path, "a", "y")  # most of them are numbers
+    codes = read_table(path, "a", "y", task="classification")
+    assert codes.classes == ("01", "02", "A3")
+    other = write(tmp_path, "a,y\n1,01\n2,02\n", "other.csv")
+    np.testing.assert_array_equal(
+        codes.reading.read(open_data(other)).sequences[0].targets, [[1, 0, 0], [0, 1, 0]]
+    )
+    gap = write(tmp_path, "a,y\n1,0\n2,\n3,1\n", "gap.csv")
+    for data in (gap, pd.read_csv(gap), pd.read_csv(gap, dtype={"y": "Int64"})):
+        found = read_table(data, "a", "y", missing="fill")
+        assert found.classes == ("0", "1")
+        np.testing.assert_array_equal(found.sequences[0].targets[:, 1], [0, np.nan, 1])
+
+
+def test_faults_are_named_where_they_are_also_when_rows_are_sorted(tmp_path):
+    path = write(tmp_path, "t,x,c,y\n3,3,p,1\n1,bad,p,2\n2,5,p,3\n4,6,q,3\n")
+    with pytest.raises(DataError, match="line 3, column 'x': got 'bad'"):
+        read_table(path, "x", "y", time="t", sort=True)
+    reading = read_table(path, "c", "y", time="t", sort=True).reading
+    other = write(tmp_path, "t,x,c,y\n3,3,p,1\n1,4,r,2\n", "other.csv")
+    with pytest.raises(DataError, match="line 3, column 'c': got 'r'"):
+        reading.read(open_data(other))
+
+
+def test_every_row_is_found_again(tmp_path):
+    path = write(tmp_path, "s,t,x\nb,2,1\na,5,2\nb,1,\na,4,3\nb,3,4\n")
+    table = read_table(path, "x", "t", time="t", sequence="s", sort=True, missing="drop")
+    assert table.row_names == ("b", "a", "b", "a", "b")
+    assert [places.tolist() for places in table.places] == [[0, 4], [3, 1]]
+    for one, places in zip(table, table.places, strict=True):
+        expected = pd.read_csv(path)["x"].to_numpy()[places]
+        np.testing.assert_array_equal(one.inputs[:, 0], expected)
+
+
+def test_sheets_are_read_like_text(tmp_path):
+    frame = pd.DataFrame(
+        {"x": [1, "?", 3, 4], "k": ["None", "n/a", "ok", "ok"], "y": [1.0, 2, 3, 5]}
+    )
+    frame.to_excel(tmp_path / "x.xlsx")
+    table = read_table(tmp_path / "x.xlsx", targets="y", missing="fill")
+    assert table.input_names == ("x", "x seen", "x age", "k=None", "k=n/a", "k=ok")
+    with pytest.raises(DataError, match="row 3, column 'x': got an empty cell"):
+        read_table(tmp_path / "x.xlsx", targets="y")
+    frame.set_axis(["a", "a", "y"], axis=1).to_excel(tmp_path / "x.xlsx", index=False)
+    with pytest.raises(DataError, match="got 2 columns named 'a'"):
+        read_table(tmp_path / "x.xlsx", targets="y")
+    pd.DataFrame().to_excel(tmp_path / "x.xlsx", index=False)
+    with pytest.raises(DataError, match="got an empty sheet"):
+        column_names(tmp_path / "x.xlsx")
+
+
+def test_what_is_excluded_is_there(tmp_path):
+    path = write(tmp_path, "a,ab,y\n1,2,3\n2,3,4\n")
+    with pytest.raises(DataError, match="got 'zz', not among the columns"):
+        read_table(path, targets="y", exclude=["ab", "zz"])
+    np.savez(tmp_path / "n.npz", x=np.eye(3), x0=np.arange(3), y=np.arange(3))
+    assert read_table(tmp_path / "n.npz", targets="y", exclude="x").input_names == ("x0",)
+    odd = write(tmp_path, "x[0],x0,z,y\n1,2,3,4\n2,3,4,5\n", "odd.csv")
+    assert read_table(odd, targets="x[0]").input_names == ("x0", "z", "y")
+
+
+def test_a_kept_reading_refuses_other_kinds_and_units(tmp_path):
+    def kept(text, other, **options):
+        reading = read_table(write(tmp_path, text), "a", "y", **options).reading
+        return reading.read(open_data(write(tmp_path, other, "other.csv")))
+
+    with pytest.raises(DataError, match=r"line 2, column 'a': got '?7'?, expected true or false"):
+        kept("a,y\ntrue,1\nfalse,2\n", "a,y\n7,1\n-3,2\n")
+    with pytest.raises(DataError, match=r"line 2, column 'a': got '?true'?, expected a number"):
+        kept("a,y\n1,1\n2,2\n", "a,y\ntrue,1\nfalse,2\n")
+    seconds, milliseconds = (
+        "t,a,y\n" + "".join(f"{f * (1700000000 + k)},{k},{k}\n" for k in range(3))
+        for f in (1, 1000)
+    )
+    with pytest.raises(DataError, match=r"column 't': .* expected times in s since 1970"):
+        kept(seconds, milliseconds, time="t")
+
+
+def test_more_that_is_refused(tmp_path):
+    good = write(tmp_path, "a,y\n1,2\n3,4\n")
+    quoted = write(tmp_path, 'a,"y\n', "q.csv")
+    broken, cut = tmp_path / "b.csv.bz2", tmp_path / "c.csv.gz"
+    broken.write_bytes(b"BZh91AY&SY broken")
+    cut.write_bytes(gzip.compress(b"a,y\n1,2\n" * 99)[:30] + b"\xff" * 20)
+    lists = pd.DataFrame({"a": [[1], [2]], "y": [1, 2]})
+    for data, options, message in (
+        (good, {"dialect": Dialect(encoding="foo")}, "the encoding 'foo'"),
+        (good, {"dialect": Dialect(separator=";;")}, "separator ';;'"),
+        (quoted, {}, "unbalanced quotes"),
+        (broken, {}, "damaged compressed file"),
+        (cut, {}, "damaged compressed file"),
+        (lists, {"inputs": "a"}, "text of more than"),
+        ([lists], {}, "got list as data"),
+        (np.ones((3, 2)), {}, "got ndarray as data"),
+        (good, {"targets": 1}, "got '1', not among"),
+        (good, {"targets": None}, "got no target column"),
+        (good, {"missing": "foo"}, "unknown missing 'foo'"),
+        (good, {"horizon": -3}, "got horizon = -3"),
+        (good, {"inputs": "y", "time": "a", "date_format": "%Q"}, "date format '%Q'"),
+    ):
+        with pytest.raises(ElegansError, match=message):
+            read_table(data, **({"targets": "y"} | options))

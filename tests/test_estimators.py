@@ -194,3 +194,74 @@ def test_more_faults():
         model.predict(np.ones((2, 5, 3)))
     with pytest.raises(InputError, match="got a series of shape"):
         LiquidForecaster(**FAST).fit([np.ones((2, 3, 4))])
+
+
+# --- what a hostile reader found ---------------------------------------------------------
+
+
+def test_columns_are_known_by_name():
+    X = sequences()
+    model = LiquidRegressor(**FAST, sequence="who", time="when").fit(frame(X), X[:, -1, 0])
+    assert model.feature_names_in_.tolist() == ["a", "b"]
+    with pytest.raises(InputError, match=r"got the columns \['b', 'a'\], expected \['a', 'b'\]"):
+        model.predict(frame(X)[["who", "when", "b", "a"]])
+    flat = pd.DataFrame(X[:, 0], columns=["p", "q"])
+    plain = LiquidRegressor(**FAST).fit(flat, X[:, 0, 0])
+    with pytest.raises(InputError, match="got the columns"):
+        plain.predict(flat[["q", "p"]])
+    assert not hasattr(plain.fit(X[:, 0], X[:, 0, 0]), "feature_names_in_")
+
+
+def test_labels_by_name_and_labels_that_are_not_known():
+    X = sequences(3)
+    table = frame(X).sort_values(["who", "when"], ascending=[False, True])
+    labels = pd.Series({"w0": "A", "w1": "B", "w2": "C"})
+    model = LiquidClassifier(units=12, steps=300, sequence="who", time="when").fit(table, labels)
+    assert model.predict(table).tolist() == ["C", "B", "A"]
+    with_gap = table.assign(who=table["who"].where(table["who"] != "w1", None))
+    with pytest.raises(InputError, match="got a missing cell in the column 'who'"):
+        model.predict(with_gap)
+    steps = np.where(X[..., 0] > 0, 1.0, 0.0)
+    steps[0, :4] = np.nan
+    assert LiquidClassifier(**FAST).fit(X, steps).classes_.tolist() == [0, 1]
+    targets = X[..., 0].copy()
+    targets[1, 2:5] = np.nan
+    assert np.isfinite(LiquidRegressor(**FAST).fit(X, targets).best_loss_)
+
+
+def test_what_is_kept_for_validation_has_answers():
+    X, y = sequences(30), np.full((30, 9), np.nan)
+    y[:4] = 1.0 + np.arange(36).reshape(4, 9)
+    assert LiquidRegressor(**FAST).fit(X, y).best_loss_ > 0
+    series = np.sin(np.arange(320) / 5)
+    assert LiquidForecaster(**FAST, horizon=40).fit(series).best_loss_ > 0
+    with pytest.raises(InputError, match="got a series of 3 steps, expected at least 5"):
+        LiquidForecaster(**FAST, horizon=5).fit(series).predict(series[:3])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"loss": "cross_entropy"}, "unknown loss 'cross_entropy'"),
+        ({"device": "nowhere"}, "got device = 'nowhere'"),
+        ({"random_state": -1}, "got random_state = -1"),
+    ],
+)
+def test_settings_that_cannot_be(options, message):
+    with pytest.raises(InputError, match=message):
+        LiquidRegressor(**FAST, **options).fit(sequences(), np.arange(24.0))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda f: f.iloc[:0], "got a DataFrame without rows"),
+        (lambda f: f.assign(a="word"), "got a column that does not hold numbers"),
+        (lambda f: f.assign(when="noon"), "expected times in all rows"),
+    ],
+)
+def test_frames_that_cannot_be(change, message):
+    X = sequences(4)
+    model = LiquidRegressor(**FAST, sequence="who", time="when")
+    with pytest.raises(InputError, match=message):
+        model.fit(change(frame(X)), np.arange(4.0))

@@ -267,3 +267,65 @@ def test_inspect(activity, tmp_path, capsys):
         assert main(["inspect", str(data)]) == (0 if "No" in word else 2)
         captured = capsys.readouterr()
         assert word in captured.out + captured.err
+
+
+# --- what a hostile reader found ---------------------------------------------------------
+
+
+def test_predictions_stand_in_the_order_of_the_file(tmp_path, capsys):
+    order = np.random.default_rng(0).permutation(120)
+    lines = [f"{t},{'' if t % 17 == 3 else t},{np.sin(t / 5):.4f}" for t in order]
+    data, run, out = tmp_path / "d.csv", tmp_path / "run", tmp_path / "p.csv"
+    data.write_text("t,x,y\n" + "\n".join(lines) + "\n")
+    words = f"train {data} --targets y --time t --sort --missing drop --out {run} {SMALL}"
+    assert main(words.split()) == 0
+    assert main(["predict", str(run), str(data), "--out", str(out)]) == 0
+    rows = list(csv.DictReader(out.read_text().splitlines()))
+    assert len(rows) == 120
+    for t, row in zip(order, rows, strict=True):
+        if t % 17 == 3:
+            assert row["y predicted"] == row["step"] == ""
+        else:
+            assert float(row["y measured"]) == pytest.approx(np.sin(t / 5), abs=1e-4)
+            assert int(row["step"]) == t - sum(k % 17 == 3 for k in range(t))
+    capsys.readouterr()
+    tomorrow = tmp_path / "tomorrow.csv"  # the answers are not known yet
+    tomorrow.write_text("t,x,y\n0,1,\n1,2,\n")
+    assert main(["predict", str(run), str(tomorrow), "--out", str(out)]) == 0
+    assert "RMSE" not in capsys.readouterr().out
+    assert "measured" not in out.read_text()
+
+
+def test_parts_without_answers_are_refused_before_anything_is_written(activity, tmp_path, capsys):
+    data = tmp_path / "g.csv"
+    lines = [f"{k},{'' if 130 <= k <= 175 else k % 9}" for k in range(200)]
+    data.write_text("x,y\n" + "\n".join(lines) + "\n")
+    for more, said in (
+        ("--missing fill", "no step of the validation part with a known target"),
+        ("--missing fill --horizon 40", "no step of the"),
+        ("--missing fill --class-weights balanced", "'balanced' for numbers"),
+    ):
+        words = f"train {data} --targets y --out {tmp_path / 'run'} {SMALL} {more}"
+        assert main(words.split()) == 2
+        assert said in capsys.readouterr().err
+        assert not (tmp_path / "run").exists()
+    run = tmp_path / "classes"
+    words = f"train {activity} --targets activity --time stamp --out {run} {SMALL}"
+    assert main(words.split()) == 0
+    before = sorted(path.read_bytes() for path in activity.iterdir())
+    assert main(["predict", str(run), str(activity), "--out", str(activity / "p1.csv")]) == 2
+    assert "the data would be lost" in capsys.readouterr().err
+    assert sorted(path.read_bytes() for path in activity.iterdir()) == before
+
+
+def test_windows_without_answers_train_nothing():
+    one = numbers(steps=16, outputs=1)
+    empty = Sequence("s", one.inputs, np.full((16, 1), np.nan), one.elapsed)
+    some, none = (cut_windows([each], 8) for each in (one, empty))
+    quiet = {"steps": 3, "batch_size": 4, "window": 8, "rewire": RewireConfig(enabled=False)}
+    for pair in ((some, none), (none, some)):
+        with pytest.raises(DataError, match="got windows without a known target"):
+            fit(LTC(3, AutoNCP(8, 1)), *pair, TrainingConfig(**quiet), progress=False)
+    balanced = TrainingConfig(**quiet, class_weights="balanced")
+    with pytest.raises(InputError, match="'balanced' with the loss 'mse'"):
+        fit(LTC(3, AutoNCP(8, 1)), some, some, balanced, progress=False)

@@ -212,7 +212,7 @@ class Predict:
 
     A row for each row of the file, in its order: sequence, step, what was measured, if the file
     has the targets, and what is predicted, in the units of the file; of classes the probabilities,
-    too.
+    too. Steps count from 0 in the order of time; rows that --missing drop leaves out are empty.
 
     Parameters
     ----------

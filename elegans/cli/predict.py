@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +29,8 @@ def run(command: Predict) -> None:
             f"got predictions to be written to {command.out}, expected a name that ends in .csv; "
             "choose one"
         )
-    if command.out.resolve() == command.data.resolve():
+    out, data_path = command.out.resolve(), command.data.resolve()
+    if out == data_path or (data_path.is_dir() and out.parent == data_path):
         raise RunError(
             f"got {command.out} as the data and as the place of the predictions, expected another; "
             "choose one, the data would be lost"
@@ -57,11 +59,16 @@ def _write(path: Path, data: RunData, answers: list[NDArray[np.float64]]) -> Non
     rows.writerow(
         ["sequence", "step", *measured, *(f"{name} predicted" for name in asked), *chances]
     )
-    for sequence, answer in zip(data.table, answers, strict=True):
-        for step, (truth, values) in enumerate(zip(sequence.targets, answer, strict=True)):
+    told: dict[int, list[Any]] = {}
+    for sequence, answer, places in zip(data.table, answers, data.table.places, strict=True):
+        for step, place in enumerate(places.tolist()):
+            truth, values = sequence.targets[step], answer[step]
             given = [_class_of(truth, classes)] if classes else [_cell(value) for value in truth]
             answered = [_class_of(values, classes), *values] if classes else values.tolist()
-            rows.writerow([sequence.name, step, *(given if data.has_targets else []), *answered])
+            told[place] = [step, *(given if data.has_targets else []), *answered]
+    empty = [""] * (1 + len(measured) + len(asked) + len(chances))
+    for place, name in enumerate(data.table.row_names):
+        rows.writerow([name, *told.get(place, empty)])
     make_folder(path.parent)
     with writing(path):
         write_bytes(path, text.getvalue().encode())

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from elegans.cli.commands import TableOptions, TextOptions
 from elegans.data import Dialect, Reading, Scales, SequenceTable, read_table
@@ -68,13 +70,13 @@ class RunData:
     Parameters
     ----------
     table
-        The sequences; their targets are not known unless `has_targets`.
+        The sequences; none of their targets is known unless `has_targets`.
     scales
         Those of the run.
     reading
         How the run's own data were understood.
     has_targets
-        Whether the file holds the targets.
+        Whether the file holds targets.
     """
 
     table: SequenceTable
@@ -104,7 +106,10 @@ class RunData:
             )
         path = Path(data["path"]) if path is None else path
         reading = Reading.from_plain(data)
-        source = open_data(path, dialect_of(TextOptions(**data.get("text", {}))))
+        dialect = dialect_of(TextOptions(**data.get("text", {})))
+        if reading.decimal == "," and dialect.decimal is None:
+            dialect = replace(dialect, decimal=",")  # a point would be one of thousands
+        source = open_data(path, dialect)
         shown = {column.name for column in reading.inputs}
         asked = [c.name for c in reading.targets if c.name not in shown]  # those are there
         missing = [name for name in asked if name not in source.names]
@@ -115,4 +120,6 @@ class RunData:
             )
         has_targets = needs_targets or not missing
         wanted = reading if has_targets else reading.without_targets()
-        return cls(wanted.read(source), folder.scales, reading, has_targets)
+        table = wanted.read(source, answers_known=needs_targets)
+        known = any(not np.isnan(one.targets).all() for one in table)
+        return cls(table, folder.scales, reading, known)

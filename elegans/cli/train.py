@@ -14,7 +14,7 @@ from elegans.cli.commands import Train
 from elegans.cli.printing import print_files, print_table
 from elegans.cli.run_data import read_new, settings_of
 from elegans.cli.scoring import score_rows
-from elegans.data import Scales, SequenceTable, cut_windows, split_sequences
+from elegans.data import Scales, SequenceTable, Split, cut_windows, split_sequences
 from elegans.data import Sequence as Recording
 from elegans.errors import DataError, InputError, RunError
 from elegans.layers.description import circuit_rows
@@ -45,6 +45,11 @@ def run(command: Train) -> None:
     table.require_learnable()
     if config.loss == "auto" and table.classes:
         config = replace(config, loss="cross_entropy")
+    if config.class_weights == "balanced" and not table.classes:
+        raise InputError(
+            "got class_weights 'balanced' for numbers, expected it with classes; leave it out, or "
+            "choose the --task"
+        )
     if (config.loss == "cross_entropy") != bool(table.classes):
         raise InputError(
             f"got the loss {config.loss!r} for {'classes' if table.classes else 'numbers'}, "
@@ -54,7 +59,7 @@ def run(command: Train) -> None:
     if command.wiring == "full" and config.rewire.keep == 1:  # there is no place to grow at
         config = replace(config, rewire=RewireConfig(enabled=False))
     split = split_sequences(table, config.seed, classes=bool(table.classes))
-    _require_classes(table, split.train)
+    _require_known(table, split)
     names = table.input_names, table.target_names
     scales = Scales.fit(split.train, *names, classes=bool(table.classes))
     # Whatever is wrong with data or settings must show before the first file is written.
@@ -111,8 +116,15 @@ def run(command: Train) -> None:
     print_files(folder.path, PICTURES if condition is None else (*PICTURES, CERTIFICATE))
 
 
-def _require_classes(table: SequenceTable, train: Sequence[Recording]) -> None:
-    """Raise `DataError` if a class is not in the training part."""
+def _require_known(table: SequenceTable, split: Split[tuple[Recording, ...]]) -> None:
+    """Raise `DataError` if a part has no known target, or training lacks a class."""
+    for name, part in split._asdict().items():
+        if all(np.isnan(one.targets).any(axis=1).all() for one in part):
+            raise DataError(
+                f"{table.source}: got no step of the {name} part with a known target, expected "
+                "some; take another --seed, a shorter --horizon, or more data"
+            )
+    train = split.train
     seen = np.nansum(np.concatenate([one.targets for one in train]), axis=0)
     for name, count in zip(table.classes, seen, strict=False):
         if not count:

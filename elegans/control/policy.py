@@ -206,7 +206,7 @@ class Policy:
             `batch` is not such a number, or `where` does not fit the batch; the state is kept.
         """
         if where is not None:
-            self._reset_some(np.asarray(where))
+            self._reset_some(np.array(where))
             return
         if batch is not None and not (isinstance(batch, int | np.integer) and batch >= 1):
             raise InputError(

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elegans.data.sequences import Array
-from elegans.data.sources import Source, listed, number_in
+from elegans.data.sources import Source, as_word, listed, number_in
 from elegans.errors import DataError
 
 if TYPE_CHECKING:
@@ -80,7 +80,10 @@ def kind_of(column: pd.Series, decimal: str = ".") -> Kind:
         return "number" if column.notna().any() else "empty"
     if kind == "M":
         return "date"
-    words = [str(word).strip() for word in column.dropna().unique()]
+    try:
+        words = [str(word).strip() for word in column.dropna().unique()]
+    except TypeError:  # lists and the like
+        return "text"
     if not words:
         return "empty"
     if {word.lower() for word in words} <= _BOOLEANS.keys():
@@ -94,7 +97,7 @@ def kind_of(column: pd.Series, decimal: str = ".") -> Kind:
 
 def categories_of(column: pd.Series) -> tuple[str, ...]:
     """Return the words of a column: numbers in their order, then other words in theirs."""
-    words = {_word(cell) for cell in column.dropna().unique()}
+    words = {as_word(cell) for cell in column.dropna().unique()}
     return tuple(sorted(words, key=lambda word: (number_in(word) is None, _order(word), word)))
 
 
@@ -107,14 +110,14 @@ def words_of(source: Source, column: pd.Series, known: Column) -> NDArray[np.int
         A word is not among the categories.
     """
     index = {word: k for k, word in enumerate(known.categories)}
-    codes = column.map(lambda cell: index.get(_word(cell), -2)).where(column.notna(), -1)
+    codes = column.map(lambda cell: index.get(as_word(cell), -2)).where(column.notna(), -1)
     found = codes.to_numpy(np.int64)
     if (found == -2).any():
         row = int(np.argmax(found == -2))
         raise source.fault(
             row,
             known.name,
-            repr(_word(column.iloc[row])),
+            repr(as_word(column.iloc[row])),
             f"one of {listed(known.categories)}, which were there before; correct the cell, or "
             "train on data that have it",
         )
@@ -129,15 +132,16 @@ def numbers_of(source: Source, column: pd.Series, kind: Kind) -> Array:
     DataError
         A cell is no number, or infinite.
     """
-    if kind == "boolean" and column.dtype.kind != "b":
+    if kind == "boolean":
         convert: Callable[[Any, str], float | None] = _boolean
         expected = "true or false; the column changed its kind: correct the cell"
     else:
         convert = _number
         expected = (
-            "a number such as -1.5e3; correct the cell, or leave it empty where it is missing"
+            "a number such as -1.5e3; correct the cell, leave it empty where it is missing, or pass "
+            "--task classification where it is a class"
         )
-    if column.dtype.kind in "biuf":
+    if column.dtype.kind in "iuf" or (column.dtype.kind == "b" and kind == "boolean"):
         numbers = column.to_numpy(np.float64, na_value=np.nan)
     else:
         numbers = np.empty(len(column))
@@ -148,6 +152,10 @@ def numbers_of(source: Source, column: pd.Series, kind: Kind) -> Array:
                 got = repr(source.written(row, str(column.name)))
                 raise source.fault(row, str(column.name), _short(got), expected)
             numbers[row] = number
+    odd = ~(np.isnan(numbers) | np.isin(numbers, (0.0, 1.0)))
+    if kind == "boolean" and odd.any():
+        row = int(np.argmax(odd))
+        raise source.fault(row, str(column.name), f"{numbers[row]:g}", expected)
     if np.isinf(numbers).any():
         row = int(np.argmax(np.isinf(numbers)))
         raise source.fault(
@@ -189,12 +197,18 @@ def seconds_of(source: Source, column: pd.Series, format: str | None = None) -> 
                     "an offset from UTC as in other rows, such as +01:00; write all times with it, "
                     "or none",
                 )
-        dates = pd.to_datetime(
-            words,
-            format=format or "ISO8601",
-            errors="coerce",
-            utc=bool(format is None and zoned.any()),
-        )
+        try:
+            dates = pd.to_datetime(
+                words,
+                format=format or "ISO8601",
+                errors="coerce",
+                utc="%z" in format if format is not None else bool(zoned.any()),
+            )
+        except ValueError as error:
+            raise DataError(
+                f"got the date format {format!r}, expected one of Python's, such as "
+                f"'%d/%m/%Y %H:%M' ({error}); correct it"
+            ) from error
         if (dates.isna() & words.notna()).any():
             row = int(np.argmax((dates.isna() & words.notna()).to_numpy()))
             raise source.fault(
@@ -245,6 +259,8 @@ def _is_numeric(word: str, decimal: str) -> bool:
 def _number(cell: Any, decimal: str) -> float | None:
     if isinstance(cell, str):
         return number_in(cell.strip(), decimal)
+    if isinstance(cell, bool | np.bool_):
+        return None  # the column changed its kind
     try:
         return float(cell)
     except (TypeError, ValueError):
@@ -253,10 +269,6 @@ def _number(cell: Any, decimal: str) -> float | None:
 
 def _boolean(cell: Any, _decimal: str) -> float | None:
     return _BOOLEANS.get(str(cell).strip().lower())
-
-
-def _word(cell: Any) -> str:
-    return str(cell).strip()
 
 
 def _order(word: str) -> float:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
-from elegans.data.sources import Source
+from elegans.data.sources import Source, prepared
 from elegans.errors import DataError
 
 if TYPE_CHECKING:
@@ -63,10 +63,7 @@ class NpzSource(Source):
                 )
             # Numbers of pandas are of one byte order, and its text is made of objects.
             columns[name] = array.astype(object if array.dtype.kind == "U" else array.dtype.type)
-        frame = pd.DataFrame(columns)
-        for name in text:
-            frame[name] = frame[name].map(str).where(frame[name].notna(), None)
-        return frame
+        return prepared(pd.DataFrame(columns), text)
 
     def place(self, row: int) -> str:
         """Return the index of a row."""

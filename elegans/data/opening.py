@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from elegans.data.npz_file import NpzSource
-from elegans.data.sources import FrameSource, Source, listed
+from elegans.data.sources import MISSING, FrameSource, Source, listed
 from elegans.data.text_file import Dialect, TextFile, stem_of, suffix_of
 from elegans.errors import DataError
 from elegans.extras import require_extra
@@ -97,13 +96,15 @@ def open_data(data: Data, dialect: Dialect | None = None) -> Source:
         return _opened(path, dialect)
     if hasattr(data, "columns") and hasattr(data, "iloc"):
         return FrameSource(data)
-    if isinstance(data, Iterable):
+    if isinstance(data, list | tuple) and all(isinstance(one, str | os.PathLike) for one in data):
         paths = [Path(one) for one in data]
         if len(paths) == 1:
             return open_data(paths[0], dialect)
         if paths:
             return _joined(f"{len(paths)} files", paths, dialect)
-    raise DataError(f"got {data!r}, expected a path, several, or a DataFrame; pass one")
+    raise DataError(
+        f"got {type(data).__name__} as data, expected a path, several, or a DataFrame; pass one"
+    )
 
 
 def files_of(data: Data) -> list[Path]:
@@ -146,10 +147,17 @@ def _opened(path: Path, dialect: Dialect) -> Source:
     package, extra = ("pyarrow", "parquet") if suffix in _PARQUET else ("openpyxl", "excel")
     require_extra(package, extra)
     try:
-        frame = pd.read_parquet(path) if suffix in _PARQUET else pd.read_excel(path)
+        if suffix in _PARQUET:
+            return FrameSource(pd.read_parquet(path), str(path), stem_of(path))
+        # Without a header pandas neither invents names nor makes equal ones differ.
+        sheet = pd.read_excel(path, header=None, keep_default_na=False, na_values=list(MISSING))
     except Exception as error:  # whatever the package that reads it raises
         raise DataError(
             f"{path}: got a file that cannot be read ({error}), expected a whole one; write it "
             "again"
         ) from error
-    return FrameSource(frame, str(path), stem_of(path))
+    if not len(sheet):
+        raise DataError(f"{path}: got an empty sheet, expected a line of names and rows; fill it")
+    named = sheet.iloc[0].notna()
+    frame = sheet.loc[1:, named].infer_objects().set_axis(sheet.iloc[0][named].map(str), axis=1)
+    return FrameSource(frame, str(path), stem_of(path), first=2)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from elegans.checks import check_choice
 from elegans.data.kinds import (
     MOST_CATEGORIES,
     Column,
@@ -49,6 +50,15 @@ class Choice:
     time_unit: str | None = None
     date_format: str | None = None
 
+    def __post_init__(self) -> None:
+        check_choice("missing", self.missing, ("error", "fill", "drop"))
+        check_choice("task", self.task, ("auto", "regression", "classification"))
+        if self.horizon < 0:
+            raise DataError(
+                f"got horizon = {self.horizon}, expected at least 0, the steps that the targets "
+                "are ahead; choose another"
+            )
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -75,6 +85,8 @@ class Reading:
         Whether the one target is a class.
     date_format
         Of the times.
+    decimal
+        The mark between units and tenths of numbers in text.
     notes
         Rules that were applied, for reports.
 
@@ -95,6 +107,7 @@ class Reading:
     horizon: int = 0
     classifies: bool = False
     date_format: str | None = None
+    decimal: str = "."
     notes: tuple[str, ...] = field(default=(), compare=False)
 
     # --- names ---------------------------------------------------------------------------
@@ -161,8 +174,8 @@ class Reading:
         DataError
             A column is not there, chosen twice, or of a kind that cannot serve.
         """
-        others = {choice.time, choice.sequence, *choice.exclude}
         targets = _resolved(source, "target", choice.targets, ())
+        others = {choice.time, choice.sequence, *_excluded(source, choice.exclude)}
         # What is ahead may be told from what was.
         answers_only = () if choice.horizon else targets
         inputs = _resolved(source, "input", choice.inputs, {*answers_only, *others})
@@ -176,6 +189,17 @@ class Reading:
                 f"{source.label}: got no rows of data, expected at least one; check that the file "
                 "was written to the end"
             )
+        # Words are those of the file, not of the numbers that some of them may look like.
+        words = [
+            name
+            for name in dict.fromkeys((*inputs, *targets))
+            if kind_of(frame[name], source.decimal) in ("category", "boolean")
+            or (name in targets and choice.task != "regression")
+        ]
+        written = source.load(tuple(words), tuple(words)) if words else frame
+        for name in words:
+            if name not in targets or kind_of(frame[name], source.decimal) != "number":
+                frame[name] = written[name]
         notes = list(source.notes)
         named = set(choice.inputs)
         chosen = [
@@ -188,7 +212,7 @@ class Reading:
                 f"{source.label}: got no input column of numbers or categories, expected at least "
                 "one; name the columns that hold the inputs"
             )
-        answers, classifies = _targets(source, frame, targets, choice)
+        answers, classifies = _targets(source, frame, written, targets, choice)
         time_kind, unit = _time(source, frame, choice, notes)
         if isinstance(source, Joined):
             notes.append(f"{len(source.parts)} files, each a sequence of its own")
@@ -204,13 +228,21 @@ class Reading:
             choice.horizon,
             classifies,
             choice.date_format,
+            source.decimal,
             tuple(notes),
         )
 
     # --- reading -------------------------------------------------------------------------
 
-    def read(self, source: Source) -> SequenceTable:
+    def read(self, source: Source, *, answers_known: bool = True) -> SequenceTable:
         """Return the sequences of a source.
+
+        Parameters
+        ----------
+        source
+            The rows.
+        answers_known
+            Whether a missing target is a missing cell, and not just what is asked for.
 
         Raises
         ------
@@ -221,48 +253,42 @@ class Reading:
         absent = [name for name in self.columns if name not in source.names]
         if absent:
             raise source.no_such(absent)
-        frame = source.load(self.columns, _text(self.sequence))
-        rows = np.arange(len(frame))
+        frame = source.load(self.columns, self._as_text())
+        # In the order of the source, so that faults are named where they are.
+        values = [self._values(source, frame, column, True) for column in self.inputs]
+        answers = [self._values(source, frame, column, answers_known) for column in self.targets]
         time = self._times(source, frame)
-        ids, known_ids = self._ids(source, frame)
+        ids, names = self._ids(source, frame)
+        rows = np.arange(len(frame))
         if self.sort:
-            rows = np.lexsort((np.zeros(len(rows)) if time is None else time, ids))
-            frame, ids = frame.iloc[rows], ids[rows]
-            time = None if time is None else time[rows]
-        runs = _runs(ids)
-        self._check_runs(source, runs, ids, known_ids, rows)
-        values = [self._values(source, frame, column, rows) for column in self.inputs]
-        answers = [self._values(source, frame, column, rows) for column in self.targets]
+            rows = np.lexsort((rows if time is None else time, ids))
+        runs = _runs(ids[rows])
+        self._check_runs(source, runs, ids[rows], names, rows)
         kept = np.ones(len(rows), dtype=bool)
         if self.missing == "drop":
-            for each in (*values, *answers):
+            for each in values:
                 kept &= ~np.isnan(each).any(axis=1)
         notes = list(self.notes)
         if not kept.all():
             notes.append(f"{int((~kept).sum())} rows with missing cells are left out")
-        sequences = []
+        sequences, places = [], []
         for run in runs:
-            name = known_ids[ids[run.start]]
-            at = np.arange(run.start, run.stop)[kept[run]]
+            name = names[ids[rows[run.start]]]
+            every = rows[run]
+            at = every[kept[every]]
             if not len(at):
                 continue
-            clock = np.arange(run.stop - run.start, dtype=np.float64) if time is None else time[run]
-            self._check_times(source, name, clock, rows[run])
-            shown = clock[kept[run]]
-            sequences.append(
-                Sequence(
-                    name,
-                    np.concatenate(
-                        [
-                            self._shown(each[at], column, shown)
-                            for each, column in zip(values, self.inputs, strict=True)
-                        ],
-                        axis=1,
-                    ),
-                    self._ahead([each[at] for each in answers], len(at)),
-                    self._elapsed(source, name, shown, rows[at[0]]),
-                )
-            )
+            clock = np.arange(len(every), dtype=np.float64) if time is None else time[every]
+            self._check_times(source, name, clock, every)
+            shown = clock[kept[every]]
+            inputs = [
+                self._shown(each[at], column, shown)
+                for each, column in zip(values, self.inputs, strict=True)
+            ]
+            targets = self._ahead([each[at] for each in answers], len(at))
+            elapsed = self._elapsed(source, name, shown, int(at[0]))
+            sequences.append(Sequence(name, np.concatenate(inputs, axis=1), targets, elapsed))
+            places.append(at)
         if not sequences:
             raise DataError(
                 f"{source.label}: got no rows without missing cells, expected at least one; pass "
@@ -276,24 +302,34 @@ class Reading:
             sequence_name=self.sequence,
             sequences=tuple(sequences),
             reading=replace(self, notes=tuple(dict.fromkeys(notes))),
+            places=tuple(places),
+            row_names=tuple(names[k] for k in ids),
         )
 
-    def _values(self, source: Source, frame: pd.DataFrame, column: Column, rows: Any) -> Array:
+    def _as_text(self) -> tuple[str, ...]:
+        """Return the columns whose cells are words, as they are written."""
+        words = [c.name for c in (*self.inputs, *self.targets) if c.kind in ("category", "boolean")]
+        numbers = {c.name for c in (*self.inputs, *self.targets) if c.kind == "number"}
+        return (*(name for name in words if name not in numbers), *_text(self.sequence))
+
+    def _values(
+        self, source: Source, frame: pd.DataFrame, column: Column, must_be_there: bool
+    ) -> Array:
         """Return the numbers of a column, (row, number); NaN where they are missing."""
         cells = frame[column.name]
         if column.kind == "category":
-            words = words_of(source, cells.reset_index(drop=True), column)
+            words = words_of(source, cells, column)
             numbers = np.eye(len(column.categories))[np.maximum(words, 0)]
             numbers[words < 0] = np.nan
         else:
             numbers = numbers_of(source, cells, column.kind)[:, None]
         missing = np.isnan(numbers).any(axis=1)
-        if missing.any() and self.missing == "error":
-            row = int(rows[np.argmax(missing)])
+        if missing.any() and self.missing == "error" and must_be_there:
+            row = int(np.argmax(missing))
             raise _gap(source, row, column.name, "or pass --missing fill or --missing drop")
         is_input = column in self.inputs
         if missing.any() and is_input and self.missing == "fill" and not column.has_gaps:
-            row = int(rows[np.argmax(missing)])
+            row = int(np.argmax(missing))
             raise _gap(
                 source, row, column.name, "no cell was missing where the circuit was trained"
             )
@@ -327,19 +363,37 @@ class Reading:
         """Return the sequence of each row, (row,), numbered as they begin, and their names."""
         import pandas as pd
 
-        names = pd.Series([source.stem] * len(frame))
+        count = len(frame)
+        parts = source.parts if isinstance(source, Joined) else [source]
+        stems = [part.stem for part in parts]
+        called = [
+            part.label if stems.count(stem) > 1 else stem
+            for part, stem in zip(parts, stems, strict=True)
+        ]
+        codes = np.zeros(count, dtype=np.int64)
         if isinstance(source, Joined):
-            stems = np.array([part.stem for part in source.parts], dtype=object)
-            names = pd.Series(stems[source.part_of(np.arange(len(frame)))])
-        if self.sequence is not None:
-            cells = frame[self.sequence]
-            if cells.isna().any():
-                row = int(np.argmax(cells.isna().to_numpy()))
-                raise _gap(source, row, self.sequence, "name its sequence")
-            words = cells.map(lambda cell: str(cell).strip())
-            names = names + "/" + words if isinstance(source, Joined) else words
-        codes, known = pd.factorize(names)
-        return codes.astype(np.int64), [str(name) for name in known]
+            codes = np.asarray(source.part_of(np.arange(count)), dtype=np.int64)
+        if self.sequence is None:
+            return codes, called
+        cells = frame[self.sequence]
+        if cells.isna().any():
+            row = int(np.argmax(cells.isna().to_numpy()))
+            raise _gap(source, row, self.sequence, "name its sequence")
+        words, known = pd.factorize(cells.map(lambda cell: str(cell).strip()))
+        pairs, which = np.unique(codes * len(known) + words, return_inverse=True)
+        begins = np.full(len(pairs), count)
+        np.minimum.at(begins, which, np.arange(count))
+        order = np.argsort(begins)  # sequences are numbered as they begin
+        places = np.empty(len(pairs), dtype=np.int64)
+        places[order] = np.arange(len(pairs))
+        joined = isinstance(source, Joined)
+        names = [
+            f"{called[pair // len(known)]}/{known[pair % len(known)]}"
+            if joined
+            else str(known[pair % len(known)])
+            for pair in pairs[order]
+        ]
+        return places[which.reshape(-1)], names
 
     def _check_runs(
         self,
@@ -376,6 +430,14 @@ class Reading:
         times = numbers_of(source, column, "number")
         if self.time_kind == "number":
             return times
+        if epoch_unit(times) != self.time_kind:
+            raise source.fault(
+                0,
+                self.time,
+                f"{times[0]:g}",
+                f"times in {self.time_kind} since 1970, as where the circuit was trained; write "
+                "them so",
+            )
         seconds: Array = (times - times.min()) / per_second(self.time_kind)
         return seconds
 
@@ -421,7 +483,7 @@ def _resolved(
 ) -> tuple[str, ...]:
     """Return the columns that names, patterns and ``all`` stand for."""
     found: list[str] = []
-    taken = {name for name in source.names if any(_fits(name, other) for other in others if other)}
+    taken = set(others)
     for each in asked:
         of_array = [name for name in source.names if name.startswith(f"{each}[")]
         if each in source.names:
@@ -430,7 +492,10 @@ def _resolved(
             found += of_array
         else:
             pattern = "*" if each == "all" else each
-            found += [n for n in source.names if _fits(n, pattern) and n not in taken] or [each]
+            fitting = [name for name in source.names if fnmatch.fnmatchcase(name, pattern)]
+            found += [name for name in fitting if name not in taken] or [each]
+    if role == "excluded":
+        return tuple(dict.fromkeys(found))
     if not found:
         raise DataError(
             f"{source.label}: got no {role} column, expected at least one; name the columns that "
@@ -445,9 +510,14 @@ def _resolved(
     return tuple(found)
 
 
-def _fits(name: str, pattern: str) -> bool:
-    """Whether a name is one of those that a pattern means."""
-    return name == pattern or fnmatch.fnmatchcase(name, pattern)
+def _excluded(source: Source, asked: Iterable[str]) -> tuple[str, ...]:
+    """Return the columns that names and patterns exclude; each must mean one."""
+    asked = tuple(asked)
+    found = _resolved(source, "excluded", asked, ()) if asked else ()
+    absent = [name for name in found if name not in source.names]
+    if absent:
+        raise source.no_such(absent)
+    return found
 
 
 def _text(sequence: str | None) -> tuple[str, ...]:
@@ -493,9 +563,16 @@ def _input(
 
 
 def _targets(
-    source: Source, frame: pd.DataFrame, names: tuple[str, ...], choice: Choice
+    source: Source,
+    frame: pd.DataFrame,
+    written: pd.DataFrame,
+    names: tuple[str, ...],
+    choice: Choice,
 ) -> tuple[tuple[Column, ...], bool]:
-    """Return the columns that are asked for, and whether they are a class."""
+    """Return the columns that are asked for, and whether they are a class.
+
+    The classes are the words of `written`.
+    """
     columns = [Column(name, kind_of(frame[name], source.decimal)) for name in names]
     for column in columns:
         if column.kind in ("date", "text", "empty"):
@@ -522,7 +599,7 @@ def _targets(
             "a circuit for each"
         )
     name = names[0]
-    classes = categories_of(frame[name])
+    classes = categories_of(written[name])
     if len(classes) > MOST_CATEGORIES:
         raise DataError(
             f"{source.label}, column {name!r}: got {len(classes)} classes, expected at most "
@@ -535,7 +612,7 @@ def _is_binary(cells: pd.Series, kind: str) -> bool:
     """Whether a column is booleans, or 0 and 1 in whole numbers."""
     if kind == "boolean":
         return True
-    return cells.dtype.kind in "iu" and set(cells.unique().tolist()) == {0, 1}
+    return cells.dtype.kind in "iuf" and set(cells.dropna().unique().tolist()) == {0, 1}
 
 
 def _time(

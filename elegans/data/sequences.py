@@ -119,6 +119,10 @@ class SequenceTable:
         At least one, in the order of the file.
     reading
         How the file was understood; other files are read in the same way by it.
+    places
+        For each sequence the rows of the file that its steps are, (time,).
+    row_names
+        For each row of the file the name of its sequence.
     """
 
     source: str
@@ -128,6 +132,8 @@ class SequenceTable:
     sequence_name: str | None
     sequences: tuple[Sequence, ...]
     reading: Reading
+    places: tuple[NDArray[np.int64], ...]
+    row_names: tuple[str, ...]
 
     def __len__(self) -> int:
         """Return the number of sequences."""

@@ -12,6 +12,9 @@ from elegans.errors import DataError
 if TYPE_CHECKING:
     import pandas as pd
 
+MISSING = ("", "?", "NA", "N/A", "nan", "NaN", "null", "NULL")
+"""Cells that count as missing."""
+
 _LISTED = 20
 
 
@@ -72,8 +75,11 @@ class Source(ABC):
 class FrameSource(Source):
     """A DataFrame of pandas."""
 
-    def __init__(self, frame: pd.DataFrame, label: str = "data", stem: str = "data") -> None:
+    def __init__(
+        self, frame: pd.DataFrame, label: str = "data", stem: str = "data", first: int | None = None
+    ) -> None:
         super().__init__(label, stem)
+        self._first = first  # the number of the first row in its sheet
         names = [str(name) for name in frame.columns]
         twice = [name for name in names if names.count(name) > 1]
         if twice:
@@ -87,14 +93,34 @@ class FrameSource(Source):
     def load(self, names: tuple[str, ...], text: tuple[str, ...] = ()) -> pd.DataFrame:
         """Return the named columns."""
         frame = self._frame[list(dict.fromkeys(names))].reset_index(drop=True)
-        for name in text:
-            column = frame[name]
-            frame[name] = column.map(str).where(column.notna(), None)
-        return frame
+        return prepared(frame, text)
 
     def place(self, row: int) -> str:
         """Return the place and the label of a row."""
+        if self._first is not None:
+            return f"row {row + self._first}"
         return f"row {row} (index {self._frame.index[row]!r})"
+
+
+def prepared(frame: pd.DataFrame, text: Collection[str]) -> pd.DataFrame:
+    """Return the frame with marks of missing cells as such, and the columns `text` as words."""
+    for name in frame.columns:
+        column = frame[name]
+        if column.dtype.kind == "O":
+            marks = column.map(lambda cell: isinstance(cell, str) and cell.strip() in MISSING)
+            if marks.any():
+                column = column.where(~marks.astype(bool), None)
+        if name in text:
+            column = column.astype(object).map(as_word).where(column.notna(), None)
+        frame[name] = column
+    return frame
+
+
+def as_word(cell: object) -> str:
+    """Return a cell as a word; a whole number has no point, also where gaps made it a float."""
+    if isinstance(cell, float) and cell.is_integer():
+        return str(int(cell))
+    return str(cell).strip()
 
 
 def number_in(cell: str, decimal: str = ".") -> float | None:

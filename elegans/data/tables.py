@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from elegans.data.opening import SUFFIXES, Data, open_data
 from elegans.data.reading import Choice, Missing, Reading, Task
@@ -97,10 +98,7 @@ def read_table(
     (('no', 'yes'), [[1.0, 0.0], [0.0, 1.0]])
     """
     source = open_data(data, dialect)
-    asked = (
-        (each,) if isinstance(each, str) else tuple(each) for each in (inputs, targets, exclude)
-    )
-    shown, answers, without = asked
+    shown, answers, without = (_names(each) for each in (inputs, targets, exclude))
     choice = Choice(
         shown,
         answers,
@@ -115,6 +113,15 @@ def read_table(
         date_format,
     )
     return Reading.fit(source, choice).read(source)
+
+
+def _names(given: Any) -> tuple[str, ...]:
+    """Return one name or several as texts."""
+    if given is None:
+        return ()
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        return (str(given),)
+    return tuple(str(name) for name in given)
 
 
 def column_names(data: Data) -> tuple[str, ...]:

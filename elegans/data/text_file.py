@@ -7,6 +7,7 @@ import csv
 import gzip
 import lzma
 import warnings
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -18,16 +19,13 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from elegans.data.sources import Source, number_in
+from elegans.data.sources import MISSING, Source, number_in
 from elegans.errors import DataError
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "spaces"}
-MISSING = ("", "?", "NA", "N/A", "nan", "NaN", "null", "NULL")
-"""Cells that count as missing."""
-
 _OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 _LOOKED_AT = 50
 _CHUNK = 1 << 16
@@ -62,6 +60,11 @@ class TextFile(Source):
     def __init__(self, path: Path, dialect: Dialect) -> None:
         super().__init__(str(path), stem_of(path))
         self.path, self._dialect = path, dialect
+        if dialect.separator is not None and len(dialect.separator) != 1:
+            raise DataError(
+                f"got the separator {dialect.separator!r}, expected one character, or tab, space, "
+                "comma or semicolon in words; pass one"
+            )
         lines = self._first_lines()
         if not lines or not lines[0].strip():
             raise DataError(
@@ -70,6 +73,8 @@ class TextFile(Source):
             )
         self.separator = dialect.separator or _separator(lines)
         rows = [row for row in self._rows(lines) if row]
+        if not rows:
+            raise self._damaged(csv.Error("unbalanced quotes in the first line"))
         first, others = [cell.strip() for cell in rows[0]], rows[1:]
         self.decimal = dialect.decimal or self._decimal_mark(rows)
         has_header = dialect.header
@@ -78,7 +83,10 @@ class TextFile(Source):
         self._skipped = 1 if has_header else 0
         width = len(first)
         if has_header and others and all(len(row) == width + 1 for row in others):
-            first = ["", *first]  # as R writes row names
+            if not any(row[-1].strip() for row in others):  # lines end with a separator
+                first = [*first, ""]
+            elif len({row[0] for row in others}) == len(others):  # as R writes row names
+                first = ["", *first]
         if not has_header:
             first = [f"column{k + 1}" for k in range(width)]
             self.notes.append("no line of names: columns are called column1, column2, ...")
@@ -184,13 +192,28 @@ class TextFile(Source):
                 "of a block), expected UTF-8 text; save the file as 'CSV UTF-8', or pass "
                 "--encoding latin-1 or what it is"
             ) from error
-        except (gzip.BadGzipFile, lzma.LZMAError, EOFError) as error:
+        except LookupError as error:
             raise DataError(
-                f"{self.path}: got a damaged compressed file ({error}), expected a whole one; "
-                "compress the file again"
+                f"{self.path}: got the encoding {self._dialect.encoding!r}, expected one that "
+                "Python knows, such as utf-8 or latin-1; choose one"
+            ) from error
+        except (gzip.BadGzipFile, lzma.LZMAError, zlib.error, EOFError) as error:
+            raise self._not_whole(error) from error
+        except OSError as error:
+            if opener is not open and error.strerror is None:  # how bz2 says so
+                raise self._not_whole(error) from error
+            raise DataError(
+                f"{self.path}: got a file that cannot be opened ({error.strerror or error}), "
+                "expected one that may be read; check its permissions"
             ) from error
         except csv.Error as error:
             raise self._damaged(error) from error
+
+    def _not_whole(self, error: Exception) -> DataError:
+        return DataError(
+            f"{self.path}: got a damaged compressed file ({error}), expected a whole one; compress "
+            "the file again"
+        )
 
     def _damaged(self, error: Exception) -> DataError:
         return DataError(
@@ -255,23 +278,29 @@ def suffix_of(path: Path) -> str:
 
 
 def _separator(lines: list[str]) -> str:
-    """Return the separator by which all first lines have the same number of cells, the most."""
-    best, most = ",", 1
-    for separator in SEPARATORS:
-        texts = [" ".join(line.split()) for line in lines] if separator == " " else lines
-        try:
-            rows = list(csv.reader(texts, delimiter=separator, skipinitialspace=True))
-        except csv.Error:
-            continue
-        widths = [len(row) for row in rows if row]
-        # R gives row names no name, so that the first line may be a cell short.
-        same = len(set(widths)) == 1 or (len(set(widths[1:])) == 1 and widths[1] == widths[0] + 1)
-        wider = len(widths) > 0 and widths[-1] > most
-        plain = separator != " " or not any(other in lines[0] for other in ",;\t|")
-        # A decimal comma gives as many cells as a semicolon, or one more.
-        if same and plain and (wider or (separator == ";" and widths[-1] > 1)):
-            best, most = separator, widths[-1]
-    return best
+    """Return the separator by which all first lines have the same number of cells."""
+    for names_rows in (False, True):  # R gives row names no name: a first line a cell short
+        for separator in ("\t", ";", "|", ",", " "):
+            texts = [" ".join(line.split()) for line in lines] if separator == " " else lines
+            try:
+                rows = list(csv.reader(texts, delimiter=separator, skipinitialspace=True))
+            except csv.Error:
+                continue
+            rows = [row for row in rows if row]
+            widths = {len(row) for row in rows[1:]} or {len(rows[0])}
+            expected = len(rows[0]) + names_rows
+            if widths == {expected} and expected > 1 and _stands_alone(separator, rows):
+                return separator
+    return ","
+
+
+def _stands_alone(separator: str, rows: list[list[str]]) -> bool:
+    """Whether commas that are left inside cells are decimal ones."""
+    if separator == ",":
+        return True
+    left = [cell for row in rows for cell in row if "," in cell]
+    others = separator == " " and any(mark in cell for cell in rows[0] for mark in ";\t|")
+    return not others and all(number_in(cell.strip(), ",") is not None for cell in left)
 
 
 def _exact(version: str) -> dict[str, Any]:

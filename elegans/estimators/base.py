@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from elegans.checks import check_choice
 from elegans.data import Scales, Sequence, Windows, cut_windows
 from elegans.data.sequences import Array
 from elegans.errors import InputError
@@ -80,7 +81,7 @@ class LiquidEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is n
         seed = self._seed()
         kept = _kept_for_validation(len(sequences), seed)
         train = [one for k, one in enumerate(sequences) if k not in kept]
-        held = [one for k, one in enumerate(sequences) if k in kept] or train
+        held = [one for k, one in enumerate(sequences) if k in kept and _is_known(one)] or train
         self.scales_ = Scales.fit(train, classes=classes)
         windows, validation = (
             _windows(self.scales_.apply(some), self.window) for some in (train, held)
@@ -88,9 +89,9 @@ class LiquidEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is n
         outputs = sequences[0].targets.shape[1]
         self.n_features_in_ = sequences[0].inputs.shape[1]
         self.model_ = self._network(self.n_features_in_, outputs, seed)
-        loss: Any = self.loss
-        if loss == "auto":
-            loss = "cross_entropy" if classes else "mse"
+        losses = ("cross_entropy",) if classes else ("mse", "mae", "huber")
+        loss: Any = check_choice("loss", self.loss, ("auto", *losses))
+        loss = losses[0] if loss == "auto" else loss
         config = TrainingConfig(
             steps=self.steps,
             batch_size=self.batch_size,
@@ -119,13 +120,25 @@ class LiquidEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is n
             ode_unfolds=self.unfolds,
             generator=generator,
         )
-        return Readout(layer, outputs, generator=generator).to(self.device)
+        network = Readout(layer, outputs, generator=generator)
+        try:
+            return network.to(self.device)
+        except (AssertionError, RuntimeError) as error:  # whatever PyTorch says of devices
+            raise InputError(
+                f"got device = {self.device!r}, expected one that PyTorch can use here, such as "
+                f"'cpu' ({str(error).splitlines()[0]}); leave it out"
+            ) from error
 
     def _seed(self) -> int:
         if self.random_state is None:
             return int(np.random.default_rng().integers(2**31))
         if isinstance(self.random_state, np.random.RandomState):
             return int(self.random_state.randint(2**31))
+        if not isinstance(self.random_state, int | np.integer) or self.random_state < 0:
+            raise InputError(
+                f"got random_state = {self.random_state!r}, expected a whole number of at least 0, "
+                "or None; choose one"
+            )
         return int(self.random_state)
 
     # --- answers -------------------------------------------------------------------------
@@ -133,6 +146,12 @@ class LiquidEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is n
     def _answers(self, X: Steps) -> list[Array]:
         """Return the answers to each sequence, (time, output)."""
         require_extra("sklearn.utils.validation", "lab").check_is_fitted(self, "model_")
+        names = getattr(self, "feature_names_in_", None)
+        if names is not None and X.names is not None and list(names) != list(X.names):
+            raise InputError(
+                f"got the columns {list(X.names)}, expected {list(names)} in this order, as in "
+                "fit; choose them"
+            )
         features = X.inputs[0].shape[1]
         if features != self.n_features_in_:
             raise InputError(
@@ -143,8 +162,14 @@ class LiquidEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is n
         unknown = [np.full((len(x), outputs), np.nan) for x in X.inputs]
         return predict(self.model_, X.sequences(unknown), self.scales_)
 
-    def _steps(self, X: Any, elapsed: Any) -> Steps:
-        return Steps.of(X, elapsed, self.sequence, self.time)
+    def _steps(self, X: Any, elapsed: Any, *, is_new: bool = False) -> Steps:
+        """Return the steps of X; of new ones for training the names of the columns are kept."""
+        steps = Steps.of(X, elapsed, self.sequence, self.time)
+        if is_new:
+            self.__dict__.pop("feature_names_in_", None)
+            if steps.names is not None:
+                self.feature_names_in_ = np.array(steps.names, dtype=object)
+        return steps
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -159,6 +184,11 @@ def _windows(sequences: tuple[Sequence, ...], length: int | None) -> Windows:
     longest = max(map(len, sequences))
     length = longest if length is None else min(length, longest)
     return cut_windows([_padded(one, length) for one in sequences], length, max(1, length // 4))
+
+
+def _is_known(one: Sequence) -> bool:
+    """Whether the target of any step is known."""
+    return not bool(np.isnan(one.targets).any(axis=1).all())
 
 
 def _padded(one: Sequence, length: int) -> Sequence:

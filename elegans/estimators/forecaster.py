@@ -89,13 +89,21 @@ class LiquidForecaster(LiquidEstimator):
         if len(parts) == 1 and len(parts[0]) >= VALIDATION * (self.window or 1):
             # One series: its last tenth tells when the answers were best.
             end = len(parts[0]) * 9 // 10
-            parts = [parts[0][:end], parts[0][end:]]
+            if len(parts[0]) - end > self.horizon:
+                parts = [parts[0][:end], parts[0][end:]]
         self._train(parts, classes=False)
         return self
 
     def predict(self, X: Any, elapsed: Any = None) -> Any:
         """Return the next steps, (horizon, feature), of each series; an array for a single one."""
-        answers = self._answers(self._steps(_series(X), elapsed))
+        series = _series(X)
+        shortest = min(map(len, series))
+        if shortest < self.horizon:
+            raise InputError(
+                f"got a series of {shortest} steps, expected at least {self.horizon}, the horizon, "
+                "as the first step ahead is told that long before; give longer series"
+            )
+        answers = self._answers(self._steps(series, elapsed))
         ahead = [answer[-self.horizon :] for answer in answers]
         return ahead[0] if _is_single(X) else ahead
 

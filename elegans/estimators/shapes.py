@@ -32,6 +32,10 @@ class Steps:
     is_list: bool
     rows: list[NDArray[np.int64]] | None = None
     """The rows of a DataFrame of each sequence."""
+    names: tuple[str, ...] | None = None
+    """The columns of a DataFrame."""
+    called: tuple[Any, ...] = ()
+    """What the sequences of a DataFrame are called."""
 
     @classmethod
     def of(cls, X: Any, elapsed: Any, sequence: str | None, time: str | None) -> Steps:
@@ -51,7 +55,8 @@ class Steps:
         else:  # samples of one step, as scikit-learn takes them and refuses them
             check = require_extra("sklearn.utils", "lab").check_array
             inputs = [row[None] for row in check(X, dtype=np.float64)]
-            return cls(inputs, _elapsed(elapsed, inputs), True, False)
+            names = tuple(map(str, X.columns)) if hasattr(X, "columns") else None
+            return cls(inputs, _elapsed(elapsed, inputs), True, False, None, names)
         inputs = [finite(one, k) for k, one in enumerate(inputs)]
         return cls(inputs, _elapsed(elapsed, inputs), False, is_list)
 
@@ -63,15 +68,38 @@ class Steps:
                 f"got X without the columns {', '.join(names)}, expected a DataFrame with them; "
                 "pass one, or leave sequence and time out"
             )
-        codes = np.zeros(len(X), np.int64) if sequence is None else X[sequence].factorize()[0]
-        rows = [np.flatnonzero(codes == code) for code in range(int(codes.max()) + 1)]
-        table = X.drop(columns=names).to_numpy(np.float64)
+        if not len(X):
+            raise InputError("got a DataFrame without rows, expected at least one; pass more")
+        codes, called = np.zeros(len(X), np.int64), np.array([None])
+        if sequence is not None:
+            codes, called = X[sequence].factorize()
+            if (codes < 0).any():
+                raise InputError(
+                    f"got a missing cell in the column {sequence!r} at row {int(np.argmin(codes))},"
+                    " expected the name of a sequence in each; fill it in, or drop the row"
+                )
+        rows = [np.flatnonzero(codes == code) for code in range(len(called))]
+        shown = X.drop(columns=names)
+        columns = tuple(map(str, shown.columns))
+        try:
+            table = shown.to_numpy(np.float64)
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"got a column that does not hold numbers ({error}), expected numbers in "
+                f"{', '.join(columns)}; leave it out, or let elegans.data.read_table encode it"
+            ) from error
         inputs = [finite(table[some], k) for k, some in enumerate(rows)]
+        given = rows, columns, tuple(called)
         if time is None:
-            return cls(inputs, _elapsed(None, inputs), False, False, rows)
+            return cls(inputs, _elapsed(None, inputs), False, False, *given)
         clock = X[time]
         if clock.dtype.kind == "M":
             clock = (clock - clock.min()).dt.total_seconds()
+        if clock.dtype.kind not in "iuf" or clock.isna().any():
+            raise InputError(
+                f"got the column {time!r} of {clock.dtype}, expected times in all rows, as numbers "
+                "or dates; convert it with pandas.to_datetime"
+            )
         times = clock.to_numpy(np.float64)
         gaps = [np.diff(times[some]) for some in rows]
         if any((gap <= 0).any() for gap in gaps):
@@ -79,8 +107,8 @@ class Steps:
                 f"got times {time!r} that do not increase within a sequence, expected sorted rows; "
                 "sort the DataFrame by sequence and time"
             )
-        elapsed = [np.concatenate([[np.median(g) if len(g) else 1.0], g]) for g in gaps]
-        return cls(inputs, elapsed, False, False, rows)
+        elapsed = [np.concatenate([[np.median(g)] if len(g) else [1.0], g]) for g in gaps]
+        return cls(inputs, elapsed, False, False, *given)
 
     @property
     def lengths(self) -> list[int]:
@@ -88,8 +116,17 @@ class Steps:
         return [len(one) for one in self.inputs]
 
     def of_rows(self, y: Any) -> Any:
-        """Return y by sequence, where it is given by the rows of a DataFrame."""
-        if self.rows is None or len(y) != sum(self.lengths) or len(y) == len(self.inputs):
+        """Return y by sequence, where it is given by the rows of a DataFrame.
+
+        A Series with a value a sequence is taken by the names in its index, if they are those of
+        the sequences, and else in the order in which the sequences begin.
+        """
+        if self.rows is None or y is None:
+            return y
+        if len(y) == len(self.inputs):
+            by_name = hasattr(y, "loc") and set(y.index) == set(self.called)
+            return y.loc[list(self.called)].to_numpy() if by_name else y
+        if len(y) != sum(self.lengths):
             return y
         values = np.asarray(y)
         return [values[some] for some in self.rows]
@@ -142,12 +179,12 @@ def _elapsed(elapsed: Any, inputs: SequenceOf[Array]) -> list[Array]:
 def targets_of(y: Any, steps: Steps) -> tuple[list[Array], Form]:
     """Return targets (time, target), NaN where they are not asked for, and their form."""
     inputs, is_flat = steps.inputs, steps.is_flat
-    if isinstance(y, list) and len(y) and np.ndim(y[0]) >= 1 and not is_flat:
+    if isinstance(y, list | tuple) and len(y) and np.ndim(y[0]) >= 1 and not is_flat:
         each = [np.asarray(one, dtype=np.float64) for one in y]
         form = Form(True, each[0].ndim == 2)
         targets = [one if one.ndim == 2 else one[:, None] for one in each]
     else:
-        array = _checked_y(y, len(inputs))
+        array = _checked_y(y, steps)
         same = len({len(x) for x in inputs}) == 1
         per_step = not is_flat and (
             array.ndim == 3 or (array.ndim == 2 and same and array.shape[1] == len(inputs[0]) > 1)
@@ -170,16 +207,21 @@ def targets_of(y: Any, steps: Steps) -> tuple[list[Array], Form]:
     return targets, form
 
 
-def _checked_y(y: Any, count: int) -> Array:
+def _checked_y(y: Any, steps: Steps) -> Array:
     utils = require_extra("sklearn.utils", "lab")
     if y is None:
         raise ValueError("requires y to be passed, but the target y is None")
     if _axes(y) < 3:
-        y = utils.check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
+        # Of steps some may be unknown; of sequences, as scikit-learn has it, none.
+        finite: Any = "allow-nan" if _axes(y) == 2 and not steps.is_flat else True
+        y = utils.check_array(
+            y, ensure_2d=False, dtype=np.float64, input_name="y", ensure_all_finite=finite
+        )
     array = np.asarray(y, dtype=np.float64)
-    if len(array) != count:
+    if len(array) != len(steps.inputs):
         raise InputError(
-            f"got {count} sequences and {len(array)} targets, expected one for each; give as many"
+            f"got {len(steps.inputs)} sequences and {len(array)} targets, expected one for each; "
+            "give as many"
         )
     return array
 
@@ -188,7 +230,7 @@ def labels_of(y: Any, steps: Steps) -> tuple[list[NDArray[Any]], bool]:
     """Return the labels of each sequence, one or one a step, and whether it is one a step."""
     if y is None:
         raise ValueError("requires y to be passed, but the target y is None")
-    if not isinstance(y, list):
+    if not isinstance(y, list | tuple):
         y = np.asarray(y)
     per_step = not steps.is_flat and not isinstance(y[0], str) and np.ndim(y[0]) == 1
     if not per_step:

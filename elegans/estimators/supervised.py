@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.special import softmax
 
-from elegans.errors import DataError
+from elegans.errors import DataError, InputError
 from elegans.estimators.base import LiquidEstimator
 from elegans.estimators.shapes import flat, labels_of, targets_of
 from elegans.extras import require_extra
@@ -106,7 +106,7 @@ class LiquidRegressor(RegressorMixin, LiquidEstimator):  # type: ignore[misc]
         DataError, InputError
             Shapes do not fit, or a number is not finite.
         """
-        steps = self._steps(X, elapsed)
+        steps = self._steps(X, elapsed, is_new=True)
         targets, self._form = targets_of(steps.of_rows(y), steps)
         self._train(steps.sequences(targets), classes=False)
         return self
@@ -125,6 +125,7 @@ class LiquidRegressor(RegressorMixin, LiquidEstimator):  # type: ignore[misc]
         metrics = require_extra("sklearn.metrics", "lab")
         answers = self.predict(X, elapsed)
         if self._form.per_step:
+            _refuse(sample_weight)
             answers, y = flat(answers), flat(y)
             known = ~np.isnan(y).reshape(len(y), -1).any(axis=1)
             answers, y = answers[known], y[known]
@@ -164,9 +165,13 @@ class LiquidClassifier(ClassifierMixin, LiquidEstimator):  # type: ignore[misc]
         DataError, InputError
             Shapes do not fit, a number is not finite, or there are fewer than two classes.
         """
-        steps = self._steps(X, elapsed)
+        steps = self._steps(X, elapsed, is_new=True)
         labels, self._per_step = labels_of(steps.of_rows(y), steps)
-        self.classes_, codes = np.unique(np.concatenate(labels), return_inverse=True)
+        every = np.concatenate(labels)
+        known = np.array([label is not None and label == label for label in every])
+        self.classes_, found = np.unique(every[known], return_inverse=True)
+        codes = np.full(len(every), -1)
+        codes[known] = found
         if len(self.classes_) < 2:
             raise DataError(
                 f"LiquidClassifier got 1 class, {self.classes_[0]}, expected at least two; "
@@ -175,11 +180,11 @@ class LiquidClassifier(ClassifierMixin, LiquidEstimator):  # type: ignore[misc]
         ends = np.cumsum([len(each) for each in labels])[:-1]
         targets = []
         for x, code in zip(steps.inputs, np.split(codes, ends), strict=True):
-            known = np.full((len(x), len(self.classes_)), np.nan)
-            known[slice(None) if self._per_step else slice(-1, None)] = np.eye(len(self.classes_))[
-                code
-            ]
-            targets.append(known)
+            asked = np.full((len(x), len(self.classes_)), np.nan)
+            rows = np.eye(len(self.classes_))[code]
+            rows[code < 0] = np.nan  # not known
+            asked[slice(None) if self._per_step else slice(-1, None)] = rows
+            targets.append(asked)
         self._train(steps.sequences(targets), classes=True)
         return self
 
@@ -203,5 +208,15 @@ class LiquidClassifier(ClassifierMixin, LiquidEstimator):  # type: ignore[misc]
         metrics = require_extra("sklearn.metrics", "lab")
         answers = self.predict(X, elapsed)
         if self._per_step:
+            _refuse(sample_weight)
             answers, y = flat(answers), flat(y)
         return float(metrics.accuracy_score(y, answers, sample_weight=sample_weight))
+
+
+def _refuse(sample_weight: Any) -> None:
+    """Raise `InputError` for weights of sequences where every step has an answer."""
+    if sample_weight is not None:
+        raise InputError(
+            "got sample_weight for answers of every step, expected none; weigh the steps by a "
+            "metric of scikit-learn on what predict returns"
+        )

@@ -282,6 +282,17 @@ class _Training:
             WindowTensors.of(_checked(model, windows), like, kind)
             for windows in (train, validation)
         )
+        for windows in (self.train, self.validation):
+            if not bool(windows.is_known.any()):
+                raise DataError(
+                    "got windows without a known target for training or validation, expected some "
+                    "in both; choose other sequences, or a shorter horizon"
+                )
+        if config.class_weights == "balanced" and kind != "cross_entropy":
+            raise InputError(
+                f"got class_weights 'balanced' with the loss {kind!r}, expected 'cross_entropy', "
+                "as numbers have no classes; leave it out"
+            )
         if config.class_weights == "balanced":
             self.train = self.train.balanced()
             self.validation = replace(self.validation, weights=self.train.weights)
@@ -361,7 +372,7 @@ class _Training:
                 counted = self.validation.count(which)
                 total += float(self._finite_loss(self.validation, which)) * counted
                 count += counted
-        loss = total / max(count, 1)
+        loss = total / count
         # A circuit that is still to be thinned would win with synapses that it will not have.
         is_thinner = self.synapses < self.best_synapses
         if (is_thinner or loss < self.best_loss) and (
