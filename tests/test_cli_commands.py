@@ -436,3 +436,12 @@ def test_other_wirings_solvers_and_devices(data, tmp_path, capsys, wiring):
         assert train(data, tmp_path / "other", option, value) == 2
         assert said in fails(capsys)
         assert not (tmp_path / "other").exists()
+
+
+def test_a_reader_that_has_seen_enough(data):
+    command = f"{sys.executable} -m elegans inspect {data} | head -n 1; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
+    first, status = done.stdout.splitlines()
+    assert first.startswith(f"{data}: 200 rows")
+    assert status in ("0", "141")  # the pipe may hold everything
+    assert not done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -24,12 +25,14 @@ _Command = (
 )
 _DESCRIPTION = "Liquid neural circuits that rewire themselves while they learn."
 
-INTERRUPTED = 130
+INTERRUPTED, CLOSED = 130, 141
 WRONG = 2
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command and return the exit code: 0, 2 for a user's error, 130 after Ctrl-C.
+    """Run a command and return its exit code.
+
+    0; 2 for a user's error; 130 after Ctrl-C; 141 where nobody reads the output any more.
 
     Parameters
     ----------
@@ -52,6 +55,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ElegansError as error:
         print(f"elegans: error: {_one_line(error)}", file=sys.stderr)
         return WRONG
+    except BrokenPipeError:  # whoever read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return CLOSED
     except KeyboardInterrupt as stop:
         print(f"elegans: {_one_line(stop) or 'stopped'}", file=sys.stderr)
         return INTERRUPTED

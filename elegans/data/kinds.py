@@ -138,8 +138,8 @@ def numbers_of(source: Source, column: pd.Series, kind: Kind) -> Array:
     else:
         convert = _number
         expected = (
-            "a number such as -1.5e3; correct the cell, leave it empty where it is missing, or pass "
-            "--task classification where it is a class"
+            "a number such as -1.5e3; correct the cell, leave it empty where it is missing, or "
+            "pass --task classification where it is a class"
         )
     if column.dtype.kind in "iuf" or (column.dtype.kind == "b" and kind == "boolean"):
         numbers = column.to_numpy(np.float64, na_value=np.nan)

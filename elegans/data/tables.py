@@ -56,8 +56,8 @@ def read_table(
     missing
         What becomes of empty cells, ``?``, ``NA`` and ``nan``. ``"error"``: an error says where
         they are. ``"fill"``: the last value stands for them, and two more inputs for each such
-        column say whether it was seen and how long ago; targets stay unknown there. ``"drop"``:
-        the rows are left out, and the next step is longer.
+        column say whether it was seen and how long ago. ``"drop"``: the rows are left out, and the
+        next step is longer. Missing targets stay unknown with both.
     sort
         Sort the rows by sequence and time, where they are not.
     task
