@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from elegans.data.choosing import Choice, Task, understood
 from elegans.data.opening import SUFFIXES, Data, open_data
-from elegans.data.reading import Choice, Missing, Reading, Task
+from elegans.data.reading import Missing
 from elegans.data.sequences import SequenceTable
 from elegans.data.text_file import Dialect
 
@@ -112,7 +113,7 @@ def read_table(
         time_unit,
         date_format,
     )
-    return Reading.fit(source, choice).read(source)
+    return understood(source, choice).read(source)
 
 
 def _names(given: Any) -> tuple[str, ...]:
