@@ -11,6 +11,7 @@ import numpy as np
 from elegans.cli.commands import Inspect
 from elegans.cli.printing import print_table
 from elegans.cli.run_data import dialect_of
+from elegans.data.choosing import is_binary
 from elegans.data.kinds import Kind, categories_of, epoch_unit, kind_of, numbers_of, seconds_of
 from elegans.data.opening import Joined, open_data
 from elegans.data.sequences import Array
@@ -99,8 +100,7 @@ def guess(source: Source, frame: pd.DataFrame, kinds: dict[str, Kind]) -> Parts:
     ]
     target = usable[-1] if usable else None
     classifies = target is not None and (
-        kinds[target] in ("boolean", "category")
-        or (frame[target].dtype.kind in "iu" and set(frame[target].unique().tolist()) == {0, 1})
+        kinds[target] == "category" or is_binary(frame[target], kinds[target])
     )
     shown = [name for name in kinds if kinds[name] != "empty" and kinds[name] != "text"]
     return Parts(

@@ -226,7 +226,7 @@ def _targets(
     classifies = choice.task == "classification"
     if choice.task == "auto":
         classifies = any(column.kind == "category" for column in columns) or (
-            len(columns) == 1 and _is_binary(frame[names[0]], columns[0].kind)
+            len(columns) == 1 and is_binary(frame[names[0]], columns[0].kind)
         )
     if not classifies:
         words = [column.name for column in columns if column.kind == "category"]
@@ -251,7 +251,7 @@ def _targets(
     return (Column(name, "category", classes),), True
 
 
-def _is_binary(cells: pd.Series, kind: str) -> bool:
+def is_binary(cells: pd.Series, kind: str) -> bool:
     """Whether a column is booleans, or 0 and 1 in whole numbers."""
     if kind == "boolean":
         return True
