@@ -445,3 +445,20 @@ def test_a_reader_that_has_seen_enough(data):
     assert first.startswith(f"{data}: 200 rows")
     assert status in ("0", "141")  # the pipe may hold everything
     assert not done.stderr
+
+
+@pytest.mark.slow
+def test_a_linear_map_of_all_neurons_answers(data, tmp_path, capsys):
+    run, out = tmp_path / "run", tmp_path / "predictions.csv"
+    assert train(data, run, "--readout", "--certify") == 0
+    assert "proved" in capsys.readouterr().out
+    model = load_model(run)
+    assert isinstance(model, elegans.Readout)
+    assert model.wiring.names[0] == "motor_0"
+    for words in (f"evaluate {run} {data}", f"predict {run} {data} --out {out}", f"draw {run}"):
+        assert main(words.split()) == 0
+    said = capsys.readouterr().out
+    assert "RMSE" in said
+    pytest.importorskip("plotly")
+    assert main(["report", str(run)]) == 0
+    assert (run / "report.html").exists()

@@ -2,11 +2,15 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 
 import elegans
-from elegans.errors import InputError
+from elegans.data import Sequence, cut_windows
+from elegans.errors import InputError, RunError
+from elegans.pruning import Pruner
+from elegans.training import OnStep, RewireConfig, RunFolder, TrainingConfig, fit, load_model
 from elegans.wiring import AutoNCP
 
 LAYERS = {
@@ -104,3 +108,63 @@ def test_the_circuit_rewires_behind_its_readout():
 def test_wrong_arguments(arguments, message):
     with pytest.raises(InputError, match=message):
         elegans.Readout(*arguments)
+
+
+# --- kept, trained and asked -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [kind for kind in LAYERS if kind != "plain"])
+def test_it_is_saved_and_loaded_also_when_pruned(kind, tmp_path):
+    model = elegans.Readout(LAYERS[kind](), 4)
+    for step in range(2):
+        elegans.save(model, tmp_path / f"{step}")
+        again = elegans.load(tmp_path / f"{step}")
+        assert isinstance(again, elegans.Readout)
+        assert again.wiring == model.wiring
+        x = torch.randn(2, 5, 3)
+        torch.testing.assert_close(again(x)[0], model(x)[0])
+        Pruner(model.layer, schedule=0.3).step()
+    with pytest.raises(RunError, match="got a folder that holds"):
+        elegans.save(model, tmp_path / "0")
+
+
+def test_a_policy_answers_by_it(tmp_path):
+    model, x = elegans.Readout(LAYERS["liquid"](), 4), torch.randn(3, 6, 3)
+    policy = elegans.Policy(model)
+    actions = torch.stack([policy(x[:, t]) for t in range(6)], dim=1)
+    torch.testing.assert_close(actions, model(x)[0].detach(), atol=1e-5, rtol=0)
+    elegans.save(model, tmp_path / "saved")
+    loaded = elegans.Policy.load(tmp_path / "saved")
+    assert loaded(x[0, 0].tolist()).shape == (4,)
+
+
+@pytest.mark.parametrize("rule", ["free", "development"])
+def test_a_run_with_it_continues_bit_for_bit(rule, tmp_path):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 3))
+    windows = cut_windows([Sequence("s", x, x[:, :2].cumsum(0), np.ones(60))], 10)
+    config = TrainingConfig(steps=12, batch_size=4, window=10, evaluate_every=4,
+                            checkpoint_every=5, rewire=RewireConfig(rule=rule))  # fmt: skip
+
+    def made():
+        generator = torch.Generator().manual_seed(0)
+        layer = elegans.LTC(3, AutoNCP(12, 2, seed=0), generator=generator)
+        return elegans.Readout(layer, 2, generator=generator)
+
+    def begun(name):
+        return RunFolder.create(tmp_path / name, made(), {"training": "test"})
+
+    whole, parts = begun("whole"), begun("parts")
+    fit(made(), windows, windows, config, run=whole, progress=False)
+
+    def stop(step):
+        if step == 7:
+            raise OSError("power failure")
+
+    with pytest.raises(OSError, match="power failure"):
+        fit(made(), windows, windows, config, run=parts, progress=False, callbacks=[OnStep(stop)])
+    fit(made(), windows, windows, config, run=parts, resume=True, progress=False)
+    one, other = (load_model(run.path).state_dict() for run in (whole, parts))
+    assert "head.weight" in one
+    for name, value in one.items():
+        assert torch.equal(value, other[name]), name

@@ -26,6 +26,7 @@ from elegans.files import (
     write_tensors,
     writing,
 )
+from elegans.layers.readout import Readout, circuit_of
 from elegans.layers.registry import layer_classes
 from elegans.layers.sequence_layer import SequenceLayer
 from elegans.solvers import Solver, get_solver
@@ -35,11 +36,16 @@ from elegans.wiring import Wiring
 FORMAT = "elegans.model"
 VERSION = 1
 CONFIG, WIRING, WEIGHTS = "config.json", "wiring.json", "model.safetensors"
+READOUT = "readout"
+"""The setting that holds the number of outputs of a readout."""
+
 _REMEDY = "pass a folder that elegans.save or a training has written"
 
 
-def save(model: SequenceLayer, folder: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-    """Save a layer into a folder of three files that `load` reads.
+def save(
+    model: SequenceLayer | Readout, folder: str | os.PathLike[str], *, overwrite: bool = False
+) -> None:
+    """Save a layer, with a readout or without one, into a folder of three files that `load` reads.
 
     Synapses that are pruned are left out: what is loaded is a smaller layer of the same outputs.
 
@@ -101,7 +107,7 @@ def save(model: SequenceLayer, folder: str | os.PathLike[str], *, overwrite: boo
     write_circuit(model, folder)
 
 
-def load(folder: str | os.PathLike[str], *, device: Device = None) -> SequenceLayer:
+def load(folder: str | os.PathLike[str], *, device: Device = None) -> SequenceLayer | Readout:
     """Return the layer that `save`, or a training into a run folder, has written.
 
     Parameters
@@ -137,20 +143,22 @@ def load(folder: str | os.PathLike[str], *, device: Device = None) -> SequenceLa
     return model.to(device)
 
 
-def write_circuit(model: SequenceLayer, folder: Path) -> None:
+def write_circuit(model: SequenceLayer | Readout, folder: Path) -> None:
     """Write weights and wiring; the weights first, because they know the slots by themselves."""
     write_tensors(folder / WEIGHTS, _open_state(model))
     write_wiring(model.wiring, folder / WIRING)
 
 
-def _open_state(model: SequenceLayer) -> dict[str, torch.Tensor]:
-    """Return the state of a layer without the slots of pruned synapses, as its wiring has none."""
+def _open_state(model: SequenceLayer | Readout) -> dict[str, torch.Tensor]:
+    """Return the state of a model without the slots of pruned synapses, as its wiring has none."""
     state: dict[str, torch.Tensor] = model.state_dict()
-    for kind, synapses in model.cell.synapse_sets().items():
+    circuit = circuit_of(model)
+    prefix = "" if circuit is model else "layer."
+    for kind, synapses in circuit.cell.synapse_sets().items():
         if kind in ("recurrent", "sensory") and not synapses.all_open():  # others: not in it
             slots = synapses.open_slots()
             for key in (*CONNECTION, "mask", *synapses.VALUES):
-                name = f"cell.{kind}.{key}"
+                name = f"{prefix}cell.{kind}.{key}"
                 state[name] = state[name][..., slots]
     return state
 
@@ -169,7 +177,7 @@ def read_wiring(path: Path, remedy: str) -> Wiring:
         raise RunError(f"{path}: {error}; {remedy}") from error
 
 
-def layer_settings(model: SequenceLayer) -> dict[str, Any]:
+def layer_settings(model: SequenceLayer | Readout) -> dict[str, Any]:
     """Return the arguments from which `build_layer` makes a layer like `model`, as plain values.
 
     Raises
@@ -178,6 +186,8 @@ def layer_settings(model: SequenceLayer) -> dict[str, Any]:
         The layer is of a class that is not registered, its cell does not offer `settings`, or one
         of them is no plain value, as a solver with settings of its own, which a name does not say.
     """
+    if isinstance(model, Readout):
+        return layer_settings(model.layer) | {READOUT: model.output_size}
     kind = type(model)
     registered = layer_classes()
     if registered.get(kind.__name__) is not kind:
@@ -204,12 +214,13 @@ def _plain(name: str, value: Any) -> Any:
     return value
 
 
-def build_layer(settings: dict[str, Any], wiring: Wiring, source: Path) -> SequenceLayer:
+def build_layer(settings: dict[str, Any], wiring: Wiring, source: Path) -> SequenceLayer | Readout:
     """Return a layer with the settings that `layer_settings` returned and fresh parameters.
 
     `source` is the file that an error names.
     """
     arguments = dict(settings)
+    outputs = arguments.pop(READOUT, None)
     kind, input_size = arguments.pop("layer", None), arguments.pop("input_size", None)
     dtype = getattr(torch, str(arguments.pop("dtype", None)), None)
     layers = layer_classes()
@@ -223,20 +234,21 @@ def build_layer(settings: dict[str, Any], wiring: Wiring, source: Path) -> Seque
         )
     try:
         # Initial values are overwritten: a generator of its own spares the user's random state.
-        return make(
+        layer = make(
             input_size,
             arguments.pop("units", wiring),
             dtype=dtype,
             generator=torch.Generator(),
             **arguments,
         )
+        return layer if outputs is None else Readout(layer, outputs, generator=torch.Generator())
     except (ElegansError, TypeError) as error:
         raise RunError(
             f"{source}: the settings of the model do not make a layer ({error}); {_REMEDY}"
         ) from error
 
 
-def restore(model: SequenceLayer, state: dict[str, torch.Tensor], source: Path) -> None:
+def restore(model: SequenceLayer | Readout, state: dict[str, torch.Tensor], source: Path) -> None:
     """Load saved tensors into `model` and check that they are a circuit.
 
     Raises

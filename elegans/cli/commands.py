@@ -160,6 +160,8 @@ class Train:
         Solver steps in each step of the data.
     device
         Where it is trained, such as cuda; the CPU by default.
+    readout
+        Let a linear map of all neurons answer, in place of motor neurons: more accurate.
     mixed_memory
         Add a memory cell, for long-term dependencies.
     certify
@@ -183,6 +185,7 @@ class Train:
     solver: str = "semi_implicit"
     unfolds: int = 6
     device: str | None = None
+    readout: bool = False
     mixed_memory: bool = False
     certify: bool = False
     training: Annotated[TrainingConfig, arg(name="")] = field(default_factory=TrainingConfig)

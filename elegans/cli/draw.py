@@ -7,6 +7,7 @@ from pathlib import Path
 from elegans.checkpoints.saving import CONFIG, WIRING, load
 from elegans.cli.commands import Draw
 from elegans.errors import RunError
+from elegans.layers.readout import circuit_of
 from elegans.reporting import draw_changes, draw_circuit, save_figure
 from elegans.training import RunFolder
 from elegans.training.run_folder import INITIAL_WIRING
@@ -25,10 +26,10 @@ def run(command: Draw) -> None:
         figure = draw_circuit(Wiring.load(source))
         default = source.with_suffix(".png")
     elif (source / INITIAL_WIRING).exists():
-        figure = draw_changes(load(source), RunFolder.open(source).initial_wiring)
+        figure = draw_changes(circuit_of(load(source)), RunFolder.open(source).initial_wiring)
         default = source / "wiring.png"
     elif (source / CONFIG).exists() or (source / WIRING).exists():
-        figure = draw_circuit(load(source))
+        figure = draw_circuit(circuit_of(load(source)))
         default = source / "wiring.png"
     else:
         raise RunError(

@@ -15,6 +15,7 @@ from elegans.cli.printing import print_files, print_table
 from elegans.cli.run_data import RunData, hash_of
 from elegans.data import Sequence
 from elegans.errors import ElegansError, RunError
+from elegans.layers.readout import circuit_of
 from elegans.layers.sequence_layer import SequenceLayer
 from elegans.proofs.certificates.network import Box, given_range
 from elegans.reporting.stability import report
@@ -30,7 +31,7 @@ CONTROL_STEP = "control step of 0.02 s"
 def run(command: Report) -> None:
     """Examine the circuit, write page, JSON and pictures, and print the verdicts."""
     check_extra()
-    model = load(command.run)
+    model = circuit_of(load(command.run))
     folder = RunFolder.open(command.run) if (command.run / INITIAL_WIRING).exists() else None
     stimulus = _stimulus(command, folder, model)
     recorded = folder is not None and (folder.path / LEDGER).exists()

@@ -18,6 +18,7 @@ from elegans.data import Scales, SequenceTable, Split, cut_windows, split_sequen
 from elegans.data import Sequence as Recording
 from elegans.errors import DataError, InputError, RunError
 from elegans.layers.description import circuit_rows
+from elegans.layers.readout import Readout, circuit_of
 from elegans.ltc.layer import LTC
 from elegans.reporting import draw_changes, draw_learning, save_figure
 from elegans.training import RewireConfig, RunFolder, baseline_answers, check_training, fit, predict
@@ -70,7 +71,7 @@ def run(command: Train) -> None:
     condition = None
     if command.certify:
         seen = np.concatenate([one.inputs for one in table])
-        condition = condition_within(model, scales, seen.min(axis=0), seen.max(axis=0))
+        condition = condition_within(circuit_of(model), scales, seen.min(axis=0), seen.max(axis=0))
     settings = _settings(command, table)
     if command.resume:
         _require_same_data(folder, settings)
@@ -98,8 +99,8 @@ def run(command: Train) -> None:
     ledger = [edit.to_dict() for edit in result.ledger]
     error = ERRORS[config.loss]
     save_figure(draw_learning(result.metrics, ledger, error=error), learning)
-    save_figure(draw_changes(model, folder.initial_wiring), wiring)
-    rows = circuit_rows(model) | {
+    save_figure(draw_changes(circuit_of(model), folder.initial_wiring), wiring)
+    rows = circuit_rows(circuit_of(model)) | {
         "training": f"{result.steps} steps in {result.seconds:.0f} s",
         "validation": f"{ERRORS[config.loss]} {result.best_loss:.4g}, at step {result.best_step}",
         "rewired": f"{sum(edit.grown is not None for edit in result.ledger)} synapses",
@@ -135,16 +136,21 @@ def _require_known(table: SequenceTable, split: Split[tuple[Recording, ...]]) ->
             )
 
 
-def untrained(command: Train, table: SequenceTable) -> LTC:
-    """Return the circuit that `command` asks for, with neurons named after the columns."""
-    model = LTC(
+def untrained(command: Train, table: SequenceTable) -> LTC | Readout:
+    """Return the model that `command` asks for, with neurons named after the columns."""
+    generator = torch.Generator().manual_seed(command.training.seed)
+    answers = () if command.readout else table.target_names  # no neuron is one, then
+    layer = LTC(
         table.input_size,
-        named_wiring(_recipe(command, table.output_size), table.input_names, table.target_names),
+        named_wiring(_recipe(command, table.output_size), table.input_names, answers),
         mixed_memory=command.mixed_memory,
         ode_unfolds=command.unfolds,
         solver=command.solver,
-        generator=torch.Generator().manual_seed(command.training.seed),
+        generator=generator,
     )
+    model: LTC | Readout = layer
+    if command.readout:
+        model = Readout(layer, table.output_size, generator=generator)
     try:
         return model.to(command.device)
     except (AssertionError, RuntimeError) as error:  # whatever PyTorch says of devices

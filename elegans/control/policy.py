@@ -18,6 +18,7 @@ from elegans.control.step_kernel import REAL, StepKernel
 from elegans.data.scale import STANDARDISER, Scales
 from elegans.errors import InputError
 from elegans.files import read_json
+from elegans.layers.readout import Readout, circuit_of
 from elegans.layers.sequence_layer import SequenceLayer, State
 
 
@@ -49,7 +50,7 @@ class Policy:
     Parameters
     ----------
     model
-        Any layer, such as `LTC`; shared, not copied.
+        Any layer, such as `LTC`, with a `Readout` or without; shared, not copied.
     scales
         Those that the layer was trained with: observations, actions and elapsed times are then in
         the units of the data. By default they are in those of the layer.
@@ -77,12 +78,12 @@ class Policy:
 
     def __init__(
         self,
-        model: SequenceLayer,
+        model: SequenceLayer | Readout,
         scales: Scales | None = None,
         *,
         limits: tuple[ArrayLike, ArrayLike] | None = None,
     ) -> None:
-        if not isinstance(model, SequenceLayer):
+        if not isinstance(model, SequenceLayer | Readout):
             raise InputError(
                 f"got {type(model).__name__}, expected a layer such as elegans.LTC, which holds "
                 "a cell and its memory; build one"
@@ -96,6 +97,7 @@ class Policy:
                     "scales of its own run"
                 )
         self.model = model
+        self._layer = circuit_of(model)
         self.scales = scales
         self.limits = None if limits is None else _checked_limits(limits, model.output_size)
         self._batch: tuple[int, ...] | None = None  # () for one sample; None: not known yet
@@ -240,7 +242,7 @@ class Policy:
         that is not finite.
         """
         state = tuple(part.clone() for part in self._state_now(self._batch or ()))
-        return state[0] if self.model.memory is None else (state[0], state[1])
+        return state[0] if self._layer.memory is None else (state[0], state[1])
 
     @state.setter
     def state(self, state: State | NDArray[Any]) -> None:
@@ -265,7 +267,8 @@ class Policy:
         before = self._state_now(batch)
         kernel = self._kernel
         if kernel is None or not kernel.holds():
-            kernel = StepKernel.of(self.model, before[0])
+            plain = isinstance(self.model, SequenceLayer)  # a readout has no kernel
+            kernel = StepKernel.of(self._layer, before[0]) if plain else None
         action = None if kernel is None else kernel(x, elapsed)
         if kernel is None or action is None:  # what a kernel refuses, the layer explains
             action, state = self._step_of_layer(x, elapsed, before)
@@ -279,19 +282,19 @@ class Policy:
         self, x: Tensor, elapsed: float, state: tuple[Tensor, ...]
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Return the action and the state after the layer has run a sequence of one step."""
-        model = self.model
-        time = 1 if x.dim() == 2 and model.batch_first else 0
+        model, layer = self.model, self._layer
+        time = 1 if x.dim() == 2 and layer.batch_first else 0
         x = x.unsqueeze(time)
         hx = state[0] if len(state) == 1 else (state[0], state[1])
         action, after = model(x, hx, x.new_full(x.shape[:-1], elapsed))
-        if model.return_sequences:
+        if layer.return_sequences:
             action = action.squeeze(time)
         # Without an output mapping the action may be a view of the state.
         return action.clone(), after if isinstance(after, tuple) else (after,)
 
     def _checked(self, observation: Any) -> Tensor:
         """Return a valid observation, scaled, as a tensor for the layer."""
-        dtype = self.model.cell.dtype
+        dtype = self._layer.cell.dtype
         if isinstance(observation, Tensor):
             observation = as_computed("observation", observation, dtype)
         else:
@@ -322,7 +325,7 @@ class Policy:
 
     def _checked_state(self, state: Any) -> tuple[Tensor, ...]:
         """Return copies of the parts of a valid state."""
-        count = 1 if self.model.memory is None else 2
+        count = 1 if self._layer.memory is None else 2
         parts = tuple(state) if isinstance(state, tuple | list) else (state,)
         if len(parts) != count or not all(isinstance(p, Tensor | np.ndarray) for p in parts):
             raise InputError(
@@ -331,7 +334,7 @@ class Policy:
                 "state of a policy of this model"
             )
         copies = tuple(self._tensor(part).clone() for part in parts)
-        neurons = self.model.state_size
+        neurons = self._layer.state_size
         for part in copies:
             shape = tuple(part.shape)
             if part.dim() not in (1, 2) or shape[-1] != neurons or shape != tuple(copies[0].shape):
@@ -352,7 +355,7 @@ class Policy:
             given = torch.from_numpy(np.array(values, np.float64))
         else:
             given = values.detach()
-        return given.to(self._device, self.model.cell.dtype)
+        return given.to(self._device, self._layer.cell.dtype)
 
     @property
     def _device(self) -> torch.device:
@@ -363,9 +366,9 @@ class Policy:
         """Return the parts of the state as the layer needs them now."""
         if self._state is not None:
             return tuple(self._tensor(part) for part in self._state)
-        count = 1 if self.model.memory is None else 2
+        count = 1 if self._layer.memory is None else 2
         zeros = torch.zeros(
-            *batch, self.model.state_size, dtype=self.model.cell.dtype, device=self._device
+            *batch, self._layer.state_size, dtype=self._layer.cell.dtype, device=self._device
         )
         return (zeros,) * count
 

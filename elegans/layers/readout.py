@@ -90,6 +90,11 @@ class Readout(nn.Module):
         """The circuit as it is now."""
         return self.layer.wiring
 
+    @property
+    def state_size(self) -> int:
+        """Number of neurons."""
+        return self.layer.state_size
+
     def apply_weight_constraints(self) -> None:
         """Clip the parameters of the layer that must not be negative."""
         self.layer.apply_weight_constraints()
@@ -104,3 +109,16 @@ class Readout(nn.Module):
             potentials = final[0] if isinstance(final, tuple) else final
             states = states.select(axis, -1) if states.shape[axis] else potentials
         return self.head(states), final
+
+
+def circuit_of(model: SequenceLayer | Readout) -> SequenceLayer:
+    """Return the layer of a model, with a readout or without one.
+
+    Examples
+    --------
+    >>> import elegans
+    >>> layer = elegans.LTC(3, 8)
+    >>> circuit_of(Readout(layer, 2)) is layer, circuit_of(layer) is layer
+    (True, True)
+    """
+    return model.layer if isinstance(model, Readout) else model

@@ -48,6 +48,7 @@ from elegans.files import (
     writing,
 )
 from elegans.html import picture_html, table_html
+from elegans.layers.readout import Readout
 from elegans.layers.sequence_layer import SequenceLayer
 from elegans.wiring import Wiring
 
@@ -103,7 +104,7 @@ class RunFolder:
     def create(
         cls,
         path: str | os.PathLike[str],
-        model: SequenceLayer,
+        model: SequenceLayer | Readout,
         settings: dict[str, Any],
         scales: Scales | None = None,
     ) -> RunFolder:
@@ -172,7 +173,7 @@ class RunFolder:
                 f"{_NEW_FOLDER}"
             )
 
-    def require_same(self, model: SequenceLayer, settings: dict[str, Any]) -> None:
+    def require_same(self, model: SequenceLayer | Readout, settings: dict[str, Any]) -> None:
         """Raise `RunError` unless the run was begun with these settings and this layer."""
         asked = json.loads(json.dumps(run_config(model, settings)))
         begun = self.config
@@ -312,12 +313,12 @@ class RunFolder:
         """Return the lines of `ledger.jsonl`."""
         return _lines(self.path / LEDGER)
 
-    def write_result(self, model: SequenceLayer) -> None:
+    def write_result(self, model: SequenceLayer | Readout) -> None:
         """Write the layer for use: its weights and its wiring."""
         write_circuit(model, self.path)
 
 
-def load_model(run: str | os.PathLike[str]) -> SequenceLayer:
+def load_model(run: str | os.PathLike[str]) -> SequenceLayer | Readout:
     """Return the layer that a run has trained: where it was best on the validation windows.
 
     Raises
@@ -328,7 +329,7 @@ def load_model(run: str | os.PathLike[str]) -> SequenceLayer:
     return load(RunFolder.open(run).path)
 
 
-def run_config(model: SequenceLayer, settings: dict[str, Any]) -> dict[str, Any]:
+def run_config(model: SequenceLayer | Readout, settings: dict[str, Any]) -> dict[str, Any]:
     """Return what `config.json` shall say."""
     return {
         "format": FORMAT,

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +24,7 @@ from tqdm import tqdm
 from elegans.checkpoints.saving import restore
 from elegans.data import Windows, batches
 from elegans.errors import DataError, ElegansError, InputError, RunError, SolveError
-from elegans.layers.readout import Readout
+from elegans.layers.readout import Readout, circuit_of
 from elegans.layers.sequence_layer import SequenceLayer
 from elegans.pruning import (
     Edit,
@@ -157,15 +157,10 @@ def fit(
         Ctrl-C (SIGINT); a checkpoint was saved to `run`. A second Ctrl-C stops at once, without
         saving.
     """
-    if condition is not None and condition.model is not model:
+    if condition is not None and condition.model is not circuit_of(model):
         raise InputError(
             "got a condition on another layer, expected one on the layer that is trained; build it "
             "with this layer"
-        )
-    if run is not None and not isinstance(model, SequenceLayer):
-        raise InputError(
-            f"got a {type(model).__name__} to be kept in a run, expected a layer such as "
-            "elegans.LTC; train it without a run, and keep its state_dict()"
         )
     if run is not None and not resume:
         run.require_unused()
@@ -445,7 +440,7 @@ class _Training:
         current = _copy(self.model)
         try:
             self.model.load_state_dict(self.best)
-            run.write_result(cast(SequenceLayer, self.model))
+            run.write_result(self.model)
         finally:
             self.model.load_state_dict(current)
 
@@ -470,9 +465,8 @@ class _Training:
             line.pop("seconds", None)
 
     def _continue_from(self, checkpoint: Checkpoint, place: Path) -> None:
-        layer = cast(SequenceLayer, self.model)  # `fit` asks for one where there is a run
-        restore(layer, checkpoint.best, place / "best.safetensors")
-        restore(layer, checkpoint.model, place / "model.safetensors")
+        restore(self.model, checkpoint.best, place / "best.safetensors")
+        restore(self.model, checkpoint.model, place / "model.safetensors")
         parameters = dict(self.model.named_parameters())
         expected = {f"{name}/{field}" for name in parameters for field in _ADAM_STATE}
         if checkpoint.optimizer and set(checkpoint.optimizer) != expected:
