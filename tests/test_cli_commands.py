@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from elegans.checkpoints.saving import load, save
 from elegans.cli import main
 from elegans.data import read_table
 from elegans.errors import RunError
-from elegans.training import RunFolder, load_model, predict
+from elegans.training import OnStep, RunFolder, load_model, predict
 from elegans.wiring import AutoNCP
 
 SMALL = (
@@ -212,7 +213,7 @@ def test_interrupt_and_resume_end_alike(data, tmp_path, capsys, monkeypatch):
 
     fit = command.fit
     with monkeypatch.context() as patch:
-        patch.setattr(command, "fit", lambda *args, **named: fit(*args, **named, watch=stop))
+        patch.setattr(command, "fit", partial(fit, callbacks=[OnStep(stop)]))
         capsys.readouterr()
         assert train(data, stopped) == 130
     said = capsys.readouterr().err

@@ -18,7 +18,7 @@ from elegans.proofs import (
 )
 from elegans.proofs.certificates.perron import best_rates
 from elegans.proofs.certificates.region import region_of, rows_of
-from elegans.training import RewireConfig, RunFolder, TrainingConfig, fit
+from elegans.training import OnStep, RewireConfig, RunFolder, TrainingConfig, fit
 from elegans.training.trainer import TrainingStopped
 from elegans.wiring import AutoNCP, FullyConnected
 
@@ -166,7 +166,7 @@ def test_a_continued_training_is_the_same(tmp_path):
             run=run,
             condition=ContractionCondition(parts, (-1, 1)),
             progress=False,
-            watch=stop,
+            callbacks=[OnStep(stop)],
         )
     again = layer(5, AutoNCP(12, 2, seed=5))
     result = fit(
