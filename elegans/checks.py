@@ -10,16 +10,18 @@ import difflib
 import inspect
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any, TypedDict
+from typing import Any, TypedDict, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from elegans.errors import InputError
 
 Device = torch.device | str | None
+
+M = TypeVar("M", bound=nn.Module)
 
 
 class Placement(TypedDict, total=False):
@@ -138,6 +140,20 @@ def as_computed(name: str, values: Any, dtype: torch.dtype) -> Tensor:
     raise InputError(
         f"{name} is {values.dtype}, the layer computes in {dtype}; convert one of them: {remedy}"
     )
+
+
+def moved(model: M, device: Any, called: str) -> M:
+    """Return the module on a device; raise `InputError` if PyTorch cannot use it here.
+
+    `called` is what the message says before the device.
+    """
+    try:
+        return model.to(device)
+    except (AssertionError, RuntimeError) as error:  # whatever PyTorch says of devices
+        raise InputError(
+            f"got {called} {device!r}, expected one that PyTorch can use here, such as 'cpu' "
+            f"({str(error).splitlines()[0]}); leave it out"
+        ) from error
 
 
 def all_finite(values: Tensor) -> bool:

@@ -13,7 +13,7 @@ from elegans.cli.printing import print_table
 from elegans.cli.run_data import dialect_of
 from elegans.data.choosing import is_binary
 from elegans.data.kinds import Kind, categories_of, epoch_unit, kind_of, numbers_of, seconds_of
-from elegans.data.opening import Joined, open_data
+from elegans.data.opening import JoinedSource, open_data
 from elegans.data.sequences import Array
 from elegans.data.sources import Source
 from elegans.errors import DataError
@@ -46,9 +46,12 @@ def run(command: Inspect) -> None:
     source = open_data(command.data, dialect_of(command.text))
     frame = source.load(source.names)
     if not len(frame):
-        raise DataError(f"{source.label}: got no rows of data, expected at least one")
+        raise DataError(
+            f"{source.label}: got no rows of data, expected at least one; check that the file was "
+            "written to the end"
+        )
     kinds = {name: kind_of(frame[name], source.decimal) for name in source.names}
-    files = f"{len(source.parts)} files, " if isinstance(source, Joined) else ""
+    files = f"{len(source.parts)} files, " if isinstance(source, JoinedSource) else ""
     print(f"{command.data}: {files}{len(frame):,} rows, {len(kinds)} columns")
     for note in source.notes:
         print(f"note: {note}")
@@ -167,7 +170,7 @@ def _epoch(source: Source, cells: pd.Series) -> str | None:
 def _rows(source: Source, frame: pd.DataFrame, sequence: str | None) -> list[Array]:
     """Return the rows of each sequence, in the order of the table."""
     codes = np.zeros(len(frame), dtype=np.int64)
-    if isinstance(source, Joined):
+    if isinstance(source, JoinedSource):
         codes = source.part_of(np.arange(len(frame)))
     if sequence is not None:
         words = frame[sequence].map(str).factorize()[0]

@@ -85,10 +85,8 @@ class RunData:
     has_targets: bool
 
     @classmethod
-    def read(cls, run: Path, path: Path | None = None, *, needs_targets: bool = False) -> RunData:
+    def read(cls, run: Path, path: Path, *, needs_targets: bool = False) -> RunData:
         """Read the columns of a file that the run was trained on; targets may be missing.
-
-        Without a path it is the file of the run.
 
         Raises
         ------
@@ -104,7 +102,6 @@ class RunData:
                 f"{run}: got a run that was not trained on columns of a file, expected one of "
                 "'elegans train'; pass its folder"
             )
-        path = Path(data["path"]) if path is None else path
         reading = Reading.from_plain(data)
         dialect = dialect_of(TextOptions(**data.get("text", {})))
         if reading.decimal == "," and dialect.decimal is None:

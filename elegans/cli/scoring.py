@@ -56,16 +56,12 @@ def _of_classes(
     name = reading.targets[0].name
     rows = {f"test {name}" if baselines else name: _told(scores)}
     simple = {
-        key: classification_scores(some, sequences, graded=False).accuracy
+        _CLASS_NAMES.get(key, key): classification_scores(some, sequences, graded=False).accuracy
         for key, some in _known(baselines)
     }
     if simple:
-        told = ", ".join(
-            f"{_CLASS_NAMES.get(key, key)} {share:.4g}" for key, share in simple.items()
-        )
-        better = [
-            _CLASS_NAMES.get(key, key) for key, share in simple.items() if share >= scores.accuracy
-        ]
+        told = ", ".join(f"{key} {share:.4g}" for key, share in simple.items())
+        better = [key for key, share in simple.items() if share >= scores.accuracy]
         rows[f"baselines {name}"] = f"accuracy of {told}{_not_beaten(better)}"
     whole = of_sequences(answers, sequences)
     if whole is not None and len(whole[0]) > 1:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from elegans.checks import moved
 from elegans.cli.certifying import CERTIFICATE, condition_within, save_certificate
 from elegans.cli.commands import Train
 from elegans.cli.printing import print_files, print_table
@@ -120,7 +121,7 @@ def run(command: Train) -> None:
 def _require_known(table: SequenceTable, split: Split[tuple[Recording, ...]]) -> None:
     """Raise `DataError` if a part has no known target, or training lacks a class."""
     for name, part in split._asdict().items():
-        if all(np.isnan(one.targets).any(axis=1).all() for one in part):
+        if not any(one.is_known.any() for one in part):
             raise DataError(
                 f"{table.source}: got no step of the {name} part with a known target, expected "
                 "some; take another --seed, a shorter --horizon, or more data"
@@ -151,13 +152,7 @@ def untrained(command: Train, table: SequenceTable) -> LTC | Readout:
     model: LTC | Readout = layer
     if command.readout:
         model = Readout(layer, table.output_size, generator=generator)
-    try:
-        return model.to(command.device)
-    except (AssertionError, RuntimeError) as error:  # whatever PyTorch says of devices
-        raise InputError(
-            f"got the device {command.device!r}, expected one that PyTorch can use here, such as "
-            f"cpu ({str(error).splitlines()[0]}); leave it out"
-        ) from error
+    return moved(model, command.device, "the device")
 
 
 def _recipe(command: Train, outputs: int) -> Recipe:

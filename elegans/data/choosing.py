@@ -13,13 +13,14 @@ from elegans.checks import check_choice
 from elegans.data.kinds import (
     MOST_CATEGORIES,
     Column,
+    Kind,
     categories_of,
     epoch_unit,
     kind_of,
     numbers_of,
     per_second,
 )
-from elegans.data.opening import Joined
+from elegans.data.opening import JoinedSource
 from elegans.data.reading import Missing, Reading
 from elegans.data.sources import Source
 from elegans.errors import DataError
@@ -81,32 +82,34 @@ def understood(source: Source, choice: Choice) -> Reading:
             f"{source.label}: got no rows of data, expected at least one; check that the file "
             "was written to the end"
         )
+    kinds = {name: kind_of(frame[name], source.decimal) for name in (*inputs, *targets)}
     # Words are those of the file, not of the numbers that some of them may look like.
     worded = [
         name
-        for name in dict.fromkeys((*inputs, *targets))
-        if kind_of(frame[name], source.decimal) in ("category", "boolean")
-        or (name in targets and choice.task != "regression")
+        for name, kind in kinds.items()
+        if kind in ("category", "boolean") or (name in targets and choice.task != "regression")
     ]
     written = source.load(tuple(worded), tuple(worded)) if worded else frame
     for name in worded:
-        if name not in targets or kind_of(frame[name], source.decimal) != "number":
+        if kinds[name] != "number":
             frame[name] = written[name]
     notes = list(source.notes)
     named = set(choice.inputs)
     chosen = [
         column
         for name in inputs
-        if (column := _input(source, frame[name], choice, name in named, notes)) is not None
+        if (column := _input(source, frame[name], kinds[name], choice, name in named, notes))
+        is not None
     ]
     if not chosen:
         raise DataError(
             f"{source.label}: got no input column of numbers or categories, expected at least "
             "one; name the columns that hold the inputs"
         )
-    answers, classifies = _targets(source, frame, written, targets, choice)
+    asked = [Column(name, kinds[name]) for name in targets]
+    answers, classifies = _targets(source, frame, written, asked, choice)
     time_kind, unit = _time(source, frame, choice, notes)
-    if isinstance(source, Joined):
+    if isinstance(source, JoinedSource):
         notes.append(f"{len(source.parts)} files, each a sequence of its own")
     return Reading(
         tuple(chosen),
@@ -168,10 +171,10 @@ def _excluded(source: Source, asked: Iterable[str]) -> tuple[str, ...]:
 
 
 def _input(
-    source: Source, cells: pd.Series, choice: Choice, is_named: bool, notes: list[str]
+    source: Source, cells: pd.Series, kind: Kind, choice: Choice, is_named: bool, notes: list[str]
 ) -> Column | None:
     """Return the column as an input; None, and a note, where a pattern has named it in vain."""
-    name, kind = str(cells.name), kind_of(cells, source.decimal)
+    name = str(cells.name)
     if kind in ("date", "text", "empty"):
         what = {
             "date": "dates; make it the --time, or leave it out",
@@ -209,14 +212,14 @@ def _targets(
     source: Source,
     frame: pd.DataFrame,
     written: pd.DataFrame,
-    names: tuple[str, ...],
+    columns: list[Column],
     choice: Choice,
 ) -> tuple[tuple[Column, ...], bool]:
     """Return the columns that are asked for, and whether they are a class.
 
     The classes are the words of `written`.
     """
-    columns = [Column(name, kind_of(frame[name], source.decimal)) for name in names]
+    name = columns[0].name
     for column in columns:
         if column.kind in ("date", "text", "empty"):
             raise DataError(
@@ -226,7 +229,7 @@ def _targets(
     classifies = choice.task == "classification"
     if choice.task == "auto":
         classifies = any(column.kind == "category" for column in columns) or (
-            len(columns) == 1 and is_binary(frame[names[0]], columns[0].kind)
+            len(columns) == 1 and is_binary(frame[name], columns[0].kind)
         )
     if not classifies:
         words = [column.name for column in columns if column.kind == "category"]
@@ -241,7 +244,6 @@ def _targets(
             f"{source.label}: got {len(columns)} target columns with classes, expected one; train "
             "a circuit for each"
         )
-    name = names[0]
     classes = categories_of(written[name])
     if len(classes) > MOST_CATEGORIES:
         raise DataError(

@@ -247,7 +247,9 @@ def per_second(unit: str) -> float:
     longer = {"min": 1 / 60, "h": 1 / 3600, "d": 1 / 86400}
     known = _EPOCHS | longer
     if unit not in known:
-        raise DataError(f"got the unit of time {unit!r}, expected one of {', '.join(known)}")
+        raise DataError(
+            f"got the unit of time {unit!r}, expected one of {', '.join(known)}; choose one"
+        )
     return known[unit]
 
 

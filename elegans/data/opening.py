@@ -27,7 +27,7 @@ Data = Any
 """A path, several paths, or a DataFrame of pandas."""
 
 
-class Joined(Source):
+class JoinedSource(Source):
     """Sources with the same columns, one after another."""
 
     def __init__(self, label: str, parts: list[Source]) -> None:
@@ -52,7 +52,9 @@ class Joined(Source):
         frames = [part.load(names, text) for part in self.parts]
         for part, frame in zip(self.parts, frames, strict=True):
             if not len(frame):
-                raise DataError(f"{part.label}: got no rows of data, expected at least one")
+                raise DataError(
+                    f"{part.label}: got no rows of data, expected at least one; leave the file out"
+                )
         self._begins = [0, *np.cumsum([len(frame) for frame in frames]).tolist()]
         return pd.concat(frames, ignore_index=True)
 
@@ -86,7 +88,7 @@ def open_data(data: Data, dialect: Dialect | None = None) -> Source:
     if isinstance(data, str | os.PathLike):
         path = Path(data)
         if path.is_dir():
-            files = sorted(f for f in path.iterdir() if suffix_of(f) in SUFFIXES)
+            files = files_of(path)
             if not files:
                 raise DataError(
                     f"{path}: got a folder without tables, expected files with the suffix "
@@ -107,22 +109,15 @@ def open_data(data: Data, dialect: Dialect | None = None) -> Source:
     )
 
 
-def files_of(data: Data) -> list[Path]:
-    """Return the files that `open_data` reads, none for a DataFrame."""
-    if isinstance(data, str | os.PathLike):
-        path = Path(data)
-        return (
-            sorted(f for f in path.iterdir() if suffix_of(f) in SUFFIXES)
-            if path.is_dir()
-            else [path]
-        )
-    if hasattr(data, "columns"):
-        return []
-    return [Path(one) for one in data]
+def files_of(path: Path) -> list[Path]:
+    """Return the file itself, or the tables of a folder in the order of their names."""
+    if not path.is_dir():
+        return [path]
+    return sorted(file for file in path.iterdir() if suffix_of(file) in SUFFIXES)
 
 
 def _joined(label: str, files: list[Path], dialect: Dialect) -> Source:
-    return Joined(label, [_opened(file, dialect) for file in files])
+    return JoinedSource(label, [_opened(file, dialect) for file in files])
 
 
 def _opened(path: Path, dialect: Dialect) -> Source:

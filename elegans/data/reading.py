@@ -16,7 +16,7 @@ from elegans.data.kinds import (
     seconds_of,
     words_of,
 )
-from elegans.data.opening import Joined
+from elegans.data.opening import JoinedSource
 from elegans.data.sequences import Array, Sequence, SequenceTable
 from elegans.data.sources import Source
 from elegans.errors import DataError
@@ -262,14 +262,14 @@ class Reading:
         import pandas as pd
 
         count = len(frame)
-        parts = source.parts if isinstance(source, Joined) else [source]
+        parts = source.parts if isinstance(source, JoinedSource) else [source]
         stems = [part.stem for part in parts]
         called = [
             part.label if stems.count(stem) > 1 else stem
             for part, stem in zip(parts, stems, strict=True)
         ]
         codes = np.zeros(count, dtype=np.int64)
-        if isinstance(source, Joined):
+        if isinstance(source, JoinedSource):
             codes = np.asarray(source.part_of(np.arange(count)), dtype=np.int64)
         if self.sequence is None:
             return codes, called
@@ -284,7 +284,7 @@ class Reading:
         order = np.argsort(begins)  # sequences are numbered as they begin
         places = np.empty(len(pairs), dtype=np.int64)
         places[order] = np.arange(len(pairs))
-        joined = isinstance(source, Joined)
+        joined = isinstance(source, JoinedSource)
         names = [
             f"{called[pair // len(known)]}/{known[pair % len(known)]}"
             if joined

@@ -295,12 +295,11 @@ class Scales:
         """
         sequences = tuple(sequences)
         inputs = Scale.standard((sequence.inputs for sequence in sequences), input_names)
-        known = [s.targets[~np.isnan(s.targets).any(axis=1)] for s in sequences]
         if classes and sequences:
             outputs = sequences[0].targets.shape[1]
             targets = Scale(np.zeros(outputs), np.ones(outputs), names=tuple(target_names))
         else:
-            targets = Scale.standard(known, target_names)
+            targets = Scale.standard((s.targets[s.is_known] for s in sequences), target_names)
         gaps = np.concatenate([sequence.elapsed for sequence in sequences])
         gaps = gaps[gaps > 0]
         return cls(inputs, targets, float(np.median(gaps)) if len(gaps) else 1.0)

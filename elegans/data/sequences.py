@@ -91,6 +91,17 @@ class Sequence:
         """Return the number of steps."""
         return len(self.elapsed)
 
+    @property
+    def is_known(self) -> NDArray[np.bool_]:
+        """Whether all targets of a step are known, shape (time,)."""
+        return np.asarray(~np.isnan(self.targets).any(axis=1), dtype=np.bool_)
+
+    @property
+    def label(self) -> int | None:
+        """The index of the class of all known steps, None if there are several or none."""
+        found = np.unique(self.targets[self.is_known].argmax(axis=1))
+        return int(found[0]) if len(found) == 1 else None
+
     def __getitem__(self, steps: slice) -> Sequence:
         """Return consecutive steps as a sequence; elapsed times stay as they were recorded."""
         start, stop, stride = steps.indices(len(self))
@@ -160,8 +171,7 @@ class SequenceTable:
 
     def require_learnable(self) -> None:
         """Raise `DataError` if a target is the same everywhere, or a class is hardly there."""
-        targets = np.concatenate([sequence.targets for sequence in self.sequences])
-        known = targets[~np.isnan(targets).any(axis=1)]
+        known = np.concatenate([one.targets[one.is_known] for one in self.sequences])
         if not len(known):
             raise DataError(
                 f"{self.source}: got no step at which the targets are known, expected at least "

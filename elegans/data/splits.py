@@ -188,10 +188,5 @@ def split_sequences(
 
 def _labels(sequences: tuple[Sequence, ...]) -> NDArray[np.int64] | None:
     """Return the class of each sequence, (sequence,); None if one has several or none."""
-    labels = []
-    for one in sequences:
-        known = one.targets[~np.isnan(one.targets).any(axis=1)].argmax(axis=1)
-        if len(np.unique(known)) != 1:
-            return None
-        labels.append(known[0])
-    return np.array(labels, dtype=np.int64)
+    labels = [one.label for one in sequences]
+    return None if None in labels else np.array(labels, dtype=np.int64)

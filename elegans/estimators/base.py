@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from elegans.checks import check_choice
+from elegans.checks import check_choice, moved
 from elegans.data import Scales, Sequence, Windows, cut_windows
 from elegans.data.sequences import Array
 from elegans.errors import InputError
@@ -81,7 +81,7 @@ class LiquidEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is n
         seed = self._seed()
         kept = _kept_for_validation(len(sequences), seed)
         train = [one for k, one in enumerate(sequences) if k not in kept]
-        held = [one for k, one in enumerate(sequences) if k in kept and _is_known(one)] or train
+        held = [one for k, one in enumerate(sequences) if k in kept and one.is_known.any()] or train
         self.scales_ = Scales.fit(train, classes=classes)
         windows, validation = (
             _windows(self.scales_.apply(some), self.window) for some in (train, held)
@@ -120,14 +120,7 @@ class LiquidEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is n
             ode_unfolds=self.unfolds,
             generator=generator,
         )
-        network = Readout(layer, outputs, generator=generator)
-        try:
-            return network.to(self.device)
-        except (AssertionError, RuntimeError) as error:  # whatever PyTorch says of devices
-            raise InputError(
-                f"got device = {self.device!r}, expected one that PyTorch can use here, such as "
-                f"'cpu' ({str(error).splitlines()[0]}); leave it out"
-            ) from error
+        return moved(Readout(layer, outputs, generator=generator), self.device, "device =")
 
     def _seed(self) -> int:
         if self.random_state is None:
@@ -184,11 +177,6 @@ def _windows(sequences: tuple[Sequence, ...], length: int | None) -> Windows:
     longest = max(map(len, sequences))
     length = longest if length is None else min(length, longest)
     return cut_windows([_padded(one, length) for one in sequences], length, max(1, length // 4))
-
-
-def _is_known(one: Sequence) -> bool:
-    """Whether the target of any step is known."""
-    return not bool(np.isnan(one.targets).any(axis=1).all())
 
 
 def _padded(one: Sequence, length: int) -> Sequence:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +14,13 @@ from elegans.errors import InputError
 from elegans.extras import require_extra
 
 
-class Form:
+class Form(NamedTuple):
     """The shape of numbers that are asked for."""
 
-    def __init__(self, per_step: bool, has_axis: bool) -> None:
-        self.per_step, self.has_axis = per_step, has_axis
+    per_step: bool
+    """Whether each step has an answer, or else each sequence."""
+    has_axis: bool
+    """Whether the last axis is that of the targets, or else there is one target."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -61,8 +61,7 @@ def baseline_answers(
             f"got {len(train)} and {len(test)} sequences and {lags} lags, expected at least one of "
             "each; give sequences"
         )
-    targets = np.concatenate([one.targets for one in train])
-    mean = targets[~np.isnan(targets).any(axis=1)].mean(axis=0)
+    mean = np.concatenate([one.targets[one.is_known] for one in train]).mean(axis=0)
     predict, before = _Linear(train, lags), max(1, horizon)
     last = [np.full_like(one.targets, np.nan) for one in test]
     for answer, one in zip(last, test, strict=True):
@@ -85,9 +84,9 @@ class _Linear:
         squares = np.zeros((width, width))
         products = np.zeros((width, sequences[0].targets.shape[1]))
         for one in sequences:
+            is_known = one.is_known
             for first, seen in self._seen(one):
-                asked = one.targets[first : first + _ROWS]
-                known = ~np.isnan(asked).any(axis=1)
+                asked, known = (some[first : first + _ROWS] for some in (one.targets, is_known))
                 seen, asked = (seen, asked) if known.all() else (seen[known], asked[known])
                 squares += seen.T @ seen
                 products += seen.T @ asked

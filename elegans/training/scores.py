@@ -137,11 +137,11 @@ def of_sequences(
     """Return the mean answer and the class of each sequence; None if one has several classes."""
     means, whole = [], []
     for answer, one in zip(answers, sequences, strict=True):
-        known = one.targets[~np.isnan(one.targets).any(axis=1)]
-        if not len(known) or (known != known[0]).any():
+        if one.label is None:
             return None
         means.append(np.log(softmax(answer, axis=1)).mean(axis=0, keepdims=True))
-        whole.append(Sequence(one.name, one.inputs[:1], known[:1], one.elapsed[:1]))
+        first = int(one.is_known.argmax())
+        whole.append(one[first : first + 1])
     return means, whole
 
 
