@@ -30,11 +30,13 @@ class Arm:
     """A way to reach a budget of synapses: the circuit at the start, and the rule.
 
     `start` is the multiple of the budget that it begins with; infinite for all synapses. `strength`
-    of what grows and `grace`, in rounds, replace those of the rule.
+    of what grows and `grace`, in rounds, replace those of the rule. A training is `longer` than the
+    task has it by this factor.
     """
 
     rule: str | None = None
     start: float = 1.0
+    longer: float = 1.0
     family: str = "random"
     strength: float | None = None
     grace: int = 0
@@ -63,6 +65,7 @@ class Arm:
 ARMS = {
     "static": Arm(),
     "dense": Arm(start=float("inf")),
+    "static, half as long again": Arm(longer=1.5),
     "narrow": Arm(family="narrow"),
     "static NCP": Arm(family="ncp"),
     **{rule: Arm(rule) for rule in RULES if "development" not in rule and rule != "gradual"},
@@ -116,7 +119,7 @@ def train(
     optimizer = torch.optim.Adam(model.parameters(), task.rate)
     start = layer.synapse_count + layer.sensory_synapse_count
     steps_an_epoch = -(-len(task.train) // task.batch)
-    epochs = float(task.epochs)
+    epochs = arm.longer * task.epochs
     thinned = budget if arm.rule and start > budget else None
     if equal_work and thinned is not None:
         epochs *= budget / (start * _mean_share(arm.rule or "", 1 - budget / start))

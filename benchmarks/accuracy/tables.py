@@ -103,7 +103,7 @@ def disturbed(task: str, density: float) -> str:
             cells[cell["arm"]].append(cell["errors"])
     names = list(next(iter(cells.values()))[0]) if cells else ["none"]
     lines = ["| contender | seeds | " + " | ".join(names) + " |", "|---" * (2 + len(names)) + "|"]
-    for arm, errors in sorted(cells.items(), key=lambda item: item[1][0]["none"]):
+    for arm, errors in sorted(cells.items(), key=lambda item: _mean_of(item[1], "none")[0]):
         means = (
             f"{statistics.mean(values):.3g} ± {statistics.stdev(values):.2g}"
             for values in ([one[name] for one in errors] for name in names)
@@ -150,7 +150,7 @@ def _longest(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def densities(task: str) -> str:
     """Return the errors of static and rewired circuits at each density, a row for each density."""
     known = {cell["density"] for cell in rewiring.CELLS.load() if cell["task"] == task}
-    arms = ["static", "free", "development 3"]
+    arms = ["static", "free", "gradual", "development 3"]
     lines = ["| synapses | " + " | ".join(arms) + " |", "|---" * (1 + len(arms)) + "|"]
     for share in sorted(known, reverse=True):
         table = {row["arm"]: row for row in rows(task, share, equal_work=False)}
