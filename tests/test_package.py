@@ -42,7 +42,12 @@ def git(*arguments):
 
 def of_modules():
     """Every module's name, that of long examples marked as slow."""
-    long = ("elegans.proofs.claims.", "elegans.proofs.lyapunov.", "elegans.reporting.stability.")
+    long = (
+        "elegans.integrations.",
+        "elegans.proofs.claims.",
+        "elegans.proofs.lyapunov.",
+        "elegans.reporting.stability.",
+    )
     for name in MODULES:
         if not name.endswith("__main__"):
             marks = pytest.mark.slow if name.startswith(long) else ()

@@ -1,0 +1,166 @@
+"""Lightning trains, accumulates, rewires, saves and continues as one would by hand."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+import elegans
+from elegans.errors import InputError, PruningError
+from elegans.integrations.lightning import LiquidModule, RewireCallback
+from elegans.pruning import PruneRewire
+from elegans.wiring import AutoNCP, Random
+
+
+def data(count=64, timespans=False, batch_size=16):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(count, 8, 3, generator=generator)
+    parts = [x, x[..., :2].cumsum(1).tanh()]
+    if timespans:
+        parts.append(torch.rand(count, 8, generator=generator))
+    return DataLoader(TensorDataset(*parts), batch_size=batch_size)
+
+
+def layer(seed=0, **options):
+    generator = torch.Generator().manual_seed(seed)
+    return elegans.LTC(3, AutoNCP(14, 2, seed=seed), generator=generator, **options)
+
+
+def trainer(*callbacks, **settings):
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    settings = {"max_epochs": 3, "enable_checkpointing": False, "accelerator": "cpu"} | settings
+    return Trainer(callbacks=list(callbacks), **quiet, **settings)
+
+
+def by_hand(model, epochs, every=1, rule=None):
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    loader = data()
+    steps = epochs * len(loader) // every
+    rewirer = rule and PruneRewire.from_rule(rule, model, optimizer, steps)
+    for _ in range(epochs):
+        for k, (x, y) in enumerate(loader, 1):
+
+            def closure(x=x, y=y):
+                return nn.functional.mse_loss(model(x)[0], y)
+
+            (closure() / every).backward()
+            if k % every == 0:
+                optimizer.step()
+                optimizer.zero_grad()
+                if rewirer:
+                    rewirer.step(closure)
+    return rewirer
+
+
+def assert_equal(a, b):
+    for (name, mine), theirs in zip(a.state_dict().items(), b.state_dict().values(), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=0, atol=0, msg=name)
+
+
+@pytest.mark.parametrize("every", [1, 2])
+@pytest.mark.parametrize("rule", [None, "free", "rigl"])
+def test_training_is_that_by_hand(rule, every):
+    ours, theirs = layer(), layer()
+    rewirer = by_hand(theirs, 4, every, rule)
+    callback = RewireCallback(rule) if rule else None
+    callbacks = [callback] if callback else []
+    done = trainer(*callbacks, max_epochs=4, accumulate_grad_batches=every)
+    done.fit(LiquidModule(ours), data(), data())
+    assert done.global_step == 16 // every
+    if rule:
+        assert callback.rewirer.steps == rewirer.steps == 16 // every
+        edits = [replace(e, synapses=f"model.{e.synapses}") for e in rewirer.ledger]
+        assert callback.rewirer.ledger == edits
+        assert callback.rewirer.counts["rewired"] > 0
+    assert_equal(ours, theirs)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rule", ["free", "development"])
+def test_a_training_that_is_continued_ends_as_one_that_was_not_interrupted(rule, tmp_path):
+    synapses = 30 if rule == "development" else None
+    whole = layer()
+    trainer(RewireCallback(rule, synapses), max_epochs=6).fit(LiquidModule(whole), data(), data())
+
+    class Stop(Callback):
+        def on_train_epoch_end(self, trainer, pl_module):
+            trainer.should_stop = trainer.current_epoch == 2
+
+    def part(*callbacks):
+        kept = ModelCheckpoint(tmp_path, save_last=True)
+        callbacks = RewireCallback(rule, synapses), kept, *callbacks
+        return trainer(*callbacks, max_epochs=6, enable_checkpointing=True)
+
+    part(Stop()).fit(LiquidModule(layer()), data(), data())
+    again, done = LiquidModule(layer()), part()
+    done.fit(again, data(), data(), ckpt_path=str(tmp_path / "last.ckpt"))
+    assert done.global_step == 24
+    assert_equal(again.model, whole)
+
+
+def test_times_validation_and_constraints():
+    model = layer(implicit_param_constraints=False)
+    module = LiquidModule(model, learning_rate=1.0)
+    done = trainer(max_epochs=2)
+    done.fit(module, data(timespans=True), data(24, timespans=True))
+    weight = model.cell.recurrent.weight
+    assert (weight >= 0).all()
+    assert (weight == 0).any()
+    module.eval()
+    with torch.no_grad():
+        losses = [(float(module.loss_of(batch)), len(batch[0])) for batch in data(24, True)]
+    mean = sum(loss * count for loss, count in losses) / 24
+    assert done.callback_metrics["val_loss"] == pytest.approx(mean, rel=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "64-true"])
+def test_precisions(precision):
+    model = layer()
+    loader = data()
+    if precision == "64-true":
+        tensors = [tensor.double() for tensor in loader.dataset.tensors]
+        loader = DataLoader(TensorDataset(*tensors), batch_size=16)
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    trainer(max_epochs=1, precision=precision).fit(LiquidModule(model), loader, loader)
+    changed = [not torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True)]
+    assert all(changed)
+
+
+def test_a_module_of_ones_own():
+    class Own(LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.first = elegans.CTRNN(3, Random(10, sparsity_level=0.6))
+            self.head = nn.Linear(10, 2)
+
+        def training_step(self, batch, index):
+            return nn.functional.mse_loss(self.head(self.first(batch[0])[0]), batch[1])
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), 0.1, momentum=0.9)
+
+    callback = RewireCallback("free")
+    trainer(callback).fit(Own(), data())
+    assert callback.rewirer.counts["rewired"] > 0
+    with pytest.raises(PruningError, match=r"needs.*loss"):
+        trainer(RewireCallback("rigl")).fit(Own(), data())
+
+
+@pytest.mark.parametrize("batch", [torch.zeros(2, 3, 3), [torch.zeros(2, 3, 3)], {"x": 1}])
+def test_other_batches(batch):
+    with pytest.raises(InputError, match=r"expected \(x, y\) or \(x, y, timespans\)"):
+        LiquidModule(layer()).loss_of(batch)
+
+
+def test_no_layer():
+    with pytest.raises(InputError, match=r"got Linear, expected a layer such as elegans\.LTC"):
+        LiquidModule(nn.Linear(2, 3))
+
+
+def test_a_training_without_an_end():
+    with pytest.raises(InputError, match=r"got a training without an end.*max_epochs="):
+        trainer(RewireCallback(), max_epochs=-1).fit(LiquidModule(layer()), data(), data())
