@@ -80,6 +80,7 @@ def test_training_is_that_by_hand(rule, every):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
 @pytest.mark.parametrize("rule", ["free", "development"])
 def test_a_training_that_is_continued_ends_as_one_that_was_not_interrupted(rule, tmp_path):
     synapses = 30 if rule == "development" else None

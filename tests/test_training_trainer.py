@@ -526,3 +526,97 @@ def test_tensorboard_reads_what_was_written(tmp_path):
     np.testing.assert_allclose([*written.values()], [*expected.values()], rtol=1e-6)
     (best,) = events.Scalars("best_validation_loss")
     assert (best.step, best.value) == (result.best_step, pytest.approx(result.best_loss))
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd", "rmsprop"])
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_continuing_with_any_optimizer_ends_alike(tmp_path, optimizer, accumulate):
+    config = replace(
+        CONFIG, optimizer=optimizer, accumulate=accumulate, weight_decay=1e-3, schedule="linear"
+    )
+    whole, parts = begin(tmp_path / "whole"), begin(tmp_path / "parts")
+    fit(circuit(), TRAIN, VALIDATION, config, run=whole, progress=False)
+    watch = OnStep(stop_at(11))
+    with pytest.raises(TrainingStopped):
+        fit(circuit(), TRAIN, VALIDATION, config, run=parts, progress=False, callbacks=[watch])
+    fit(circuit(), TRAIN, VALIDATION, config, run=parts, resume=True, progress=False)
+    (a, plain), (b, other) = state_of(whole), state_of(parts)
+    assert plain == other
+    for name, value in a.items():
+        assert torch.equal(value, b[name]), name
+
+
+def test_optimizers_differ_and_decay_acts():
+    ends = {}
+    for optimizer in ("adam", "adamw", "sgd", "rmsprop"):
+        for decay in (0.0, 0.5):
+            model = circuit()
+            config = replace(CONFIG, steps=3, optimizer=optimizer, weight_decay=decay)
+
+            def keep(step, model=model, key=(optimizer, decay)):
+                ends[key] = torch.cat([p.detach().flatten() for p in model.parameters()])
+
+            fit(model, TRAIN, VALIDATION, config, progress=False, callbacks=[OnStep(keep)])
+    values = list(ends.values())
+    for k, one in enumerate(values):
+        assert not any(torch.equal(one, other) for other in values[k + 1 :])
+
+
+@pytest.mark.parametrize(("size", "accumulate"), [(8, 1), (4, 2), (2, 4), (1, 8)])
+def test_accumulated_batches_are_one_large_batch(size, accumulate):
+    still = RewireConfig(enabled=False)
+    settings = {"steps": 6, "optimizer": "sgd", "rewire": still, "evaluate_every": 3}
+    rows = replace(TRAIN, **{k: v[:24] for k, v in vars(TRAIN).items()})
+    whole, parts = circuit(dtype=torch.float64), circuit(dtype=torch.float64)
+    one = fit(whole, rows, VALIDATION, replace(CONFIG, batch_size=8, **settings), progress=False)
+    config = replace(CONFIG, batch_size=size, accumulate=accumulate, **settings)
+    other = fit(parts, rows, VALIDATION, config, progress=False)
+    for a, b in zip(whole.parameters(), parts.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12)
+    losses = [[line["train_loss"] for line in result.metrics[1:]] for result in (one, other)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-9)
+
+
+@pytest.mark.parametrize("rule", ["free", "development"])
+@pytest.mark.parametrize("stop", [None, 10])
+def test_a_run_is_extended(tmp_path, stop, rule):
+    """Rewiring ends where it would have; the learning rate is that of the new length."""
+    rewire = RewireConfig(rule=rule, keep=0.7 if rule == "development" else 1.0)
+    config = replace(CONFIG, rewire=rewire)
+    run = begin(tmp_path)
+    if stop is None:
+        fit(circuit(), TRAIN, VALIDATION, config, run=run, progress=False)
+    else:
+        watch = OnStep(stop_at(stop))
+        with pytest.raises(TrainingStopped):
+            fit(circuit(), TRAIN, VALIDATION, config, run=run, progress=False, callbacks=[watch])
+    longer = replace(config, steps=60)
+    result = fit(circuit(), TRAIN, VALIDATION, longer, run=run, resume=True, progress=False)
+    assert result.steps == 60
+    grown = [edit.step for edit in result.ledger if edit.grown is not None]
+    assert grown
+    assert max(grown) <= 0.6 * 24
+    rates = {line["step"]: line["learning_rate"] for line in result.metrics}
+    assert rates[30] == longer.learning_rate_at(29)
+    assert sorted(rates) == sorted({*range(0, 61, 5)} | ({24} if stop is None else set()))
+    again = fit(circuit(), TRAIN, VALIDATION, longer, run=run, resume=True, progress=False)
+    assert without_time(again.metrics) == without_time(result.metrics)
+    with pytest.raises(RunError, match="got 24 steps for a run that has done 60"):
+        fit(circuit(), TRAIN, VALIDATION, config, run=run, resume=True, progress=False)
+
+
+def test_schedules():
+    at = {
+        schedule: [
+            round(
+                TrainingConfig(steps=100, learning_rate=1, schedule=schedule).learning_rate_at(k), 3
+            )
+            for k in (0, 25, 50, 75, 99)
+        ]
+        for schedule in ("cosine", "linear", "constant")
+    }
+    assert at == {
+        "cosine": [1, 1, 1, 0.51, 0.021],
+        "linear": [1, 0.755, 0.51, 0.265, 0.03],
+        "constant": [1, 1, 1, 1, 1],
+    }

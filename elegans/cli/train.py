@@ -77,6 +77,7 @@ def run(command: Train) -> None:
     if command.resume:
         _require_same_data(folder, settings)
         folder.require_same(model, settings)
+        folder.extend(config.steps)
     else:
         folder = RunFolder.create(command.output, model, settings, scales)
 

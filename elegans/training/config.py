@@ -8,9 +8,6 @@ from typing import Literal
 
 from elegans.errors import InputError
 
-FINAL_RATE = 0.02
-"""The learning rate at the last step, as a share of the first."""
-
 
 @dataclass(frozen=True)
 class RewireConfig:
@@ -84,11 +81,20 @@ class TrainingConfig:
     Parameters
     ----------
     steps
-        Optimiser steps (Adam).
+        Optimiser steps.
     batch_size
         Windows in a batch.
+    accumulate
+        Batches whose mean gradient a step takes.
+    optimizer
+        ``"adam"``, ``"adamw"``, ``"sgd"`` (momentum 0.9) or ``"rmsprop"``.
     learning_rate
-        Learning rate of the first half; then it falls along a half cosine to 2 % of it.
+        Learning rate at the first step.
+    weight_decay
+        As the optimiser has it.
+    schedule
+        ``"cosine"``: constant for the first half, then along a half cosine to 2 %; ``"linear"``:
+        in a straight line to 2 %; ``"constant"``.
     clip_norm
         Largest norm of the gradient of all parameters together.
     window
@@ -121,7 +127,11 @@ class TrainingConfig:
 
     steps: int = 1000
     batch_size: int = 32
+    accumulate: int = 1
+    optimizer: Literal["adam", "adamw", "sgd", "rmsprop"] = "adam"
     learning_rate: float = 0.02
+    weight_decay: float = 0.0
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
     clip_norm: float = 1.0
     window: int = 32
     stride: int | None = None
@@ -137,6 +147,7 @@ class TrainingConfig:
         for name, least in (
             ("steps", 1),
             ("batch_size", 1),
+            ("accumulate", 1),
             ("window", 1),
             ("evaluate_every", 1),
             ("checkpoint_every", 1),
@@ -154,6 +165,10 @@ class TrainingConfig:
                     f"got {name} = {value}, expected a finite number above 0; the default is "
                     f"{getattr(TrainingConfig, name)}"
                 )
+        if not (self.weight_decay >= 0 and math.isfinite(self.weight_decay)):
+            raise InputError(
+                f"got weight_decay = {self.weight_decay}, expected a finite number of at least 0"
+            )
         if self.class_weights == "balanced" and self.loss in ("mse", "mae", "huber"):
             raise InputError(
                 f"got class_weights 'balanced' with the loss {self.loss!r}, expected "
@@ -180,9 +195,9 @@ class TrainingConfig:
         >>> [round(config.learning_rate_at(step), 3) for step in (0, 50, 75, 99)]
         [1.0, 1.0, 0.51, 0.021]
         """
-        progress = max(0.0, 2.0 * step / self.steps - 1.0)
-        share = FINAL_RATE + (1 - FINAL_RATE) * (1 + math.cos(math.pi * progress)) / 2
-        return self.learning_rate * share
+        from elegans.training.optimizers import SCHEDULES  # loads PyTorch, as above
+
+        return self.learning_rate * SCHEDULES[self.schedule](step / self.steps)
 
 
 def _check_at_least(name: str, value: int, least: int) -> None:

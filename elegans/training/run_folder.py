@@ -1,7 +1,7 @@
 """The folder of a training run: settings, metrics, checkpoints and result.
 
 ==========================  =======================================================
-`config.json`               settings of the run and of the model; written once
+`config.json`               settings of the run and of the model
 `wiring_initial.json`       the circuit before training; written once
 `standardiser.json`         scales of the data, where there are any; written once
 `checkpoint-00000250/`      everything that continuing from step 250 needs
@@ -21,7 +21,7 @@ import json
 import os
 import re
 import shutil
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,7 @@ from elegans.files import (
 from elegans.html import picture_html, table_html
 from elegans.layers.readout import Readout
 from elegans.layers.sequence_layer import SequenceLayer
+from elegans.training.config import TrainingConfig
 from elegans.wiring import Wiring
 
 FORMAT = "elegans.run"
@@ -174,9 +175,18 @@ class RunFolder:
             )
 
     def require_same(self, model: SequenceLayer | Readout, settings: dict[str, Any]) -> None:
-        """Raise `RunError` unless the run was begun with these settings and this layer."""
+        """Raise `RunError` unless the run was begun with these settings and this layer.
+
+        The training may have more steps, see `extend`.
+        """
         asked = json.loads(json.dumps(run_config(model, settings)))
         begun = self.config
+        training, before = asked.get("training"), begun.get("training")
+        if isinstance(training, dict) and isinstance(before, dict):
+            # Settings that there were not yet when the run was begun had the value of today.
+            begun["training"] = before = asdict(TrainingConfig()) | before
+            if training.get("steps", 0) > before["steps"]:
+                training["steps"] = before["steps"]
         for name in (*settings, "model"):
             different = _difference(name, begun.get(name), asked[name])
             if different is not None:
@@ -185,6 +195,13 @@ class RunFolder:
                     f"{self.path}: got {field} = {now!r}, expected {was!r}, with which the run "
                     "was begun; repeat its command with --resume, or choose another folder"
                 )
+
+    def extend(self, steps: int) -> None:
+        """Note that the training of the run goes on to more steps than it was begun with."""
+        config = self.config
+        if config["training"]["steps"] < steps:
+            config["training"]["steps"] = steps
+            write_json(self.path / CONFIG, config)
 
     @property
     def config(self) -> dict[str, Any]:

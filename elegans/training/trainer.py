@@ -35,11 +35,11 @@ from elegans.pruning import (
 from elegans.training.callbacks import Callback
 from elegans.training.config import TrainingConfig
 from elegans.training.evaluation import WindowTensors
+from elegans.training.optimizers import OPTIMIZERS
 from elegans.training.rewiring import rewirer_settings
 from elegans.training.run_folder import Checkpoint, RunFolder
 
 _LARGEST_BATCH = 256
-_ADAM_STATE = ("step", "exp_avg", "exp_avg_sq")
 _PROGRESS: dict[str, type | tuple[type, ...]] = {
     "best_step": int,
     "best_loss": (int, float),
@@ -132,7 +132,8 @@ def fit(
         Where to keep metrics, ledger, checkpoints and result; nothing is written without it.
     resume
         Whether to continue from the newest checkpoint of `run`; from the beginning if there is
-        none.
+        none. With more steps than before the run is extended: the learning rate is what it would
+        be in a training of the new length, and rewiring ends when it would have ended.
     progress
         Whether to show a progress bar, where the output is a terminal.
     callbacks
@@ -167,9 +168,10 @@ def fit(
     if condition is not None and not (run is not None and resume and run.checkpoints()):
         condition.establish()
     told = tuple(callbacks)
-    training = _Training(model, train, validation, config, run, condition)
+    begun = run.load_checkpoint() if run is not None and resume else None
+    training = _Training(model, train, validation, config, run, condition, begun)
     if run is not None and resume:
-        training.restore(run)
+        training.restore(run, begun)
     with _stop_requests(listen=run is not None) as stop_requested:
         bar = tqdm(
             total=config.steps,
@@ -266,6 +268,7 @@ class _Training:
         config: TrainingConfig,
         run: RunFolder | None,
         condition: Condition | None = None,
+        begun: Checkpoint | None = None,
     ) -> None:
         like = next(model.parameters())
         self.model = model
@@ -291,13 +294,16 @@ class _Training:
         if config.class_weights == "balanced":
             self.train = self.train.balanced()
             self.validation = replace(self.validation, weights=self.train.weights)
-        # A circuit has many small parameters: one by one they would take a fifth of a step.
-        self.optimizer = torch.optim.Adam(
-            model.parameters(), lr=config.learning_rate, fused=like.device.type in ("cpu", "cuda")
+        self.optimizer = OPTIMIZERS[config.optimizer].of(
+            model.parameters(),
+            config.learning_rate,
+            config.weight_decay,
+            fused=like.device.type in ("cpu", "cuda"),
         )
         self.rewirer: PruneRewire | None = None
+        self.rewiring_steps = _rewiring_steps(config, begun)
         if config.rewire.enabled:
-            chosen = rewirer_settings(config)
+            chosen = rewirer_settings(replace(config, steps=self.rewiring_steps))
             self.rewirer = PruneRewire(model, self.optimizer, seed=config.seed, **chosen)
         if self.rewirer is not None and condition is not None:
             self.rewirer.add_guard(condition.guard)
@@ -342,12 +348,17 @@ class _Training:
         config, model = self.config, self.model
         for group in self.optimizer.param_groups:
             group["lr"] = config.learning_rate_at(self.step)
-        which = self._batch(self.step)
-
         self.optimizer.zero_grad()
-        loss = self._finite_loss(self.train, which)
-        whole = loss if self.condition is None else loss + self.condition.penalty()
-        whole.backward()  # type: ignore[no-untyped-call]
+        count = config.accumulate
+        for k in range(count):
+            which = self._batch(self.step * count + k)
+            loss = self._finite_loss(self.train, which)
+            whole = loss / count if count > 1 else loss
+            if self.condition is not None and k + 1 == count:
+                whole = whole + self.condition.penalty()
+            whole.backward()  # type: ignore[no-untyped-call]
+            self._loss_sum += loss.detach().double().cpu()
+            self._losses += 1
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
         if not bool(torch.isfinite(norm)):
             raise self._diverged("the gradient is not finite")
@@ -355,8 +366,6 @@ class _Training:
         model.apply_weight_constraints()
         if self.rewirer is not None:
             self.rewirer.step(lambda: self.train.loss(model, which))
-        self._loss_sum += loss.detach().double().cpu()
-        self._losses += 1
         self.step += 1
 
     def evaluate(self, told: Iterable[Callback] = ()) -> None:
@@ -390,10 +399,10 @@ class _Training:
         for each in told:
             each.on_evaluation(dict(line))
 
-    def _batch(self, step: int) -> Tensor:
-        """Return the windows of `step`, shape (batch,)."""
+    def _batch(self, index: int) -> Tensor:
+        """Return the windows of a batch, counted from the first, shape (batch,)."""
         count, size = len(self.train), self.config.batch_size
-        epoch, place = divmod(step, -(-count // size))
+        epoch, place = divmod(index, -(-count // size))
         if epoch != self._epoch:
             self._epoch = epoch
             self._order = list(batches(count, size, epoch, self.config.seed))
@@ -433,6 +442,7 @@ class _Training:
             "loss_sum": float(self._loss_sum),
             "losses": self._losses,
             "seconds": self.seconds,
+            "rewiring_steps": self.rewiring_steps,
             "rewirer": None if self.rewirer is None else self.rewirer.state_dict(),
         }
         run.save_checkpoint(Checkpoint(self.step, _copy(self.model), self.best, moments, plain))
@@ -444,9 +454,8 @@ class _Training:
         finally:
             self.model.load_state_dict(current)
 
-    def restore(self, run: RunFolder) -> None:
-        """Continue from the newest checkpoint of `run`, if it has one."""
-        checkpoint = run.load_checkpoint()
+    def restore(self, run: RunFolder, checkpoint: Checkpoint | None) -> None:
+        """Continue from a checkpoint of `run`, or from its beginning."""
         if checkpoint is None:
             run.cut_metrics(-1)
             return
@@ -468,14 +477,16 @@ class _Training:
         restore(self.model, checkpoint.best, place / "best.safetensors")
         restore(self.model, checkpoint.model, place / "model.safetensors")
         parameters = dict(self.model.named_parameters())
-        expected = {f"{name}/{field}" for name in parameters for field in _ADAM_STATE}
+        memory = OPTIMIZERS[self.config.optimizer].memory
+        expected = {f"{name}/{field}" for name in parameters for field in memory}
         if checkpoint.optimizer and set(checkpoint.optimizer) != expected:
             wrong = sorted(set(checkpoint.optimizer) ^ expected)[0]
             raise ValueError(f"training.safetensors does not fit the layer at {wrong!r}")
         for key, value in checkpoint.optimizer.items():
             name, _, field = key.rpartition("/")
-            # Adam counts steps in float32: where the parameter lives if fused, or else on the CPU.
-            count = value.to(parameters[name].device) if self.optimizer.defaults["fused"] else value
+            # Steps count in float32: where the parameter lives if fused, or else on the CPU.
+            fused = self.optimizer.defaults.get("fused")
+            count = value.to(parameters[name].device) if fused else value
             self.optimizer.state[parameters[name]][field] = (
                 count if field == "step" else value.to(parameters[name])
             )
@@ -503,6 +514,18 @@ def _checked(model: SequenceLayer | Readout, windows: Windows) -> Windows:
             "data"
         )
     return windows
+
+
+def _rewiring_steps(config: TrainingConfig, begun: Checkpoint | None) -> int:
+    """Return the length of the training for which rewiring is laid out."""
+    if begun is None:
+        return config.steps
+    if config.steps < begun.step:
+        raise RunError(
+            f"got {config.steps} steps for a run that has done {begun.step}, expected at least as "
+            "many; ask for more to extend it"
+        )
+    return int(begun.plain.get("rewiring_steps", config.steps))
 
 
 def _copy(model: SequenceLayer | Readout) -> dict[str, Tensor]:
