@@ -71,6 +71,27 @@ def test_other_settings_are_refused_by_name(run):
         )
 
 
+def test_a_setting_that_was_not_there_yet_had_its_value_of_today(tmp_path):
+    begun = {"training": {"steps": 9, "learning_rate": 0.5}}
+    run = RunFolder.create(tmp_path, circuit(), begun)
+    now = {"training": {"steps": 9, "learning_rate": 0.5, "accumulate": 1}}
+    run.require_same(circuit(), now)
+    now["training"]["accumulate"] = 2
+    with pytest.raises(RunError, match=r"got training\.accumulate = 2, expected 1"):
+        run.require_same(circuit(), now)
+
+
+def test_a_run_is_extended_and_not_shortened(run):
+    longer = {"training": {"steps": 12, "rate": 0.5}}
+    run.require_same(circuit(), longer)
+    assert run.config["training"]["steps"] == 9
+    run.extend(12)
+    assert run.config["training"] == longer["training"]
+    run.extend(12)
+    with pytest.raises(RunError, match=r"got training\.steps = 9, expected 12"):
+        run.require_same(circuit(), {"training": {"steps": 9, "rate": 0.5}})
+
+
 def test_two_checkpoints_are_kept(run):
     for step in (5, 10, 15):
         run.save_checkpoint(checkpoint(step))

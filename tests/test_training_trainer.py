@@ -557,6 +557,7 @@ def test_optimizers_differ_and_decay_acts():
                 ends[key] = torch.cat([p.detach().flatten() for p in model.parameters()])
 
             fit(model, TRAIN, VALIDATION, config, progress=False, callbacks=[OnStep(keep)])
+    assert torch.equal(ends["adam", 0.0], ends.pop(("adamw", 0.0)))  # they differ in decay only
     values = list(ends.values())
     for k, one in enumerate(values):
         assert not any(torch.equal(one, other) for other in values[k + 1 :])

@@ -184,7 +184,9 @@ class RunFolder:
         training, before = asked.get("training"), begun.get("training")
         if isinstance(training, dict) and isinstance(before, dict):
             # Settings that there were not yet when the run was begun had the value of today.
-            begun["training"] = before = asdict(TrainingConfig()) | before
+            usual = asdict(TrainingConfig())
+            before = {k: usual[k] for k in training if k in usual} | before
+            begun["training"] = before
             if training.get("steps", 0) > before["steps"]:
                 training["steps"] = before["steps"]
         for name in (*settings, "model"):
