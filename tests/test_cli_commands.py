@@ -9,6 +9,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+import torch
 from interrupting import interrupt
 
 import elegans
@@ -463,3 +464,122 @@ def test_a_linear_map_of_all_neurons_answers(data, tmp_path, capsys):
     pytest.importorskip("plotly")
     assert main(["report", str(run)]) == 0
     assert (run / "report.html").exists()
+
+
+# --- circuits of any kind, and of other runs ---------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("options", "synapses"),
+    [
+        ("--wiring heavy-tailed --wiring-options synapses=40", 40),
+        (
+            "--wiring ncp --wiring-options inter_neurons=5 command_neurons=4 sensory_fanout=3 "
+            "inter_fanout=2 recurrent_command_synapses=3 motor_fanin=3",
+            None,
+        ),
+        ("--wiring binomial-ncp --wiring-options inter_neurons=5 command_neurons=4 p1=1.0", None),
+        ("--wiring random --sparsity 0.7 --dtype float64 --readout", None),
+        ("--optimizer rmsprop --schedule linear --accumulate 2 --weight-decay 0.001", None),
+    ],
+)
+def test_train_with_any_wiring_and_optimizer(data, tmp_path, options, synapses):
+    assert train(data, tmp_path / "run", *options.split()) == 0
+    model = load_model(tmp_path / "run")
+    if synapses is not None:
+        assert model.synapse_count == synapses
+    if "float64" in options:
+        assert next(model.parameters()).dtype == torch.float64
+    assert main(["evaluate", str(tmp_path / "run"), str(data)]) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suffix", [".json", ".csv", ".graphml"])
+def test_train_a_wiring_in_a_file(data, tmp_path, suffix):
+    wiring = AutoNCP(9, 1, seed=4).build(2)
+    wiring.save(tmp_path / f"mine{suffix}")
+    still = "--rewire.no-enabled"
+    assert train(data, tmp_path / "run", "--wiring", str(tmp_path / f"mine{suffix}"), still) == 0
+    trained = load_model(tmp_path / "run").wiring
+    assert trained.sensory_names == ("speed", "turn")
+    assert trained.recurrent == wiring.recurrent
+    assert trained.sensory == wiring.sensory
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--wiring auto_ncp", "got --wiring 'auto_ncp', expected one of auto-ncp, ncp, .* a file"),
+        ("--wiring none.json", "cannot read a wiring from none.json: No such file"),
+        ("--wiring ncp", "got no inter_neurons for --wiring ncp, expected .*command_neurons=..."),
+        (
+            "--wiring-options fanout=3",
+            "got --wiring-options 'fanout=3' for auto-ncp, expected .*one",
+        ),
+        ("--wiring-options seed", "got --wiring-options 'seed' for auto-ncp, expected NAME=VALUE"),
+        ("--wiring-options seed=a+b", "expected a number or another literal of Python"),
+        ("--accumulate 0", "got accumulate = 0, expected at least 1"),
+        ("--weight-decay -1", "got weight_decay = -1.0, expected a finite number of at least 0"),
+        ("--warm-start nowhere", "nowhere"),
+    ],
+)
+def test_circuits_that_cannot_be_built(data, tmp_path, capsys, options, message):
+    assert train(data, tmp_path / "run", *options.split()) == 2
+    assert re.search(message, fails(capsys))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_wiring_of_other_sizes(data, tmp_path, capsys):
+    AutoNCP(9, 2, seed=4).build(2).save(tmp_path / "two.json")
+    AutoNCP(9, 1, seed=4).build(3).save(tmp_path / "three.json")
+    assert train(data, tmp_path / "run", "--wiring", str(tmp_path / "two.json")) == 2
+    assert "a wiring of 2 motor neurons for 1 targets (depth), expected as many" in fails(capsys)
+    assert train(data, tmp_path / "run", "--wiring", str(tmp_path / "three.json")) == 2
+    assert "a wiring of 3 sensory neurons for 2 inputs (speed, turn)" in fails(capsys)
+
+
+@pytest.mark.slow
+def test_a_run_begins_with_another(data, tmp_path, capsys):
+    first = tmp_path / "first"
+    assert train(data, first, "--readout") == 0
+    # Other data of other scales: those of the first run stay.
+    lines = data.read_text().splitlines()
+    other = tmp_path / "other.csv"
+    other.write_text("\n".join([lines[0], *(line + "1" for line in lines[1:])]) + "\n")
+
+    def warm(out, *more, data=other, inputs="speed turn"):
+        words = f"train {data} --inputs {inputs} --targets depth --time t --sequence worm --steps 4"
+        words += f" --window 8 --out {out} --quiet --warm-start {first}"
+        return main([*words.split(), *more])
+
+    assert warm(tmp_path / "second", "--learning-rate", "1e-12", "--rewire.no-enabled") == 0
+    a, b = load_model(first), load_model(tmp_path / "second")
+    for name, value in a.state_dict().items():
+        torch.testing.assert_close(b.state_dict()[name], value, atol=1e-6, rtol=0)
+    scales = [RunFolder.open(run).scales for run in (first, tmp_path / "second")]
+    assert scales[0].targets.origin == scales[1].targets.origin
+    assert (
+        warm(tmp_path / "second", "--learning-rate", "1e-12", "--rewire.no-enabled", "--resume")
+        == 0
+    )
+
+    capsys.readouterr()
+    assert warm(tmp_path / "third", "--units", "12") == 2
+    assert "got --units with --warm-start, expected the circuit as it is in" in fails(capsys)
+    assert warm(tmp_path / "third", inputs="turn speed") == 2
+    assert "trained on 'speed', expected 'turn' in its place as in the data" in fails(capsys)
+    assert warm(tmp_path / "third", inputs="turn") == 2
+    assert "a circuit of 2 inputs and 1 outputs, expected 1 and 1" in fails(capsys)
+
+
+@pytest.mark.slow
+def test_a_run_is_extended(data, tmp_path, capsys):
+    run = tmp_path / "run"
+    assert train(data, run) == 0
+    assert train(data, run, "--resume", "--steps", "20") == 0
+    assert "20 steps in" in capsys.readouterr().out
+    assert RunFolder.open(run).config["training"]["steps"] == 20
+    assert RunFolder.open(run).metrics()[-1]["step"] == 20
+    assert train(data, run, "--resume") == 2
+    assert "got training.steps = 12, expected 20" in fails(capsys)

@@ -151,7 +151,10 @@ class Train:
         Neurons of the circuit.
     wiring
         How it is drawn: auto-ncp, in layers of inter, command and motor neurons; random, every
-        synapse by chance; or full, all of them, which then stay where they are.
+        synapse by chance; full, all of them, which then stay where they are; ncp, binomial-ncp,
+        heavy-tailed or layered, with --wiring-options; or a file (.json, .csv, .graphml).
+    wiring_options
+        Further arguments of the family in elegans.wiring, such as inter_fanout=4.
     sparsity
         Share of absent synapses, for auto-ncp from 0.1 to 0.9.
     solver
@@ -160,6 +163,10 @@ class Train:
         Solver steps in each step of the data.
     device
         Where it is trained, such as cuda; the CPU by default.
+    dtype
+        Of its parameters and potentials.
+    warm_start
+        Begin with circuit, weights and scales of this run, in place of drawn ones.
     readout
         Let a linear map of all neurons answer, in place of motor neurons: more accurate.
     mixed_memory
@@ -180,11 +187,14 @@ class Train:
     text: Annotated[TextOptions, arg(name="")] = field(default_factory=TextOptions)
     output: Annotated[Path, arg(aliases=["--out"])] = Path("runs/train")
     units: int = 32
-    wiring: Literal["auto-ncp", "random", "full"] = "auto-ncp"
+    wiring: str = "auto-ncp"
+    wiring_options: tuple[str, ...] = ()
     sparsity: float = 0.5
     solver: str = "semi_implicit"
     unfolds: int = 6
     device: str | None = None
+    dtype: Literal["float32", "float64", "bfloat16"] = "float32"
+    warm_start: Path | None = None
     readout: bool = False
     mixed_memory: bool = False
     certify: bool = False

@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass
 
 import torch
 
+from elegans.cli.building import named_wiring
 from elegans.cli.certifying import CERTIFICATE, condition_within, save_certificate
 from elegans.cli.commands import Demo
 from elegans.cli.printing import print_files, print_table
-from elegans.cli.train import named_wiring
 from elegans.control.policy import Policy
 from elegans.data import Scales, Sequence, averaged_targets, cut_windows
 from elegans.errors import InputError

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
-import torch
 
-from elegans.checks import moved
+from elegans.cli.building import build
 from elegans.cli.certifying import CERTIFICATE, condition_within, save_certificate
 from elegans.cli.commands import Train
 from elegans.cli.printing import print_files, print_table
@@ -19,11 +17,9 @@ from elegans.data import Scales, SequenceTable, Split, cut_windows, split_sequen
 from elegans.data import Sequence as Recording
 from elegans.errors import DataError, InputError, RunError
 from elegans.layers.description import circuit_rows
-from elegans.layers.readout import Readout, circuit_of
-from elegans.ltc.layer import LTC
+from elegans.layers.readout import circuit_of
 from elegans.reporting import draw_changes, draw_learning, save_figure
 from elegans.training import RewireConfig, RunFolder, baseline_answers, check_training, fit, predict
-from elegans.wiring import AutoNCP, FullyConnected, Random, Recipe, Wiring
 
 PICTURES = ("learning.png", "wiring.png")
 _MSE = "mean squared error (targets have variance 1)"
@@ -63,11 +59,11 @@ def run(command: Train) -> None:
     split = split_sequences(table, config.seed, classes=bool(table.classes))
     _require_known(table, split)
     names = table.input_names, table.target_names
-    scales = Scales.fit(split.train, *names, classes=bool(table.classes))
+    model, used = build(command, table)
+    scales = used or Scales.fit(split.train, *names, classes=bool(table.classes))
     # Whatever is wrong with data or settings must show before the first file is written.
     windows = cut_windows(scales.apply(split.train), config.window, config.training_stride)
     validation = cut_windows(scales.apply(split.validation), config.window)
-    model = untrained(command, table)
     check_training(model, windows, validation, config)
     condition = None
     if command.certify:
@@ -138,74 +134,26 @@ def _require_known(table: SequenceTable, split: Split[tuple[Recording, ...]]) ->
             )
 
 
-def untrained(command: Train, table: SequenceTable) -> LTC | Readout:
-    """Return the model that `command` asks for, with neurons named after the columns."""
-    generator = torch.Generator().manual_seed(command.training.seed)
-    answers = () if command.readout else table.target_names  # no neuron is one, then
-    layer = LTC(
-        table.input_size,
-        named_wiring(_recipe(command, table.output_size), table.input_names, answers),
-        mixed_memory=command.mixed_memory,
-        ode_unfolds=command.unfolds,
-        solver=command.solver,
-        generator=generator,
-    )
-    model: LTC | Readout = layer
-    if command.readout:
-        model = Readout(layer, table.output_size, generator=generator)
-    return moved(model, command.device, "the device")
-
-
-def _recipe(command: Train, outputs: int) -> Recipe:
-    """Return how the wiring is drawn."""
-    units, seed = command.units, command.training.seed
-    if command.wiring == "full":
-        return FullyConnected(units, outputs, erev_init_seed=seed)
-    if command.wiring == "random":
-        return Random(units, outputs, command.sparsity, random_seed=seed)
-    return AutoNCP(units, outputs, command.sparsity, seed=seed)
-
-
-def named_wiring(recipe: Recipe, inputs: Sequence[str], targets: Sequence[str]) -> Wiring:
-    """Draw a wiring whose sensory and motor neurons are called after `inputs` and `targets`.
-
-    A target that would have the name of another neuron is marked as an answer.
-
-    Examples
-    --------
-    >>> from elegans.wiring import FullyConnected
-    >>> wiring = named_wiring(FullyConnected(3, 1), inputs=["speed"], targets=["speed"])
-    >>> wiring.sensory_names, wiring.names
-    (('speed',), ('speed (answer)', 'inter_0', 'inter_1'))
-    """
-    wiring = recipe.build(len(inputs))
-    hidden = wiring.names[len(targets) :]
-    taken = {*inputs, *hidden}
-    motor = [f"{name} (answer)" if name in taken else name for name in targets]
-    return Wiring(
-        wiring.input_size,
-        wiring.layers,
-        wiring.recurrent,
-        wiring.sensory,
-        names=[*motor, *hidden],
-        sensory_names=inputs,
-    )
-
-
 def _settings(command: Train, table: SequenceTable) -> dict[str, Any]:
-    return {
+    wiring: dict[str, Any] = {
+        "recipe": command.wiring,
+        "units": command.units,
+        "output_size": table.output_size,
+        "sparsity_level": command.sparsity,
+        "seed": command.training.seed,
+    }
+    if command.wiring_options:
+        wiring["options"] = command.wiring_options
+    settings: dict[str, Any] = {
         "command": "train",
         "data": settings_of(command.data, table, command.text),
-        "wiring": {
-            "recipe": command.wiring,
-            "units": command.units,
-            "output_size": table.output_size,
-            "sparsity_level": command.sparsity,
-            "seed": command.training.seed,
-        },
+        "wiring": wiring,
         "training": asdict(command.training),
         "certify": command.certify,
     }
+    if command.warm_start is not None:
+        settings["warm_start"] = str(command.warm_start)
+    return settings
 
 
 def _require_same_data(folder: RunFolder, settings: dict[str, Any]) -> None:
