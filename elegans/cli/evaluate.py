@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from elegans.cli.commands import Evaluate
 from elegans.cli.printing import print_table
-from elegans.cli.run_data import RunData
 from elegans.cli.scoring import score_rows
-from elegans.training import load_model, predict
+from elegans.training import RunData
 
 
 def run(command: Evaluate) -> None:
     """Print the scores of each target, in the user's units."""
     data = RunData.read(command.run, command.data, needs_targets=True)
     sequences = data.table.sequences
-    answers = predict(load_model(command.run), sequences, data.scales)
+    answers = data.answers()
     steps = sum(map(len, sequences))
     print(f"{command.data}: {len(sequences)} sequences, {steps:,} steps")
     print_table(score_rows(data.reading, data.scales, answers, sequences))

@@ -10,7 +10,7 @@ import numpy as np
 
 from elegans.cli.commands import Inspect
 from elegans.cli.printing import print_table
-from elegans.cli.run_data import dialect_of
+from elegans.data import Dialect
 from elegans.data.choosing import is_binary
 from elegans.data.kinds import Kind, categories_of, epoch_unit, kind_of, numbers_of, seconds_of
 from elegans.data.opening import JoinedSource, open_data
@@ -43,7 +43,7 @@ class Parts:
 
 def run(command: Inspect) -> None:
     """Print columns, kinds, missing cells and times, and a command that trains."""
-    source = open_data(command.data, dialect_of(command.text))
+    source = open_data(command.data, Dialect.of(**vars(command.text)))
     frame = source.load(source.names)
     if not len(frame):
         raise DataError(

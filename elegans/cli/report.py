@@ -12,7 +12,7 @@ from elegans.checkpoints.saving import load
 from elegans.cli.commands import Report
 from elegans.cli.demo import demonstrations
 from elegans.cli.printing import print_files, print_table
-from elegans.cli.run_data import RunData, hash_of
+from elegans.cli.table import hash_of
 from elegans.data import Sequence
 from elegans.errors import ElegansError, RunError
 from elegans.layers.readout import circuit_of
@@ -21,7 +21,7 @@ from elegans.proofs.certificates.network import Box, given_range
 from elegans.reporting.stability import report
 from elegans.reporting.stability.page import check_extra
 from elegans.reporting.stability.stimulus import Stimulus, random_walk
-from elegans.training import RunFolder
+from elegans.training import RunData, RunFolder
 from elegans.training.run_folder import INITIAL_WIRING, LEDGER
 
 PAGE = "report.html"

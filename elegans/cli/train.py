@@ -11,8 +11,8 @@ from elegans.cli.building import build
 from elegans.cli.certifying import CERTIFICATE, condition_within, save_certificate
 from elegans.cli.commands import Train
 from elegans.cli.printing import print_files, print_table
-from elegans.cli.run_data import read_new, settings_of
 from elegans.cli.scoring import score_rows
+from elegans.cli.table import read_new, settings_of
 from elegans.data import Scales, SequenceTable, Split, cut_windows, split_sequences
 from elegans.data import Sequence as Recording
 from elegans.errors import DataError, InputError, RunError

@@ -30,6 +30,9 @@ _OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, "
 _LOOKED_AT = 50
 
 
+_MARKS = {"tab": "\t", "space": " ", "comma": ",", "semicolon": ";"}
+
+
 @dataclass(frozen=True)
 class Dialect:
     """How a text file is written; what is None is found out from its first lines.
@@ -51,6 +54,26 @@ class Dialect:
     decimal: Literal[".", ","] | None = None
     header: bool | None = None
     encoding: str = "utf-8-sig"  # with and without the mark that spreadsheets put first
+
+    @classmethod
+    def of(
+        cls,
+        separator: str | None = None,
+        decimal: Literal[".", ","] | None = None,
+        header: Literal["yes", "no"] | None = None,
+        encoding: str | None = None,
+    ) -> Dialect:
+        """Return the dialect that commands and runs describe in words.
+
+        Examples
+        --------
+        >>> Dialect.of(separator="semicolon", header="no")
+        Dialect(separator=';', decimal=None, header=False, encoding='utf-8-sig')
+        """
+        mark = None if separator is None else _MARKS.get(separator, separator)
+        return cls(
+            mark, decimal, None if header is None else header == "yes", encoding or cls.encoding
+        )
 
 
 class TextFile(Source):
