@@ -4,6 +4,7 @@ import functools
 import os
 import runpy
 import sys
+import warnings
 from multiprocessing import forkserver, get_context
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +13,9 @@ import pytest
 
 IMPORTED = ["elegans.proofs.lyapunov", "elegans.solvers.fused.cpu.problem", "matplotlib.pyplot"]
 """What takes longer to import than most programs take to run."""
+
+ALLOWED = [".*does not have many workers", ".*LeafSpec"]
+"""Warnings that are Lightning's own, as in pyproject.toml."""
 
 
 @functools.cache
@@ -40,5 +44,7 @@ def _run(program, arguments, folder, logs):
     for stream, log in enumerate(logs, start=1):
         os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT), stream)
     os.chdir(folder)
+    for message in ALLOWED:
+        warnings.filterwarnings("ignore", message)
     sys.argv = [str(program), *arguments]
     runpy.run_path(str(program), run_name="__main__")
