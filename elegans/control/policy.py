@@ -15,7 +15,9 @@ from torch import Tensor
 from elegans.checkpoints.saving import CONFIG, load
 from elegans.checks import all_finite, as_computed
 from elegans.control.step_kernel import REAL, StepKernel
+from elegans.data.reading import Reading
 from elegans.data.scale import STANDARDISER, Scales
+from elegans.data.stream import Memory, Stream
 from elegans.errors import InputError
 from elegans.files import read_json
 from elegans.layers.readout import Readout, circuit_of
@@ -56,6 +58,9 @@ class Policy:
         the units of the data. By default they are in those of the layer.
     limits
         Least and greatest action, numbers or (output,) each; actions beyond are clipped.
+    reading
+        How the columns of the data were understood, so that observations may have names: words,
+        true and false, and missing cells are then shown to the layer as in training.
 
     Raises
     ------
@@ -82,6 +87,7 @@ class Policy:
         scales: Scales | None = None,
         *,
         limits: tuple[ArrayLike, ArrayLike] | None = None,
+        reading: Reading | None = None,
     ) -> None:
         if not isinstance(model, SequenceLayer | Readout):
             raise InputError(
@@ -103,6 +109,8 @@ class Policy:
         self._batch: tuple[int, ...] | None = None  # () for one sample; None: not known yet
         self._state: tuple[Tensor, ...] | None = None  # None: zeros
         self._kernel: StepKernel | None = None  # works in the memory of the state
+        self._stream = None if reading is None else Stream(reading)
+        self._memory: Memory = {}  # of columns with gaps
 
     @classmethod
     def load(
@@ -114,7 +122,9 @@ class Policy:
     ) -> Policy:
         """Return the policy of a run: its best weights, with the scales of its data if it has any.
 
-        Observations, actions and elapsed times are in the units of the data that it was trained on.
+        Observations, actions and elapsed times are in the units of the data that it was trained
+        on. Observations may be mappings or rows of pandas with the columns of these data. Of
+        classes, whose names are `classes`, actions are logits.
 
         Raises
         ------
@@ -129,10 +139,19 @@ class Policy:
         (5,)
         """
         model, folder = load(folder, device=device), Path(folder)
-        scaled = read_json(folder / CONFIG, "pass the folder of a run").get("scaled")
-        if scaled or (folder / STANDARDISER).exists():
-            return cls(model, Scales.load(folder), limits=limits)
-        return cls(model, limits=limits)
+        config = read_json(folder / CONFIG, "pass the folder of a run")
+        reading = None
+        if isinstance(config.get("data"), dict):
+            reading = Reading.from_plain(config["data"])
+        scales = None
+        if config.get("scaled") or (folder / STANDARDISER).exists():
+            scales = Scales.load(folder)
+        return cls(model, scales, limits=limits, reading=reading)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes whose logits the actions are, none where they are numbers."""
+        return () if self._stream is None else self._stream.reading.classes
 
     @overload
     def __call__(self, observation: NDArray[Any], elapsed: float | None = None) -> NDArray[Any]: ...
@@ -148,7 +167,8 @@ class Policy:
         observation
             Shape (input,), or (batch, input) for a batch of environments, as `reset` or the first
             call after it decides. Real numbers in an array, a list, or a row or a frame of pandas,
-            which are rounded to the precision of the model, or a tensor of its type and device.
+            which are rounded to the precision of the model, or a tensor of its type and device;
+            with a reading also a mapping, a row or a frame with the columns of its data.
         elapsed
             Time since the previous step, >= 0, for the whole batch; by default what counts as 1
             for the layer. With 0 the state stays as it is.
@@ -166,7 +186,7 @@ class Policy:
         SolveError
             The solve failed or left the finite numbers. The state is as it was before the call.
         """
-        scales = self.scales
+        scales, memory = self.scales, self._memory
         if elapsed is None:
             elapsed = 1.0
         else:
@@ -174,6 +194,9 @@ class Policy:
                 elapsed = _as_number(elapsed)
             if scales is not None:
                 elapsed /= scales.elapsed
+        if self._stream is not None and self._stream.takes(observation):
+            unit = 1.0 if scales is None else scales.elapsed
+            observation, memory = self._stream.shown(observation, memory, elapsed * unit)
         kernel = self._kernel
         action = None
         if kernel is not None and kernel.takes(observation) and kernel.holds():
@@ -181,6 +204,7 @@ class Policy:
             action = kernel(scaled, elapsed)
         if action is None:
             action = self._step(observation, elapsed)
+        self._memory = memory
         if scales is not None:
             action = scales.targets.invert(action)
         if self.limits is None:
@@ -215,7 +239,7 @@ class Policy:
                 f"batch must be a whole number of at least 1, got {batch!r}; set policy.state to "
                 "go on from a state"
             )
-        self._state, self._kernel = None, None
+        self._state, self._kernel, self._memory = None, None, {}
         self._batch = None if batch is None else (int(batch),)
 
     def _reset_some(self, over: NDArray[Any]) -> None:
@@ -231,6 +255,8 @@ class Policy:
             rows = torch.from_numpy(over).to(self._device)
             self._state = tuple(part.masked_fill(rows.unsqueeze(-1), 0.0) for part in self._state)
             self._kernel = None
+            if self._stream is not None:
+                self._memory = self._stream.without(self._memory, over)
 
     @property
     def state(self) -> State:

@@ -153,8 +153,8 @@ class Reading:
             raise source.no_such(absent)
         frame = source.load(self.columns, self._as_text())
         # In the order of the source, so that faults are named where they are.
-        values = [self._values(source, frame, column, True) for column in self.inputs]
-        answers = [self._values(source, frame, column, answers_known) for column in self.targets]
+        values = [self.values(source, frame, column) for column in self.inputs]
+        answers = [self.values(source, frame, column, answers_known) for column in self.targets]
         time = self._times(source, frame)
         ids, names = self._ids(source, frame)
         rows = np.arange(len(frame))
@@ -210,10 +210,16 @@ class Reading:
         numbers = {c.name for c in (*self.inputs, *self.targets) if c.kind == "number"}
         return (*(name for name in words if name not in numbers), *_text(self.sequence))
 
-    def _values(
-        self, source: Source, frame: pd.DataFrame, column: Column, must_be_there: bool
+    def values(
+        self, source: Source, frame: pd.DataFrame, column: Column, must_be_there: bool = True
     ) -> Array:
-        """Return the numbers of a column, (row, number); NaN where they are missing."""
+        """Return the numbers of a column, (row, number); NaN where they are missing.
+
+        Raises
+        ------
+        DataError
+            A cell cannot be read, or is missing where the reading allows none.
+        """
         cells = frame[column.name]
         if column.kind == "category":
             words = words_of(source, cells, column)
