@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # loaded when first used: the shell needs the settings for --
     from elegans.training.run_folder import Checkpoint as Checkpoint
     from elegans.training.run_folder import RunFolder as RunFolder
     from elegans.training.run_folder import load_model as load_model
-    from elegans.training.trainer import Condition as Condition
+    from elegans.training.state import Condition as Condition
     from elegans.training.trainer import Result as Result
     from elegans.training.trainer import TrainingStopped as TrainingStopped
     from elegans.training.trainer import check_training as check_training

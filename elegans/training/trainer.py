@@ -1,4 +1,4 @@
-"""The training loop: windows, Adam, prune-and-rewire, validation, checkpoints.
+"""The training loop: steps, evaluations, checkpoints, and what stops it.
 
 A training is a function of its settings and data: batches depend on seed and step alone, and
 the only random state, that of the rewirer, is saved. Continuing from a checkpoint therefore ends
@@ -9,72 +9,27 @@ from __future__ import annotations
 
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any
 
-import torch
-from torch import Tensor, nn
 from tqdm import tqdm
 
-from elegans.checkpoints.saving import restore
-from elegans.data import Windows, batches
-from elegans.errors import DataError, ElegansError, InputError, RunError, SolveError
+from elegans.data import Windows
+from elegans.errors import InputError
 from elegans.layers.readout import Readout, circuit_of
 from elegans.layers.sequence_layer import SequenceLayer
-from elegans.pruning import (
-    Edit,
-    GuardResult,
-    ProposedEdit,
-    PruneRewire,
-)
+from elegans.pruning import Edit
 from elegans.training.callbacks import Callback
 from elegans.training.config import TrainingConfig
-from elegans.training.evaluation import WindowTensors
-from elegans.training.optimizers import OPTIMIZERS
-from elegans.training.rewiring import rewirer_settings
-from elegans.training.run_folder import Checkpoint, RunFolder
-
-_LARGEST_BATCH = 256
-_PROGRESS: dict[str, type | tuple[type, ...]] = {
-    "best_step": int,
-    "best_loss": (int, float),
-    "loss_sum": (int, float),
-    "losses": int,
-    "seconds": (int, float),
-}
+from elegans.training.run_folder import RunFolder
+from elegans.training.state import Condition, TrainingState
 
 
 class TrainingStopped(KeyboardInterrupt):
     """The user stopped a training, and its state is saved; the message says how to continue."""
-
-
-class Condition(Protocol):
-    """A condition on a layer that training keeps; see `elegans.proofs.ContractionCondition`.
-
-    `fit` establishes it before the first step, adds the penalty to every loss, lets the guard judge
-    every rewiring, and takes only weights for which it holds.
-    """
-
-    @property
-    def model(self) -> nn.Module:
-        """The layer that the condition is on."""
-
-    def establish(self) -> None:
-        """Change the layer until the condition holds."""
-
-    def penalty(self) -> Tensor:
-        """Return what is added to the loss, a differentiable scalar, zero where all is well."""
-
-    def guard(self, proposal: ProposedEdit) -> GuardResult | None:
-        """Judge a rewiring."""
-
-    def holds(self) -> bool:
-        """Whether the layer fulfils the condition as it is now."""
 
 
 @dataclass(frozen=True)
@@ -169,7 +124,7 @@ def fit(
         condition.establish()
     told = tuple(callbacks)
     begun = run.load_checkpoint() if run is not None and resume else None
-    training = _Training(model, train, validation, config, run, condition, begun)
+    training = TrainingState(model, train, validation, config, run, condition, begun)
     if run is not None and resume:
         training.restore(run, begun)
     with _stop_requests(listen=run is not None) as stop_requested:
@@ -227,7 +182,7 @@ def check_training(
     PruningError
         Rewiring cannot be done with these settings.
     """
-    _Training(model, train, validation, config, None)
+    TrainingState(model, train, validation, config, None)
 
 
 @contextmanager
@@ -255,278 +210,3 @@ def _stop_requests(*, listen: bool) -> Iterator[Callable[[], bool]]:
         yield lambda: requested
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-class _Training:
-    """The state of a training between two steps."""
-
-    def __init__(
-        self,
-        model: SequenceLayer | Readout,
-        train: Windows,
-        validation: Windows,
-        config: TrainingConfig,
-        run: RunFolder | None,
-        condition: Condition | None = None,
-        begun: Checkpoint | None = None,
-    ) -> None:
-        like = next(model.parameters())
-        self.model = model
-        self.config = config
-        self.run = run
-        self.condition = condition
-        kind = "mse" if config.loss == "auto" else config.loss
-        self.train, self.validation = (
-            WindowTensors.of(_checked(model, windows), like, kind)
-            for windows in (train, validation)
-        )
-        for windows in (self.train, self.validation):
-            if not bool(windows.is_known.any()):
-                raise DataError(
-                    "got windows without a known target for training or validation, expected some "
-                    "in both; choose other sequences, or a shorter horizon"
-                )
-        if config.class_weights == "balanced" and kind != "cross_entropy":
-            raise InputError(
-                f"got class_weights 'balanced' with the loss {kind!r}, expected 'cross_entropy', "
-                "as numbers have no classes; leave it out"
-            )
-        if config.class_weights == "balanced":
-            self.train = self.train.balanced()
-            self.validation = replace(self.validation, weights=self.train.weights)
-        self.optimizer = OPTIMIZERS[config.optimizer].of(
-            model.parameters(),
-            config.learning_rate,
-            config.weight_decay,
-            fused=like.device.type in ("cpu", "cuda"),
-        )
-        self.rewirer: PruneRewire | None = None
-        self.rewiring_steps = _rewiring_steps(config, begun)
-        if config.rewire.enabled:
-            chosen = rewirer_settings(replace(config, steps=self.rewiring_steps))
-            self.rewirer = PruneRewire(model, self.optimizer, seed=config.seed, **chosen)
-        if self.rewirer is not None and condition is not None:
-            self.rewirer.add_guard(condition.guard)
-        self.step = 0
-        self.best = _copy(model)
-        self.best_step, self.best_loss = 0, float("inf")
-        self.best_synapses = self.synapses
-        self.metrics: list[dict[str, Any]] = []
-        self._loss_sum = torch.zeros((), dtype=torch.float64)
-        self._losses = 0
-        self._earlier_seconds = 0.0
-        self._started = time.monotonic()
-        self._epoch: int | None = None
-        self._order: list[Any] = []
-
-    @property
-    def ledger(self) -> list[Edit]:
-        return [] if self.rewirer is None else self.rewirer.ledger
-
-    @property
-    def rewired(self) -> int:
-        return sum(edit.grown is not None for edit in self.ledger)
-
-    @property
-    def synapses(self) -> int:
-        return 0 if self.rewirer is None else self.rewirer.budget
-
-    @property
-    def is_stuck(self) -> bool:
-        """Whether `patience` evaluations have brought nothing better."""
-        patience, every = self.config.patience, self.config.evaluate_every
-        return patience is not None and self.step // every - self.best_step // every >= patience
-
-    @property
-    def seconds(self) -> float:
-        return self._earlier_seconds + time.monotonic() - self._started
-
-    # --- steps ---------------------------------------------------------------------------
-
-    def advance(self) -> None:
-        """Take one optimiser step."""
-        config, model = self.config, self.model
-        for group in self.optimizer.param_groups:
-            group["lr"] = config.learning_rate_at(self.step)
-        self.optimizer.zero_grad()
-        count = config.accumulate
-        for k in range(count):
-            which = self._batch(self.step * count + k)
-            loss = self._finite_loss(self.train, which)
-            whole = loss / count if count > 1 else loss
-            if self.condition is not None and k + 1 == count:
-                whole = whole + self.condition.penalty()
-            whole.backward()  # type: ignore[no-untyped-call]
-            self._loss_sum += loss.detach().double().cpu()
-            self._losses += 1
-        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
-        if not bool(torch.isfinite(norm)):
-            raise self._diverged("the gradient is not finite")
-        self.optimizer.step()
-        model.apply_weight_constraints()
-        if self.rewirer is not None:
-            self.rewirer.step(lambda: self.train.loss(model, which))
-        self.step += 1
-
-    def evaluate(self, told: Iterable[Callback] = ()) -> None:
-        """Measure the validation windows, remember the best weights, and note it all down."""
-        with torch.no_grad():
-            total, count = 0.0, 0
-            for which in torch.split(torch.arange(len(self.validation)), _LARGEST_BATCH):
-                counted = self.validation.count(which)
-                total += float(self._finite_loss(self.validation, which)) * counted
-                count += counted
-        loss = total / count
-        # A circuit that is still to be thinned would win with synapses that it will not have.
-        is_thinner = self.synapses < self.best_synapses
-        if (is_thinner or loss < self.best_loss) and (
-            self.condition is None or self.condition.holds()
-        ):
-            self.best, self.best_step, self.best_loss = _copy(self.model), self.step, loss
-            self.best_synapses = self.synapses
-        line = {
-            "step": self.step,
-            "train_loss": float(self._loss_sum) / self._losses if self._losses else None,
-            "validation_loss": loss,
-            "learning_rate": self.config.learning_rate_at(max(0, self.step - 1)),
-            "rewired": self.rewired,
-        }
-        self._loss_sum.zero_()
-        self._losses = 0
-        self.metrics.append(line)
-        if self.run is not None:
-            self.run.append_metrics({**line, "seconds": round(self.seconds, 3)})
-        for each in told:
-            each.on_evaluation(dict(line))
-
-    def _batch(self, index: int) -> Tensor:
-        """Return the windows of a batch, counted from the first, shape (batch,)."""
-        count, size = len(self.train), self.config.batch_size
-        epoch, place = divmod(index, -(-count // size))
-        if epoch != self._epoch:
-            self._epoch = epoch
-            self._order = list(batches(count, size, epoch, self.config.seed))
-        return torch.from_numpy(self._order[place])
-
-    def _finite_loss(self, windows: WindowTensors, which: Tensor) -> Tensor:
-        try:
-            loss = windows.loss(self.model, which)
-        except SolveError as error:
-            raise self._diverged(str(error)) from error
-        if not bool(torch.isfinite(loss)):
-            raise self._diverged(f"the loss is {loss.item()}")
-        return loss
-
-    def _diverged(self, what: str) -> SolveError:
-        kept = ""
-        if self.run is not None and self.run.checkpoints():
-            kept = f"; the checkpoint of step {self.run.checkpoints()[-1]} in {self.run.path} stays"
-        return SolveError(
-            f"training diverged at step {self.step}: {what}, expected finite numbers{kept}; lower "
-            "the learning rate or clip_norm"
-        )
-
-    # --- saving --------------------------------------------------------------------------
-
-    def save(self, run: RunFolder) -> None:
-        """Write a checkpoint, then what follows from it."""
-        moments = {
-            f"{name}/{key}": value
-            for name, parameter in self.model.named_parameters()
-            for key, value in self.optimizer.state[parameter].items()
-        }
-        plain = {
-            "best_step": self.best_step,
-            "best_loss": self.best_loss,
-            "best_synapses": self.best_synapses,
-            "loss_sum": float(self._loss_sum),
-            "losses": self._losses,
-            "seconds": self.seconds,
-            "rewiring_steps": self.rewiring_steps,
-            "rewirer": None if self.rewirer is None else self.rewirer.state_dict(),
-        }
-        run.save_checkpoint(Checkpoint(self.step, _copy(self.model), self.best, moments, plain))
-        run.write_ledger([edit.to_dict() for edit in self.ledger])
-        current = _copy(self.model)
-        try:
-            self.model.load_state_dict(self.best)
-            run.write_result(self.model)
-        finally:
-            self.model.load_state_dict(current)
-
-    def restore(self, run: RunFolder, checkpoint: Checkpoint | None) -> None:
-        """Continue from a checkpoint of `run`, or from its beginning."""
-        if checkpoint is None:
-            run.cut_metrics(-1)
-            return
-        place = run.checkpoint_path(checkpoint.step)
-        try:
-            self._continue_from(checkpoint, place)
-        except (AttributeError, ElegansError, KeyError, TypeError, ValueError) as error:
-            raise RunError(
-                f"{place}: got a checkpoint that cannot be continued from ({error}), expected a "
-                "whole one; delete this folder to continue from the one before"
-            ) from error
-        run.cut_metrics(self.step)
-        run.write_ledger([edit.to_dict() for edit in self.ledger])
-        self.metrics = run.metrics()
-        for line in self.metrics:
-            line.pop("seconds", None)
-
-    def _continue_from(self, checkpoint: Checkpoint, place: Path) -> None:
-        restore(self.model, checkpoint.best, place / "best.safetensors")
-        restore(self.model, checkpoint.model, place / "model.safetensors")
-        parameters = dict(self.model.named_parameters())
-        memory = OPTIMIZERS[self.config.optimizer].memory
-        expected = {f"{name}/{field}" for name in parameters for field in memory}
-        if checkpoint.optimizer and set(checkpoint.optimizer) != expected:
-            wrong = sorted(set(checkpoint.optimizer) ^ expected)[0]
-            raise ValueError(f"training.safetensors does not fit the layer at {wrong!r}")
-        for key, value in checkpoint.optimizer.items():
-            name, _, field = key.rpartition("/")
-            # Steps count in float32: where the parameter lives if fused, or else on the CPU.
-            fused = self.optimizer.defaults.get("fused")
-            count = value.to(parameters[name].device) if fused else value
-            self.optimizer.state[parameters[name]][field] = (
-                count if field == "step" else value.to(parameters[name])
-            )
-        plain = checkpoint.plain
-        for name, kind in _PROGRESS.items():
-            if not isinstance(plain[name], kind):
-                raise TypeError(f"training.json holds {plain[name]!r} as {name}")
-        if self.rewirer is not None:
-            self.rewirer.load_state_dict(plain["rewirer"])
-        self.step = checkpoint.step
-        self.best = checkpoint.best
-        self.best_step, self.best_loss = plain["best_step"], plain["best_loss"]
-        self.best_synapses = plain.get("best_synapses", self.synapses)
-        self._loss_sum += plain["loss_sum"]
-        self._losses = plain["losses"]
-        self._earlier_seconds = plain["seconds"]
-
-
-def _checked(model: SequenceLayer | Readout, windows: Windows) -> Windows:
-    sizes = windows.inputs.shape[-1], windows.targets.shape[-1]
-    if sizes != (model.input_size, model.output_size):
-        raise DataError(
-            f"got windows of {sizes[0]} inputs and {sizes[1]} outputs, expected "
-            f"{model.input_size} and {model.output_size} as the layer has; build the layer for the "
-            "data"
-        )
-    return windows
-
-
-def _rewiring_steps(config: TrainingConfig, begun: Checkpoint | None) -> int:
-    """Return the length of the training for which rewiring is laid out."""
-    if begun is None:
-        return config.steps
-    if config.steps < begun.step:
-        raise RunError(
-            f"got {config.steps} steps for a run that has done {begun.step}, expected at least as "
-            "many; ask for more to extend it"
-        )
-    return int(begun.plain.get("rewiring_steps", config.steps))
-
-
-def _copy(model: SequenceLayer | Readout) -> dict[str, Tensor]:
-    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
