@@ -187,7 +187,12 @@ def settings_of(
         raise PruningError(
             "the rule 'gradual' thins a circuit, got no final sparsity; pass one, or take 'free'"
         )
-    usual, settings = settings, settings | changes
+    return changed(settings, int(steps), **changes)
+
+
+def changed(usual: dict[str, Any], steps: int, **changes: Any) -> dict[str, Any]:
+    """Return settings of a rule with some of them replaced, for a training of so many `steps`."""
+    settings = usual | changes
     check_step("every", settings["every"])
     if settings.get("until") is not None:
         check_step("until", settings["until"])
@@ -195,5 +200,5 @@ def settings_of(
         settings["until"] = max(settings["until"], settings["every"])
     threshold = settings["threshold"]
     if threshold is usual["threshold"] and isinstance(threshold, CosineFraction):
-        settings["threshold"] = CosineFraction(threshold.initial, settings["until"] or int(steps))
+        settings["threshold"] = CosineFraction(threshold.initial, settings["until"] or steps)
     return settings
