@@ -21,7 +21,7 @@ from elegans.pruning.cutting import check_not_empty, cut
 from elegans.pruning.growing.exchange import rounds_of
 from elegans.pruning.growing.fresh import Fresh
 from elegans.pruning.growing.legality import Freedom
-from elegans.pruning.growing.round import Log, Round, plan
+from elegans.pruning.growing.round import Log, Memory, Round, plan
 from elegans.pruning.growing.rules import GrowthRule, as_growth
 from elegans.pruning.ledger import Guard
 from elegans.pruning.parts.finding import parts_of
@@ -66,7 +66,8 @@ class Pruner(PrunerState):
     growth
         None, ``"random"`` (SET), ``"gradient"`` (RigL), another name in `GROWTHS`, or a
         `GrowthRule`: where as many weights grow as `drop_fraction` drops. In a matrix they come
-        back at zero; in a circuit the synapse moves, see `PruneRewire`.
+        back at zero; in a circuit the synapse moves, see `PruneRewire`. With ``keep_blocks=False``
+        `MomentumGrowth` moves weights from one matrix to another.
     drop_fraction
         Which of the remaining weights are exchanged: a `CosineFraction` of them, or another
         threshold. The sets of synapses of a cell are judged together, a matrix by itself.
@@ -171,13 +172,20 @@ class Pruner(PrunerState):
             if growth is not None:
                 settings.check_growth(part)
         super().__init__(parts, settings, schedule, criterion, moments)
+        if self._momentum is not None and optimizer is None:
+            raise PruningError(
+                f"got growth={settings.growth!r} and no optimizer, whose steps it looks at; pass "
+                "optimizer="
+            )
         self._guards = list(guards)
         for part in self.parts:
             part.attach()
         if optimizer is not None:
             optimizer.register_step_post_hook(self._close_again)
-            if self.criterion.watches:
+            if self.criterion.watches or self._momentum is not None:
                 optimizer.register_step_pre_hook(self._watch)
+        if self._momentum is not None:
+            self._momentum.attach()
 
     def _chosen(self, parts: list[PrunableWeight]) -> list[PrunableWeight]:
         """Return the parts that are pruned, of those that could be."""
@@ -344,7 +352,10 @@ class Pruner(PrunerState):
     # --- one exchange --------------------------------------------------------------------
 
     def _log(self, step: int) -> Log:
-        return Log(step, self._ledger, self._guards, self._moments, self.criterion, self._births)
+        memories: list[Memory] = [self.criterion]
+        if self._momentum is not None:
+            memories.append(self._momentum)
+        return Log(step, self._ledger, self._guards, self._moments, memories, self._births)
 
     def _planned(self, step: int, closure: Closure | None) -> list[Round]:
         """Return the rounds of an exchange, whose edits are chosen; nothing is changed yet."""
@@ -354,8 +365,10 @@ class Pruner(PrunerState):
         random = copy.deepcopy(self._rng.bit_generator.state)
         try:
             scores = self._scores(closure)
-            rounds = rounds_of(self.parts, scores, self.settings, step, self._rng, self._births)
-            plan(rounds, rule, closure)
+            rounds = rounds_of(
+                self.parts, scores, self.settings, step, self._rng, self._births, self._newborn
+            )
+            plan(rounds, rule, closure, {} if self._momentum is None else self._momentum.means)
         except BaseException:
             self._rng.bit_generator.state = random
             raise
@@ -407,4 +420,7 @@ class Pruner(PrunerState):
         overflowed = getattr(optimizer, "found_inf", None)
         if overflowed is not None and bool(overflowed):
             return  # a gradient scaler lets a fused optimiser skip this step by itself
-        self.criterion.watch(self.parts, getattr(optimizer, "grad_scale", None))
+        scale = getattr(optimizer, "grad_scale", None)
+        self.criterion.watch(self.parts, scale)
+        if self._momentum is not None:
+            self._momentum.watch(scale)

@@ -40,7 +40,8 @@ class PruneRewire(Pruner):
     With ``steps`` 30 % of the synapses are exchanged every sixtieth of the training, falling to
     none at 60 % of it, the rule ``"free"``; `from_rule` takes the settings from other rules.
 
-    In a model without synapses, the entries of masked weight matrices are exchanged.
+    In a model without synapses, the entries of masked weight matrices are exchanged; they come at
+    zero, or, with a `walk`, at its floor.
 
     Adam counts steps per parameter, not per synapse: the first updates of a fresh synapse are
     not bias-corrected and up to about three times as large as the learning rate.
@@ -92,7 +93,8 @@ class PruneRewire(Pruner):
     grace
         Optimiser steps for which a synapse that has grown is not weak, however weak it is.
     walk
-        A `RandomWalk` of strengths before each round (DEEP R).
+        A `RandomWalk` of strengths before each round (DEEP R); the entries of matrices keep their
+        signs then.
     guards
         Called with each `ProposedEdit` before it happens; see `add_guard`.
     include, exclude
@@ -195,11 +197,12 @@ class PruneRewire(Pruner):
             seed=seed,
         )
         self._walk, self._optimizer = walk, optimizer
-        if walk is not None and not isinstance(self.parts[0], SynapsePart):
-            raise PruningError(
-                f"strengths walk in circuits only, and {type(model).__name__} holds no synapses; "
-                "leave out walk, or pass a layer such as elegans.LTC"
-            )
+        if walk is not None:
+            self._newborn = {
+                part.name: walk.newborn(part, self.settings.fresh.excitatory, self._rng)
+                for part in self.parts
+                if not isinstance(part, SynapsePart)
+            }
         weak = self.settings.drop_fraction
         if walk is not None and isinstance(weak, Absolute) and weak.value <= walk.floor / 2:
             raise PruningError(
@@ -340,7 +343,7 @@ class PruneRewire(Pruner):
         if self._walk is not None and (until is None or self.steps < until):
             for part in self.parts:
                 part.check_same()
-            self._walk.take(self.parts, self._optimizer, self._rng)
+            self._walk.take(self.parts, self._optimizer, self._rng, self._newborn)
         super().step(closure)
         return [edit for edit in self.ledger[first:] if edit.outcome in (REWIRED, PRUNED)]
 

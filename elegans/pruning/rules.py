@@ -12,6 +12,7 @@ from elegans.pruning.amount.thresholds import CosineFraction
 from elegans.pruning.criteria.activity import OpenConductance
 from elegans.pruning.criteria.saliency import SmoothedSaliency
 from elegans.pruning.growing.link_prediction import LinkPrediction
+from elegans.pruning.growing.momentum import MomentumGrowth
 from elegans.pruning.growing.rules import GradientGrowth, HebbianGrowth, StrengthGrowth
 from elegans.pruning.growing.walk import RandomWalk
 
@@ -95,6 +96,10 @@ def _redistributed(training: Training) -> dict[str, Any]:
     return _free(training) | {"keep_blocks": False, "growth": StrengthGrowth()}
 
 
+def _sparse_momentum(training: Training) -> dict[str, Any]:
+    return _free(training) | {"keep_blocks": False, "growth": MomentumGrowth()}
+
+
 def _cht(training: Training) -> dict[str, Any]:
     return _free(training) | {"growth": LinkPrediction()}
 
@@ -131,6 +136,7 @@ RULES: dict[str, Callable[[Training], dict[str, Any]]] = {
     "hebbian": _hebbian,
     "deep_r": _deep_r,
     "redistributed": _redistributed,
+    "sparse_momentum": _sparse_momentum,
     "cht": _cht,
     "chts": _chts,
     "free": _free,

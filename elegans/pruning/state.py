@@ -15,6 +15,7 @@ from torch import Tensor
 from elegans.errors import PruningError
 from elegans.pruning.amount.schedules import Schedule, described
 from elegans.pruning.criteria.magnitude import Criterion
+from elegans.pruning.growing.momentum import Momentum
 from elegans.pruning.ledger import Edit, Ledger
 from elegans.pruning.measuring.exploration import Exploration
 from elegans.pruning.measuring.turnover import Births, Turnover
@@ -55,6 +56,9 @@ class PrunerState:
         self._ledger = Ledger()
         self._explored = Exploration(self.parts)
         self._births = Births(self.parts)
+        self._newborn: dict[str, Tensor] = {}  # what entries of a matrix grow with, if not zero
+        decay = None if settings.growth is None else settings.growth.decay
+        self._momentum = None if decay is None else Momentum(self.parts, decay)
 
     @property
     def ledger(self) -> list[Edit]:
@@ -112,6 +116,8 @@ class PrunerState:
             "births": self._births.state_dict(),
             "schedule": {} if self.schedule is None else self.schedule.state_dict(),
             "criterion": self.criterion.state_dict(),
+            "momentum": {} if self._momentum is None else self._momentum.state_dict(),
+            "newborn": {name: value.clone() for name, value in self._newborn.items()},
             "random": copy.deepcopy(self._rng.bit_generator.state),
             "drawing": self._generator.get_state(),
             "settings": self._described(),
@@ -150,6 +156,13 @@ class PrunerState:
             if schedule is not None:
                 schedule.load_state_dict(dict(state["schedule"]))
             criterion.load_state_dict(dict(state["criterion"]))
+            momentum = copy.copy(self._momentum)
+            if momentum is not None:
+                momentum.load_state_dict(dict(state["momentum"]))
+            newborn = {
+                name: torch.as_tensor(state["newborn"][name]).to(value).reshape(value.shape)
+                for name, value in self._newborn.items()
+            }
         except (
             AttributeError,
             IndexError,
@@ -179,6 +192,9 @@ class PrunerState:
         self.steps, self.cut, self._generator = steps, cut, generator
         self._rng, self._ledger, self._births = rng, ledger, births
         self._explored.load_state_dict(ever)
+        self._newborn = newborn
+        if self._momentum is not None and momentum is not None:
+            self._momentum.load_state_dict(momentum.means)
         for part in self.parts:
             # What the optimiser remembers is restored by itself.
             part.hold(masks[part.name].to(part.mask), Moments(None))
@@ -199,6 +215,7 @@ class PrunerState:
         kept = self.cut, self._explored.is_noted, self._generator.get_state()
         ledger, births = copy.deepcopy(self._ledger), self._births.state_dict()
         criterion = copy.deepcopy(self.criterion.state_dict())
+        momentum = {} if self._momentum is None else self._momentum.state_dict()
         masks = [part.mask.clone() for part in self.parts]
         tensors = [
             (tensor, tensor.detach().clone())
@@ -213,6 +230,8 @@ class PrunerState:
             self._ledger = ledger
             self._births = self._births.loaded(births)
             self.criterion.load_state_dict(criterion)
+            if self._momentum is not None:
+                self._momentum.load_state_dict(momentum)
             self._generator.set_state(kept[2])
             for part, mask in zip(self.parts, masks, strict=True):
                 part.hold(mask, Moments(None))

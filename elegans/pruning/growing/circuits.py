@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import chain
 
@@ -105,7 +105,12 @@ class CircuitRound(Round):
                 stack.enter_context(synapses.with_candidates(candidates.with_strength(probes[-1])))
             yield probes
 
-    def rank(self, rule: GrowthRule, slopes: Callable[[], list[Tensor]]) -> None:
+    def rank(
+        self,
+        rule: GrowthRule,
+        slopes: Callable[[], list[Tensor]],
+        momentum: Mapping[str, Tensor],
+    ) -> None:
         """Ask the rule for its interest in each candidate."""
         for k, (kind, candidates) in enumerate(self._candidates.items()):
             context = GrowthContext(
@@ -117,6 +122,7 @@ class CircuitRound(Round):
                 lambda k=k: slopes()[k],  # type: ignore[misc]
                 self._parts[kind],
                 self._parts[kind].blocks_between(candidates.source, candidates.target),
+                momentum.get(self._parts[kind].name),
             )
             interest = rule.interest(context).detach().double().cpu().numpy()
             for pool, rows in self._rows.items():
