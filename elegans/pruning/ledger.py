@@ -47,6 +47,8 @@ class ProposedEdit:
     """Further fresh values, for a liquid synapse its ``gain`` and ``centre``."""
     grown_synapses: str | None = None
     """The set of synapses, or the matrix, that it would grow in, where that is another one."""
+    grown_slot: int | None = None
+    """Slot, or index of the entry, that it would grow in there."""
 
     @property
     def is_pruning(self) -> bool:

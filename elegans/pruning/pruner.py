@@ -76,7 +76,7 @@ class Pruner(PrunerState):
     weight, excitatory
         What a synapse begins with that grows: its strength, see `PruneRewire`, and the probability
         that it is excitatory where the rule does not choose.
-    keep_sources, keep_blocks, self_synapses, max_inputs
+    keep_sources, keep_blocks, keep_sets, self_synapses, max_inputs
         Where synapses may go, see `PruneRewire`.
     grace
         Optimiser steps for which a weight that has grown is not exchanged again.
@@ -138,6 +138,7 @@ class Pruner(PrunerState):
         excitatory: float = 0.5,
         keep_sources: bool = False,
         keep_blocks: bool = True,
+        keep_sets: bool = True,
         self_synapses: bool = False,
         max_inputs: int | None = None,
         grace: int = 0,
@@ -158,7 +159,7 @@ class Pruner(PrunerState):
             every,
             until,
             Fresh(weight, excitatory),
-            Freedom(keep_sources, keep_blocks, self_synapses, max_inputs),
+            Freedom(keep_sources, keep_blocks, self_synapses, max_inputs, keep_sets),
             grace,
             allow_empty,
             list_edits,

@@ -85,6 +85,10 @@ class PruneRewire(Pruner):
         Whether a synapse keeps its source when it moves.
     keep_blocks
         Whether the number of synapses of each block stays; without, blocks compete for places.
+    keep_sets
+        Whether recurrent synapses stay recurrent, and sensory ones sensory. Without, and with
+        ``keep_blocks=False``, one may grow in the other set, too, as long as that has an empty
+        slot. Slots are emptied when a circuit is thinned; none is added.
     self_synapses
         Whether a neuron may grow a synapse onto itself. Off by default: self-synapses weaken what
         can be proven of a circuit.
@@ -152,6 +156,7 @@ class PruneRewire(Pruner):
         excitatory: float = 0.5,
         keep_sources: bool = False,
         keep_blocks: bool = True,
+        keep_sets: bool = True,
         self_synapses: bool = False,
         max_inputs: int | None = None,
         grace: int = 0,
@@ -186,6 +191,7 @@ class PruneRewire(Pruner):
             excitatory=excitatory,
             keep_sources=keep_sources,
             keep_blocks=keep_blocks,
+            keep_sets=keep_sets,
             self_synapses=self_synapses,
             max_inputs=max_inputs,
             grace=grace,

@@ -127,6 +127,10 @@ def _active_development(training: Training) -> dict[str, Any]:
     return _development(training) | {"criterion": OpenConductance("std")}
 
 
+def _migration(training: Training) -> dict[str, Any]:
+    return _development(training) | {"keep_blocks": False, "keep_sets": False}
+
+
 RULES: dict[str, Callable[[Training], dict[str, Any]]] = {
     "published": _published,
     "set": _set,
@@ -144,6 +148,7 @@ RULES: dict[str, Callable[[Training], dict[str, Any]]] = {
     "gradual": _gradual,
     "development": _development,
     "active_development": _active_development,
+    "migration": _migration,
 }
 """Settings of `elegans.PruneRewire` by the name of the rule, for a `Training`."""
 

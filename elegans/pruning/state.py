@@ -136,7 +136,8 @@ class PrunerState:
             criterion or another schedule; nothing is changed then.
         """
         try:
-            steps, cut, settings = int(state["steps"]), int(state["cut"]), dict(state["settings"])
+            steps, cut = int(state["steps"]), int(state["cut"])
+            settings = {"keep_sets": True} | dict(state["settings"])  # sets were kept always, once
             if steps < 0:
                 raise ValueError(f"steps={steps}")
             masks = {

@@ -152,6 +152,7 @@ class MatrixRound(Round):
                     int(np.sign(fresh)) or None,
                     abs(fresh),
                     grown_synapses=None if to_k == k else to_part.name,
+                    grown_slot=None if to_k == k else to_slot,
                 )
                 if log.ask(proposal, REWIRED, age=ages[k][slot]) == REWIRED:
                     after[m, old], after[m, new] = False, True

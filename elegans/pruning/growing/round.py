@@ -79,13 +79,13 @@ class Log:
         self._ledger.counts[outcome] += number
 
     def replace(self, part: PrunableWeight, slots: Tensor) -> None:
-        """Forget what optimiser and criterion remember of weights that others replace."""
+        """Forget what is remembered of the slots of synapses that others replace, or that grow."""
         for _, parameter in part.named_parameters():
             self._moments.reset(parameter, slots)
         changed = torch.zeros_like(part.mask)
         changed[slots] = True
         self._forget(part, changed)
-        self._births.note(part, self.step, slots, slots)
+        self._births.note(part, self.step, slots[part.mask[slots]], slots)
 
     def hold(self, part: PrunableWeight, mask: Tensor) -> None:
         """Let `mask` say which weights of a part are there."""

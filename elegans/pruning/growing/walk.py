@@ -71,7 +71,9 @@ class RandomWalk:
     >>> model = torch.nn.Linear(8, 8)
     >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     >>> _ = Pruner(model, optimizer).prune(0.75)
-    >>> rewirer = elegans.PruneRewire.from_rule("deep_r", model, optimizer, steps=50)
+    >>> rewirer = elegans.PruneRewire.from_rule(
+    ...     "deep_r", model, optimizer, steps=50, walk=RandomWalk(l1=0.5)
+    ... )
     >>> for _ in range(50):
     ...     optimizer.zero_grad()
     ...     x = torch.randn(16, 8)
