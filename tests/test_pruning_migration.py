@@ -124,6 +124,16 @@ def test_without_empty_slots_synapses_move_within_their_sets(growth):
     assert {kind: len(getattr(model.wiring, kind)) for kind in KINDS} == before
 
 
+def test_synapses_that_cannot_leave_their_set_find_its_places():
+    """However many of the places that were drawn lie in the other set."""
+    for seed in range(5):
+        model, _, rewirer = make(seed=seed, thinned=0, threshold=1e-3, sparsity=0.6, weight=0.5)
+        weaken(model, "sensory", 8)
+        edits = rewirer.step()
+        assert len(edits) + rewirer.counts[LAST_INPUT] == 8
+        assert len(edits) >= 2
+
+
 def test_the_last_empty_slot_is_used_once():
     model, _, rewirer = make(thinned=0, threshold=1e-3, weight=0.5)
     mask = torch.ones(len(model.cell.sensory), dtype=torch.bool)

@@ -1,5 +1,7 @@
 """Sparse momentum: smoothed gradients of what is cut, shares of layers, and the steepest places."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -101,6 +103,16 @@ def test_matrices_get_their_shares_of_the_places(scale):
     assert all(edit.grown_synapses != edit.synapses for edit in moved)
     arrived = sum((edit.grown_synapses or edit.synapses) == "1.weight" for edit in edits)
     assert arrived == expected["1.weight"]
+
+
+def test_smoothed_gradients_of_double_precision_survive_json():
+    model, optimizer, rewirer = make()
+    loss_of(model, 0).backward()
+    optimizer.step()
+    other = make()[2]
+    other.load_state_dict(json.loads(json.dumps(rewirer.state_dict())))
+    for name, mean in rewirer._momentum.means.items():
+        assert torch.equal(other._momentum.means[name], mean)
 
 
 class Everything:

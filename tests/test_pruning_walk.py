@@ -1,6 +1,7 @@
 """Deep rewiring of matrices: fixed signs, a walk, and dormant entries that wake by chance."""
 
 import copy
+import json
 
 import numpy as np
 import pytest
@@ -103,6 +104,23 @@ def test_every_member_of_an_ensemble_walks_by_itself():
         assert part.mask.flatten(1).sum(1).tolist() == [24, 24, 24]
         assert (part.weights() * sign >= 0).all()
     assert rewirer.counts[REWIRED] > 20
+
+
+def test_signs_go_with_the_state():
+    """To a rewirer that was made for the trained weights, and would draw others."""
+    walk = RandomWalk(l1=0.3, temperature=0.02, floor=FLOOR)
+    model, optimizer, rewirer = make(walk, rate=0.1)
+    for _ in range(20):
+        model(torch.ones(1, 8, dtype=torch.float64)).sum().backward()
+        optimizer.step()
+        rewirer.step()
+    other, again, _ = make(walk, rate=0.1)
+    other.load_state_dict(model.state_dict())
+    resumed = PruneRewire(other, again, walk.floor, every=1, walk=walk)
+    assert not torch.equal(resumed._newborn["weight"], rewirer._newborn["weight"])
+    resumed.load_state_dict(json.loads(json.dumps(rewirer.state_dict())))
+    assert torch.equal(resumed._newborn["weight"], rewirer._newborn["weight"])
+    assert torch.equal(other.weight_mask, model.weight_mask)
 
 
 def test_a_state_without_signs_is_refused():

@@ -161,7 +161,7 @@ class PrunerState:
             if momentum is not None:
                 momentum.load_state_dict(dict(state["momentum"]))
             newborn = {
-                name: torch.as_tensor(state["newborn"][name]).to(value).reshape(value.shape)
+                name: torch.as_tensor(state["newborn"][name], dtype=torch.float64).to(value)
                 for name, value in self._newborn.items()
             }
         except (

@@ -172,7 +172,7 @@ class Momentum:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from `state_dict`."""
         self.means = {
-            part.name: torch.as_tensor(state[part.name]).to(part.parameter).reshape(part.mask.shape)
+            part.name: torch.as_tensor(state[part.name], dtype=torch.float64).to(part.parameter)
             for part in self._parts
             if part.name in state
         }
