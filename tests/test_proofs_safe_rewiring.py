@@ -18,7 +18,7 @@ from elegans.proofs.certificates.contraction import Rows
 from elegans.proofs.certificates.perron import best_rates, weights_for
 from elegans.proofs.certificates.region import pieces_of, region_of, rows_of
 from elegans.proofs.certificates.safe_rewiring import Standing, row_slack
-from elegans.pruning import GuardResult, ProposedEdit
+from elegans.pruning import CosineFraction, GuardResult, ProposedEdit, Pruner
 from elegans.synapses.slots import FreshSynapses
 from elegans.wiring import AutoNCP, Synapses, Wiring
 
@@ -328,6 +328,30 @@ def test_training_with_the_guard_notes_the_slack():
         )
         assert type(edit).from_dict(record) == edit
     assert elegans.proofs.certify(model, (-1, 1))
+
+
+def test_moves_from_one_set_to_the_other_stay_certified():
+    torch.manual_seed(0)
+    model = circuit(0, synapses=20)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    Pruner(model, optimizer, criterion="random").prune(0.3)
+    free = {"keep_blocks": False, "keep_sets": False, "every": 1, "weight": 0.1}
+    rewirer = elegans.PruneRewire(model, optimizer, CosineFraction(0.5, 100), **free)
+    guard = CertificateGuard(model, (-1, 1))
+    rewirer.add_guard(guard)
+    for _ in range(8):
+        rewirer.step()
+        assert guard.rate is not None
+        assert still_certified(model, guard)
+        for kind in ("recurrent", "sensory"):
+            mine, own = getattr(guard._network, kind), getattr(Network.of(model), kind)
+            there = own.weight > 0
+            assert np.array_equal(mine.weight > 0, there)
+            for name, value in vars(own).items():
+                assert np.allclose(getattr(mine, name)[there], value[there], rtol=1e-6)
+    assert guard.kept + guard.renewed > 10
+    assert len({e.grown_synapses for e in rewirer.ledger}) == 3
+    assert guard.refused == sum(n for k, n in rewirer.counts.items() if "refused" in k)
 
 
 def test_an_uncertified_circuit_is_not_rewired():

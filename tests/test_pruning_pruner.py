@@ -449,7 +449,7 @@ def test_states_of_other_settings_are_refused_and_change_nothing() -> None:
         pruner.load_state_dict(other.state_dict())
     state = pruner.state_dict() | {"settings": {"scope": "another"}}
     state["schedule"] = state["schedule"] | {"reached": 1}
-    with pytest.raises(PruningError, match="saved with the settings"):
+    with pytest.raises(PruningError, match="saved with other settings"):
         pruner.load_state_dict(state)
     assert pruner.schedule.state_dict()["reached"] == 0
 
@@ -465,7 +465,7 @@ def test_states_of_other_settings_are_refused_and_change_nothing() -> None:
 )
 def test_states_of_other_rules_are_refused(one, other) -> None:
     state = Pruner(nn.Linear(4, 4), **one).state_dict()
-    with pytest.raises(PruningError, match="saved with the settings"):
+    with pytest.raises(PruningError, match="saved with other settings"):
         Pruner(nn.Linear(4, 4), **other).load_state_dict(state)
     again = Pruner(nn.Linear(4, 4), **one)
     again.load_state_dict(state)

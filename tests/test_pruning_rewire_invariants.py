@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import elegans
 from elegans.errors import PruningError
-from elegans.pruning import LinkPrediction, Relative
+from elegans.pruning import LinkPrediction, Pruner, Relative, StrengthGrowth
 from elegans.pruning.ledger import LAST_INPUT, NO_FREE_TARGET, PRUNED, REWIRED
 from elegans.wiring import AutoNCP, BinomialNCP, FullyConnected, Layered, Random, Synapses, Wiring
 
@@ -325,6 +325,73 @@ def test_invariants_of_free_sources(
             assert (edit.source, edit.cut) in there[kind]
             assert (edit.grown_source, edit.grown) not in there[kind]
             assert (edit.grown_source, edit.grown) in now[kind]
+
+
+@pytest.mark.slow
+@settings(max_examples=600, deadline=None, database=None, derandomize=True)
+@given(
+    wiring=wirings(),
+    share=st.sampled_from([0.3, 1.0]),
+    growth=st.sampled_from(["random", LinkPrediction(), StrengthGrowth()]),
+    thinned=st.sampled_from([0.0, 0.2, 0.5]),
+    max_inputs=st.sampled_from([None, 3]),
+    self_synapses=st.booleans(),
+    seed=st.integers(0, 1000),
+)
+def test_invariants_of_free_sets(wiring, share, growth, thinned, max_inputs, self_synapses, seed):
+    torch.manual_seed(seed)
+    model = elegans.LTC(wiring.input_size, wiring)
+    options = {
+        "every": 1,
+        "growth": growth,
+        "keep_blocks": False,
+        "keep_sets": False,
+        "max_inputs": max_inputs,
+        "self_synapses": self_synapses,
+        "seed": seed,
+    }
+    rewirer, message = None, ""
+    try:
+        everything = {"scope": "global", "allow_empty": True}
+        Pruner(model, criterion="random", seed=seed, **everything).prune(thinned)
+        optimizer = train_once(model)
+        rewirer = elegans.PruneRewire(model, optimizer, Relative(share), **options)
+    except PruningError as error:
+        message = str(error)
+    if rewirer is None:
+        assert "could grow exists already" in message or "nothing to prune" in message
+        return
+    for _ in range(3):
+        before, budget = model.wiring, rewirer.budget
+        open_before = {part.kind: part.mask.clone() for part in rewirer.parts}
+        edits = rewirer.step()
+        after = model.wiring
+        assert rewirer.budget == budget == len(after.recurrent) + len(after.sensory)
+        assert set(blocks(after)) == set(blocks(before))
+        keeps_connected(before, after)
+        assert not after.recurrent.has_parallel
+        assert not after.sensory.has_parallel
+        if not self_synapses:
+            assert loops(after) <= loops(before)
+        if max_inputs is not None:
+            assert (after.in_degree() <= np.maximum(before.in_degree(), max_inputs)).all()
+        there = {(kind, *pair) for kind in KINDS for pair in pairs(getattr(before, kind))}
+        now = {(kind, *pair) for kind in KINDS for pair in pairs(getattr(after, kind))}
+        gone = {(edit.synapses[5:], edit.source, edit.cut) for edit in edits}
+        come = {
+            ((edit.grown_synapses or edit.synapses)[5:], edit.grown_source, edit.grown)
+            for edit in edits
+        }
+        assert gone <= there
+        assert not come & there
+        assert now == (there - gone) | come
+        for part in rewirer.parts:
+            arrivals = [edit for edit in edits if edit.grown_synapses == part.owner]
+            assert len(arrivals) <= int((~open_before[part.kind]).sum())
+            changed = part.mask ^ open_before[part.kind]
+            for name in PARAMETERS:
+                state = optimizer.state[getattr(part.synapses, name)]
+                assert not state["exp_avg"][changed].any()
 
 
 @settings(max_examples=200, deadline=None, database=None, derandomize=True)

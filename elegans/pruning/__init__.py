@@ -34,6 +34,7 @@ from elegans.pruning.criteria.saliency import (
 )
 from elegans.pruning.criteria.synaptic_flow import SynapticFlow
 from elegans.pruning.growing.link_prediction import LinkPrediction
+from elegans.pruning.growing.momentum import MomentumGrowth
 from elegans.pruning.growing.rules import (
     GROWTHS,
     GradientGrowth,
@@ -77,6 +78,7 @@ __all__ = [
     "LinkPrediction",
     "LotteryTicket",
     "Magnitude",
+    "MomentumGrowth",
     "Movement",
     "OneShot",
     "OpenConductance",

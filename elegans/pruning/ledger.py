@@ -42,9 +42,13 @@ class ProposedEdit:
     grown: int | None = None
     polarity: int | None = None
     weight: float = 0.0
-    """Strength that the fresh synapse would have; entries of a matrix grow at zero."""
+    """Strength that the fresh synapse would have; entries of a matrix without signs grow at 0."""
     values: dict[str, float] = field(default_factory=dict)
     """Further fresh values, for a liquid synapse its ``gain`` and ``centre``."""
+    grown_synapses: str | None = None
+    """The set of synapses, or the matrix, that it would grow in, where that is another one."""
+    grown_slot: int | None = None
+    """Slot, or index of the entry, that it would grow in there."""
 
     @property
     def is_pruning(self) -> bool:
@@ -106,7 +110,7 @@ class Edit:
     grown: int | None
     """The target it leads to now; None where nothing grew."""
     polarity: int | None
-    """The polarity it has now; None where nothing grew, or in a matrix."""
+    """The polarity it has now; None where nothing grew, or in a matrix without signs."""
     weight: float
     """Strength that it had."""
     outcome: str
@@ -115,12 +119,15 @@ class Edit:
     """Optimiser steps since it grew; None if it was there from the start."""
     notes: dict[str, float] = field(default_factory=dict)
     """Figures of the guards that judged it; see `GuardResult`."""
+    grown_synapses: str | None = None
+    """The set of synapses, or the matrix, that it is in now, where that is another one."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the record as plain values, ready for JSON; without age or notes if none."""
+        """Return the record as plain values, ready for JSON, without what is None or empty."""
         record = asdict(self)
-        if self.age is None:
-            del record["age"]
+        for name in ("age", "grown_synapses"):
+            if record[name] is None:
+                del record[name]
         if not self.notes:
             del record["notes"]
         # A test that a box fails has the slack minus infinity, for which JSON has no number.

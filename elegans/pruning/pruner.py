@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,13 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from elegans.errors import PruningError
-from elegans.pruning.amount.schedules import (
-    Schedule,
-    Sparsity,
-    check_sparsity,
-    check_step,
-    described,
-)
+from elegans.pruning.amount.schedules import Schedule, Sparsity, check_sparsity, check_step
 from elegans.pruning.amount.scopes import Scope, as_scope, select, spread
 from elegans.pruning.amount.thresholds import Threshold
 from elegans.pruning.criteria import as_criterion
@@ -29,24 +21,17 @@ from elegans.pruning.cutting import check_not_empty, cut
 from elegans.pruning.growing.exchange import rounds_of
 from elegans.pruning.growing.fresh import Fresh
 from elegans.pruning.growing.legality import Freedom
-from elegans.pruning.growing.round import Log, Round, plan
+from elegans.pruning.growing.round import Log, Memory, Round, plan
 from elegans.pruning.growing.rules import GrowthRule, as_growth
-from elegans.pruning.ledger import Edit, Guard, Ledger
-from elegans.pruning.measuring.exploration import Exploration
-from elegans.pruning.measuring.turnover import Births, Turnover
+from elegans.pruning.ledger import Guard
 from elegans.pruning.parts.finding import parts_of
 from elegans.pruning.parts.moments import Moments
 from elegans.pruning.parts.part import PrunableWeight
-from elegans.pruning.settings import (
-    PrunerSettings,
-    as_schedule,
-    checked_seed,
-    own_generator,
-    rng_of,
-)
+from elegans.pruning.settings import PrunerSettings, as_schedule, checked_seed
+from elegans.pruning.state import PrunerState
 
 
-class Pruner:
+class Pruner(PrunerState):
     r"""Cuts weights of a model by a criterion, in a scope, on a schedule.
 
     Works on liquid layers, whose synapses are slots, and on any ``torch.nn.Module``, whose weights
@@ -81,7 +66,8 @@ class Pruner:
     growth
         None, ``"random"`` (SET), ``"gradient"`` (RigL), another name in `GROWTHS`, or a
         `GrowthRule`: where as many weights grow as `drop_fraction` drops. In a matrix they come
-        back at zero; in a circuit the synapse moves, see `PruneRewire`.
+        back at zero; in a circuit the synapse moves, see `PruneRewire`. With ``keep_blocks=False``
+        `MomentumGrowth` moves weights from one matrix to another.
     drop_fraction
         Which of the remaining weights are exchanged: a `CosineFraction` of them, or another
         threshold. The sets of synapses of a cell are judged together, a matrix by itself.
@@ -90,7 +76,7 @@ class Pruner:
     weight, excitatory
         What a synapse begins with that grows: its strength, see `PruneRewire`, and the probability
         that it is excitatory where the rule does not choose.
-    keep_sources, keep_blocks, self_synapses, max_inputs
+    keep_sources, keep_blocks, keep_sets, self_synapses, max_inputs
         Where synapses may go, see `PruneRewire`.
     grace
         Optimiser steps for which a weight that has grown is not exchanged again.
@@ -152,6 +138,7 @@ class Pruner:
         excitatory: float = 0.5,
         keep_sources: bool = False,
         keep_blocks: bool = True,
+        keep_sets: bool = True,
         self_synapses: bool = False,
         max_inputs: int | None = None,
         grace: int = 0,
@@ -164,9 +151,7 @@ class Pruner:
         seed: int = 0,
     ) -> None:
         self.model = model
-        self.schedule = as_schedule(schedule)
-        self.criterion = as_criterion(criterion)
-        self.settings = PrunerSettings(
+        settings = PrunerSettings(
             as_scope(scope),
             budget,
             None if growth is None else as_growth(growth),
@@ -174,33 +159,34 @@ class Pruner:
             every,
             until,
             Fresh(weight, excitatory),
-            Freedom(keep_sources, keep_blocks, self_synapses, max_inputs),
+            Freedom(keep_sources, keep_blocks, self_synapses, max_inputs, keep_sets),
             grace,
             allow_empty,
             list_edits,
             checked_seed(seed),
         )
-        self._generator = own_generator(self.settings.seed)
-        self._rng = np.random.default_rng(self.settings.seed)
-        self._guards = list(guards)
-        self._ledger = Ledger()
-        self._moments = Moments(optimizer, optimizer_state_names)
-        self.parts = self._chosen(parts_of(model, include, exclude))
-        for part in self.parts:
-            self._moments.check(part.named_parameters())
+        schedule, criterion = as_schedule(schedule), as_criterion(criterion)
+        moments = Moments(optimizer, optimizer_state_names)
+        parts = self._chosen(parts_of(model, include, exclude))
+        for part in parts:
+            moments.check(part.named_parameters())
             if growth is not None:
-                self.settings.check_growth(part)
-        self.steps = 0
-        self.cut = 0
-        """Weights cut so far, those exchanged included."""
-        self._explored = Exploration(self.parts)
-        self._births = Births(self.parts)
+                settings.check_growth(part)
+        super().__init__(parts, settings, schedule, criterion, moments)
+        if self._momentum is not None and optimizer is None:
+            raise PruningError(
+                f"got growth={settings.growth!r} and no optimizer, whose steps it looks at; pass "
+                "optimizer="
+            )
+        self._guards = list(guards)
         for part in self.parts:
             part.attach()
         if optimizer is not None:
             optimizer.register_step_post_hook(self._close_again)
-            if self.criterion.watches:
+            if self.criterion.watches or self._momentum is not None:
                 optimizer.register_step_pre_hook(self._watch)
+        if self._momentum is not None:
+            self._momentum.attach()
 
     def _chosen(self, parts: list[PrunableWeight]) -> list[PrunableWeight]:
         """Return the parts that are pruned, of those that could be."""
@@ -213,56 +199,6 @@ class Pruner:
         refuses: the weight stays. With a `GuardResult` it adds figures to the ledger.
         """
         self._guards.append(guard)
-
-    # --- what there is -------------------------------------------------------------------
-
-    @property
-    def ledger(self) -> list[Edit]:
-        """The edits so far, in their order."""
-        return self._ledger.edits
-
-    @property
-    def counts(self) -> Counter[str]:
-        """How many weights were rewired, pruned, or kept, and why."""
-        return self._ledger.counts
-
-    @property
-    def sparsity(self) -> float:
-        """The share of missing weights in all parts; their mean over members of an ensemble."""
-        missing = sum(int((~part.mask).sum()) for part in self.parts)
-        return missing / sum(part.mask.numel() for part in self.parts)
-
-    def sparsities(self) -> dict[str, float]:
-        """Return the share of missing weights of each part."""
-        return {part.name: float((~part.mask).double().mean()) for part in self.parts}
-
-    def masks(self) -> dict[str, Tensor]:
-        """Return which weights are there, bool, in the shape of each weight."""
-        return {part.name: part.mask.clone() for part in self.parts}
-
-    def ever_active(self) -> dict[str, Tensor]:
-        """Return which weights took part in at least one optimiser step, as `step` counted them.
-
-        By name, a mask in the shape of the weight. Of a set of synapses, one entry for each pair
-        of neurons that could be connected, in no particular order.
-        """
-        return self._explored.masks()
-
-    def exploration_rate(self) -> float:
-        """Return the share of all possible weights that took part in at least one step.
-
-        References
-        ----------
-        Liu, Yin, Mocanu, Pechenizkiy, "Do we actually need dense over-parameterization?
-        In-time over-parameterization in sparse training", ICML 2021, definition 1.
-        """
-        return self._explored.rate()
-
-    def turnover(self) -> Turnover:
-        """Return how many weights went that had grown, at which age, and how many are there."""
-        return self._births.turnover()
-
-    # --- what it does --------------------------------------------------------------------
 
     def step(self, closure: Closure | None = None) -> int:
         """Count one optimiser step, and cut and grow when it is time.
@@ -394,117 +330,6 @@ class Pruner:
             for _, parameter in part.named_parameters():
                 self._moments.reset(parameter, ~part.mask)
 
-    # --- state ---------------------------------------------------------------------------
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return step, masks, schedule, criterion and random state."""
-        return {
-            "steps": self.steps,
-            "cut": self.cut,
-            "masks": self.masks(),
-            "ever": self._explored.state_dict(),
-            "births": self._births.state_dict(),
-            "schedule": {} if self.schedule is None else self.schedule.state_dict(),
-            "criterion": self.criterion.state_dict(),
-            "random": self._generator.get_state(),
-            "growing": copy.deepcopy(self._rng.bit_generator.state),
-            "settings": self._described(),
-            **self._ledger.state_dict(),
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from `state_dict`; model and optimiser are restored by their own.
-
-        Raises
-        ------
-        PruningError
-            It is no such state, or of another model, or of a pruner with other settings, another
-            criterion or another schedule; nothing is changed then.
-        """
-        try:
-            steps, cut, masks, ever = (
-                int(state["steps"]),
-                int(state["cut"]),
-                dict(state["masks"]),
-                dict(state["ever"]),
-            )
-            generator = torch.Generator()
-            generator.set_state(torch.as_tensor(state["random"]).cpu())
-            rng, ledger = rng_of(state["growing"]), Ledger.from_state(state)
-            births = self._births.loaded(state.get("births"))
-            schedule, criterion = copy.deepcopy((self.schedule, self.criterion))
-            if schedule is not None:
-                schedule.load_state_dict(dict(state["schedule"]))
-            criterion.load_state_dict(dict(state["criterion"]))
-        except (
-            AttributeError,
-            IndexError,
-            KeyError,
-            RuntimeError,
-            TypeError,
-            ValueError,
-        ) as error:
-            raise PruningError(
-                f"not a state of Pruner ({error!r}); pass what state_dict() returned"
-            ) from error
-        shapes = {name: tuple(mask.shape) for name, mask in masks.items()}
-        mine = {part.name: tuple(part.mask.shape) for part in self.parts}
-        if shapes != mine or set(ever) != set(mine):
-            raise PruningError(
-                f"the state is of weights {shapes}, this pruner has {mine}; make it with the "
-                "model, include and exclude that it was saved with"
-            )
-        if self._described() != state.get("settings"):
-            raise PruningError(
-                f"the state was saved with the settings {state.get('settings')}, this pruner has "
-                f"{self._described()}; make it with those it was saved with"
-            )
-        self.schedule, self.criterion = schedule, criterion
-        self.steps, self.cut, self._generator = steps, cut, generator
-        self._rng, self._ledger, self._births = rng, ledger, births
-        self._explored.load_state_dict(ever)
-        for part in self.parts:
-            # What the optimiser remembers is restored by itself.
-            part.hold(masks[part.name].to(part.mask), Moments(None))
-
-    def _described(self) -> dict[str, Any]:
-        """Return plain values that say what this pruner does."""
-        return self.settings.to_dict() | {
-            "criterion": repr(self.criterion),
-            "schedule": described(self.schedule),
-        }
-
-    @contextmanager
-    def _undone_on_error(self, several: bool) -> Iterator[None]:
-        """Undo all if one of `several` changes fails; a single one fails before it begins."""
-        if not several:
-            yield
-            return
-        kept = self.cut, self._explored.is_noted, self._generator.get_state()
-        ledger, births = copy.deepcopy(self._ledger), self._births.state_dict()
-        criterion = copy.deepcopy(self.criterion.state_dict())
-        masks = [part.mask.clone() for part in self.parts]
-        tensors = [
-            (tensor, tensor.detach().clone())
-            for part in self.parts
-            for _, parameter in part.named_parameters()
-            for tensor in self._moments.tensors(parameter)
-        ]
-        try:
-            yield
-        except BaseException:
-            self.cut, self._explored.is_noted = kept[:2]
-            self._ledger = ledger
-            self._births = self._births.loaded(births)
-            self.criterion.load_state_dict(criterion)
-            self._generator.set_state(kept[2])
-            for part, mask in zip(self.parts, masks, strict=True):
-                part.hold(mask, Moments(None))
-            with torch.no_grad():
-                for tensor, value in tensors:
-                    tensor.copy_(value)
-            raise
-
     # --- one cut -------------------------------------------------------------------------
 
     def _cut_to(self, sparsity: Tensor, closure: Closure | None) -> None:
@@ -528,7 +353,10 @@ class Pruner:
     # --- one exchange --------------------------------------------------------------------
 
     def _log(self, step: int) -> Log:
-        return Log(step, self._ledger, self._guards, self._moments, self.criterion, self._births)
+        memories: list[Memory] = [self.criterion]
+        if self._momentum is not None:
+            memories.append(self._momentum)
+        return Log(step, self._ledger, self._guards, self._moments, memories, self._births)
 
     def _planned(self, step: int, closure: Closure | None) -> list[Round]:
         """Return the rounds of an exchange, whose edits are chosen; nothing is changed yet."""
@@ -538,8 +366,10 @@ class Pruner:
         random = copy.deepcopy(self._rng.bit_generator.state)
         try:
             scores = self._scores(closure)
-            rounds = rounds_of(self.parts, scores, self.settings, step, self._rng, self._births)
-            plan(rounds, rule, closure)
+            rounds = rounds_of(
+                self.parts, scores, self.settings, step, self._rng, self._births, self._newborn
+            )
+            plan(rounds, rule, closure, {} if self._momentum is None else self._momentum.means)
         except BaseException:
             self._rng.bit_generator.state = random
             raise
@@ -591,4 +421,7 @@ class Pruner:
         overflowed = getattr(optimizer, "found_inf", None)
         if overflowed is not None and bool(overflowed):
             return  # a gradient scaler lets a fused optimiser skip this step by itself
-        self.criterion.watch(self.parts, getattr(optimizer, "grad_scale", None))
+        scale = getattr(optimizer, "grad_scale", None)
+        self.criterion.watch(self.parts, scale)
+        if self._momentum is not None:
+            self._momentum.watch(scale)

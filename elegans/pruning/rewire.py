@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -18,13 +16,12 @@ from elegans.pruning.criteria.magnitude import Closure, Criterion
 from elegans.pruning.growing.exchange import any_room, budget_of, connected_masks
 from elegans.pruning.growing.rules import GrowthRule
 from elegans.pruning.growing.walk import RandomWalk
-from elegans.pruning.ledger import PRUNED, REWIRED, Edit, Guard, Ledger
+from elegans.pruning.ledger import PRUNED, REWIRED, Edit, Guard
 from elegans.pruning.parts.finding import parts_of
 from elegans.pruning.parts.part import PrunableWeight
 from elegans.pruning.parts.synapses import SynapsePart
 from elegans.pruning.pruner import Pruner
 from elegans.pruning.rules import settings_of
-from elegans.pruning.settings import rng_of
 
 
 class PruneRewire(Pruner):
@@ -43,7 +40,8 @@ class PruneRewire(Pruner):
     With ``steps`` 30 % of the synapses are exchanged every sixtieth of the training, falling to
     none at 60 % of it, the rule ``"free"``; `from_rule` takes the settings from other rules.
 
-    In a model without synapses, the entries of masked weight matrices are exchanged.
+    In a model without synapses, the entries of masked weight matrices are exchanged; they come at
+    zero, or, with a `walk`, at its floor.
 
     Adam counts steps per parameter, not per synapse: the first updates of a fresh synapse are
     not bias-corrected and up to about three times as large as the learning rate.
@@ -87,6 +85,10 @@ class PruneRewire(Pruner):
         Whether a synapse keeps its source when it moves.
     keep_blocks
         Whether the number of synapses of each block stays; without, blocks compete for places.
+    keep_sets
+        Whether recurrent synapses stay recurrent, and sensory ones sensory. Without, and with
+        ``keep_blocks=False``, one may grow in the other set, too, as long as that has an empty
+        slot. Slots are emptied when a circuit is thinned; none is added.
     self_synapses
         Whether a neuron may grow a synapse onto itself. Off by default: self-synapses weaken what
         can be proven of a circuit.
@@ -95,7 +97,8 @@ class PruneRewire(Pruner):
     grace
         Optimiser steps for which a synapse that has grown is not weak, however weak it is.
     walk
-        A `RandomWalk` of strengths before each round (DEEP R).
+        A `RandomWalk` of strengths before each round (DEEP R); the entries of matrices keep their
+        signs then.
     guards
         Called with each `ProposedEdit` before it happens; see `add_guard`.
     include, exclude
@@ -153,6 +156,7 @@ class PruneRewire(Pruner):
         excitatory: float = 0.5,
         keep_sources: bool = False,
         keep_blocks: bool = True,
+        keep_sets: bool = True,
         self_synapses: bool = False,
         max_inputs: int | None = None,
         grace: int = 0,
@@ -187,6 +191,7 @@ class PruneRewire(Pruner):
             excitatory=excitatory,
             keep_sources=keep_sources,
             keep_blocks=keep_blocks,
+            keep_sets=keep_sets,
             self_synapses=self_synapses,
             max_inputs=max_inputs,
             grace=grace,
@@ -198,11 +203,12 @@ class PruneRewire(Pruner):
             seed=seed,
         )
         self._walk, self._optimizer = walk, optimizer
-        if walk is not None and not isinstance(self.parts[0], SynapsePart):
-            raise PruningError(
-                f"strengths walk in circuits only, and {type(model).__name__} holds no synapses; "
-                "leave out walk, or pass a layer such as elegans.LTC"
-            )
+        if walk is not None:
+            self._newborn = {
+                part.name: walk.newborn(part, self.settings.fresh.excitatory, self._rng)
+                for part in self.parts
+                if not isinstance(part, SynapsePart)
+            }
         weak = self.settings.drop_fraction
         if walk is not None and isinstance(weak, Absolute) and weak.value <= walk.floor / 2:
             raise PruningError(
@@ -343,81 +349,21 @@ class PruneRewire(Pruner):
         if self._walk is not None and (until is None or self.steps < until):
             for part in self.parts:
                 part.check_same()
-            self._walk.take(self.parts, self._optimizer, self._rng)
+            self._walk.take(self.parts, self._optimizer, self._rng, self._newborn)
         super().step(closure)
         return [edit for edit in self.ledger[first:] if edit.outcome in (REWIRED, PRUNED)]
 
     def state_dict(self) -> dict[str, Any]:
-        """Return step, random states, ledger, counts, births and settings as plain values."""
-        state = super().state_dict()
-        return {
-            "steps": state["steps"],
-            "random": state["growing"],
-            "settings": state["settings"],
-            "ledger": state["ledger"],
-            "counts": state["counts"],
-            "births": state["births"],
-            "cut": state["cut"],
-            "ever": {
-                name: None if ever is None else ever.tolist()
-                for name, ever in state["ever"].items()
-            },
-            "drawing": state["random"].tolist(),
-            "schedule": state["schedule"],
-            "criterion": {
-                name: value.tolist() if isinstance(value, Tensor) else value
-                for name, value in state["criterion"].items()
-            },
-        }
+        """Return what `Pruner.state_dict` does, as plain values that JSON can hold."""
+        state: dict[str, Any] = _plain(super().state_dict())
+        return state
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from `state_dict`; model and optimiser are restored by their own.
 
-        Raises
-        ------
-        PruningError
-            It is no such state, or of a rewirer with other settings; nothing is changed then.
-        """
-        try:
-            steps, settings = int(state["steps"]), dict(state["settings"])
-            rng, ledger = rng_of(state["random"]), Ledger.from_state(state)
-            births = self._births.loaded(state.get("births"))
-            schedule, criterion = copy.deepcopy((self.schedule, self.criterion))
-            criterion.load_state_dict(dict(state.get("criterion", {})))
-            if schedule is not None:
-                schedule.load_state_dict(dict(state["schedule"]))
-            generator = torch.Generator()
-            if "drawing" in state:
-                generator.set_state(torch.tensor(state["drawing"], dtype=torch.uint8))
-            ever = {
-                part.name: None if known is None else torch.tensor(known)
-                for part in self.parts
-                for known in (state.get("ever", {}).get(part.name),)
-            }
-            if steps < 0:
-                raise ValueError(f"steps={steps}")
-        except (
-            AttributeError,
-            IndexError,
-            KeyError,
-            RuntimeError,
-            TypeError,
-            ValueError,
-        ) as error:
-            raise PruningError(
-                f"not a state of PruneRewire ({error!r}); pass what state_dict() returned"
-            ) from error
-        mine = self._described()
-        if settings != mine:
-            differ = {k: (settings.get(k), v) for k, v in mine.items() if settings.get(k) != v}
-            raise PruningError(
-                f"the state was saved with other settings (saved, here): {differ}; make the "
-                "rewirer with those it was saved with"
-            )
-        self.steps, self._rng, self._ledger, self._births = steps, rng, ledger, births
-        self.schedule, self.criterion = schedule, criterion
-        self.cut, self._generator = int(state.get("cut", 0)), generator
-        self._explored.load_state_dict(ever)
+def _plain(value: Any) -> Any:
+    """Return a value with lists in place of its tensors."""
+    if isinstance(value, dict):
+        return {name: _plain(one) for name, one in value.items()}
+    return value.tolist() if isinstance(value, Tensor) else value
 
 
 def _rewired(parts: list[PrunableWeight]) -> list[PrunableWeight]:

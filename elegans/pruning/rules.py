@@ -12,6 +12,7 @@ from elegans.pruning.amount.thresholds import CosineFraction
 from elegans.pruning.criteria.activity import OpenConductance
 from elegans.pruning.criteria.saliency import SmoothedSaliency
 from elegans.pruning.growing.link_prediction import LinkPrediction
+from elegans.pruning.growing.momentum import MomentumGrowth
 from elegans.pruning.growing.rules import GradientGrowth, HebbianGrowth, StrengthGrowth
 from elegans.pruning.growing.walk import RandomWalk
 
@@ -95,6 +96,10 @@ def _redistributed(training: Training) -> dict[str, Any]:
     return _free(training) | {"keep_blocks": False, "growth": StrengthGrowth()}
 
 
+def _sparse_momentum(training: Training) -> dict[str, Any]:
+    return _free(training) | {"keep_blocks": False, "growth": MomentumGrowth()}
+
+
 def _cht(training: Training) -> dict[str, Any]:
     return _free(training) | {"growth": LinkPrediction()}
 
@@ -122,6 +127,10 @@ def _active_development(training: Training) -> dict[str, Any]:
     return _development(training) | {"criterion": OpenConductance("std")}
 
 
+def _migration(training: Training) -> dict[str, Any]:
+    return _development(training) | {"keep_blocks": False, "keep_sets": False}
+
+
 RULES: dict[str, Callable[[Training], dict[str, Any]]] = {
     "published": _published,
     "set": _set,
@@ -131,6 +140,7 @@ RULES: dict[str, Callable[[Training], dict[str, Any]]] = {
     "hebbian": _hebbian,
     "deep_r": _deep_r,
     "redistributed": _redistributed,
+    "sparse_momentum": _sparse_momentum,
     "cht": _cht,
     "chts": _chts,
     "free": _free,
@@ -138,6 +148,7 @@ RULES: dict[str, Callable[[Training], dict[str, Any]]] = {
     "gradual": _gradual,
     "development": _development,
     "active_development": _active_development,
+    "migration": _migration,
 }
 """Settings of `elegans.PruneRewire` by the name of the rule, for a `Training`."""
 
@@ -187,7 +198,12 @@ def settings_of(
         raise PruningError(
             "the rule 'gradual' thins a circuit, got no final sparsity; pass one, or take 'free'"
         )
-    usual, settings = settings, settings | changes
+    return changed(settings, int(steps), **changes)
+
+
+def changed(usual: dict[str, Any], steps: int, **changes: Any) -> dict[str, Any]:
+    """Return settings of a rule with some of them replaced, for a training of so many `steps`."""
+    settings = usual | changes
     check_step("every", settings["every"])
     if settings.get("until") is not None:
         check_step("until", settings["until"])
@@ -195,5 +211,5 @@ def settings_of(
         settings["until"] = max(settings["until"], settings["every"])
     threshold = settings["threshold"]
     if threshold is usual["threshold"] and isinstance(threshold, CosineFraction):
-        settings["threshold"] = CosineFraction(threshold.initial, settings["until"] or int(steps))
+        settings["threshold"] = CosineFraction(threshold.initial, settings["until"] or steps)
     return settings

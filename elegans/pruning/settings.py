@@ -103,10 +103,9 @@ class PrunerSettings:
             )
         if not isinstance(part, SynapsePart):
             return
-        if not isinstance(self.fresh.strength, str):
-            self._check_weight(part.synapses.realised(float(self.fresh.strength)))
-        elif self.fresh.strength == "median" and bool(part.mask.any()):
-            self._check_weight(float(part.weights()[part.mask].median()))
+        strength = self.fresh.known_strength(part)
+        if strength is not None:
+            self._check_weight(part.synapses.realised(strength))
 
     def exchanges_at(self, step: int) -> bool:
         """Whether weights are exchanged after optimiser `step`, counted from 1."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from elegans.pruning.amount.thresholds import Absolute, CosineFraction, Relative, Threshold
-from elegans.pruning.rules import settings_of
+from elegans.pruning.rules import changed, settings_of
 from elegans.training.config import RewireConfig, TrainingConfig
 
 VALUES = {"absolute": 1e-2, "relative": 0.2, "cosine": 0.3}
@@ -36,7 +36,7 @@ def rewirer_settings(config: TrainingConfig) -> dict[str, Any]:
         end = changes.get("until", usual.get("until") or config.steps)
         changes["threshold"] = _threshold(rewire, usual["threshold"], end)
     changes = {name: value for name, value in changes.items() if value is not None}
-    return settings_of(rewire.rule, config.steps, 1 - rewire.keep, **changes)
+    return changed(usual, config.steps, **changes)
 
 
 def _threshold(rewire: RewireConfig, usual: float | Threshold, until: int) -> Threshold:

@@ -161,8 +161,10 @@ class CertificateGuard:
         notes = {"rate": standing.rate} | {
             f"{name}_slack_before": self._slack(neuron, standing) for name, neuron in ends.items()
         }
-        fresh = self._fresh(proposal)
-        old = self._write(kind, proposal.slot, fresh)
+        old = [
+            (kind, slot, self._write(kind, slot, values))
+            for kind, slot, values in self._changes(kind, proposal)
+        ]
         after = {name: self._slack(neuron, standing) for name, neuron in ends.items()}
         if min(after.values()) < 0:
             recertified = self._certified()
@@ -172,7 +174,8 @@ class CertificateGuard:
                 after = {name: self._slack(neuron, standing) for name, neuron in ends.items()}
         notes |= {f"{name}_slack_after": slack for name, slack in after.items()}
         if min(after.values()) < 0:
-            self._write(kind, proposal.slot, old)
+            for change in reversed(old):
+                self._write(*change)
             self.refused += 1
             return GuardResult(False, NOT_CONTRACTING, notes)
         renewed = standing is not self._standing
@@ -197,12 +200,14 @@ class CertificateGuard:
         last = self._pending
         if last is None:
             return True
-        synapses = self._model.get_submodule(last.synapses)
-        assert isinstance(synapses, LiquidSynapses)
+        synapses = self._synapses(last.synapses)
         if last.is_pruning:
             return not bool(synapses.mask[last.slot])
-        ends = int(synapses.source[last.slot]), int(synapses.target[last.slot])
-        return ends == (_grown_source(last), last.grown)
+        slot = last.slot
+        if last.grown_synapses is not None and last.grown_slot is not None:
+            synapses, slot = self._synapses(last.grown_synapses), last.grown_slot
+        ends = int(synapses.source[slot]), int(synapses.target[slot])
+        return bool(synapses.mask[slot]) and ends == (_grown_source(last), last.grown)
 
     def _certified(self) -> Standing | None:
         """Return boxes, weights and rate of the circuit, None if it cannot be certified."""
@@ -225,15 +230,26 @@ class CertificateGuard:
             return None
         return Standing(region, eta, rate)
 
-    def _fresh(self, proposal: ProposedEdit) -> dict[str, Any]:
-        """Return the synapse that would be there, with the values that the layer computes with."""
-        synapses = self._model.get_submodule(proposal.synapses)
+    def _synapses(self, name: str) -> LiquidSynapses:
+        synapses = self._model.get_submodule(name)
         if not isinstance(synapses, LiquidSynapses):
-            raise InputError(
-                f"{proposal.synapses} holds no synapses; pass the model of the rewirer"
-            )
+            raise InputError(f"{name} holds no synapses; pass the model of the rewirer")
+        return synapses
+
+    def _changes(self, kind: str, proposal: ProposedEdit) -> list[tuple[str, int, dict[str, Any]]]:
+        """Return set, slot and values of the synapses that would be others."""
+        gone = kind, proposal.slot, {"target": proposal.cut, "weight": 0.0}
         if proposal.is_pruning:
-            return {"target": proposal.cut, "weight": 0.0}
+            return [gone]
+        if proposal.grown_synapses is None or proposal.grown_slot is None:
+            return [(kind, proposal.slot, self._fresh(proposal, proposal.synapses))]
+        own = self._synapses(proposal.grown_synapses)
+        (grown,) = (k for k, synapses in self._cell.synapse_sets().items() if synapses is own)
+        return [gone, (grown, proposal.grown_slot, self._fresh(proposal, proposal.grown_synapses))]
+
+    def _fresh(self, proposal: ProposedEdit, name: str) -> dict[str, Any]:
+        """Return the synapse that would be there, with the values that the layer computes with."""
+        synapses = self._synapses(name)
         like = synapses.weight
         values = {name: float(like.new_tensor(value)) for name, value in proposal.values.items()}
         return {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -26,15 +26,20 @@ def rounds_of(
     step: int,
     rng: np.random.Generator,
     births: Births,
+    newborn: Mapping[str, Tensor],
 ) -> list[Round]:
     """Return a round for each cell and for each matrix in which a weight is weak at `step`.
 
     The sets of synapses of a cell are judged together, the members of an ensemble one by one. What
-    has grown within the time of grace is not judged.
+    has grown within the time of grace is not judged. Matrices that compete for places have one
+    round together.
     """
-    threshold = settings.drop_fraction
+    threshold, growth = settings.drop_fraction, settings.growth
     assert threshold is not None
+    assert growth is not None
+    compete = growth.across_layers and not settings.freedom.keep_blocks
     rounds: list[Round] = []
+    matrices: list[tuple[PrunableWeight, Tensor, Tensor]] = []
     for group in _groups(parts):
         alive = [parts[k].flat(parts[k].mask).cpu().numpy() for k in group]
         score = [parts[k].flat(scores[k]).double().cpu().numpy() for k in group]
@@ -49,7 +54,8 @@ def rounds_of(
             chosen = np.split(threshold.weak(pooled, step), splits)
             for w, g, own in zip(weak, may_go, chosen, strict=True):
                 w[m][g[m]] = own
-        if not any(mask.any() for mask in weak):
+        matrix = not isinstance(parts[group[0]], SynapsePart)
+        if not any(mask.any() for mask in weak) and not (matrix and compete):
             continue
         circuit = [part for k in group if isinstance(part := parts[k], SynapsePart)]
         if circuit:
@@ -66,9 +72,24 @@ def rounds_of(
         else:
             part = parts[group[0]]
             mask = torch.from_numpy(weak[0]).to(part.mask.device).reshape(part.mask.shape)
-            listed = settings.lists(part)
-            rounds.append(MatrixRound(part, mask, scores[group[0]], rng, listed=listed))
+            matrices.append((part, mask, scores[group[0]]))
+        if matrices and not compete:
+            rounds.append(_of_matrices(matrices, settings, rng, newborn))
+            matrices = []
+    if any(bool(mask.any()) for _, mask, _ in matrices):
+        rounds.append(_of_matrices(matrices, settings, rng, newborn))
     return rounds
+
+
+def _of_matrices(
+    matrices: Sequence[tuple[PrunableWeight, Tensor, Tensor]],
+    settings: PrunerSettings,
+    rng: np.random.Generator,
+    newborn: Mapping[str, Tensor],
+) -> MatrixRound:
+    parts, weak, scores = zip(*matrices, strict=True)
+    listed = settings.lists(parts[0])
+    return MatrixRound(parts, weak, scores, rng, listed=listed, newborn=newborn)
 
 
 def budget_of(parts: Sequence[PrunableWeight], sparsity: float) -> int:

@@ -58,6 +58,16 @@ class Fresh:
         """Draw +1 or -1, (count,)."""
         return np.where(rng.random(count) < self.excitatory, 1, -1)
 
+    def known_strength(self, part: SynapsePart) -> float | None:
+        """Return how strong a synapse of a part would be that grew now, None where it is drawn.
+
+        The median is drawn, too, where more than half of the synapses do nothing.
+        """
+        if self.strength == "median":
+            open_ones = part.weights()[part.mask]
+            return float(open_ones.median()) or None if len(open_ones) else None
+        return None if isinstance(self.strength, str) else self.strength
+
     def synapses(
         self, part: SynapsePart, ends: NDArray[np.int64], rng: np.random.Generator, alike: int = 1
     ) -> FreshSynapses:
@@ -73,13 +83,10 @@ class Fresh:
         if self.strength == "initial":
             strength = slots.draw_strength(count // alike, rng).repeat_interleave(alike)
         else:
-            number = self.strength
-            if number == "median":
-                open_ones = part.weights()[part.mask]
-                number = float(open_ones.median()) if len(open_ones) else 0.0
-                if number == 0:  # more than half of the synapses do nothing
-                    number = float(slots.draw_strength(64, rng).median())
-            strength = part.parameter.detach().new_full((count,), float(number))
+            number = self.known_strength(part)
+            if number is None:
+                number = float(slots.draw_strength(64, rng).median())
+            strength = part.parameter.detach().new_full((count,), number)
         values = {
             name: value.repeat_interleave(alike, dim=-1)
             for name, value in slots.draw(count // alike, rng).items()

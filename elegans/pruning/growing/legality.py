@@ -19,8 +19,8 @@ from elegans.wiring.wiring import SENSORY
 _LISTED = 4096
 """Pools of so many places are listed; in larger ones places are drawn."""
 
-Places = tuple[NDArray[np.int64], NDArray[np.int64]]
-"""Sources and targets of synapses, each (place,)."""
+Places = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
+"""Numbers of sets, sources and targets of synapses, each (place,)."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,14 @@ class Freedom:
     keep_blocks: bool = True
     self_synapses: bool = False
     max_inputs: int | None = None
+    keep_sets: bool = True
 
     def __post_init__(self) -> None:
+        if self.keep_blocks and not self.keep_sets:
+            raise PruningError(
+                "got keep_sets=False and keep_blocks=True, but a synapse that changes its set "
+                "leaves its block; pass keep_blocks=False as well"
+            )
         if self.keep_sources and not self.keep_blocks:
             raise PruningError(
                 "got keep_sources=True and keep_blocks=False, but a synapse that keeps its source "
@@ -55,13 +61,12 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """Places that synapses of one kind compete for: pairs of the neurons in two ranges, or several.
+    """Places that synapses compete for: pairs of the neurons in two ranges, or several.
 
-    A block is (first source, end of sources, first target, end of targets).
+    A block is (number of its set, first source, end of sources, first target, end of targets).
     """
 
-    kind: str
-    blocks: tuple[tuple[int, int, int, int], ...]
+    blocks: tuple[tuple[int, int, int, int, int], ...]
 
 
 def is_sensory(name: str) -> bool:
@@ -78,6 +83,7 @@ class _Connections:
         self.is_sensory = is_sensory(name)
         self.keeps_blocks = synapses.keeps_blocks
         self.is_open = synapses.is_open.cpu().numpy()
+        self.spare = np.flatnonzero(~synapses.mask.cpu().numpy()).tolist()
         self.source = synapses.source.cpu().numpy().astype(np.int64)
         self.target = synapses.target.cpu().numpy().astype(np.int64)
         self.source_layer = (
@@ -96,8 +102,9 @@ class Legality:
     synapse.
 
     It may grow where no synapse was when the round began and none has grown since, in its pool: the
-    pairs with its source and the layer of its target; of the two layers of its block; or of all
-    blocks that its set has, as far as its slots may lead there.
+    pairs with its source and the layer of its target; of the two layers of its block; of all blocks
+    that its set has, as far as its slots may lead there; or of all blocks of all sets, while the
+    other set has a slot to spare.
 
     Parameters
     ----------
@@ -132,34 +139,57 @@ class Legality:
             code = (edges.source_layer * layers + edges.target_layer)[edges.is_open]
             for block, count in zip(*np.unique(code, return_counts=True), strict=True):
                 self._in_block[name, int(block) // layers, int(block) % layers] = int(count)
-        self._taken = {
-            name: np.unique((edges.source * units + edges.target)[edges.is_open])
-            for name, edges in self._sets.items()
-        }
-        self._grown: dict[str, set[int]] = {name: set() for name in self._sets}
+        self.kinds = list(self._sets)
+        sources = [0, *(wiring.input_size if is_sensory(k) else units for k in self.kinds)]
+        self._first = np.cumsum(sources[:-1]) * units  # a place is first + source * units + target
+        self._is_sensory = np.array([is_sensory(name) for name in self.kinds])
+        codes = [
+            (first + edges.source * units + edges.target)[edges.is_open]
+            for first, edges in zip(self._first, self._sets.values(), strict=True)
+        ]
+        self._taken = np.unique(np.concatenate(codes))
+        self._grown: set[int] = set()
         starts = np.cumsum([0, *wiring.layers.values()])
         self._ranges = [*pairwise(map(int, starts)), (0, wiring.input_size)]
-        self._all_blocks: dict[str, Pool] = {}
+        self._all_blocks: dict[tuple[str, ...], Pool] = {}
 
     def ends(self, slot: Slot) -> tuple[int, int]:
         """Return the source and the present target of `slot`."""
         edges = self._sets[slot.kind]
         return int(edges.source[slot.index]), int(edges.target[slot.index])
 
-    def pool(self, slot: Slot) -> Pool:
-        """Return the places that `slot` may move to, free or not."""
+    def spare(self, kind: str) -> list[int]:
+        """Return the slots of a set that were empty when the round began."""
+        return list(self._sets[kind].spare)
+
+    def pools(self, slot: Slot, kinds: Iterable[str]) -> list[Pool]:
+        """Return the places that `slot` may move to, free or not: in all `kinds`, or in its own.
+
+        Those in its own set come again where sets are free: the other set may have no slot left.
+        """
+        own = self._pool(slot, (slot.kind,))
+        if self._freedom.keep_sets:
+            return [own]
+        everywhere = self._pool(slot, kinds)
+        return [own] if own == everywhere else [everywhere, own]
+
+    def _pool(self, slot: Slot, kinds: Iterable[str]) -> Pool:
         edges, index = self._sets[slot.kind], slot.index
-        targets = self._ranges[edges.target_layer[index]]
+        own, targets = self.kinds.index(slot.kind), self._ranges[edges.target_layer[index]]
         if self._freedom.keep_sources:
             source = int(edges.source[index])
-            return Pool(slot.kind, ((source, source + 1, *targets),))
+            return Pool(((own, source, source + 1, *targets),))
         if self._freedom.keep_blocks or edges.keeps_blocks:
-            return Pool(slot.kind, ((*self._ranges[edges.source_layer[index]], *targets),))
-        if slot.kind not in self._all_blocks:
-            pairs = sorted((a, b) for kind, a, b in self._in_block if kind == slot.kind)
-            blocks = tuple((*self._ranges[a], *self._ranges[b]) for a, b in pairs)
-            self._all_blocks[slot.kind] = Pool(slot.kind, blocks)
-        return self._all_blocks[slot.kind]
+            return Pool(((own, *self._ranges[edges.source_layer[index]], *targets),))
+        chosen = tuple(kind for kind in kinds if not self._sets[kind].keeps_blocks)
+        if chosen not in self._all_blocks:
+            blocks = sorted(
+                (self.kinds.index(kind), a, b) for kind, a, b in self._in_block if kind in chosen
+            )
+            self._all_blocks[chosen] = Pool(
+                tuple((kind, *self._ranges[a], *self._ranges[b]) for kind, a, b in blocks)
+            )
+        return self._all_blocks[chosen]
 
     def may_cut(self, slot: Slot, *, moves: bool = True) -> bool:
         """Whether the ends of `slot` keep what they need when it moves, or goes for good."""
@@ -181,62 +211,65 @@ class Legality:
 
     def free_places(self, pool: Pool, count: int | None, rng: np.random.Generator) -> Places:
         """Return free places of a pool: `count` of them drawn at random, or fewer; or all."""
-        sizes = [(b - a) * (d - c) for a, b, c, d in pool.blocks]
+        sizes = [(b - a) * (d - c) for _, a, b, c, d in pool.blocks]
         total = sum(sizes)
         if count is not None and total > max(_LISTED, 4 * count):
             drawn = rng.integers(total, size=2 * count + 16)
             _, first = np.unique(drawn, return_index=True)
-            source, target = self._free(pool, drawn[np.sort(first)], sizes)
+            kind, source, target = self._free(pool, drawn[np.sort(first)], sizes)
             if len(source) >= count:
-                return source[:count], target[:count]
+                return kind[:count], source[:count], target[:count]
         if total > 1 << 20:
             require_bytes(
                 40 * total,
-                f"a list of the {total} places where synapses of {pool.kind} could grow",
+                f"a list of the {total} places where synapses could grow",
                 "let the growth rule consider fewer candidates",
             )
         places = np.arange(total)
         if count is not None:
             rng.shuffle(places)
-        source, target = self._free(pool, places, sizes)
-        return source[:count], target[:count]
+        kind, source, target = self._free(pool, places, sizes)
+        return kind[:count], source[:count], target[:count]
 
     def _free(self, pool: Pool, places: NDArray[np.int64], sizes: list[int]) -> Places:
         """Return the ends of those of `places`, numbered through the pool, that are free."""
         block = np.searchsorted(np.cumsum(sizes), places, side="right")
-        bounds = np.array(pool.blocks).reshape(-1, 4)[block]
+        kind, source, _, target, end = np.array(pool.blocks).reshape(-1, 5)[block].T
         within = places - (np.cumsum(sizes) - sizes)[block]
-        source, target = np.divmod(within, bounds[:, 3] - bounds[:, 2])
-        source, target = source + bounds[:, 0], target + bounds[:, 2]
-        code, taken = source * self._wiring.units + target, self._taken[pool.kind]
+        row, column = np.divmod(within, end - target)
+        source, target = source + row, target + column
+        code, taken = self._first[kind] + source * self._wiring.units + target, self._taken
         at = np.minimum(np.searchsorted(taken, code), max(0, len(taken) - 1))
         free = taken[at] != code if len(taken) else np.ones(len(code), dtype=bool)
-        if self._grown[pool.kind]:
-            free &= ~np.isin(code, list(self._grown[pool.kind]))
-        if not is_sensory(pool.kind) and not self._freedom.self_synapses:
-            free &= source != target
+        if self._grown:
+            free &= ~np.isin(code, list(self._grown))
+        if not self._freedom.self_synapses:
+            free &= self._is_sensory[kind] | (source != target)
         if self._freedom.max_inputs is not None:
             free &= self._inputs_from[:, target].sum(0) < self._freedom.max_inputs
-        return source[free], target[free]
+        return kind[free], source[free], target[free]
 
     def is_free_still(self, kind: str, source: int, target: int) -> bool:
         """Whether a place that was free when the round began is so still."""
         most = self._freedom.max_inputs
         if most is not None and self._inputs_from[:, target].sum() >= most:
             return False
-        return source * self._wiring.units + target not in self._grown[kind]
+        return self._code(kind, source, target) not in self._grown
 
-    def move(self, slot: Slot, source: int, target: int) -> None:
-        """Record that `slot` leads from `source` to `target` now."""
-        edges = self._sets[slot.kind]
+    def move(self, slot: Slot, to: Slot, source: int, target: int) -> None:
+        """Record that `to`, which may be `slot`, leads from `source` to `target` in its place."""
+        edges = self._sets[to.kind]
         self._count(slot, -1)
-        edges.source[slot.index], edges.target[slot.index] = source, target
+        edges.source[to.index], edges.target[to.index] = source, target
         if not self._freedom.keep_blocks:
-            edges.target_layer[slot.index] = self._layer_of[target]
+            edges.target_layer[to.index] = self._layer_of[target]
             if not edges.is_sensory:
-                edges.source_layer[slot.index] = self._layer_of[source]
-        self._count(slot, 1)
-        self._grown[slot.kind].add(source * self._wiring.units + target)
+                edges.source_layer[to.index] = self._layer_of[source]
+        self._count(to, 1)
+        self._grown.add(self._code(to.kind, source, target))
+
+    def _code(self, kind: str, source: int, target: int) -> int:
+        return int(self._first[self.kinds.index(kind)]) + source * self._wiring.units + target
 
     def cut(self, slot: Slot) -> None:
         """Record that `slot` is empty now."""
@@ -260,10 +293,12 @@ class Legality:
         """Whether some open synapse of the sets `kinds` could move, if its ends let it go."""
         rng = np.random.default_rng(0)  # not used: all places are listed
         full: set[Pool] = set()
+        kinds = list(kinds)
+        roomy = [kind for kind in kinds if self._sets[kind].spare]
         for kind in kinds:
             for index in np.flatnonzero(self._sets[kind].is_open).tolist():
-                pool = self.pool(Slot(kind, index))
-                if pool not in full and len(self.free_places(pool, None, rng)[0]):
-                    return True
-                full.add(pool)
+                for pool in self.pools(Slot(kind, index), {kind: None, **dict.fromkeys(roomy)}):
+                    if pool not in full and len(self.free_places(pool, None, rng)[0]):
+                        return True
+                    full.add(pool)
         return False

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from elegans.errors import PruningError
-from elegans.pruning.criteria.magnitude import Closure, Criterion, differentiable
+from elegans.pruning.criteria.magnitude import Closure, differentiable
 from elegans.pruning.growing.rules import GrowthRule
 from elegans.pruning.ledger import Edit, Guard, Ledger, ProposedEdit, ask
 from elegans.pruning.measuring.turnover import Births
 from elegans.pruning.parts.moments import Moments
 from elegans.pruning.parts.part import PrunableWeight
+
+
+class Memory(Protocol):
+    """What has gathered something of every weight, such as a criterion."""
+
+    def forget(self, part: PrunableWeight, changed: Tensor) -> None:
+        """Forget what was gathered of the weights `changed`, which others have replaced."""
 
 
 class Log:
@@ -27,11 +35,11 @@ class Log:
         ledger: Ledger,
         guards: Sequence[Guard],
         moments: Moments,
-        criterion: Criterion,
+        memories: Sequence[Memory],
         births: Births,
     ) -> None:
         self.step, self.guards = step, guards
-        self._ledger, self._moments, self._criterion = ledger, moments, criterion
+        self._ledger, self._moments, self._memories = ledger, moments, memories
         self._births = births
 
     def ages(self, part: PrunableWeight) -> Tensor:
@@ -42,10 +50,12 @@ class Log:
         """Return `outcome`, or why a guard refuses, and record the edit."""
         answer, notes = ask(self.guards, proposal, outcome)
         place = proposal.synapses, proposal.source, proposal.cut
-        grown = (proposal.grown_source, proposal.grown, proposal.polarity)
         if answer != outcome:
-            grown = None, None, None
-        self.record(place, proposal.old_weight, answer, notes, grown, age=age)
+            self.record(place, proposal.old_weight, answer, notes, age=age)
+            return answer
+        grown = (proposal.grown_source, proposal.grown, proposal.polarity)
+        where = proposal.grown_synapses
+        self.record(place, proposal.old_weight, answer, notes, grown, age=age, where=where)
         return answer
 
     def record(
@@ -57,29 +67,35 @@ class Log:
         grown: tuple[int | None, int | None, int | None] = (None, None, None),
         *,
         age: int,
+        where: str | None = None,
     ) -> None:
         """Record what became of the weight from one neuron to another in a set of synapses."""
         lived = None if age < 0 else age
-        self._ledger.record(Edit(self.step, *place, *grown, weight, outcome, lived, notes or {}))
+        edit = Edit(self.step, *place, *grown, weight, outcome, lived, notes or {}, where)
+        self._ledger.record(edit)
 
     def count(self, outcome: str, number: int) -> None:
         """Count edits that the ledger does not list."""
         self._ledger.counts[outcome] += number
 
     def replace(self, part: PrunableWeight, slots: Tensor) -> None:
-        """Forget what optimiser and criterion remember of weights that others replace."""
+        """Forget what is remembered of the slots of synapses that others replace, or that grow."""
         for _, parameter in part.named_parameters():
             self._moments.reset(parameter, slots)
         changed = torch.zeros_like(part.mask)
         changed[slots] = True
-        self._criterion.forget(part, changed)
-        self._births.note(part, self.step, slots, slots)
+        self._forget(part, changed)
+        self._births.note(part, self.step, slots[part.mask[slots]], slots)
 
     def hold(self, part: PrunableWeight, mask: Tensor) -> None:
         """Let `mask` say which weights of a part are there."""
-        self._criterion.forget(part, part.mask ^ mask)
+        self._forget(part, part.mask ^ mask)
         self._births.note(part, self.step, part.mask & ~mask, mask & ~part.mask)
         part.hold(mask, self._moments)
+
+    def _forget(self, part: PrunableWeight, changed: Tensor) -> None:
+        for memory in self._memories:
+            memory.forget(part, changed)
 
 
 class Round(ABC):
@@ -98,15 +114,29 @@ class Round(ABC):
         """Yield tensors whose gradients are the slopes of the candidates."""
 
     @abstractmethod
-    def rank(self, rule: GrowthRule, slopes: Callable[[], list[Tensor]]) -> None:
-        """Ask the rule for its interest; `slopes` returns the gradients of what was probed."""
+    def rank(
+        self,
+        rule: GrowthRule,
+        slopes: Callable[[], list[Tensor]],
+        momentum: Mapping[str, Tensor],
+    ) -> None:
+        """Ask the rule for its interest.
+
+        `slopes` returns the gradients of what was probed, `momentum` has those of parts by name,
+        smoothed.
+        """
 
     @abstractmethod
     def carry_out(self, log: Log) -> int:
         """Exchange the weights and return how many were."""
 
 
-def plan(rounds: Sequence[Round], rule: GrowthRule, closure: Closure | None) -> None:
+def plan(
+    rounds: Sequence[Round],
+    rule: GrowthRule,
+    closure: Closure | None,
+    momentum: Mapping[str, Tensor],
+) -> None:
     """Draw and rank the candidates of all rounds; nothing of the model is changed.
 
     Raises
@@ -124,7 +154,7 @@ def plan(rounds: Sequence[Round], rule: GrowthRule, closure: Closure | None) -> 
         return gradients[k]
 
     for k, exchange in enumerate(rounds):
-        exchange.rank(rule, lambda k=k: slopes(k))  # type: ignore[misc]
+        exchange.rank(rule, lambda k=k: slopes(k), momentum)  # type: ignore[misc]
 
 
 def _gradients(

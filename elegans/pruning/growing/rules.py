@@ -21,7 +21,7 @@ class GrowthContext:
     """Places where a weight could grow, as a growth rule sees them; arrays (candidate,).
 
     In a circuit each candidate is a synapse that a cut one may become; in a matrix each absent
-    entry is one.
+    entry is one, in the order of the flattened weight.
 
     Examples
     --------
@@ -45,6 +45,11 @@ class GrowthContext:
     """The weights that are there."""
     block: Tensor | None = None
     """In a circuit, the number of the block of each candidate, as `part.block_of()` counts them."""
+    momentum: Tensor | None = None
+    """Smoothed d loss / d weight of the weights of `part`, in their shape, if the rule asks for it.
+
+    Absent entries of a matrix have it, too.
+    """
 
     def __len__(self) -> int:
         return len(self.source)
@@ -99,6 +104,10 @@ class GrowthRule(ABC):
 
     Both have the same gate and follow each other, the excitatory one first.
     """
+    decay: float | None = None
+    """Share of the past in the smoothed gradients that the rule asks for; None for none."""
+    across_layers: bool = False
+    """Whether matrices compete for all places that are freed, where blocks of a circuit do."""
 
     @abstractmethod
     def interest(self, context: GrowthContext) -> Tensor:

@@ -47,7 +47,8 @@ def read_history(ledger: Iterable[Edit | Mapping[str, Any]], wiring: Wiring) -> 
         edit = record if isinstance(record, Edit) else Edit.from_dict(dict(record))
         kind = edit.synapses.rpartition(".")[2]
         sources = wiring.sensory_names if kind == "sensory" else wiring.names
-        grown = edit.grown
+        grown, where = edit.grown, edit.grown_synapses or edit.synapses
+        origins = wiring.sensory_names if where.endswith("sensory") else wiring.names
         notes = edit.to_dict().get("notes", {})
         try:
             line = EditLine(
@@ -55,7 +56,7 @@ def read_history(ledger: Iterable[Edit | Mapping[str, Any]], wiring: Wiring) -> 
                 kind,
                 sources[edit.source],
                 wiring.names[edit.cut],
-                None if edit.grown_source is None else sources[edit.grown_source],
+                None if edit.grown_source is None else origins[edit.grown_source],
                 None if grown is None else wiring.names[grown],
                 edit.polarity,
                 edit.weight,
