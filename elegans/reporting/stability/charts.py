@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -78,7 +79,11 @@ def draw_figures(content: Content) -> dict[str, Figure]:
     figures = {name: figure_of([chart, *below.get(name, [])]) for name, chart in charts.items()}
     circuit = content.circuit
     with suppress(WiringError):  # a circuit that is too large to draw
-        weights = {"weights": circuit.weight, "sensory_weights": circuit.sensory_weight}
+        weights: dict[str, Any] = {
+            "weights": circuit.weight,
+            "sensory_weights": circuit.sensory_weight,
+            "quantity": "conductance",
+        }
         figures["wiring"] = draw_circuit(circuit.wiring, **weights)
     return figures
 

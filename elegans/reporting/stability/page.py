@@ -16,7 +16,7 @@ from elegans.reporting.stability.facts import facts
 from elegans.reporting.stability.graph import draw_graph
 from elegans.reporting.stability.verdicts import summary, verdicts, warnings
 from elegans.reporting.wording import number
-from elegans.wiring.drawing.circuit import SYNAPSE_COLORS
+from elegans.wiring.drawing.colors import SYNAPSE_COLORS
 
 EXTRA = "report"
 SHOWN_EDITS = 500
