@@ -18,8 +18,8 @@ from elegans.reporting.chart import (
     Symbol,
     segments,
 )
-from elegans.reporting.stability.content import Content, EditLine
-from elegans.reporting.stability.gathering import SLACKS
+from elegans.reporting.stability.content import Content
+from elegans.reporting.stability.history import SLACKS, EditLine
 from elegans.reporting.wording import short
 from elegans.wiring.drawing.colors import SYNAPSE_COLORS
 
