@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from elegans.proofs.dynamics.transients import kreiss_bound as kreiss_bound
     from elegans.proofs.dynamics.transients import logarithmic_norm as logarithmic_norm
     from elegans.proofs.dynamics.transients import non_normality as non_normality
+    from elegans.proofs.dynamics.transients import norm_overshoot as norm_overshoot
     from elegans.proofs.dynamics.transients import transient_growth as transient_growth
 
 # Names are loaded when they are first used: the verifier must not need PyTorch. No module may have

@@ -48,6 +48,8 @@ def pages(tmp_path_factory):
         names=(HTML_NAME, "</script><script>window.boom = 1</script>"),
     )
     report(LTC(1, wiring), np.zeros((1, 1)), title=HTML_NAME).save(folder / "tiny.html")
+    large = LTC(2, AutoNCP(110, 2, seed=1))
+    report(large, waves[:30, :2], inputs=(-1, 1), level="float").save(folder / "large.html")
     return {path.stem: path.as_uri() for path in folder.iterdir()}
 
 
@@ -96,7 +98,7 @@ def open_page(driver, address):
     wait(driver, "return document.body.dataset.ready === 'true'")
 
 
-@pytest.mark.parametrize("name", ["certified", "tiny"])
+@pytest.mark.parametrize("name", ["certified", "tiny", "large"])
 def test_it_opens_without_errors_and_requests(browser, pages, name):
     open_page(browser, pages[name])
     errors = [entry for entry in browser.get_log("browser") if entry["level"] != "INFO"]
@@ -111,7 +113,7 @@ def test_it_opens_without_errors_and_requests(browser, pages, name):
     assert all(address == pages[name] or address.startswith("data:") for address in asked)
 
 
-@pytest.mark.parametrize("name", ["certified", "tiny"])
+@pytest.mark.parametrize("name", ["certified", "tiny", "large"])
 def test_everything_is_drawn_and_readable(browser, pages, name):
     open_page(browser, pages[name])
     empty = browser.execute_script(
@@ -155,6 +157,26 @@ def test_the_slider_moves_the_activity(browser, pages):
     assert before[0] != after[0]
     assert (before[1], after[1]) == ("time 1", "time 8")
     assert (before[2], after[2]) == (1, 8)
+
+
+def test_a_large_circuit_is_shown_in_pictures_beside_its_activity(browser, pages):
+    open_page(browser, pages["large"])
+    pictures = browser.execute_script(
+        "return [...document.querySelectorAll('img.picture')].map(e => [e.complete, e.naturalWidth,"
+        " e.getBoundingClientRect().right, e.alt])"
+    )
+    assert [alt.split()[0] for *_, alt in pictures] == ["Matrix", "Layers"]
+    for complete, width, right, _ in pictures:
+        assert complete
+        assert width > 800
+        assert right <= browser.width
+    assert browser.execute_script("return document.getElementById('chart-wiring')") is None
+    slider = browser.find_element("id", "moment")
+    for _ in range(4):
+        slider.send_keys(webdriver.Keys.ARROW_RIGHT)
+    wait(browser, "return document.getElementById('time').value === 'time 5'")
+    line = "return document.getElementById('chart-activity').layout.shapes[0].x0"
+    assert browser.execute_script(line) == 5
 
 
 def test_play_runs_and_stops(browser, pages):

@@ -98,10 +98,10 @@ def test_changes_of_a_circuit(tmp_path):
     left, right = figure.axes
     assert [axes.get_title(loc="left") for axes in (left, right)] == [
         "before training",
-        "after training",
+        "after training, with the net change",
     ]
-    assert f"grown ({len(grown) + len(grown_sensory)})" in legend_texts(right)
-    assert any("|weight|" in text for text in legend_texts(right))
+    assert f"grown, net ({len(grown) + len(grown_sensory)})" in legend_texts(right)
+    assert any("|conductance|" in text for text in legend_texts(right))
     save_figure(figure, tmp_path / "wiring.png")
     assert is_png(tmp_path / "wiring.png")
 

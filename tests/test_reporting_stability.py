@@ -350,6 +350,19 @@ def test_a_large_circuit_is_shown_in_part(monkeypatch):
     assert f"conductance {weakest:.3g}" not in hovers
 
 
+@pytest.mark.slow
+def test_above_a_hundred_neurons_pictures_take_the_place_of_the_graph():
+    made = report(LTC(2, AutoNCP(99, 2, seed=0)), waves(8, inputs=2), level="float")
+    assert made.html.count('<img class="picture" src="data:image/png;base64,') == 2
+    assert 'id="chart-wiring"' not in made.html
+    assert [*embedded(made.html, "graph")] == ["times"]
+    assert {"wiring", "layers"} <= set(made.figures())
+    small = report(LTC(2, AutoNCP(98, 2, seed=0)), waves(8, inputs=2), level="float")
+    assert '<img class="picture"' not in small.html
+    assert 'id="chart-wiring"' in small.html
+    assert "layers" not in small.figures()
+
+
 def test_the_graph_shows_the_activity(certified):
     content = certified.content
     drawn = draw_graph(content.circuit, content.activity)

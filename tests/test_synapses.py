@@ -12,7 +12,7 @@ from elegans.synapses import initial
 from elegans.synapses.constraints import POSITIVITY
 from elegans.synapses.initial import INITIAL_RANGES, Initializer
 from elegans.wiring import AutoNCP, HeavyTailed, Synapses, Wiring
-from elegans.wiring.drawing.circuit import _strands
+from elegans.wiring.drawing.strands import strands_of
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def test_indices_of_large_circuits_do_not_wrap_around():
     big = Wiring(
         1, {"motor": 100_000}, Synapses([99_999, 0], [99_999, 1], [1, -1]), Synapses.empty()
     )
-    staying, cut, grown = _strands(big, big.edit(add=[(99_998, 99_999, 1)]), None)
+    staying, cut, grown = strands_of(big, big.edit(add=[(99_998, 99_999, 1)]), None)
     assert len(staying.edges) == 2
     assert cut.edges.tolist() == [[99_999, 100_000]]
     assert not len(grown.edges)

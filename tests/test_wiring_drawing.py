@@ -210,23 +210,26 @@ def test_before_shows_what_was_cut_and_what_has_grown(wiring, ax):
     assert max(kept.get_linewidths()) < min(grown.get_linewidths())
     excitatory = sum(p > 0 for s in (after.recurrent, after.sensory) for _, _, p in s)
     assert legend(ax) == [
-        f"excitatory ({excitatory})", f"inhibitory ({78 - excitatory})", "cut (4)", "grown (2)",
-    ]  # fmt: skip
+        f"excitatory ({excitatory})",
+        f"inhibitory ({78 - excitatory})",
+        "cut, net (4)",
+        "grown, net (2)",
+    ]
 
 
 def test_nothing_changed_and_only_the_sign_or_number_changed(wiring, ax):
     draw(wiring, ax=ax, before=wiring)
-    assert legend(ax)[2:] == ["cut (0)", "grown (0)"]
+    assert legend(ax)[2:] == ["cut, net (0)", "grown, net (0)"]
     assert not {"cut", "grown"} & gids(ax)
     j, i, p = next(iter(wiring.recurrent))
     ax.clear()
     draw(wiring.edit(remove=[(j, i)], add=[(j, i, -p)]), ax=ax, before=wiring)
-    assert legend(ax)[2:] == ["cut (1)", "grown (1)"]
+    assert legend(ax)[2:] == ["cut, net (1)", "grown, net (1)"]
     one = Wiring(1, {"motor": 2}, Synapses([0, 0], [1, 1], [1, 1]), Synapses.empty())
     two = one.with_synapses(Synapses([0] * 3, [1] * 3, [1, 1, 1]), Synapses.empty())
     ax.clear()
     draw(two, ax=ax, before=one)
-    assert legend(ax) == ["excitatory (3)", "inhibitory (0)", "cut (0)", "grown (1)"]
+    assert legend(ax) == ["excitatory (3)", "inhibitory (0)", "cut, net (0)", "grown, net (1)"]
 
 
 def test_before_must_have_the_same_neurons(wiring, ax):
@@ -306,7 +309,7 @@ def test_labels(wiring, ax):
     draw(wiring, ax=ax, labels=False)
     assert texts(ax) == ["sensory", "8", "inter", "9", "command", "6", "motor", "4"]
     ax.clear()
-    draw(AutoNCP(120, 4).build(8), ax=ax)
+    draw(AutoNCP(120, 4).build(8), ax=ax, view="circuit")
     assert len(texts(ax)) == 8
     names = [f"neuron {name}" for name in wiring.names]
     named = Wiring(8, wiring.layers, wiring.recurrent, wiring.sensory, names=names)
@@ -374,7 +377,7 @@ def test_a_thousand_neurons_are_drawn_in_seconds(tmp_path):
     count = wiring.synapse_count + wiring.sensory_synapse_count
     assert count > 9_500
     start = time.perf_counter()
-    ax = draw(wiring)
+    ax = draw(wiring, view="circuit")
     ax.figure.savefig(tmp_path / "wiring.png")
     plt.close(ax.figure)
     assert time.perf_counter() - start < 15  # about one second on a quiet machine
@@ -385,11 +388,12 @@ def test_a_thousand_neurons_are_drawn_in_seconds(tmp_path):
 def test_too_much_is_refused_with_advice(ax, wiring):
     huge = Wiring(1000, {"motor": 10, "inter": 99_000}, Synapses.empty(), Synapses.empty())
     with pytest.raises(
-        WiringError, match=r"100,010 neurons would show nothing .*10,000\); .* \.graphml .* Gephi"
+        WiringError,
+        match=r"100,010 neurons would show nothing .*10,000\); take view='matrix' .* Gephi",
     ):
-        draw(huge, ax=ax)
+        draw(huge, ax=ax, view="circuit")
     with pytest.raises(WiringError, match="202,500 synapses would show nothing"):
-        draw(FullyConnected(400).build(106).with_synapses(*_dense(450)), ax=ax)
+        draw(FullyConnected(400).build(106).with_synapses(*_dense(450)), ax=ax, view="circuit")
     with pytest.raises(WiringError, match=r"27 neurons would show nothing \(max_neurons=20\)"):
         draw(wiring, ax=ax, max_neurons=20)
     assert len(ax.collections) == 0

@@ -9,7 +9,7 @@ if __name__ != "elegans.wiring":
         "install the project (pip install -e .) and import elegans.wiring"
     )
 
-from elegans.wiring.drawing.circuit import draw
+from elegans.wiring.drawing.views import draw
 from elegans.wiring.families.heavy_tailed import HeavyTailed
 from elegans.wiring.families.layered import Layered
 from elegans.wiring.families.ncp import NCP, AutoNCP, BinomialNCP

@@ -380,7 +380,7 @@ class Wiring:
 
     def draw(self, **options: Any) -> Axes:
         """Draw the circuit; see `elegans.wiring.draw` for the options."""
-        from elegans.wiring.drawing.circuit import draw  # matplotlib is imported only for pictures
+        from elegans.wiring.drawing.views import draw  # matplotlib is imported only for pictures
 
         return draw(self, **options)
 

@@ -253,10 +253,14 @@ class Draw:
     out
         The picture, its format chosen by the suffix; by default wiring.png in the folder, or
         beside the file under its name.
+    view
+        circuit, every neuron and synapse; matrix, a cell for each pair of neurons; classes, an
+        arrow for each pair of layers; or auto, the circuit up to 100 neurons, else the matrix.
     """
 
     run: Positional[Path]
     out: Path | None = None
+    view: Literal["auto", "circuit", "matrix", "classes"] = "auto"
 
 
 @dataclass(frozen=True)

@@ -23,13 +23,14 @@ def run(command: Draw) -> None:
             "file; check the path"
         )
     if source.is_file():
-        figure = draw_circuit(Wiring.load(source))
+        figure = draw_circuit(Wiring.load(source), view=command.view)
         default = source.with_suffix(".png")
     elif (source / INITIAL_WIRING).exists():
-        figure = draw_changes(circuit_of(load(source)), RunFolder.open(source).initial_wiring)
+        before = RunFolder.open(source).initial_wiring
+        figure = draw_changes(circuit_of(load(source)), before, view=command.view)
         default = source / "wiring.png"
     elif (source / CONFIG).exists() or (source / WIRING).exists():
-        figure = draw_circuit(circuit_of(load(source)))
+        figure = draw_circuit(circuit_of(load(source)), view=command.view)
         default = source / "wiring.png"
     else:
         raise RunError(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from collections.abc import Sequence as SequenceOf
 
 import numpy as np
 
 from elegans.data import Reading, Scales, Sequence
 from elegans.data.sequences import Array
+from elegans.reporting.stability.task import TaskScore
 from elegans.training.scores import (
     ClassificationScores,
     classification_scores,
@@ -20,6 +21,40 @@ _MOST_SHOWN = 12
 _CLASS_NAMES = {"mean": "majority class"}
 
 
+def task_scores(
+    names: SequenceOf[str],
+    units: Iterable[float],
+    answers: SequenceOf[Array],
+    sequences: SequenceOf[Sequence],
+    baselines: Mapping[str, SequenceOf[Array]] | None = None,
+    *,
+    classes: bool = False,
+) -> tuple[TaskScore, ...]:
+    """Return the score of each target, named and with its deviation, and of simple predictions."""
+    known = _known(baselines)
+    if classes:
+        simple = {
+            _CLASS_NAMES.get(key, key): classification_scores(
+                some, sequences, graded=False
+            ).accuracy
+            for key, some in known
+        }
+        accuracy = classification_scores(answers, sequences).accuracy
+        return (TaskScore(names[0], "accuracy", accuracy, simple),)
+    errors = regression_scores(answers, sequences).rmse
+    others = {key: regression_scores(some, sequences).rmse for key, some in known}
+    return tuple(
+        TaskScore(
+            name,
+            "RMSE",
+            float(errors[k]),
+            {key: float(rmse[k]) for key, rmse in others.items()},
+            float(unit),
+        )
+        for k, (name, unit) in enumerate(zip(names, units, strict=True))
+    )
+
+
 def score_rows(
     reading: Reading,
     scales: Scales,
@@ -29,20 +64,20 @@ def score_rows(
 ) -> dict[str, str]:
     """Return the scores of answers in words, and which simple predictions are not beaten."""
     if reading.classes:
-        return _of_classes(reading, answers, sequences, baselines or {})
+        return _of_classes(reading, answers, sequences, baselines)
     scores = regression_scores(answers, sequences)
-    simple = {name: regression_scores(some, sequences).rmse for name, some in _known(baselines)}
+    tasks = task_scores(reading.target_names, scales.targets.unit, answers, sequences, baselines)
     rows = {}
-    for k, (name, unit) in enumerate(zip(reading.target_names, scales.targets.unit, strict=True)):
-        mse = scores.mse[k]
+    for k, task in enumerate(tasks):
+        name, mse = task.target, scores.mse[k]
         rows[f"test {name}" if baselines else name] = (
             f"RMSE {scores.rmse[k]:.6g}, MAE {scores.mae[k]:.6g}, R2 {scores.r2[k]:.4g}; "
-            f"mean squared error {mse:.6g}, {mse / unit**2:.4g} in the scaled units of training"
+            f"mean squared error {mse:.6g}, {mse / task.unit**2:.4g} in the scaled units of "
+            "training"
         )
-        if simple:
-            told = ", ".join(f"{key} {rmse[k]:.6g}" for key, rmse in simple.items())
-            better = [key for key, rmse in simple.items() if rmse[k] <= scores.rmse[k]]
-            rows[f"baselines {name}"] = f"RMSE of {told}{_not_beaten(better)}"
+        if task.baselines:
+            told = ", ".join(f"{key} {rmse:.6g}" for key, rmse in task.baselines.items())
+            rows[f"baselines {name}"] = f"RMSE of {told}{_not_beaten(task.unbeaten)}"
     return rows
 
 
@@ -50,19 +85,15 @@ def _of_classes(
     reading: Reading,
     answers: SequenceOf[Array],
     sequences: SequenceOf[Sequence],
-    baselines: Mapping[str, SequenceOf[Array]],
+    baselines: Mapping[str, SequenceOf[Array]] | None,
 ) -> dict[str, str]:
     scores = classification_scores(answers, sequences)
     name = reading.targets[0].name
     rows = {f"test {name}" if baselines else name: _told(scores)}
-    simple = {
-        _CLASS_NAMES.get(key, key): classification_scores(some, sequences, graded=False).accuracy
-        for key, some in _known(baselines)
-    }
-    if simple:
-        told = ", ".join(f"{key} {share:.4g}" for key, share in simple.items())
-        better = [key for key, share in simple.items() if share >= scores.accuracy]
-        rows[f"baselines {name}"] = f"accuracy of {told}{_not_beaten(better)}"
+    (task,) = task_scores((name,), (1.0,), answers, sequences, baselines, classes=True)
+    if task.baselines:
+        told = ", ".join(f"{key} {share:.4g}" for key, share in task.baselines.items())
+        rows[f"baselines {name}"] = f"accuracy of {told}{_not_beaten(task.unbeaten)}"
     whole = of_sequences(answers, sequences)
     if whole is not None and len(whole[0]) > 1:
         rows["by sequence"] = _told(classification_scores(*whole)) + " (mean of log probabilities)"
@@ -90,5 +121,5 @@ def _known(
     ]
 
 
-def _not_beaten(names: list[str]) -> str:
+def _not_beaten(names: SequenceOf[str]) -> str:
     return f"; the circuit does not beat: {', '.join(names)}" if names else ""

@@ -145,7 +145,10 @@ class SequenceLayer(nn.Module):
         """
         sets = self.cell.synapse_sets()
         options_of = {"recurrent": "weights", "sensory": "sensory_weights"}
-        widths = {options_of[name]: line_widths(sets[name]) for name in options_of if name in sets}
+        widths: dict[str, Any] = {}
+        for name, option in options_of.items():
+            if name in sets:
+                widths |= {option: line_widths(sets[name]), "quantity": sets[name].STRENGTH}
         return self.wiring.draw(**(widths | options))
 
     def extra_repr(self) -> str:

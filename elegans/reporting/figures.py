@@ -35,7 +35,7 @@ from elegans.reporting.chart import (
     Rule,
 )
 from elegans.wiring import Wiring, draw
-from elegans.wiring.drawing.circuit import paper_size
+from elegans.wiring.drawing.views import View, paper_size, view_of
 
 __all__ = [
     "BLUE",
@@ -219,29 +219,34 @@ _TITLE = 0.35
 """Inches for the title above a circuit."""
 
 
-def draw_circuit(circuit: SequenceLayer | Wiring, **options: Any) -> Figure:
+def draw_circuit(circuit: SequenceLayer | Wiring, *, view: View = "auto", **options: Any) -> Figure:
     """Draw a circuit; lines of a layer are as wide as its conductances.
 
     Parameters
     ----------
     circuit
         A layer or a wiring.
+    view
+        ``"circuit"``, ``"matrix"`` or ``"classes"``; ``"auto"``, the circuit up to 100 neurons,
+        inputs included, and the matrix beyond.
     **options
         As in `elegans.wiring.draw`.
 
     Raises
     ------
     WiringError
-        The circuit is too large to draw.
+        The circuit is too large for the view, or the view is unknown.
     """
     with rc_context(STYLE):
-        figure, (axes,) = _panels(1, *_paper(circuit, least=7.6, most=12.0))
-        circuit.draw(ax=axes, **options)
+        figure, (axes,) = _panels(1, *_paper(circuit, view, least=7.6, most=12.0))
+        circuit.draw(ax=axes, view=view, **options)
     return _with_plain_names(figure)
 
 
-def draw_changes(circuit: SequenceLayer | Wiring, before: Wiring) -> Figure:
+def draw_changes(circuit: SequenceLayer | Wiring, before: Wiring, *, view: View = "auto") -> Figure:
     """Draw a circuit as it was and, beside it, as it is: what was cut and what has grown.
+
+    This is the net change: a synapse that went and came back between the two is neither.
 
     Parameters
     ----------
@@ -249,23 +254,28 @@ def draw_changes(circuit: SequenceLayer | Wiring, before: Wiring) -> Figure:
         The circuit now; lines of a layer are as wide as its conductances.
     before
         The wiring of the same neurons before.
+    view
+        As in `draw_circuit`.
 
     Raises
     ------
     WiringError
-        The two have different neurons, or are too large to draw.
+        The two have different neurons, they are too large for the view, or it is unknown.
     """
     with rc_context(STYLE):
         # The least width is what a legend of five entries needs.
-        width, height = _paper(before, least=6.5, most=10.0)
-        figure, panels = _panels(2, width, height)
         after = circuit if isinstance(circuit, Wiring) else circuit.wiring
-        draw(before, ax=panels[0], later=after, title="before training")
-        circuit.draw(ax=panels[1], before=before, title="after training")
-        # Legends differ in height: the smaller scale leaves room for both, at one place.
-        widest = max(panels, key=lambda axes: float(np.ptp(axes.get_xlim())))
-        for axes in panels:
-            axes.set(xlim=widest.get_xlim(), ylim=widest.get_ylim())
+        sizes = [_paper(each, view, least=6.5, most=10.0) for each in (before, after)]
+        figure, panels = _panels(2, sizes[0][0], max(height for _, height in sizes))
+        draw(before, ax=panels[0], later=after, view=view, title="before training")
+        circuit.draw(
+            ax=panels[1], before=before, view=view, title="after training, with the net change"
+        )
+        if view_of(before, view) != "matrix":
+            # Legends differ in height: the smaller scale leaves room for both, at one place.
+            widest = max(panels, key=lambda axes: float(np.ptp(axes.get_xlim())))
+            for axes in panels:
+                axes.set(xlim=widest.get_xlim(), ylim=widest.get_ylim())
     return _with_plain_names(figure)
 
 
@@ -280,9 +290,11 @@ def _panels(count: int, width: float, height: float) -> tuple[Figure, list[Axes]
     return figure, [figure.add_axes(rect) for rect in rects]
 
 
-def _paper(circuit: SequenceLayer | Wiring, *, least: float, most: float) -> tuple[float, float]:
+def _paper(
+    circuit: SequenceLayer | Wiring, view: str, *, least: float, most: float
+) -> tuple[float, float]:
     """Return inches that a picture with names needs, its width within limits."""
-    width, height = paper_size(circuit if isinstance(circuit, Wiring) else circuit.wiring)
+    width, height = paper_size(circuit if isinstance(circuit, Wiring) else circuit.wiring, view)
     fitting = min(max(width, least), most)
     return fitting, min(max(height * min(fitting / width, 1.0), 3.4), 12.0)
 

@@ -48,6 +48,32 @@ def plural(unit: str) -> str:
     return f"{head}s{space}{rest}" if not head.endswith("s") else unit
 
 
+def per_second(rate: float | None, seconds: float | None) -> str:
+    """Return a rate per unit of time as one per second; nothing where either is not known.
+
+    Examples
+    --------
+    >>> per_second(0.5, 0.02), per_second(0.5, None)
+    ('25 per second', '')
+    """
+    if rate is None or seconds is None:
+        return ""
+    return f"{number(rate / seconds)} per second"
+
+
+def in_seconds(time: float | None, seconds: float | None) -> str:
+    """Return a time as one in seconds; nothing where either is not known.
+
+    Examples
+    --------
+    >>> in_seconds(3.0, 0.02), in_seconds(None, 0.02)
+    ('0.06 s', '')
+    """
+    if time is None or seconds is None:
+        return ""
+    return f"{number(time * seconds)} s"
+
+
 def short(name: str) -> str:
     """Return a name that fits beside its row."""
     return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
@@ -55,7 +81,7 @@ def short(name: str) -> str:
 
 def time_title(unit: str) -> str:
     """Return the title of an axis of time."""
-    return "time" if unit == "time unit" else f"time (in {unit})"
+    return "time" if unit == "time unit" else f"time (in {plural(unit)})"
 
 
 def sentence_of(text: str) -> str:

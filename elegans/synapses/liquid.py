@@ -90,6 +90,7 @@ class LiquidSynapses(SynapseSlots):
     """
 
     VALUES = ("weight", "sigma", "mu", "erev")
+    STRENGTH = "conductance"
 
     weight: Tensor
     sigma: Tensor

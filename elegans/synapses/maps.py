@@ -45,6 +45,7 @@ class MappedSynapses(SynapseSlots):
     """
 
     VALUES = ("weight",)
+    STRENGTH = "norm of the weights (signs: wiring)"
     keeps_blocks = True
 
     weight: Tensor

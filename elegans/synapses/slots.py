@@ -139,6 +139,9 @@ class SynapseSlots(nn.Module):
     VALUES: ClassVar[tuple[str, ...]] = ()
     """Parameters with an entry for each synapse along the last axis; the first is the weight."""
 
+    STRENGTH: ClassVar[str] = "weight"
+    """What `strength` returns, for pictures."""
+
     signed: ClassVar[bool] = False
     """Whether the sign of the weight is the polarity, so that training may change it."""
 

@@ -16,6 +16,7 @@ from typing import overload
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from elegans.errors import InputError, SolveError
@@ -172,6 +173,55 @@ def non_normality(jacobian: Tensor, weights: Tensor | None = None) -> NonNormali
         values[..., 0] / values[..., -1],
     )
     return NonNormality(*(measure.to(jacobian) for measure in measures))
+
+
+def norm_overshoot(eta: ArrayLike, kind: str = "inf") -> float:
+    r"""Return by what factor a plain norm may first grow under contraction in a weighted one.
+
+    Where two trajectories contract in the maximum norm with weights eta, as certificates say,
+
+    .. math::
+        \max_i \frac{|d_i(t)|}{\eta_i} \le e^{-\lambda t} \max_i \frac{|d_i(0)|}{\eta_i}
+        \quad\Rightarrow\quad
+        \|d(t)\|_p \le \kappa_p e^{-\lambda t} \|d(0)\|_p, \qquad
+        \kappa_p = \frac{\|\eta\|_p}{\min_i \eta_i}
+
+    so that after the break-even time ln(kappa) / lambda they are closer than they began. In the
+    maximum norm kappa is the ratio of the extreme weights. No smaller factor follows from the
+    statement: d(0) along the least weight, d(t) along eta attain it.
+
+    Parameters
+    ----------
+    eta
+        Weights > 0, shape (neuron,).
+    kind
+        Of the plain norm: ``"1"``, ``"2"`` or ``"inf"``.
+
+    Returns
+    -------
+    float
+        At least 1; infinite where it overflows.
+
+    Raises
+    ------
+    InputError
+        The kind is unknown, or the weights are not positive.
+
+    Examples
+    --------
+    >>> [round(norm_overshoot([3.0, 4.0], kind), 4) for kind in ("inf", "2", "1")]
+    [1.3333, 1.6667, 2.3333]
+    """
+    weights = np.asarray(eta, dtype=np.float64)
+    if kind not in KINDS:
+        raise InputError(f"got the norm {kind!r}, expected one of {KINDS}")
+    if weights.ndim != 1 or not len(weights) or not ((weights > 0) & np.isfinite(weights)).all():
+        raise InputError(
+            f"got weights of shape {weights.shape}, expected positive finite numbers (neuron,); "
+            "pass the eta of a certificate"
+        )
+    with np.errstate(over="ignore"):
+        return float(np.linalg.norm(weights / weights.min(), float(kind)))
 
 
 def transient_growth(jacobian: Tensor, times: Tensor, weights: Tensor | None = None) -> Tensor:

@@ -1,5 +1,5 @@
-"""Pictures of wirings."""
+"""Pictures of wirings: `views` chooses one of `circuit`, `matrix` and `classes`."""
 
-from elegans.wiring.drawing.circuit import draw
+from elegans.wiring.drawing.views import draw
 
 __all__ = ["draw"]

@@ -285,7 +285,7 @@ def curves(
     begin = start + 0.9 * RADIUS * leaving
     # A quadratic curve for synapses, raised to cubic; loops are cubic from the outset.
     reach = np.where(loop, 1.0, 2 / 3)[:, None]
-    lines = _bezier(
+    lines = bezier(
         begin,
         begin + reach * (first - begin),
         neck + reach * (last - neck),
@@ -325,7 +325,8 @@ def _turned(vectors: Points, degrees: float) -> Points:
     return turned
 
 
-def _bezier(p0: Points, p1: Points, p2: Points, p3: Points, points: int) -> Points:
+def bezier(p0: Points, p1: Points, p2: Points, p3: Points, points: int) -> Points:
+    """Return cubic curves (curve, points, 2) with ends and control points of shape (curve, 2)."""
     t = np.linspace(0, 1, points)[None, :, None]
     curve: Points = (
         (1 - t) ** 3 * p0[:, None]

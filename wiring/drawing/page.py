@@ -16,8 +16,50 @@ from elegans.wiring.drawing.layout import RADIUS, NodePositions, Points
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_POINTS = 72  # of typography in an inch
+POINTS = 72  # of typography in an inch
 _NOTEBOOK_DPI = 100
+
+
+def room_of(ax: Axes) -> tuple[float, float]:
+    """Return width and height of the axes in points, those of an earlier drawing forgotten."""
+    outside: Any = ax.get_axes_locator()
+    if isinstance(outside, Inside):
+        outside = outside.outside
+        ax.set_axes_locator(outside)
+    ax.set_aspect("auto")
+    ax.apply_aspect(None if outside is None else outside(ax, None))
+    per_pixel = POINTS / ax.figure.dpi
+    return ax.bbox.width * per_pixel, ax.bbox.height * per_pixel
+
+
+@dataclass(frozen=True)
+class Inside:
+    """A locator of axes that leaves margins, in points, inside the place that they would have.
+
+    It is asked whenever the figure is drawn, so margins stay as they are if the figure grows.
+    """
+
+    outside: Any
+    left: float
+    bottom: float
+    right: float
+    top: float
+
+    def __call__(self, ax: Any, renderer: Any) -> Any:
+        """Return the place in the figure."""
+        from matplotlib.transforms import Bbox
+
+        box: Any = ax.get_position(original=True)
+        if self.outside is not None:
+            box = self.outside(ax, renderer)
+        whole = ax.figure.bbox
+        x, y = POINTS * whole.width / ax.figure.dpi, POINTS * whole.height / ax.figure.dpi
+        return Bbox.from_extents(
+            box.x0 + self.left / x,
+            box.y0 + self.bottom / y,
+            box.x1 - self.right / x,
+            box.y1 - self.top / y,
+        )
 
 
 class Page:
@@ -49,11 +91,9 @@ class Page:
     """
 
     def __init__(self, ax: Axes, placement: NodePositions, synapses: int) -> None:
-        per_pixel = _POINTS / ax.figure.dpi
         self.ax = ax
         self.placement = placement
-        self.width = ax.bbox.width * per_pixel
-        self.height = ax.bbox.height * per_pixel
+        self.width, self.height = room_of(ax)
         self.font = float(np.clip(0.032 * min(self.width, self.height), 5.0, 10.0))
         self.top = 0.0
         self.scale = 1.0
@@ -148,12 +188,12 @@ def new_axes(placement: NodePositions, *, titled: bool) -> Axes:
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of the legend: a synapse, or a neuron if it has no `width`."""
+    """One line of the legend: a synapse, a cell of a matrix, or a neuron if it has no `width`."""
 
     label: str
     color: str
     width: float | None = None
-    head: str = ""  # "arrow", "bar" or none
+    head: str = ""  # "arrow", "bar" or none; "square" or "cross" of a cell
     halo: str | None = None
     dashed: bool = False
 
@@ -166,11 +206,16 @@ def legend_size(entries: Sequence[Entry], width: float, font: float) -> tuple[in
     return -(-len(entries) // rows), rows
 
 
-def add_legend(ax: Axes, entries: Sequence[Entry], columns: int, font: float) -> None:
-    """Put the legend at the lower edge, where the drawing has left room."""
+def add_legend(
+    ax: Axes, entries: Sequence[Entry], columns: int, font: float, *, below: float | None = None
+) -> None:
+    """Put the legend at the lower edge, where the drawing has left room, or `below` the axes.
+
+    `below` is a share of the height of the axes.
+    """
     from matplotlib.legend_handler import HandlerBase
     from matplotlib.lines import Line2D
-    from matplotlib.patches import Circle, Polygon
+    from matplotlib.patches import Circle, Polygon, Rectangle
 
     class SynapseHandler(HandlerBase):
         def create_artists(
@@ -191,6 +236,18 @@ def add_legend(ax: Axes, entries: Sequence[Entry], columns: int, font: float) ->
                 dot = Circle(((left + right) / 2, y), 0.36 * fontsize, facecolor=entry.color)
                 dot.set_transform(trans)
                 return [dot]
+            if entry.head in ("square", "cross"):
+                side, middle = 0.8 * fontsize, (left + right) / 2
+                corner = (middle - side / 2, y - side / 2)
+                if entry.head == "square":
+                    edge = entry.halo or entry.color
+                    box = Rectangle(corner, side, side, facecolor=entry.color, edgecolor=edge)
+                    box.set(transform=trans, linewidth=2.5 if entry.halo else 0)
+                    return [box]
+                across, up = ([low, low + side] for low in corner)
+                pairs = ((across, up), (across, up[::-1]))
+                mark = {"color": entry.color, "linewidth": entry.width, "transform": trans}
+                return [Line2D(*pair, **mark) for pair in pairs]
             line: dict[str, Any] = {"transform": trans, "solid_capstyle": "butt"}
             ends = [left, right - (0.4 * fontsize if entry.head == "arrow" else 0)]
             artists: list[Any] = []
@@ -223,7 +280,8 @@ def add_legend(ax: Axes, entries: Sequence[Entry], columns: int, font: float) ->
     ax.legend(
         handles=handles,
         handler_map=handlers,
-        loc="lower center",
+        loc="lower center" if below is None else "upper center",
+        bbox_to_anchor=None if below is None else (0.5, -below),
         ncols=columns,
         frameon=False,
         fontsize=font,

@@ -3,49 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from elegans.wiring.drawing.colors import HALO_COLOR, INK, MUTED, contrast
 from elegans.wiring.drawing.layout import RADIUS, curves, members
 from elegans.wiring.drawing.page import Page
+from elegans.wiring.drawing.strands import Strand
 from elegans.wiring.wiring import MOTOR, SENSORY, Wiring
 
 if TYPE_CHECKING:
     from matplotlib.collections import Collection
 
-CUT_COLOR = "#777777"
-HALO_COLOR = "#FFD23F"
-INK = "#222222"
 PLAIN = 0.4  # the relative weight of a synapse whose weight is not known
 _LEAST_FONT = 4.0
-
-
-@dataclass(frozen=True)
-class Strand:
-    """Synapses that are drawn alike.
-
-    Attributes
-    ----------
-    kind
-        ``"synapses"``, ``"cut"`` or ``"grown"``.
-    edges
-        Source and target, shape (synapse, 2), numbered as in `Placement`.
-    polarity
-        Shape (synapse,).
-    weight
-        Magnitude relative to the largest, shape (synapse,), or None.
-    faint
-        Whether the strand stands behind others.
-    """
-
-    kind: str
-    edges: NDArray[np.int64]
-    polarity: NDArray[np.int8]
-    weight: NDArray[np.float64] | None
-    faint: bool = False
 
 
 def paint_synapses(page: Page, strand: Strand, colors: Sequence[str]) -> None:
@@ -130,7 +102,7 @@ def paint_labels(page: Page, wiring: Wiring, colors: Mapping[str, str]) -> None:
                     "ha": "center",
                     "va": "center_baseline",
                     "fontsize": page.label_size(texts.values()),
-                    "color": _contrast(colors[layer]),
+                    "color": contrast(colors[layer]),
                 }
             else:
                 halo = withStroke(linewidth=2, foreground="white", alpha=0.85)
@@ -193,14 +165,6 @@ def paint_headers(page: Page, wiring: Wiring) -> None:
             (0, 0.35 * page.font),
             textcoords="offset points",
             fontsize=0.9 * page.font,
-            color="#777777",
+            color=MUTED,
             **above,
         )
-
-
-def _contrast(color: str) -> str:
-    """Return black or white, whichever is easier to read on `color`."""
-    from matplotlib.colors import to_rgb
-
-    red, green, blue = to_rgb(color)
-    return INK if 0.299 * red + 0.587 * green + 0.114 * blue > 0.55 else "white"

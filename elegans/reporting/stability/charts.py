@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from elegans.errors import WiringError
 from elegans.reporting.chart import (
     PALE,
     PALE_GREEN,
@@ -31,10 +30,12 @@ from elegans.reporting.chart import (
 )
 from elegans.reporting.figures import draw_circuit, figure_of
 from elegans.reporting.spectrum import spectrum_charts
-from elegans.reporting.stability.content import SEARCHED, Content
+from elegans.reporting.stability.content import SEARCHED, Content, WeightedWiring
 from elegans.reporting.stability.facts import rates_of
 from elegans.reporting.stability.ledger_charts import ledger_chart, slack_chart
-from elegans.reporting.wording import number, plural, short, time_title
+from elegans.reporting.stability.task_chart import task_chart
+from elegans.reporting.wording import number, per_second, plural, short, time_title
+from elegans.wiring.drawing.views import view_of
 
 MOST_ROWS = 40
 """Neurons in a chart with a row for each; the JSON has all of them."""
@@ -45,6 +46,7 @@ _ROW = 20  # pixels
 def draw_charts(content: Content) -> dict[str, Chart]:
     """Return the charts that the content has something for, by name."""
     makers: list[Callable[[Content], Chart | None]] = [
+        task_chart,
         _activity,
         _rates,
         _boxes,
@@ -76,10 +78,19 @@ def draw_figures(content: Content) -> dict[str, Figure]:
     charts = draw_charts(content)
     below = {"spectra": [charts.pop("abscissa")]} if "abscissa" in charts else {}
     figures = {name: figure_of([chart, *below.get(name, [])]) for name, chart in charts.items()}
-    circuit = content.circuit
-    with suppress(WiringError):  # a circuit that is too large to draw
-        weights = {"weights": circuit.weight, "sensory_weights": circuit.sensory_weight}
-        figures["wiring"] = draw_circuit(circuit.wiring, **weights)
+    return figures | draw_wirings(content.circuit)
+
+
+def draw_wirings(circuit: WeightedWiring) -> dict[str, Figure]:
+    """Return the wiring, and that of a large circuit layer by layer, by name."""
+    weights: dict[str, Any] = {
+        "weights": circuit.weight,
+        "sensory_weights": circuit.sensory_weight,
+        "quantity": "conductance",
+    }
+    figures = {"wiring": draw_circuit(circuit.wiring, **weights)}
+    if view_of(circuit.wiring) == "matrix":
+        figures["layers"] = draw_circuit(circuit.wiring, view="classes", **weights)
     return figures
 
 
@@ -204,6 +215,7 @@ def _rates(content: Content) -> Chart | None:
     values, errors = (
         np.array([getattr(rate, name) for rate in rates]) for name in ("value", "error")
     )
+    seconds = content.subject.seconds
     low, high = min(0.0, *(values - errors)), max(0.0, *(values + errors))
     room = 0.15 * max(high - low, 1e-9)
     return Chart(
@@ -214,7 +226,8 @@ def _rates(content: Content) -> Chart | None:
         "Further to the right forgets faster; left of zero grows. A proof is a promise for every "
         "input in the range, so it lies to the left of what was seen.",
         Axis(
-            f"rate of forgetting per {content.subject.time_unit}",
+            f"rate of forgetting per {content.subject.time_unit}"
+            + (f" (1 is {per_second(1.0, seconds)})" if seconds is not None else ""),
             range=(low - room, high + room),
             zero=True,
         ),

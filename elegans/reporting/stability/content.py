@@ -13,6 +13,9 @@ from typing import Any
 import numpy as np
 
 from elegans.proofs.certificates.network import Array
+from elegans.reporting.stability.history import History
+from elegans.reporting.stability.origin import Origin
+from elegans.reporting.stability.task import Task
 from elegans.wiring import Wiring
 
 FORMAT = "elegans.stability-report"
@@ -51,6 +54,8 @@ class Subject:
     epsilon: float
     time_unit: str
     """Name of the elapsed time 1."""
+    seconds: float | None
+    """Length of the elapsed time 1 in seconds, None where the data name no unit of time."""
     elapsed: float
     """Length of a typical step."""
     data: str
@@ -211,8 +216,12 @@ class Contraction:
     best_rate: float | None = None
     method_ceiling: float | None = None
     overshoot: float | None = None
-    """cond(eta)."""
+    """cond(eta): by what a difference may first grow in the plain maximum norm."""
     break_even: float | None = None
+    """Time after which it is certainly smaller than it began, in this norm."""
+    euclidean_overshoot: float | None = None
+    """The same of the Euclidean norm, |eta| / min eta."""
+    euclidean_break_even: float | None = None
     entry_time: float | None = None
     kappa: float | None = None
     """Factor of one unfold of a step that lasts ``Subject.elapsed``."""
@@ -302,50 +311,33 @@ class Exponents:
 
 
 @dataclass(frozen=True)
-class EditLine:
-    """One line of the ledger, with names."""
+class UserRange:
+    """A range in the unit of a column of the data."""
 
-    step: int
-    kind: str
-    """recurrent or sensory."""
-    source: str
-    cut: str
-    grown_source: str | None
-    grown: str | None
-    polarity: int | None
-    conductance: float
-    outcome: str
-    age: int | None
-    """Optimiser steps since it had grown; None for a synapse from the start."""
-    notes: dict[str, float | None]
+    name: str
+    lo: float
+    hi: float
+    evidence: str
 
 
 @dataclass(frozen=True)
-class History:
-    """Everything that prune-and-rewire did and left alone."""
+class UserRanges:
+    """Ranges in the units of the data, as far as these are known."""
 
-    edits: list[EditLine]
-    rewired: int
-    pruned: int
-    kept: int
-    refused: int
-    judged: int
-    """Edits that a certificate's guard has judged."""
-    least_slack: float | None
-    """Least row slack after an edit that happened."""
-    churn: float
-    """Share of the cuts that hit a synapse that had grown; 0 without cuts."""
-    median_age: float | None
-    """Median age, in optimiser steps, of the grown synapses that went."""
-    grown_share: float
-    """Share of the synapses of the circuit that have grown."""
+    inputs: list[UserRange]
+    """That the statements are about."""
+    outputs: list[UserRange]
+    """Proved and measured ranges of the motor neurons, as answers."""
 
 
 @dataclass(frozen=True, eq=False)
 class Content:
     """Everything that a report says; see `to_dict`."""
 
+    origin: Origin
     subject: Subject
+    task: Task | None
+    ranges: UserRanges | None
     preconditions: list[Precondition]
     circuit: WeightedWiring
     activity: Activity

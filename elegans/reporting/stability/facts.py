@@ -9,7 +9,7 @@ import numpy as np
 from elegans.proofs.certificates.network import Array
 from elegans.reporting.chart import PROVED, SEEN, UNKNOWN, WEAK
 from elegans.reporting.stability.content import MEASURED, SAMPLED, SEARCHED, Content
-from elegans.reporting.wording import number, plural
+from elegans.reporting.wording import in_seconds, number, per_second, plural
 
 
 @dataclass(frozen=True)
@@ -38,13 +38,17 @@ def facts(content: Content) -> dict[str, list[Fact]]:
 
 
 def _certificate(content: Content) -> list[Fact]:
-    proof, unit = content.contraction, content.subject.time_unit
+    proof = content.contraction
     if proof is None or not proof.certified:
         return []
-    many, evidence = plural(unit), proof.evidence
+    many, evidence = plural(content.subject.time_unit), proof.evidence
     shrinks = "Differences shrink at least like exp(−λt) in the weighted norm."
     grows = "In the plain maximum norm a difference may first grow by this factor."
-    smaller = "After this time every difference is smaller than it began."
+    smaller = "ln(cond(η)) / λ: after this time every difference is smaller than it began."
+    longer = (
+        f"In the Euclidean norm: |η|₂ / min η, and {number(proof.euclidean_break_even)} {many} "
+        "until differences are smaller than they began."
+    )
     step = "By this factor, at most, one unfold of the step that runs changes a difference."
     if proof.kappa is None:
         step = (
@@ -55,13 +59,44 @@ def _certificate(content: Content) -> list[Fact]:
     wider = "The same, with weights of larger spread."
     of_step = evidence if proof.kappa is not None else ""
     return [
-        Fact("Rate λ", number(proof.rate), f"per {unit}", shrinks, evidence),
-        Fact("Best rate proved", number(proof.best_rate), f"per {unit}", wider, evidence),
+        Fact("Rate λ", number(proof.rate), _rate_unit(content, proof.rate), shrinks, evidence),
+        Fact(
+            "Best rate proved",
+            number(proof.best_rate),
+            _rate_unit(content, proof.best_rate),
+            wider,
+            evidence,
+        ),
         Fact("Overshoot cond(η)", number(proof.overshoot), "times", grows, evidence),
-        Fact("Break-even time", number(proof.break_even), many, smaller, evidence),
+        Fact(
+            "Break-even time",
+            number(proof.break_even),
+            _time_unit(content, proof.break_even),
+            smaller,
+            evidence,
+        ),
+        Fact("Overshoot, Euclidean", number(proof.euclidean_overshoot), "times", longer, evidence),
         Fact("Factor of a step κ", number(proof.kappa, 6), "per unfold", step, of_step),
-        Fact("Entry time", number(proof.entry_time), many, holds, evidence),
+        Fact(
+            "Entry time",
+            number(proof.entry_time),
+            _time_unit(content, proof.entry_time),
+            holds,
+            evidence,
+        ),
     ]
+
+
+def _rate_unit(content: Content, rate: float | None) -> str:
+    """Return the unit of a rate, and the rate per second where this is known."""
+    second = per_second(rate, content.subject.seconds)
+    return f"per {content.subject.time_unit}{f' = {second}' if second else ''}"
+
+
+def _time_unit(content: Content, time: float | None) -> str:
+    """Return the unit of a time, and the time in seconds where this is known."""
+    second = in_seconds(time, content.subject.seconds)
+    return f"{plural(content.subject.time_unit)}{f' = {second}' if second else ''}"
 
 
 def _advice(content: Content) -> list[Fact]:
@@ -94,7 +129,7 @@ def _ceiling(content: Content) -> list[Fact]:
     ceiling, proof = content.ceiling, content.contraction
     if ceiling is None:
         return []
-    unit = f"per {content.subject.time_unit}"
+    unit = _rate_unit(content, ceiling.rate)
     meaning = "No norm proves a larger rate on this box: a state with this mode was found in it."
     if ceiling.refutes:
         meaning = (
@@ -104,7 +139,8 @@ def _ceiling(content: Content) -> list[Fact]:
     result = [Fact("Sampled ceiling −max α(J)", number(ceiling.rate), unit, meaning, SAMPLED)]
     if proof is not None and proof.rate is not None:
         best = proof.best_rate if proof.best_rate is not None else proof.rate
-        gap = number(max(ceiling.rate - best, 0.0))
+        gap = number(missing := max(ceiling.rate - best, 0.0))
+        unit = _rate_unit(content, missing)
         meaning = (
             "Between the best rate of the method and the sampled ceiling: what better norms, or "
             "worse states, could still change."
@@ -125,7 +161,7 @@ def _boxes(content: Content) -> list[Fact]:
         f"{number(100 * float(np.median(shrunk)))} % as wide as at first."
     )
     latest = "From anywhere in the first box to the last, at the latest."
-    entry, unit = number(boxes.entry_time), plural(content.subject.time_unit)
+    entry, unit = number(boxes.entry_time), _time_unit(content, boxes.entry_time)
     return [
         Fact("Any input whatever", hull, "potential", pulls, boxes.evidence),
         Fact("Inputs in the range", box, "potential", nested, boxes.evidence),

@@ -1,7 +1,8 @@
-"""The content of a report, gathered part by part, the ledger with names among them."""
+"""The content of a report, gathered part by part."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar, cast
 
@@ -15,84 +16,27 @@ from elegans.layers.sequence_layer import SequenceLayer, line_widths
 from elegans.ltc.layer import LTC
 from elegans.proofs.certificates.network import Network
 from elegans.pruning import Edit
-from elegans.pruning.ledger import PRUNED, REFUSED, REWIRED
 from elegans.reporting.stability.content import (
     EVIDENCE,
+    MEASURED,
+    Activity,
+    Boxes,
     Content,
-    EditLine,
-    History,
     Subject,
+    UserRange,
+    UserRanges,
     WeightedWiring,
 )
+from elegans.reporting.stability.history import read_history
 from elegans.reporting.stability.measuring import (
     measure_activity,
     measure_exponents,
     search_equilibria,
 )
+from elegans.reporting.stability.origin import NOT_RECORDED, Origin
 from elegans.reporting.stability.proving import check_preconditions, prove, search_ceiling
 from elegans.reporting.stability.stimulus import Stimulus
-from elegans.wiring import Wiring
-
-SLACKS = ("cut_slack_before", "cut_slack_after", "grown_slack_before", "grown_slack_after")
-"""Notes of a certificate's guard on an edit: the slack of each of the two rows."""
-
-
-def read_history(ledger: Iterable[Edit | Mapping[str, Any]], wiring: Wiring) -> History:
-    """Return the edits of a circuit, or what `Edit.to_dict` made of them, with names.
-
-    Raises `InputError` for a neuron that the circuit has not, `PruningError` for no edit.
-    """
-    edits, slacks = [], []
-    for record in ledger:
-        edit = record if isinstance(record, Edit) else Edit.from_dict(dict(record))
-        kind = edit.synapses.rpartition(".")[2]
-        sources = wiring.sensory_names if kind == "sensory" else wiring.names
-        grown, where = edit.grown, edit.grown_synapses or edit.synapses
-        origins = wiring.sensory_names if where.endswith("sensory") else wiring.names
-        notes = edit.to_dict().get("notes", {})
-        try:
-            line = EditLine(
-                edit.step,
-                kind,
-                sources[edit.source],
-                wiring.names[edit.cut],
-                None if edit.grown_source is None else origins[edit.grown_source],
-                None if grown is None else wiring.names[grown],
-                edit.polarity,
-                edit.weight,
-                edit.outcome,
-                edit.age,
-                notes,
-            )
-        except IndexError as error:
-            raise InputError(
-                f"got a ledger with {record!r}, expected neurons of this circuit of "
-                f"{wiring.units} neurons; pass the ledger of the rewirer of this model"
-            ) from error
-        edits.append(line)
-        if edit.outcome == REWIRED:
-            slacks += [
-                notes[name] for name in SLACKS if "after" in name and notes.get(name) is not None
-            ]
-    rewired = sum(edit.outcome == REWIRED for edit in edits)
-    pruned = sum(edit.outcome == PRUNED for edit in edits)
-    refused = sum(edit.outcome.startswith(REFUSED) for edit in edits)
-    went = [edit.age for edit in edits if edit.outcome in (REWIRED, PRUNED)]
-    ages = [age for age in went if age is not None]
-    synapses = wiring.synapse_count + wiring.sensory_synapse_count
-    return History(
-        edits,
-        rewired,
-        pruned,
-        len(edits) - rewired - pruned - refused,
-        refused,
-        sum(any(name in edit.notes for name in SLACKS) for edit in edits),
-        min(slacks, default=None),
-        len(ages) / max(1, len(went)),
-        float(np.median(ages)) if ages else None,
-        (rewired - len(ages)) / max(1, synapses),
-    )
-
+from elegans.reporting.stability.task import Task
 
 LARGEST = 5_000
 """Neurons of a circuit that a report takes."""
@@ -108,6 +52,8 @@ def gather(
     level: str = "interval",
     ledger: Iterable[Edit | Mapping[str, Any]] | None = None,
     seed: int = 0,
+    origin: Origin | None = None,
+    task: Task | None = None,
 ) -> Content:
     """Return everything that a report says about a layer under a stimulus; see `report`.
 
@@ -154,11 +100,18 @@ def gather(
             ceiling = attempt("ceiling", search_ceiling, network, box, stimulus, seed)
         equilibria = attempt("equilibria", search_equilibria, model, stimulus.mean, seed)
         exponents = attempt("exponents", measure_exponents, model, stimulus, contraction, seed)
+    if task is None:
+        skipped["task"] = f"the error at the task is {NOT_RECORDED}"
+    if stimulus.scales is None:
+        skipped["ranges"] = f"the scales of the data are {NOT_RECORDED}"
     if ledger is None:
         skipped["history"] = "no ledger of edits was handed over"
     history = None if ledger is None else read_history(ledger, model.wiring)
     return Content(
+        Origin.of(seed=seed) if origin is None else origin,
         _subject(model, stimulus, title),
+        task,
+        _user_ranges(model, stimulus, activity, boxes),
         check_preconditions(model, network, stimulus),
         _circuit(model),
         activity,
@@ -190,6 +143,7 @@ def _subject(model: LTC, stimulus: Stimulus, title: str) -> Subject:
         unfolds=cell.ode_unfolds,
         epsilon=cell.epsilon,
         time_unit=stimulus.time_unit,
+        seconds=stimulus.seconds,
         elapsed=stimulus.elapsed,
         data=stimulus.source,
         synthetic=stimulus.synthetic,
@@ -198,6 +152,35 @@ def _subject(model: LTC, stimulus: Stimulus, title: str) -> Subject:
         input_lo=stimulus.range.lo.tolist(),
         input_hi=stimulus.range.hi.tolist(),
     )
+
+
+def _user_ranges(
+    model: LTC, stimulus: Stimulus, activity: Activity, boxes: Boxes | None
+) -> UserRanges | None:
+    """Return the ranges in the units of the data, None where its scales are not known."""
+    scales, wiring = stimulus.scales, model.wiring
+    if scales is None:
+        return None
+    least, most = (scales.inputs.invert(end) for end in (stimulus.range.lo, stimulus.range.hi))
+    inputs = [
+        UserRange(name, lo, hi, "the range of the statements")
+        for name, lo, hi in zip(wiring.sensory_names, least.tolist(), most.tolist(), strict=True)
+    ]
+    outputs: list[UserRange] = []
+    mapping = copy.deepcopy(getattr(model.cell, "output_mapping", None))
+    if stimulus.answers and mapping is not None:
+        ranges = [(MEASURED, activity.state_lo, activity.state_hi)]
+        if boxes is not None:
+            ranges.insert(0, (boxes.evidence, boxes.box_lo, boxes.box_hi))
+        for evidence, lowest, highest in ranges:
+            ends = torch.from_numpy(np.stack([lowest, highest])[:, : model.output_size])
+            with torch.no_grad():  # a map may turn a range around
+                answers = scales.targets.invert(mapping.double().cpu()(ends).numpy())
+            outputs += [
+                UserRange(name, float(column.min()), float(column.max()), evidence)
+                for name, column in zip(wiring.names, answers.T, strict=False)
+            ]
+    return UserRanges(inputs, outputs)
 
 
 def _circuit(model: LTC) -> WeightedWiring:

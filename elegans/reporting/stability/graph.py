@@ -13,9 +13,10 @@ from elegans.proofs.certificates.network import Array
 from elegans.reporting.chart import DIVERGING, INK, MUTED
 from elegans.reporting.interactive import layout
 from elegans.reporting.stability.content import Activity, WeightedWiring
-from elegans.wiring.drawing.circuit import NEURON_COLORS, SYNAPSE_COLORS
+from elegans.wiring.drawing.colors import NEURON_COLORS, SYNAPSE_COLORS
 from elegans.wiring.drawing.layout import NodePositions, curves, members, place
 from elegans.wiring.drawing.painting import neuron_texts
+from elegans.wiring.drawing.strands import all_synapses
 from elegans.wiring.wiring import MOTOR, SENSORY, Wiring
 
 MOST_SYNAPSES = 1500
@@ -103,14 +104,10 @@ def draw_graph(circuit: WeightedWiring, activity: Activity) -> Graph:
 
 def _strongest(circuit: WeightedWiring) -> tuple[NDArray[np.int64], NDArray[np.int8], Array]:
     """Return ends (synapse, 2) with sensory neurons counted first, polarity and conductance."""
-    wiring, shift = circuit.wiring, circuit.wiring.input_size
-    sensory, recurrent = wiring.sensory, wiring.recurrent
-    source = np.concatenate([sensory.source, recurrent.source.astype(np.int64) + shift])
-    target = np.concatenate([sensory.target, recurrent.target]).astype(np.int64) + shift
-    polarity = np.concatenate([sensory.polarity, recurrent.polarity])
+    edges, polarity = all_synapses(circuit.wiring)
     weight = np.concatenate([circuit.sensory_weight, circuit.weight])
     strongest = np.sort(np.argsort(-weight, kind="stable")[:MOST_SYNAPSES])
-    return np.stack([source, target], axis=1)[strongest], polarity[strongest], weight[strongest]
+    return edges[strongest], polarity[strongest], weight[strongest]
 
 
 def _turned(placement: NodePositions) -> NodePositions:

@@ -18,10 +18,10 @@ from elegans.reporting.chart import (
     Symbol,
     segments,
 )
-from elegans.reporting.stability.content import Content, EditLine
-from elegans.reporting.stability.gathering import SLACKS
+from elegans.reporting.stability.content import Content
+from elegans.reporting.stability.history import SLACKS, EditLine
 from elegans.reporting.wording import short
-from elegans.wiring.drawing.circuit import SYNAPSE_COLORS
+from elegans.wiring.drawing.colors import SYNAPSE_COLORS
 
 _MOST_ROWS = 40
 """Neurons of a circuit whose names stand at the timeline; those of a larger one are numbered."""

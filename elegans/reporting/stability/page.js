@@ -18,6 +18,7 @@
   const settled = (layout) => Object.assign({}, layout, { dragmode: touch ? false : "zoom" });
 
   const drawGraph = () => {
+    if (!place) return Promise.resolve();
     const figure = narrow.matches ? graph.tall : graph.wide;
     place.style.minHeight = figure.layout.height + "px";
     const layout = Object.assign({}, figure.layout, { dragmode: false });
@@ -27,11 +28,11 @@
   const show = (frame) => {
     shown.value = "time " + Number(graph.times[frame].toPrecision(4));
     slider.setAttribute("aria-valuetext", shown.value);
-    const drawn = [Plotly.restyle(
+    const drawn = place ? [Plotly.restyle(
       place,
       { "marker.color": [graph.colors[frame]], customdata: [graph.values[frame]] },
       [graph.node_trace]
-    )];
+    )] : [];
     const map = document.getElementById("chart-activity");
     if (map && map.layout) {
       const at = graph.times[frame], line = { color: "#222222", width: 1.5, dash: "dot" };

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -17,6 +18,7 @@ from elegans.proofs.certificates.contraction import Rows
 from elegans.proofs.certificates.network import Box, Network
 from elegans.proofs.certificates.perron import Components, best_rates
 from elegans.proofs.certificates.region import Region, region_of, rows_of
+from elegans.proofs.dynamics.transients import norm_overshoot
 from elegans.reporting.stability.content import (
     EVIDENCE,
     NOT_CERTIFIED,
@@ -129,6 +131,8 @@ def prove(
             method_ceiling=figures.ceiling,
             overshoot=figures.overshoot,
             break_even=figures.break_even,
+            euclidean_overshoot=(euclidean := norm_overshoot(outcome.eta, "2")),
+            euclidean_break_even=math.log(euclidean) / outcome.rate,
             entry_time=figures.entry_time,
             kappa=figures.kappa,
             horizon=figures.horizon,

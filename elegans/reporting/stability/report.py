@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from matplotlib.figure import Figure
 
+from elegans.data import Scales
 from elegans.files import make_folder, write_bytes, writing
 from elegans.layers.capabilities import LiquidCircuit, cell_of, require
 from elegans.layers.sequence_layer import SequenceLayer
@@ -18,10 +19,13 @@ from elegans.proofs.certificates.network import Range
 from elegans.pruning import Edit
 from elegans.reporting.figures import save_figure
 from elegans.reporting.stability.charts import draw_figures
-from elegans.reporting.stability.content import Content
+from elegans.reporting.stability.content import Content, plain
+from elegans.reporting.stability.facts import rates_of
 from elegans.reporting.stability.gathering import gather
+from elegans.reporting.stability.origin import Origin
 from elegans.reporting.stability.page import render
 from elegans.reporting.stability.stimulus import Data, Stimulus, stimulus_from
+from elegans.reporting.stability.task import Task
 from elegans.reporting.stability.verdicts import Verdict, summary, verdicts
 
 if TYPE_CHECKING:
@@ -81,10 +85,17 @@ class StabilityReport:
         cards = [
             {"name": verdict.name, "status": verdict.status, "evidence": verdict.evidence}
             | {"headline": verdict.headline, "figure": verdict.figure, "unit": verdict.unit}
-            | {"sentence": verdict.sentence}
+            | {"details": dict(verdict.details), "sentence": verdict.sentence}
             for verdict in self.verdicts
         ]
-        return self.content.to_dict() | {"summary": self.summary, "verdicts": cards}
+        seconds = self.content.subject.seconds
+        rates = [
+            {"label": rate.label, "value": rate.value, "evidence": rate.evidence}
+            | {"per_second": None if seconds is None else rate.value / seconds}
+            for rate in rates_of(self.content)
+        ]
+        derived = {"summary": self.summary, "verdicts": cards, "rates": plain(rates)}
+        return self.content.to_dict() | derived
 
     def to_json(self) -> str:
         """Return the same content as the page, as JSON."""
@@ -130,7 +141,11 @@ def report(
     ledger: Iterable[Edit | Mapping[str, Any]] | None = None,
     title: str | None = None,
     time_unit: str = "time unit",
+    seconds: float | None = None,
+    scales: Scales | None = None,
     seed: int = 0,
+    origin: Origin | None = None,
+    task: Task | None = None,
 ) -> StabilityReport:
     """Examine a layer under data: certificate, boxes, spectra, equilibria, exponents, edits.
 
@@ -155,8 +170,17 @@ def report(
         What the report calls the circuit.
     time_unit
         What the elapsed time 1 is called.
+    seconds
+        How many seconds it is; rates are then stated per second, too.
+    scales
+        The scales of the data; ranges are then stated in its units, too.
     seed
         Draws what is sampled.
+    origin
+        Date, versions, seeds and hashes of files; by default those of now, without files. Two
+        reports of one circuit differ in the date alone, unless ``Origin.of(date=...)`` is given.
+    task
+        Error at the task beside that of simple predictions.
 
     Returns
     -------
@@ -179,9 +203,21 @@ def report(
     require(cell_of(model), LiquidCircuit, "the stability report")
     model = cast("LTC", model)  # whose parameters the report reads
     if not isinstance(data, Stimulus):
-        data = stimulus_from(model, data, elapsed=elapsed, inputs=inputs, time_unit=time_unit)
+        data = stimulus_from(
+            model,
+            data,
+            elapsed=elapsed,
+            inputs=inputs,
+            time_unit=time_unit,
+            seconds=seconds,
+            scales=scales,
+        )
     name = f"{type(model).__name__} of {model.state_size:,} neurons" if title is None else title
-    return StabilityReport(gather(model, data, title=name, level=level, ledger=ledger, seed=seed))
+    return StabilityReport(
+        gather(
+            model, data, title=name, level=level, ledger=ledger, seed=seed, origin=origin, task=task
+        )
+    )
 
 
 def _write(path: Path, text: str) -> None:

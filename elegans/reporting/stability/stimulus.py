@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from elegans.data import Scales
 from elegans.errors import InputError
 from elegans.ltc.layer import LTC
 from elegans.proofs.certificates.network import Array, Box, Range, given_range
@@ -34,6 +35,12 @@ class Stimulus:
         Whether they were made up.
     time_unit
         What the elapsed time 1 is called.
+    seconds
+        How long it is in seconds, None where the data name no unit of time.
+    scales
+        From the units of the data to those of the layer, None where they are not known.
+    answers
+        Whether the layer's outputs are predicted numbers, in the scale of the targets.
     """
 
     sequences: tuple[tuple[Array, Array], ...]
@@ -41,6 +48,9 @@ class Stimulus:
     source: str
     synthetic: bool = False
     time_unit: str = "time unit"
+    seconds: float | None = None
+    scales: Scales | None = None
+    answers: bool = False
 
     @property
     def steps(self) -> int:
@@ -82,12 +92,25 @@ def stimulus_from(
     elapsed: float | Data = 1.0,
     inputs: Range | None = None,
     time_unit: str = "time unit",
+    seconds: float | None = None,
+    scales: Scales | None = None,
 ) -> Stimulus:
     """Return the user's data as a stimulus; raises `InputError` unless it is valid and finite.
 
     `data` is (batch, time, input) or (time, input), `elapsed` a number > 0, (time,) or (batch,
-    time); `inputs` are the lowest and highest input, by default those of the data.
+    time); `inputs` are the lowest and highest input, by default those of the data; `seconds` is
+    the length of the elapsed time 1, `scales` those of the data.
     """
+    if seconds is not None and not (seconds > 0 and np.isfinite(seconds)):
+        raise InputError(
+            f"got seconds={seconds!r}, expected a finite number above 0; pass how many seconds the "
+            "elapsed time 1 is, or None"
+        )
+    if scales is not None and len(scales.inputs.origin) != model.input_size:
+        raise InputError(
+            f"got scales of {len(scales.inputs.origin)} inputs, expected {model.input_size}, as "
+            "many as the layer has; pass the scales of its data"
+        )
     x = _array("data", data)
     if x.ndim == 2:
         x = x[None]
@@ -119,6 +142,9 @@ def stimulus_from(
         box,
         f"Data that was handed over: {counted}. The range of the inputs is {origin}.",
         time_unit=time_unit,
+        seconds=seconds,
+        scales=scales,
+        answers=scales is not None and len(scales.targets.origin) == model.output_size,
     )
 
 

@@ -16,10 +16,12 @@ from elegans.reporting.stability.content import (
     SEARCHED,
     Content,
 )
-from elegans.reporting.wording import number, plural, sentence_of
+from elegans.reporting.wording import in_seconds, number, per_second, plural, sentence_of
 
 _LOOSE = 0.1
 """An error of the inputs; a gain that says nothing of errors of this size is called loose."""
+
+NO_SECONDS = "not known: the data name no unit of time"
 
 Status = Literal["certified", "uncertified", "measured", "unexamined"]
 
@@ -44,6 +46,8 @@ class Verdict:
         The number that matters most, formatted, and its unit; empty if there is none.
     sentence
         What the answer means.
+    details
+        Further numbers by their names, in words.
     """
 
     name: str
@@ -54,12 +58,14 @@ class Verdict:
     figure: str
     unit: str
     sentence: str
+    details: tuple[tuple[str, str], ...] = ()
 
 
 def verdicts(content: Content) -> list[Verdict]:
     """Return the verdicts, the most important first."""
     makers: list[Callable[[Content], Verdict]] = [
         _contraction,
+        _task,
         _bounds,
         _ceiling,
         _exponents,
@@ -114,18 +120,77 @@ def _contraction(content: Content) -> Verdict:
             if proof.level == "exact"
             else "for all inputs in the range, in the box that every trajectory enters or tends to"
         )
+        many = plural(content.subject.time_unit)
         sentence = (
             "Differences between two trajectories under the same input halve at least every "
-            f"{number(halving)} {plural(content.subject.time_unit)}, {validity}; measured in "
-            f"weights that differ by a factor of {number(proof.overshoot)}."
+            f"{number(halving)} {many}, {validity}; measured in weights that differ by a factor of "
+            f"{number(proof.overshoot)}."
         )
         headline = "Certified to contract"
-        return Verdict(*topic, "certified", proof.evidence, headline, rate, unit, sentence)
+        details = _transient(content)
+        return Verdict(*topic, "certified", proof.evidence, headline, rate, unit, sentence, details)
     unit += ", expected above 0"
     sentence = (
         f"The method gives no positive rate: {proof.reason}. Not certified does not mean unstable."
     )
     return Verdict(*topic, "uncertified", NOT_CERTIFIED, "Not certified", rate, unit, sentence)
+
+
+def _transient(content: Content) -> tuple[tuple[str, str], ...]:
+    """Return the rate per second, and what differences may do before they shrink for certain."""
+    proof, subject = content.contraction, content.subject
+    if proof is None:
+        return ()
+    seconds, many = subject.seconds, plural(subject.time_unit)
+    again = in_seconds(proof.break_even, seconds)
+    return (
+        ("The same rate", per_second(proof.rate, seconds) or NO_SECONDS),
+        (
+            "Overshoot",
+            f"at most {number(proof.overshoot)} times the first difference, in the maximum norm",
+        ),
+        (
+            "Break-even time",
+            f"at most {number(proof.break_even)} {many}{f' = {again}' if again else ''}, after "
+            "which every difference is smaller than it began",
+        ),
+    )
+
+
+def _task(content: Content) -> Verdict:
+    task = content.task
+    topic = ("task", "Is it better than simple predictions?")
+    if task is None:
+        return _unexamined(*topic, content.skipped.get("task", ""), "Not recorded")
+    worst = max(task.scores, key=lambda score: len(score.unbeaten))
+    best = worst.best
+    unit = f"{worst.measure} of {worst.target}"
+    if best is not None:
+        unit += f"; best simple prediction, {best}: {number(worst.baselines[best])}"
+    count = len(task.scores)
+    if not task.compared:
+        headline = "Not compared"
+        sentence = f"On {task.part}. Simple predictions for comparison are not recorded"
+    elif task.beaten_by:
+        failed = sum(bool(score.unbeaten) for score in task.scores)
+        headline = f"Does not beat: {', '.join(task.beaten_by)}"
+        where = "" if count == 1 else f", at {failed} of {count} targets"
+        sentence = (
+            f"On {task.part}, the circuit does not beat {_listed(task.beaten_by)}{where}: a simple "
+            "prediction does as well or better, and no statement on stability makes up for that"
+        )
+    else:
+        headline = "Better than all of them"
+        sentence = f"On {task.part}, the circuit beats {_listed(tuple(worst.baselines))}"
+        sentence += f" at all {count} targets" if count > 1 else ""
+    figure = number(worst.circuit)
+    return Verdict(*topic, "measured", MEASURED, headline, figure, unit, f"{sentence}.")
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    """Return names of simple predictions in a sentence."""
+    quoted = [f"“{name}”" for name in names]
+    return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} and {quoted[-1]}"
 
 
 def _bounds(content: Content) -> Verdict:
@@ -290,7 +355,7 @@ def _edits(content: Content) -> Verdict:
     if history.rewired:
         others += (
             f" {history.churn:.0%} of the cuts hit a synapse that had grown; "
-            f"{history.grown_share:.0%} of the circuit has grown."
+            f"{history.grown_share:.0%} of the circuit has grown, net of what was cut again."
         )
     if history.pruned:
         others += f" {history.pruned:,} synapses were pruned for good."

@@ -1,0 +1,190 @@
+"""What every view of a wiring draws: its synapses, and how they differ from those before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from elegans.errors import WiringError
+from elegans.wiring.drawing.colors import CUT_COLOR, HALO_COLOR, INK
+from elegans.wiring.drawing.page import Entry
+from elegans.wiring.exchange.networkx_graph import check_weights
+from elegans.wiring.wiring import Wiring
+
+Weights = NDArray[np.float64]
+
+_MOST_COPIES = 200_000  # of parallel synapses that are told apart
+
+
+@dataclass(frozen=True)
+class Strand:
+    """Synapses that are drawn alike.
+
+    Attributes
+    ----------
+    kind
+        ``"synapses"``, ``"cut"`` or ``"grown"``.
+    edges
+        Source and target, shape (synapse, 2), numbered as in `NodePositions`.
+    polarity
+        Shape (synapse,).
+    weight
+        Magnitude, shape (synapse,), or None.
+    faint
+        Whether the strand stands behind others.
+    """
+
+    kind: str
+    edges: NDArray[np.int64]
+    polarity: NDArray[np.int8]
+    weight: Weights | None
+    faint: bool = False
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A wiring, what is known of its synapses, and how it shall look in any view.
+
+    Attributes
+    ----------
+    wiring, before, later
+        The circuit, and those of the same neurons before and in the picture beside, or None.
+    weight
+        Magnitude of each synapse, sensory ones first, shape (synapse,), or None.
+    quantity
+        What the weights are.
+    neuron_colors
+        Of each layer, from the input to the output.
+    synapse_colors
+        Of excitatory and of inhibitory synapses.
+    legend
+        Whether there is one.
+    title
+        Above the picture, or None.
+    """
+
+    wiring: Wiring
+    before: Wiring | None
+    later: Wiring | None
+    weight: Weights | None
+    quantity: str
+    neuron_colors: Mapping[str, str]
+    synapse_colors: tuple[str, str]
+    legend: bool
+    title: str | None
+
+    def strands(self) -> list[Strand]:
+        """Return the synapses: all, or those that stay, were cut, and have grown."""
+        return strands_of(self.wiring, self.before, self.weight)
+
+    def entries(self, strands: list[Strand], *, cells: bool = False) -> list[Entry]:
+        """Return the lines of the legend that count synapses; `cells` are drawn as squares.
+
+        Cut and grown are the net change: a synapse that went and came back is neither.
+        """
+        plain = 1.3
+        staying = [strand for strand in strands if strand.kind != "cut"]
+        arrow, bar, gone = ("square", "square", "cross") if cells else ("arrow", "bar", "")
+        counts = [sum(int((one.polarity == sign).sum()) for one in staying) for sign in (1, -1)]
+        entries = [
+            Entry(f"{name} ({count:,})", color, plain, head)
+            for name, count, color, head in zip(
+                ("excitatory", "inhibitory"), counts, self.synapse_colors, (arrow, bar), strict=True
+            )
+        ]
+        if self.before is not None:
+            cut, grown = (len(strand.edges) for strand in strands[1:])
+            entries.append(Entry(f"cut, net ({cut:,})", CUT_COLOR, plain, gone, dashed=not cells))
+            square = "square" if cells else ""
+            entries.append(Entry(f"grown, net ({grown:,})", INK, plain, square, halo=HALO_COLOR))
+        return entries
+
+
+def magnitudes(
+    wiring: Wiring,
+    weights: ArrayLike | None,
+    sensory_weights: ArrayLike | None,
+    plain: float | None,
+) -> Weights | None:
+    """Return the magnitudes of all synapses, sensory ones first, or None if none are given.
+
+    Where only one kind is given, the other has the share `plain` of the largest. Raises
+    `WiringError` if they do not fit the synapses, or one kind is missing and `plain` is None.
+    """
+    recurrent = check_weights("weights", weights, wiring.synapse_count)
+    sensory = check_weights("sensory_weights", sensory_weights, wiring.sensory_synapse_count)
+    given = [np.abs(array) for array in (sensory, recurrent) if array is not None]
+    if not given:
+        return None
+    for name, array, count in (
+        ("weights", recurrent, wiring.synapse_count),
+        ("sensory_weights", sensory, wiring.sensory_synapse_count),
+    ):
+        if array is None and count and plain is None:
+            raise WiringError(
+                f"got no {name}, expected those of all {count} synapses, which are added up; pass "
+                f"{name}, or no weights at all"
+            )
+    largest = max(float(array.max(initial=0.0)) for array in given)
+    filled = [
+        np.full(count, (plain or 0.0) * (largest or 1.0)) if array is None else np.abs(array)
+        for array, count in (
+            (sensory, wiring.sensory_synapse_count),
+            (recurrent, wiring.synapse_count),
+        )
+    ]
+    return np.concatenate(filled)
+
+
+def check_same_neurons(name: str, other: Wiring | None, wiring: Wiring) -> None:
+    """Raise `WiringError` unless `other` is None or a wiring of the same neurons."""
+    if other is None:
+        return
+    for what in ("layers", "sensory_names", "names"):
+        theirs, ours = getattr(other, what), getattr(wiring, what)
+        if theirs != ours or list(theirs) != list(ours):
+            raise WiringError(
+                f"{name} must be a wiring of the same neurons, but its {what} differ; got {other} "
+                f"for {wiring}"
+            )
+
+
+def strands_of(wiring: Wiring, before: Wiring | None, weight: Weights | None) -> list[Strand]:
+    """Return the synapses that are drawn alike: those that stay, were cut, have grown."""
+    edges, polarity = all_synapses(wiring)
+    if before is None:
+        return [Strand("synapses", edges, polarity, weight)]
+    old_edges, old_polarity = all_synapses(before)
+    neurons = wiring.input_size + wiring.units
+    now, then = _codes(edges, polarity, neurons), _codes(old_edges, old_polarity, neurons)
+    kept, lost = np.isin(now, then), ~np.isin(then, now)
+    chosen = [None if weight is None else weight[which] for which in (kept, ~kept)]
+    changed = bool(lost.any() or not kept.all())
+    return [
+        Strand("synapses", edges[kept], polarity[kept], chosen[0], faint=changed),
+        Strand("cut", old_edges[lost], old_polarity[lost], None),
+        Strand("grown", edges[~kept], polarity[~kept], chosen[1]),
+    ]
+
+
+def all_synapses(wiring: Wiring) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
+    """Return rows (source, target) with sensory neurons counted first, and the polarities."""
+    shift = wiring.input_size
+    sensory, recurrent = wiring.sensory, wiring.recurrent
+    source = np.concatenate([sensory.source, recurrent.source.astype(np.int64) + shift])
+    target = np.concatenate([sensory.target, recurrent.target]).astype(np.int64) + shift
+    polarity = np.concatenate([sensory.polarity, recurrent.polarity])
+    return np.stack([source, target], axis=1), polarity
+
+
+def _codes(edges: NDArray[np.int64], polarity: NDArray[np.int8], neurons: int) -> NDArray[np.int64]:
+    """Return one number a synapse; parallel ones of one polarity differ, by their count so far."""
+    code = (edges[:, 0] * neurons + edges[:, 1]) * 2 + (polarity > 0)
+    order = np.argsort(code, kind="stable")
+    first = np.searchsorted(code[order], code[order])
+    copy = np.empty_like(code)
+    copy[order] = np.arange(len(code)) - first
+    return code * _MOST_COPIES + copy
