@@ -32,6 +32,7 @@ autodoc_typehints_description_target = "documented"
 autodoc_default_options = {"members": True, "member-order": "bysource"}
 napoleon_google_docstring = napoleon_numpy_docstring = False  # see extensions/reference.py
 napoleon_use_rtype = False
+toc_object_entries_show_parents = "hide"
 copybutton_prompt_text = "$ "
 
 # Names of this library that lead nowhere are errors; those of others are not looked up, because the

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import pkgutil
 import re
 import shlex
 import tempfile
@@ -15,6 +16,7 @@ from fresh_process import run
 from elegans.cli import main
 
 ROOT = Path(__file__).parent.parent
+FOLDERS = ("elegans", "elegans.proofs", "elegans.solvers", "elegans.wiring")
 GUIDES = ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
 PAGES = {"docs/benchmarks.md", "docs/changelog.md", "docs/gallery.md"}
 """They show what is elsewhere; the gallery's code is that of the examples."""
@@ -124,6 +126,32 @@ def test_readme_begins_with_two_commands():
     assert all(line.startswith("pip install -c constraints.txt") for line in (first, second))
     assert first.endswith("elegans demo")
     assert second.endswith("python -m pytest")
+
+
+def test_links_of_the_readme_lead_to_files():
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", (ROOT / "README.md").read_text())
+    assert "docs/tutorial.md" in links
+    assert not [link for link in links if not (ROOT / link).is_file()]
+    assert (ROOT / "docs/landing.png").stat().st_size < 200_000
+
+
+@pytest.mark.slow
+def test_the_reference_has_every_public_name(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "docs/extensions")
+    pages = importlib.import_module("reference")
+    documented = pages.Reference().homes
+    packages = {"elegans"}
+    for package in FOLDERS:
+        folder = importlib.import_module(package).__path__
+        packages |= {f.name for f in pkgutil.walk_packages(folder, f"{package}.") if f.ispkg}
+    missing = set()
+    for package in packages - {"elegans.cli", "elegans.solvers.fused"}:
+        module = importlib.import_module(package)
+        if hasattr(module, "__all__"):
+            for name in pages.names_of(module):
+                if pages.identity(pages.thing_of(name)) not in documented:
+                    missing.add(name)
+    assert not missing
 
 
 @pytest.mark.slow

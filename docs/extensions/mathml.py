@@ -10,6 +10,7 @@ from latex2mathml.converter import convert
 
 FONT = Path(ziamath.__file__).parent / "fonts" / "STIXTwoMath-Regular.ttf"
 FUNCTIONS = re.compile(r"\\(tanh|sin|cos|exp|log|ln)\s+(?=[^\W\d_]|\\)")
+BAR = re.compile(r"<mo([^>]*)>(?:&#x0007C;|\|)</mo>")
 ROWS = re.compile(r"(?<!\\)&|\\\\")  # in a formula that is no matrix
 
 
@@ -18,7 +19,8 @@ def mathml(formula, display):
     if ROWS.search(re.sub(r"\\begin\{(\w+)\}.*?\\end\{\1\}", "", formula, flags=re.S)):
         formula = rf"\begin{{array}}{{rl}} {formula} \end{{array}}"
     formula = FUNCTIONS.sub(r"\\\1\\, ", formula)  # a thin space that the converter leaves out
-    return convert(formula, display=display)
+    # Bars are written with the space of a relation, which the size of a number does not have.
+    return BAR.sub(r'<mo\1 lspace="0" rspace="0">|</mo>', convert(formula, display=display))
 
 
 def inline(translator, node):

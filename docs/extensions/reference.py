@@ -244,13 +244,13 @@ def resolve(app, env, node, contnode):
     elif first != "elegans":
         return None
     parts = target.split(".")
+    exists = False
     for count in range(len(parts), 0, -1):
         try:
             thing = thing_of(".".join(parts[:count]))
         except AttributeError:
-            if count == len(parts) and first != "elegans":
-                return None
             continue
+        exists = exists or count == len(parts)
         home = app.reference.homes.get(identity(thing))
         if home:
             home = ".".join((home, *parts[count:]))
@@ -258,9 +258,7 @@ def resolve(app, env, node, contnode):
             if entry:
                 place = (node["refdoc"], entry.docname, entry.node_id)
                 return make_refnode(app.builder, *place, contnode, home)
-        if count == len(parts):
-            return contnode
-    return None
+    return contnode if exists else None
 
 
 def setup(app):
