@@ -11,6 +11,8 @@ from sphinx.errors import ExtensionError
 DOCS = Path(__file__).parent.parent
 ROOT = DOCS.parent
 FOLDER = DOCS / "_pictures"
+STAMP = FOLDER / "drawn"
+GALLERY = "gallery"
 EXAMPLES = ("wiring_gallery", "wiring_report", "stability_report")
 SOURCES = ("elegans", "wiring", "solvers", "proofs", "examples")
 
@@ -28,31 +30,50 @@ def make_folder(app, config):
     (FOLDER / "pages").mkdir(parents=True, exist_ok=True)
 
 
-def draw(app):
-    """Run the examples at the same time; their pages go to the root of the site."""
-    stamp = FOLDER / "drawn"
-    if is_current(stamp):
+def begin(app):
+    """Run the examples, all at the same time, unless nothing has changed."""
+    app.examples = {}
+    if is_current(STAMP):
         return
-    shutil.rmtree(FOLDER, ignore_errors=True)
-    (FOLDER / "pages").mkdir(parents=True)
+    shutil.rmtree(FOLDER)
+    make_folder(app, app.config)
     environment = os.environ | {"MPLBACKEND": "Agg"}
-    runs = {}
     for name in EXAMPLES:
         command = [sys.executable, ROOT / "examples" / f"{name}.py", "--out", FOLDER / name]
-        runs[name] = subprocess.Popen(
+        app.examples[name] = subprocess.Popen(
             command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment
         )
-    for name, run in runs.items():
+
+
+def gallery_last(app, env, docnames):
+    """Let the examples run while other pages are read."""
+    docnames.sort(key=lambda name: name == GALLERY)
+
+
+def finish(app, *_):
+    """Wait for the examples; their pages go to the root of the site."""
+    while app.examples:
+        name, run = app.examples.popitem()
         _, errors = run.communicate()
         if run.returncode:
             raise ExtensionError(f"examples/{name}.py failed:\n{errors[-3000:]}")
         for page in (FOLDER / name).glob("*.html"):
             page.rename(FOLDER / "pages" / page.name)
-    stamp.touch()
+        if not app.examples:
+            STAMP.touch()
+
+
+def before_reading(app, docname, source):
+    """Finish when the gallery is read, which looks for the pictures."""
+    if docname == GALLERY:
+        finish(app)
 
 
 def setup(app):
-    """Draw before anything is read."""
+    """Draw while Sphinx reads."""
     app.connect("config-inited", make_folder)
-    app.connect("builder-inited", draw)
-    return {"parallel_read_safe": True, "parallel_write_safe": True}
+    app.connect("builder-inited", begin)
+    app.connect("env-before-read-docs", gallery_last)
+    app.connect("source-read", before_reading)
+    app.connect("env-updated", finish)
+    return {"parallel_read_safe": False, "parallel_write_safe": True}
