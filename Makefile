@@ -1,5 +1,5 @@
 # One command each for what a change must pass; `make check` runs them all.
-.PHONY: format types test quick check
+.PHONY: format types test quick docs check
 
 format:
 	ruff check --fix .
@@ -18,4 +18,8 @@ test:
 quick:
 	python -m pytest -m "not slow"
 
-check: format types test
+# The site, in docs/_build/html; warnings are errors. Pictures are drawn anew when code has changed.
+docs:
+	python -m sphinx -q -W --keep-going -b html -d docs/_build/doctrees docs docs/_build/html
+
+check: format types docs test

@@ -9,32 +9,35 @@ This is one long file on purpose.
 
 The circuit. Neuron i has capacitance C > 0, leak g >= 0 towards V, a conductance epsilon >= 0
 towards 0, and synapses k from j with conductance w >= 0, gain s, centre m, potential E; sensory
-synapses come from inputs u = scale * given + shift:
+synapses come from inputs u = scale * given + shift::
 
     C dx/dt = g (V - x) - epsilon x + sum w sigma(s (x_j - m)) (E - x),  sigma(z) = 1/(1 + e^-z)
 
 What is checked. [l, h] encloses a gate over the box and the inputs; at level "exact" it is [0, 1].
 
-hull    The first box holds V where g > 0, every E with w > 0, and 0 if epsilon > 0. Then every
-        trajectory stays in it or comes ever nearer to it, whatever the inputs.
-entry   The targets r = A/G over box n lie in box n+1, with room: at the upper end, for
-        t = (hi' - share hi) / (1 - share), where hi is that of box n and hi' that of box n+1,
-        g (V - t) - epsilon t + sum w max(l (E - t), h (E - t)) <= 0, and the mirror image at the
-        lower end. Then box n+1 is entered after max(C/G) ln(1/share), and never left.
-stay    The same tests at the ends of the last box: no trajectory leaves it.
-rate    With the weights eta > 0, at both ends xi of each interval of the last box,
-        eta_i (lambda C - g - epsilon - sum_sensory w l)
-            + sum_recurrent w max_{l <= q <= h} (|s| |E - xi| eta_j q (1 - q) - eta_i q) <= 0.
-        Then max |x_i - y_i| / eta_i shrinks at least as exp(-lambda t) between any two trajectories
-        in the box under the same input. A self-synapse counts with its sign, and the interval of
-        its neuron is cut into pieces, since its gate and xi belong to the same potential.
-step    The same for one semi-implicit step of length h: with kappa in place of 1 before the gates
-        and C (1 - kappa) / h - kappa (g + epsilon + ...) before them, the step shrinks the same
-        distance by the factor kappa, if self-synapses do not turn its sign: the sum of
-        w |s| |E - xi| / 4 over those that pull against the neuron is at most C/h.
-gain    With D in place of eta and the effect b of a unit change of the inputs in place of
-        lambda C eta: two trajectories from one state under inputs that differ by at most d
-        differ by at most D_i d.
+The statements::
+
+    hull    The first box holds V where g > 0, every E with w > 0, and 0 if epsilon > 0. Then every
+            trajectory stays in it or comes ever nearer to it, whatever the inputs.
+    entry   The targets r = A/G over box n lie in box n+1, with room: at the upper end, for
+            t = (hi' - share hi) / (1 - share), where hi is that of box n and hi' that of box n+1,
+            g (V - t) - epsilon t + sum w max(l (E - t), h (E - t)) <= 0, and the mirror image at
+            the lower end. Then box n+1 is entered after max(C/G) ln(1/share), and never left.
+    stay    The same tests at the ends of the last box: no trajectory leaves it.
+    rate    With the weights eta > 0, at both ends xi of each interval of the last box,
+            eta_i (lambda C - g - epsilon - sum_sensory w l)
+                + sum_recurrent w max_{l <= q <= h} (|s| |E - xi| eta_j q (1 - q) - eta_i q) <= 0.
+            Then max |x_i - y_i| / eta_i shrinks at least as exp(-lambda t) between any two
+            trajectories in the box under the same input. A self-synapse counts with its sign, and
+            the interval of its neuron is cut into pieces, since its gate and xi belong to the same
+            potential.
+    step    The same for one semi-implicit step of length h: with kappa in place of 1 before the
+            gates and C (1 - kappa) / h - kappa (g + epsilon + ...) before them, the step shrinks
+            the same distance by the factor kappa, if self-synapses do not turn its sign: the sum
+            of w |s| |E - xi| / 4 over those that pull against the neuron is at most C/h.
+    gain    With D in place of eta and the effect b of a unit change of the inputs in place of
+            lambda C eta: two trajectories from one state under inputs that differ by at most d
+            differ by at most D_i d.
 """
 
 from __future__ import annotations

@@ -157,6 +157,7 @@ RODAS3 = RosenbrockTableau(
     weights=(Fraction(5, 6), Fraction(-1, 6), Fraction(-1, 6), Fraction(1, 2)),
     order=3,
 )
+"""The coefficients of `Rosenbrock`."""
 
 
 class Rosenbrock(Solver):

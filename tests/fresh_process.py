@@ -3,6 +3,8 @@
 import functools
 import os
 import runpy
+import shlex
+import subprocess
 import sys
 import warnings
 from multiprocessing import forkserver, get_context
@@ -10,6 +12,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+
+from elegans.cli import main
 
 IMPORTED = ["elegans.proofs.lyapunov", "elegans.solvers.fused.cpu.problem", "matplotlib.pyplot"]
 """What takes longer to import than most programs take to run."""
@@ -38,6 +42,17 @@ def run(program, *arguments, folder):
     process.join()
     stdout, stderr = (log.read_text() for log in logs)
     return SimpleNamespace(returncode=process.exitcode, stdout=stdout, stderr=stderr)
+
+
+def shell(call):
+    """Run a command of the shell: `elegans` in this process, Python in one of its own."""
+    program, *words = shlex.split(call)
+    sys.stdout.flush()
+    if program == "python":
+        subprocess.run([sys.executable, *words], check=True)
+        return
+    if code := main(words):
+        raise SystemExit(code)
 
 
 def _run(program, arguments, folder, logs):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import pkgutil
 import re
 import shlex
 import tempfile
@@ -15,7 +16,12 @@ from fresh_process import run
 from elegans.cli import main
 
 ROOT = Path(__file__).parent.parent
+FOLDERS = ("elegans", "elegans.proofs", "elegans.solvers", "elegans.wiring")
 GUIDES = ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
+PAGES = {"docs/benchmarks.md", "docs/changelog.md", "docs/gallery.md"}
+"""They show what is elsewhere; the gallery's code is that of the examples."""
+RUN = ("python", "console")
+CONSOLE = "\n```console\n"
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
 
 
@@ -24,22 +30,42 @@ def blocks(name: str) -> list[tuple[str, str]]:
     return FENCED.findall((ROOT / name).read_text())
 
 
+def session(text: str) -> tuple[list[str], str]:
+    """Return the commands of a block of the shell with prompts, and the output that it shows."""
+    lines = text.replace("\\\n", "").splitlines(keepends=True)
+    called = [line.removeprefix("$ ").strip() for line in lines if line.startswith("$ ")]
+    return called, "".join(line for line in lines if not line.startswith("$ "))
+
+
 def program(name: str) -> str:
-    """Return the Python of a guide on its own lines; each block begins by printing its number."""
-    lines, language, number = [], "", 0
-    for line in (ROOT / name).read_text().splitlines():
-        if line.startswith("```"):
-            language = line.removeprefix("```")
-            number += language == "python"
-            lines.append(f"print('<block {number}>')" if language == "python" else "")
-        else:
-            lines.append(line if language == "python" else "")
+    """Return what runs of a guide, on its own lines; each block begins by printing its number."""
+    text = (ROOT / name).read_text()
+    lines = ["import fresh_process" if CONSOLE in text else "", *[""] * (text.count("\n") - 1)]
+    number = 0
+    for block in FENCED.finditer(text):
+        if (language := block[1]) not in RUN:
+            continue
+        first = text.count("\n", 0, block.start())
+        number += 1
+        lines[first] = f"print('<block {number}>', flush=True)"
+        code = block[2].splitlines()
+        if language == "console":
+            code = [f"fresh_process.shell({call!r})" for call in session(block[2])[0]]
+        lines[first + 1 : first + 1 + len(code)] = code
     return "\n".join(lines)
+
+
+def words(output: str) -> str:
+    """Return output without its numbers: those of a training vary from processor to processor."""
+    return re.sub(r"sha256:\w+|-?\d[\d.,]*(e[+-]?\d+)?", "#", output)
 
 
 def commands(name: str) -> set[str]:
     """Return the calls of the shell's commands, of scripts and of modules that a guide names."""
-    fenced = "".join(text for language, text in blocks(name) if language == "bash")
+    fenced = ""
+    for language, text in blocks(name):
+        if language in ("bash", "console"):
+            fenced += text if language == "bash" else "\n".join(session(text)[0]) + "\n"
     prose = FENCED.sub("", (ROOT / name).read_text())
     calls = re.split(r"\n|&&", fenced.replace("\\\n", " ")) + re.findall(r"`([^`]+)`", prose)
     return {call.strip() for call in calls if call.strip().startswith(("elegans ", "python "))}
@@ -47,7 +73,7 @@ def commands(name: str) -> set[str]:
 
 @functools.cache
 def printed(name: str) -> list[str]:
-    """Return what each Python block of a guide prints."""
+    """Return what each block of a guide prints, of Python and of the shell with prompts."""
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder) / (Path(name).stem.replace("-", "_") + ".py")
         script.write_text(program(name))
@@ -62,15 +88,17 @@ def printed(name: str) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", GUIDES)
+@pytest.mark.parametrize("name", sorted({*GUIDES} - PAGES))
 def test_guide(name):
     outputs = iter(printed(name))
     output = None
     for language, text in blocks(name):
-        if language == "python":
+        if language in RUN:
             output = next(outputs)
-        elif language == "text":
+        if language == "text":
             assert output == text
+        elif language == "console":
+            assert words(output) == words(session(text)[1])
     assert output is not None, "a guide shows how to use what it describes"
     assert next(outputs, None) is None
 
@@ -98,6 +126,32 @@ def test_readme_begins_with_two_commands():
     assert all(line.startswith("pip install -c constraints.txt") for line in (first, second))
     assert first.endswith("elegans demo")
     assert second.endswith("python -m pytest")
+
+
+def test_links_of_the_readme_lead_to_files():
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", (ROOT / "README.md").read_text())
+    assert "docs/tutorial.md" in links
+    assert not [link for link in links if not (ROOT / link).is_file()]
+    assert (ROOT / "docs/landing.png").stat().st_size < 200_000
+
+
+@pytest.mark.slow
+def test_the_reference_has_every_public_name(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "docs/extensions")
+    pages = importlib.import_module("reference")
+    documented = pages.Reference().homes
+    packages = {"elegans"}
+    for package in FOLDERS:
+        folder = importlib.import_module(package).__path__
+        packages |= {f.name for f in pkgutil.walk_packages(folder, f"{package}.") if f.ispkg}
+    missing = set()
+    for package in packages - {"elegans.cli", "elegans.solvers.fused"}:
+        module = importlib.import_module(package)
+        if hasattr(module, "__all__"):
+            for name in pages.names_of(module):
+                if pages.identity(pages.thing_of(name)) not in documented:
+                    missing.add(name)
+    assert not missing
 
 
 @pytest.mark.slow

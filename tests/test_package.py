@@ -206,6 +206,10 @@ def test_the_wheel_holds_the_tracked_files(tmp_path):
                 expected.add(prefix + name.removeprefix(folder))
     assert packed == expected
     assert any(name.endswith("licenses/LICENSE") for name in names)
+    (metadata,) = (name for name in names if name.endswith(".dist-info/METADATA"))
+    described = zipfile.ZipFile(wheel).read(metadata).decode()
+    assert "elegans demo" in described
+    assert not re.findall(r"\]\((?!https?:)", described), "links that lead nowhere from an index"
 
 
 def test_nothing_speaks_of_how_it_was_made():

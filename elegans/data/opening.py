@@ -22,6 +22,7 @@ _PARQUET = (".parquet", ".pq")
 _EXCEL = (".xlsx", ".xlsm")
 
 SUFFIXES = (*_TEXT, *_PARQUET, *_EXCEL, ".npz")
+"""Files that can be read, by their names' ends; text may be compressed."""
 
 Data = Any
 """A path, several paths, or a DataFrame of pandas."""

@@ -12,6 +12,7 @@ from elegans.data.sequences import Sequence
 from elegans.errors import DataError
 
 FRACTIONS = (0.7, 0.15, 0.15)
+"""Shares of training, validation and test."""
 
 _Part = TypeVar("_Part")
 

@@ -114,7 +114,7 @@ class Edit:
     weight: float
     """Strength that it had."""
     outcome: str
-    """``rewired``, ``pruned``, or ``kept: `` and the reason."""
+    """``rewired``, ``pruned``, or ``kept:`` and the reason."""
     age: int | None = None
     """Optimiser steps since it grew; None if it was there from the start."""
     notes: dict[str, float] = field(default_factory=dict)

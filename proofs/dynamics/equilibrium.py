@@ -44,8 +44,8 @@ class Equilibrium:
     state: Tensor
     """Potentials, float64, shape (neuron,)."""
     residual: float
-    """Largest |r_i - x_i|: how far a neuron is from the potential that it relaxes to; of a step,
-    the largest change of a potential."""
+    """Largest ``|r_i - x_i|``: how far a neuron is from the potential that it relaxes to; of a
+    step, the largest change of a potential."""
     spectrum: Tensor
     """Eigenvalues of the flow's Jacobian, the largest real part first, or of the step's, the
     largest modulus first, complex, (neuron,)."""
@@ -196,9 +196,9 @@ def equilibria(
     seed
         Draws the sample.
     tolerance
-        Largest |r_i - x_i| of an equilibrium, or change of a potential by the step, as a share of
-        the box's largest width or potential. In a short step all changes are small: lower it with
-        the step.
+        Largest ``|r_i - x_i|`` of an equilibrium, or change of a potential by the step, as a share
+        of the box's largest width or potential. In a short step all changes are small: lower it
+        with the step.
     merge_tolerance
         Ends nearer than this share of it are the same equilibrium.
     iterations

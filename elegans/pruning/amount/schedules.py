@@ -278,7 +278,7 @@ class IterativeSchedule(Schedule):
     """One level after the other, each when training has converged on the one before.
 
     Converged is a training whose validation loss has not fallen by `improvement` (a share of the
-    best loss) for `patience` observations; `elegans.pruning.Pruner.observe` brings the losses. The
+    best loss) for `patience` observations, which `elegans.pruning.Pruner.report_metric` brings. The
     first level is cut when the dense model has converged.
 
     Parameters

@@ -106,6 +106,7 @@ SCOPES = {
     "unit": Scope("layer", units=True),
     "global_unit": Scope("global", units=True),
 }
+"""Scopes by the name that `Pruner` takes."""
 
 
 class _Piece(NamedTuple):

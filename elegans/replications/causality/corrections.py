@@ -11,7 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 from elegans.errors import PruningError
 
 LAG_RULES = ("bonferroni", "holm", "simes", "longest", "minimum")
+"""Rules of `over_lags`."""
+
 TEST_RULES = ("benjamini_hochberg", "benjamini_yekutieli", "holm", "bonferroni", "none")
+"""Rules of `over_tests`."""
 
 
 def over_lags(p: ArrayLike, rule: str = "bonferroni") -> NDArray[np.float64]:

@@ -18,6 +18,7 @@ from elegans.replications.causality.exponents import ExponentSettings
 from elegans.replications.causality.weight_log import WeightLog
 
 FULL, PARTIAL = 1.0, 0.1
+"""Shares of the weights that may go, a value of `fraction` in `LyapunovGranger`."""
 
 
 class Scored(Protocol):

@@ -133,7 +133,7 @@ class WeightLog:
         Parameters
         ----------
         series
-            By the name of the weight, shape (time, *shape of the weight).
+            By the name of the weight, shape ``(time, *shape of the weight)``.
         risk
             Shape (time,).
 

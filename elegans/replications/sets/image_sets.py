@@ -160,6 +160,8 @@ def _too_few(
 
 
 DATA_VARIABLE = "ELEGANS_DATA"
+"""The environment variable that names the folder of idx files."""
+
 _PREFIXES = {"train": "train", "test": "t10k"}
 _SIDE = 28
 _GARMENTS = (

@@ -1,0 +1,79 @@
+"""Pictures of the gallery: what the examples draw, run when the library or they have changed."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from sphinx.errors import ExtensionError
+
+DOCS = Path(__file__).parent.parent
+ROOT = DOCS.parent
+FOLDER = DOCS / "_pictures"
+STAMP = FOLDER / "drawn"
+GALLERY = "gallery"
+EXAMPLES = ("wiring_gallery", "wiring_report", "stability_report")
+SOURCES = ("elegans", "wiring", "solvers", "proofs", "examples")
+
+
+def is_current(stamp):
+    """Tell whether nothing has changed since the stamp was set."""
+    if not stamp.exists():
+        return False
+    files = (path for folder in SOURCES for path in (ROOT / folder).rglob("*.py"))
+    return stamp.stat().st_mtime > max(path.stat().st_mtime for path in files)
+
+
+def make_folder(app, config):
+    """Make the folder that the site copies whole, before Sphinx looks for it."""
+    (FOLDER / "pages").mkdir(parents=True, exist_ok=True)
+
+
+def begin(app):
+    """Run the examples, all at the same time, unless nothing has changed."""
+    app.examples = {}
+    if is_current(STAMP):
+        return
+    shutil.rmtree(FOLDER)
+    make_folder(app, app.config)
+    environment = os.environ | {"MPLBACKEND": "Agg"}
+    for name in EXAMPLES:
+        command = [sys.executable, ROOT / "examples" / f"{name}.py", "--out", FOLDER / name]
+        app.examples[name] = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment
+        )
+
+
+def gallery_last(app, env, docnames):
+    """Let the examples run while other pages are read."""
+    docnames.sort(key=lambda name: name == GALLERY)
+
+
+def finish(app, *_):
+    """Wait for the examples; their pages go to the root of the site."""
+    while app.examples:
+        name, run = app.examples.popitem()
+        _, errors = run.communicate()
+        if run.returncode:
+            raise ExtensionError(f"examples/{name}.py failed:\n{errors[-3000:]}")
+        for page in (FOLDER / name).glob("*.html"):
+            page.rename(FOLDER / "pages" / page.name)
+        if not app.examples:
+            STAMP.touch()
+
+
+def before_reading(app, docname, source):
+    """Finish when the gallery is read, which looks for the pictures."""
+    if docname == GALLERY:
+        finish(app)
+
+
+def setup(app):
+    """Draw while Sphinx reads."""
+    app.connect("config-inited", make_folder)
+    app.connect("builder-inited", begin)
+    app.connect("env-before-read-docs", gallery_last)
+    app.connect("source-read", before_reading)
+    app.connect("env-updated", finish)
+    return {"parallel_read_safe": False, "parallel_write_safe": True}
