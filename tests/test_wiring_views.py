@@ -16,6 +16,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 import elegans
+from elegans.cli import main
 from elegans.errors import WiringError
 from elegans.reporting import draw_changes, draw_circuit, save_figure
 from elegans.wiring import AutoNCP, FullyConnected, Layered, Synapses, Wiring
@@ -105,6 +106,29 @@ def test_options_are_checked(wiring, ax, options, message):
     with pytest.raises(WiringError, match=message):
         wiring.draw(ax=ax, **options)
     assert not ax.collections
+
+
+@pytest.mark.parametrize("view", ["auto", "circuit", "matrix", "classes"])
+def test_the_command_draws_every_view_of_a_file(wiring, tmp_path, view):
+    wiring.save(tmp_path / "circuit.json")
+    out = tmp_path / f"{view}.svg"
+    assert main(["draw", str(tmp_path / "circuit.json"), "--view", view, "--out", str(out)]) == 0
+    assert ("boundaries" in out.read_text()) == (view == "matrix")
+
+
+@pytest.mark.slow
+def test_the_command_draws_a_run_before_and_after(tmp_path):
+    model = elegans.LTC(8, AutoNCP(110, 4))
+    run = elegans.training.RunFolder.create(tmp_path / "run", model, {"command": "train"})
+    before = model.wiring
+    mask = torch.ones(len(model.cell.recurrent.source), dtype=torch.bool)
+    mask[:40] = False
+    model.cell.recurrent.set_mask(mask)
+    run.write_result(model)
+    for view in ("auto", "classes"):
+        assert main(["draw", str(run.path), "--view", view]) == 0
+        assert (run.path / "wiring.png").read_bytes().startswith(b"\x89PNG")
+    assert elegans.load(run.path).synapse_count == before.synapse_count - 40
 
 
 # --- the matrix ------------------------------------------------------------------------------

@@ -102,7 +102,7 @@ def _activity(content: Content) -> Chart:
         "activity",
         _title(content, shown, "Activity"),
         f"Heat map of the potentials of {len(shown)} neurons over {len(activity.time)} moments.",
-        f"Each row is a neuron{which}; the dotted line is the moment that the graph above shows.",
+        f"Each row is a neuron{which}; the dotted line is the moment that is chosen above.",
         Axis(time_title(content.subject.time_unit)),
         _neurons(content, shown),
         [
