@@ -5,13 +5,14 @@ import pytest
 
 from elegans.data import Sequence
 from elegans.errors import DataError
-from elegans.training import baseline_answers, mean_squared_errors
+from elegans.training import baseline_answers
+from elegans.training.scores import regression_scores
 
 
 def baseline_errors(train, test, lags):
     answers = baseline_answers(train, test, lags)
     return {
-        name: mean_squared_errors(some, test)
+        name: regression_scores(some, test).mse
         if any(not np.isnan(one).all() for one in some)
         else np.full(test[0].targets.shape[1], np.nan)
         for name, some in answers.items()

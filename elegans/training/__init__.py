@@ -16,9 +16,7 @@ if TYPE_CHECKING:  # loaded when first used: the shell needs the settings for --
     from elegans.training.callbacks import TensorBoard as TensorBoard
     from elegans.training.config import RewireConfig as RewireConfig
     from elegans.training.config import TrainingConfig as TrainingConfig
-    from elegans.training.evaluation import mean_squared_errors as mean_squared_errors
     from elegans.training.evaluation import predict as predict
-    from elegans.training.evaluation import squared_errors as squared_errors
     from elegans.training.run_data import RunData as RunData
     from elegans.training.run_folder import Checkpoint as Checkpoint
     from elegans.training.run_folder import RunFolder as RunFolder

@@ -12,11 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from elegans.data import Scales, Sequence, Windows
-from elegans.errors import DataError
 from elegans.layers.readout import Readout
 from elegans.layers.sequence_layer import SequenceLayer
 from elegans.training.losses import mean_loss
-from elegans.training.scores import regression_scores
 
 
 @dataclass(frozen=True)
@@ -108,34 +106,3 @@ def predict(
         output, _ = model(x, None, elapsed)
         answers.append(scales.targets.invert(output.cpu().double().numpy()))
     return answers
-
-
-def squared_errors(
-    model: SequenceLayer | Readout, sequences: SequenceOf[Sequence], scales: Scales
-) -> NDArray[np.float64]:
-    """Return the mean squared error of each target over all steps, shape (output,).
-
-    The unit is that of the target, squared.
-
-    Raises
-    ------
-    DataError
-        There are no sequences, or their columns are not as many as the layer's.
-    """
-    if not sequences:
-        raise DataError("got no sequences, expected at least one; check the file")
-    sizes = sequences[0].inputs.shape[1], sequences[0].targets.shape[1]
-    if sizes != (model.input_size, model.output_size):
-        raise DataError(
-            f"got sequences of {sizes[0]} inputs and {sizes[1]} targets, expected "
-            f"{model.input_size} and {model.output_size} as the circuit has; choose the columns "
-            "that it was trained on"
-        )
-    return mean_squared_errors(predict(model, sequences, scales), sequences)
-
-
-def mean_squared_errors(
-    answers: SequenceOf[NDArray[np.float64]], sequences: SequenceOf[Sequence]
-) -> NDArray[np.float64]:
-    """Return the mean squared error of answers (time, output), over all steps, shape (output,)."""
-    return regression_scores(answers, sequences).mse
