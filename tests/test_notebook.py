@@ -14,7 +14,7 @@ from elegans.data import Sequence, cut_windows
 from elegans.html import table_html
 from elegans.proofs import certify, time_constants_along
 from elegans.training import RewireConfig, RunFolder, TrainingConfig, fit
-from elegans.wiring import AutoNCP, FullyConnected, Overgrown, Wiring
+from elegans.wiring import AutoNCP, FullyConnected, Overgrown, Random, Wiring
 
 LAYERS = {
     "LTC": lambda: elegans.LTC(3, AutoNCP(12, 2, seed=1)),
@@ -76,13 +76,19 @@ def test_a_layer_without_values_shows_itself():
     assert "meta" in Reader(model._repr_html_()).text
 
 
-@pytest.mark.parametrize("units", [1, 297, 298])
-def test_large_circuits_are_described_in_words(units):
-    wiring = FullyConnected(units, 1).build(3)
-    few = wiring.edit(remove=[(int(j), int(i)) for j, i, _ in list(wiring.recurrent)[1:]])
-    page = Reader(few._repr_html_())
-    assert repr(few) in page.text
-    assert len(page.pictures) == (units <= 297)
+@pytest.mark.parametrize("units", [1, 97, 98, 1000])
+def test_circuits_of_any_size_are_drawn(units):
+    wiring = Random(units, 1, sparsity_level=0.9).build(3)
+    page = Reader(wiring._repr_html_())
+    assert repr(wiring) in page.text
+    assert len(page.pictures) == 1
+
+
+@pytest.mark.parametrize("most", [27, 28])
+def test_circuits_of_millions_of_synapses_are_described_in_words(most, monkeypatch):
+    wiring = FullyConnected(4, 1).build(3)  # of 16 synapses and 12 from the inputs
+    monkeypatch.setattr("elegans.wiring.wiring._MANY_SYNAPSES", most)
+    assert len(Reader(wiring._repr_html_()).pictures) == (most == 28)
 
 
 def test_names_are_no_html():

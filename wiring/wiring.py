@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 SENSORY = "sensory"
 MOTOR = "motor"
 
-_MANY_NEURONS = 300
-"""Circuits of more neurons and inputs are not drawn unless they are told to be."""
+_MANY_SYNAPSES = 5_000_000
+"""Circuits of more synapses, which take seconds, are not drawn unless they are told to be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -420,9 +420,9 @@ class Wiring:
         return self.html_of(self.draw)
 
     def html_of(self, draw: Callable[[], Axes]) -> str:
-        """Return a drawing of this circuit for notebooks, or words where it would be too dense."""
+        """Return a drawing of this circuit for notebooks, or words where it would take long."""
         words = f"<p>{escape(repr(self))}</p>"
-        if self.units + self.input_size > _MANY_NEURONS:
+        if self.synapse_count + self.sensory_synapse_count > _MANY_SYNAPSES:
             return words
         from elegans.wiring.drawing.page import as_image  # matplotlib, for pictures alone
 
