@@ -148,6 +148,8 @@ def moved(model: M, device: Any, called: str) -> M:
     `called` is what the message says before the device.
     """
     try:
+        if device is not None and torch.device(device).type == "meta":
+            raise RuntimeError("it holds no values")
         return model.to(device)
     except (AssertionError, RuntimeError) as error:  # whatever PyTorch says of devices
         raise InputError(

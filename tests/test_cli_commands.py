@@ -18,7 +18,7 @@ from elegans.cli import main
 from elegans.data import read_table
 from elegans.errors import RunError
 from elegans.training import OnStep, RunFolder, load_model, predict
-from elegans.wiring import AutoNCP
+from elegans.wiring import AutoNCP, Wiring
 
 SMALL = (
     "--units 10 --unfolds 2 --steps 12 --window 8 --evaluate-every 4 --checkpoint-every 5 --quiet"
@@ -583,3 +583,47 @@ def test_a_run_is_extended(data, tmp_path, capsys):
     assert RunFolder.open(run).metrics()[-1]["step"] == 20
     assert train(data, run, "--resume") == 2
     assert "got training.steps = 12, expected 20" in fails(capsys)
+
+
+@pytest.mark.slow
+def test_a_warm_start_keeps_precision_and_is_no_other_run(data, tmp_path, capsys):
+    first = tmp_path / "first"
+    assert train(data, first, "--dtype", "float64") == 0
+    words = f"train {data} --inputs speed turn --targets depth --time t --sequence worm --window 8"
+    words += f" --steps 4 --quiet --warm-start {first} --out"
+    assert main([*words.split(), str(tmp_path / "second")]) == 0
+    assert next(load_model(tmp_path / "second").parameters()).dtype == torch.float64
+    assert main([*words.split(), str(tmp_path / "third"), "--dtype", "float32"]) == 0
+    assert next(load_model(tmp_path / "third").parameters()).dtype == torch.float32
+    capsys.readouterr()
+    assert main([*words.split(), str(first), "--resume"]) == 2
+    assert "got --warm-start for a run that was begun without" in fails(capsys)
+
+
+@pytest.mark.slow
+def test_neurons_of_a_file_named_like_inputs(data, tmp_path):
+    wiring = AutoNCP(9, 1, seed=4).build(2)
+    names = ["turn", "speed", *wiring.names[2:]]
+    named = Wiring(2, wiring.layers, wiring.recurrent, wiring.sensory, names=names)
+    named.save(tmp_path / "mine.json")
+    assert train(data, tmp_path / "run", "--wiring", str(tmp_path / "mine.json")) == 0
+    assert load_model(tmp_path / "run").wiring.names[:2] == ("depth", "speed (neuron)")
+    assert train(data, tmp_path / "all", "--wiring", str(tmp_path / "mine.json"), "--readout") == 0
+    names = load_model(tmp_path / "all").wiring.names[:2]
+    assert names == ("turn (neuron)", "speed (neuron)")
+
+
+@pytest.mark.slow
+def test_files_without_rows(data, tmp_path, capsys):
+    assert train(data, tmp_path / "run") == 0
+    empty = tmp_path / "empty.csv"
+    empty.write_text(data.read_text().splitlines()[0] + "\n")
+    capsys.readouterr()
+    for words in (f"predict {tmp_path / 'run'} {empty}", f"evaluate {tmp_path / 'run'} {empty}"):
+        assert main(words.split()) == 2
+        assert re.search("no rows", fails(capsys))
+
+
+def test_a_device_without_values(data, tmp_path, capsys):
+    assert train(data, tmp_path / "run", "--device", "meta") == 2
+    assert "expected one that PyTorch can use here" in fails(capsys)

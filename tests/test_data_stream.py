@@ -6,7 +6,7 @@ import pytest
 
 import elegans
 from elegans.data import Scales, read_table
-from elegans.errors import DataError
+from elegans.errors import DataError, InputError
 from elegans.training import RunData, RunFolder
 
 
@@ -128,3 +128,38 @@ def test_a_row_without_names_is_an_array(tmp_path):
     named, plain = (elegans.Policy.load(tmp_path / "run") for _ in range(2))
     row = frame[["speed", "load"]].iloc[0]
     np.testing.assert_array_equal(named(row), plain(pd.Series(row.to_numpy())))
+
+
+def test_time_passes_in_steps_without_names_too(tmp_path):
+    frame = rows(words=False)
+    begin(tmp_path / "run", frame, time=None)
+    policy = elegans.Policy.load(tmp_path / "run")
+    row = {"t": 0.0, "speed": 0.3, "load": 9.0}
+    policy(row)
+    for _ in range(3):
+        policy(np.zeros(policy.model.input_size, np.float32))
+    policy(row | {"load": None})
+    assert policy._memory["load"].age.tolist() == [4.0]
+    policy.state = np.zeros((2, policy.model.state_size))
+    assert policy(pd.DataFrame([row, row])).shape == (2, 1)
+
+
+@pytest.mark.parametrize("over", [True, False])
+def test_a_single_episode_is_over_or_goes_on(tmp_path, over):
+    begin(tmp_path / "run", rows())
+    policy = elegans.Policy.load(tmp_path / "run")
+    policy(dict(rows().iloc[3]))
+    memory, state = policy._memory, policy.state
+    policy.reset(where=np.array(over))
+    assert policy._memory == ({} if over else memory)
+    assert bool((policy.state == state).all()) != over
+    with pytest.raises(InputError, match="got batch=2 and where, expected one of them"):
+        policy.reset(2, where=[True])
+
+
+def test_several_values_in_a_cell(tmp_path):
+    begin(tmp_path / "run", rows())
+    policy = elegans.Policy.load(tmp_path / "run")
+    row = dict(rows().iloc[3])
+    with pytest.raises(DataError, match="got ndarray of several values as 'speed'"):
+        policy(row | {"speed": np.ones(2)})

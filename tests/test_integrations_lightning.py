@@ -165,3 +165,36 @@ def test_no_layer():
 def test_a_training_without_an_end():
     with pytest.raises(InputError, match=r"got a training without an end.*max_epochs="):
         trainer(RewireCallback(), max_epochs=-1).fit(LiquidModule(layer()), data(), data())
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
+@pytest.mark.parametrize("rule", ["free", "development"])
+def test_a_longer_training_from_a_checkpoint_ends_rewiring_where_it_would_have(rule, tmp_path):
+    synapses = 30 if rule == "development" else None
+
+    def part(epochs):
+        callback, kept = RewireCallback(rule, synapses), ModelCheckpoint(tmp_path, save_last=True)
+        return callback, trainer(callback, kept, max_epochs=epochs, enable_checkpointing=True)
+
+    _, first = part(4)
+    first.fit(LiquidModule(layer()), data(), data())
+    callback, longer = part(9)
+    longer.fit(LiquidModule(layer()), data(), data(), ckpt_path=str(tmp_path / "last.ckpt"))
+    assert longer.global_step == callback.rewirer.steps == 36
+    assert max(edit.step for edit in callback.rewirer.ledger) <= 0.6 * 16
+    kept = ModelCheckpoint(tmp_path, save_last=True)
+    other = trainer(RewireCallback("set"), kept, max_epochs=12, enable_checkpointing=True)
+    with pytest.raises(InputError, match=rf"got the rule 'set' for a checkpoint of '{rule}'"):
+        other.fit(LiquidModule(layer()), data(), data(), ckpt_path=str(tmp_path / "last.ckpt"))
+
+
+def test_smoothed_gradients_are_those_of_the_step():
+    """Lightning computes them inside of the step, after what PyTorch calls before it."""
+    ours, theirs = layer(), layer()
+    rewirer = by_hand(theirs, 4, rule="saliency")
+    callback = RewireCallback("saliency")
+    trainer(callback, max_epochs=4).fit(LiquidModule(ours), data(), data())
+    assert callback.rewirer.counts == rewirer.counts
+    assert rewirer.counts["rewired"] > 0
+    assert_equal(ours, theirs)

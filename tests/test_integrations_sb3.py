@@ -10,12 +10,20 @@ from gymnasium.spaces import Box
 from gymnasium.wrappers import FrameStackObservation
 from sb3_contrib import RecurrentPPO
 from stable_baselines3 import A2C, PPO
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecFrameStack
 
 import elegans
 from elegans.errors import InputError, PruningError
-from elegans.integrations.sb3 import Circuit, LiquidExtractor, LiquidPolicy, RewireCallback
+from elegans.integrations.sb3 import (
+    NEEDS_LOSS,
+    Circuit,
+    LiquidExtractor,
+    LiquidPolicy,
+    RewireCallback,
+)
+from elegans.pruning import RULES, PruneRewire
 from elegans.wiring import AutoNCP
 
 WIRING = AutoNCP(12, 3, seed=1)
@@ -203,9 +211,80 @@ def test_observations_without_history(shape, history):
         LiquidExtractor(Box(-1, 1, shape), 8, history=history)
 
 
-def test_rewiring_where_steps_are_not_known_and_rules_that_ask_for_a_loss():
+def test_rewiring_where_steps_are_not_known():
     other = A2C("MlpPolicy", "CartPole-v1", n_steps=8)
     with pytest.raises(InputError, match="got A2C, whose optimiser steps do not follow"):
         other.learn(8, callback=RewireCallback())
-    with pytest.raises(PruningError, match=r"needs.*loss"):
-        agent(n_epochs=10).learn(64 * 6, callback=RewireCallback("rigl"))
+    with pytest.raises(InputError, match=r"got target_kl=0\.1, by which updates end"):
+        agent(target_kl=0.1).learn(64, callback=RewireCallback())
+
+
+def train_without_a_loss(policy, rule):
+    rewirer = PruneRewire.from_rule(rule, policy, policy.optimizer, 20)
+    state = (torch.zeros(1, 1, 12), torch.zeros(1, 1, 12))
+    for _ in range(20):
+        policy.predict_values(torch.randn(5, 4), state, torch.zeros(5)).sum().backward()
+        distribution, _ = policy.get_distribution(torch.randn(5, 4), state, torch.zeros(5))
+        distribution.distribution.logits.square().sum().backward()
+        policy.optimizer.step()
+        rewirer.step()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rule", sorted(RULES.keys() - {"gradual"}))
+def test_rules_that_ask_for_a_loss_are_refused_and_others_run(rule):
+    if rule in NEEDS_LOSS:
+        with pytest.raises(InputError, match=f"got the rule '{rule}', which asks for a loss"):
+            RewireCallback(rule)
+        with pytest.raises(PruningError, match="loss of the batch"):
+            train_without_a_loss(agent().policy, rule)
+        return
+    callback = RewireCallback(rule)
+    agent(n_epochs=10).learn(64 * 3, callback=callback)
+    assert callback.rewirer.steps == 30
+
+
+@pytest.mark.slow
+def test_a_training_after_an_interruption_rewires_once(monkeypatch):
+    class Stop(BaseCallback):
+        def _on_step(self):
+            if self.num_timesteps > 150:
+                raise KeyboardInterrupt
+            return True
+
+    trained, first, second = agent(n_epochs=10), RewireCallback(), RewireCallback()
+    with pytest.raises(KeyboardInterrupt):
+        trained.learn(64 * 6, callback=[first, Stop()])
+    seen = first.rewirer.steps
+    trained.learn(64 * 2, callback=second)
+    assert (first.rewirer.steps, second.rewirer.steps) == (seen, 20)
+    trained.learn(64)
+    assert (first.rewirer.steps, second.rewirer.steps) == (seen, 20)
+
+
+@pytest.mark.slow
+def test_a_thinned_agent_goes_on():
+    trained, callback = agent(n_epochs=10), RewireCallback("development", synapses=45)
+    trained.learn(64 * 3, callback=callback)
+    left = callback.rewirer.budget
+    assert left in (44, 45)  # each circuit is rounded by itself
+    trained.learn(64 * 2, callback=callback, reset_num_timesteps=False)
+    assert callback.rewirer.budget == left
+    assert callback.rewirer.steps == 20
+
+
+def test_an_extractor_with_a_circuit_before_the_policys_own():
+    settings = {"wiring": WIRING, "features_extractor_class": LiquidExtractor}
+    settings["features_extractor_kwargs"] = {"wiring": 9, "history": 2}
+    trained = agent(policy_kwargs=settings)  # of four numbers, twice two
+    assert [layer.state_size for layer in trained.policy.circuits()] == [12, 12]
+    with pytest.raises(InputError, match="got an actor behind LiquidExtractor"):
+        trained.policy.actor()
+
+
+def test_layers_that_do_not_fit():
+    with pytest.raises(InputError, match="got a layer of Readout, expected one such as"):
+        Circuit(elegans.Readout(elegans.LTC(2, 4), 1))
+    make = partial(elegans.LTC, implicit_param_constraints=False)
+    with pytest.raises(InputError, match="got a layer with implicit_param_constraints=False"):
+        LiquidExtractor(Box(-1, 1, (3, 2)), 8, layer=make)

@@ -12,7 +12,7 @@ import safetensors.torch
 import torch
 from interrupting import interrupt
 
-from elegans import LTC
+from elegans import CTRNN, LTC, Readout
 from elegans.data import Sequence, cut_windows
 from elegans.errors import DataError, InputError, PruningError, RunError, SolveError
 from elegans.pruning.amount.thresholds import Absolute, CosineFraction, Relative
@@ -621,3 +621,69 @@ def test_schedules():
         "linear": [1, 0.755, 0.51, 0.265, 0.03],
         "constant": [1, 1, 1, 1, 1],
     }
+
+
+MODELS = {
+    "readout of CTRNN": lambda: Readout(CTRNN(2, AutoNCP(12, 1, seed=0)), 1),
+    "readout with memory": lambda: Readout(circuit(mixed_memory=True), 1),
+    "frozen leak": lambda: frozen(circuit()),
+}
+
+
+def frozen(model):
+    model.cell.vleak.requires_grad_(False)
+    return model
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd", "rmsprop"])
+@pytest.mark.parametrize("make", MODELS.values(), ids=MODELS)
+def test_parameters_without_gradients_are_continued(tmp_path, make, optimizer):
+    torch.manual_seed(0)
+    initial = make().state_dict()
+
+    def model():
+        made = make()
+        made.load_state_dict(initial)
+        return made
+
+    config = replace(CONFIG, optimizer=optimizer, rewire=RewireConfig(enabled=False))
+    whole, parts = begin(tmp_path / "whole", model()), begin(tmp_path / "parts", model())
+    fit(model(), TRAIN, VALIDATION, config, run=whole, progress=False)
+    watch = OnStep(stop_at(11))
+    with pytest.raises(TrainingStopped):
+        fit(model(), TRAIN, VALIDATION, config, run=parts, progress=False, callbacks=[watch])
+    fit(model(), TRAIN, VALIDATION, config, run=parts, resume=True, progress=False)
+    (a, _), (b, _) = state_of(whole), state_of(parts)
+    assert all(torch.equal(value, b[name]) for name, value in a.items())
+
+
+def test_an_extended_run_is_patient_anew(tmp_path):
+    config = replace(CONFIG, steps=200, patience=1, learning_rate=0.5)
+    run = begin(tmp_path)
+    stopped = fit(circuit(), TRAIN, VALIDATION, config, run=run, progress=False).steps
+    assert stopped < 100
+    longer = replace(config, steps=400)
+    again = fit(circuit(), TRAIN, VALIDATION, longer, run=run, resume=True, progress=False)
+    assert stopped < again.steps < 400
+    last = fit(circuit(), TRAIN, VALIDATION, longer, run=run, resume=True, progress=False)
+    assert last.steps == again.steps
+
+
+def test_a_checkpoint_that_does_not_say_for_how_long_rewiring_was_laid_out(tmp_path):
+    run = RunFolder.create(tmp_path, circuit(), {"training": {"steps": 24}})
+    fit(circuit(), TRAIN, VALIDATION, CONFIG, run=run, progress=False)
+    for step in run.checkpoints():
+        path = run.checkpoint_path(step) / "training.json"
+        plain = json.loads(path.read_text())
+        for name in ("rewiring_steps", "steps", "patient_from"):
+            del plain[name]
+        path.write_text(json.dumps(plain))
+    longer = replace(CONFIG, steps=40)
+    other = LTC(2, AutoNCP(10, 1, seed=0), ode_unfolds=2)
+    with pytest.raises(RunError, match="same circuit and settings; repeat the command"):
+        fit(other, TRAIN, VALIDATION, longer, run=run, resume=True, progress=False)
+    assert run.steps == 24
+    assert (
+        fit(circuit(), TRAIN, VALIDATION, longer, run=run, resume=True, progress=False).steps == 40
+    )
+    assert run.steps == 40

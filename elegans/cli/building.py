@@ -5,13 +5,13 @@ from __future__ import annotations
 import ast
 import inspect
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from elegans.checkpoints.saving import load
+from elegans.checkpoints.saving import CONFIG, build_layer, load
 from elegans.checks import moved
 from elegans.cli.commands import Train
 from elegans.data import Scales, SequenceTable
@@ -20,6 +20,7 @@ from elegans.errors import InputError, RunError
 from elegans.layers.readout import Readout
 from elegans.layers.sequence_layer import SequenceLayer
 from elegans.ltc.layer import LTC
+from elegans.training import RunFolder
 from elegans.wiring import (
     NCP,
     AutoNCP,
@@ -57,11 +58,28 @@ _OF_THE_CIRCUIT = (
 )
 
 
-def build(command: Train, table: SequenceTable) -> tuple[SequenceLayer | Readout, Scales | None]:
-    """Return the model before training, and scales that it is used to, if it has learnt before."""
-    device, dtype = command.device, DTYPES[command.dtype]
+def build(
+    command: Train, table: SequenceTable, begun: RunFolder | None
+) -> tuple[SequenceLayer | Readout, Scales | None]:
+    """Return the model before training, and scales that it is used to, if it has learnt before.
+
+    The model of a run that was `begun` with another one is as its own folder has it; its weights
+    are in its checkpoints.
+    """
+    device = command.device
+    if begun is not None and begun.config.get("warm_start") is not None:
+        if begun.checkpoints():
+            place = begun.path / CONFIG
+            model = build_layer(begun.config["model"], begun.initial_wiring, place)
+            return moved(model, device, "the device"), begun.scales
+        command = replace(command, warm_start=Path(begun.config["warm_start"]))
     if command.warm_start is None:
         return moved(untrained(command, table), device, "the device"), None
+    if begun is not None and begun.config.get("warm_start") is None:
+        raise RunError(
+            f"{begun.path}: got --warm-start for a run that was begun without, expected its own "
+            "command; leave it out"
+        )
     usual = {field.name: field.default for field in fields(Train)}
     said = [name for name in _OF_THE_CIRCUIT if getattr(command, name) != usual[name]]
     if said:
@@ -71,6 +89,8 @@ def build(command: Train, table: SequenceTable) -> tuple[SequenceLayer | Readout
         )
     folder = command.warm_start
     model = load(folder)
+    if command.dtype is not None:
+        model = model.to(DTYPES[command.dtype])
     asked = table.input_size, table.output_size
     if (model.input_size, model.output_size) != asked:
         raise RunError(
@@ -79,7 +99,7 @@ def build(command: Train, table: SequenceTable) -> tuple[SequenceLayer | Readout
             "or another run"
         )
     if not (folder / STANDARDISER).exists():
-        return moved(model.to(dtype), device, "the device"), None
+        return moved(model, device, "the device"), None
     scales = Scales.load(folder)
     learnt = scales.inputs.names + scales.targets.names
     for was, now in zip(learnt, table.input_names + table.target_names, strict=False):
@@ -88,13 +108,13 @@ def build(command: Train, table: SequenceTable) -> tuple[SequenceLayer | Readout
                 f"{folder}: got a circuit that was trained on {was!r}, expected {now!r} in its "
                 "place as in the data; name the same --inputs and --targets in the same order"
             )
-    return moved(model.to(dtype), device, "the device"), scales
+    return moved(model, device, "the device"), scales
 
 
 def untrained(command: Train, table: SequenceTable) -> LTC | Readout:
     """Return a model with initial weights, its neurons named after the columns."""
     generator = torch.Generator().manual_seed(command.training.seed)
-    dtype = DTYPES[command.dtype]
+    dtype = DTYPES[command.dtype or "float32"]
     answers = () if command.readout else table.target_names  # no neuron is one, then
     recipe = recipe_of(command, table.output_size)
     layer = LTC(
@@ -167,7 +187,8 @@ def recipe_of(command: Train, outputs: int) -> Recipe | Wiring:
 def named_wiring(recipe: Recipe | Wiring, inputs: Sequence[str], targets: Sequence[str]) -> Wiring:
     """Draw a wiring whose sensory and motor neurons are called after `inputs` and `targets`.
 
-    A target that would have the name of another neuron is marked as an answer.
+    A target that would have the name of another neuron is marked as an answer, a neuron that
+    would have the name of an input as a neuron.
 
     Raises
     ------
@@ -192,7 +213,9 @@ def named_wiring(recipe: Recipe | Wiring, inputs: Sequence[str], targets: Sequen
             f"got a wiring of {wiring.output_size} motor neurons for {len(targets)} targets "
             f"({', '.join(targets)}), expected as many; pass --readout, or another wiring"
         )
-    hidden = wiring.names[len(targets) :]
+    hidden = [
+        f"{name} (neuron)" if name in inputs else name for name in wiring.names[len(targets) :]
+    ]
     taken = {*inputs, *hidden}
     motor = [f"{name} (answer)" if name in taken else name for name in targets]
     return Wiring(

@@ -164,7 +164,7 @@ class Train:
     device
         Where it is trained, such as cuda; the CPU by default.
     dtype
-        Of its parameters and potentials.
+        Of its parameters and potentials; float32, or that of the run to start from.
     warm_start
         Begin with circuit, weights and scales of this run, in place of drawn ones.
     readout
@@ -177,7 +177,7 @@ class Train:
     training
         Settings of the training.
     resume
-        Continue a run that was stopped.
+        Continue a run that was stopped, or extend it to more steps.
     quiet
         No progress bar.
     """
@@ -193,7 +193,7 @@ class Train:
     solver: str = "semi_implicit"
     unfolds: int = 6
     device: str | None = None
-    dtype: Literal["float32", "float64", "bfloat16"] = "float32"
+    dtype: Literal["float32", "float64", "bfloat16"] | None = None
     warm_start: Path | None = None
     readout: bool = False
     mixed_memory: bool = False

@@ -59,7 +59,6 @@ def run(command: Demo) -> None:
     if command.resume:
         folder = RunFolder.open(command.out)
         folder.require_same(model, settings)
-        folder.extend(config.steps)
     else:
         folder = RunFolder.create(command.out, model, settings, task.scales)
 

@@ -59,7 +59,8 @@ def run(command: Train) -> None:
     split = split_sequences(table, config.seed, classes=bool(table.classes))
     _require_known(table, split)
     names = table.input_names, table.target_names
-    model, used = build(command, table)
+    begun = folder if command.resume else None
+    model, used = build(command, table, begun)
     scales = used or Scales.fit(split.train, *names, classes=bool(table.classes))
     # Whatever is wrong with data or settings must show before the first file is written.
     windows = cut_windows(scales.apply(split.train), config.window, config.training_stride)
@@ -69,11 +70,10 @@ def run(command: Train) -> None:
     if command.certify:
         seen = np.concatenate([one.inputs for one in table])
         condition = condition_within(circuit_of(model), scales, seen.min(axis=0), seen.max(axis=0))
-    settings = _settings(command, table)
+    settings = _settings(command, table, begun)
     if command.resume:
         _require_same_data(folder, settings)
         folder.require_same(model, settings)
-        folder.extend(config.steps)
     else:
         folder = RunFolder.create(command.output, model, settings, scales)
 
@@ -134,7 +134,7 @@ def _require_known(table: SequenceTable, split: Split[tuple[Recording, ...]]) ->
             )
 
 
-def _settings(command: Train, table: SequenceTable) -> dict[str, Any]:
+def _settings(command: Train, table: SequenceTable, begun: RunFolder | None) -> dict[str, Any]:
     wiring: dict[str, Any] = {
         "recipe": command.wiring,
         "units": command.units,
@@ -151,7 +151,10 @@ def _settings(command: Train, table: SequenceTable) -> dict[str, Any]:
         "training": asdict(command.training),
         "certify": command.certify,
     }
-    if command.warm_start is not None:
+    if begun is not None and begun.config.get("warm_start") is not None:
+        # Everything is in the run itself: where it was begun from may have gone.
+        settings |= {name: begun.config[name] for name in ("warm_start", "wiring")}
+    elif command.warm_start is not None:
         settings["warm_start"] = str(command.warm_start)
     return settings
 

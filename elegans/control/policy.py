@@ -194,9 +194,12 @@ class Policy:
                 elapsed = _as_number(elapsed)
             if scales is not None:
                 elapsed /= scales.elapsed
-        if self._stream is not None and self._stream.takes(observation):
-            unit = 1.0 if scales is None else scales.elapsed
-            observation, memory = self._stream.shown(observation, memory, elapsed * unit)
+        if self._stream is not None:
+            passed = elapsed if scales is None else elapsed * scales.elapsed
+            if self._stream.takes(observation):
+                observation, memory = self._stream.shown(observation, memory, passed)
+            elif memory:
+                memory = self._stream.older(memory, passed)
         kernel = self._kernel
         action = None
         if kernel is not None and kernel.takes(observation) and kernel.holds():
@@ -232,6 +235,11 @@ class Policy:
             `batch` is not such a number, or `where` does not fit the batch; the state is kept.
         """
         if where is not None:
+            if batch is not None:
+                raise InputError(
+                    f"got batch={batch!r} and where, expected one of them: a number of new "
+                    "episodes, or which ones of a batch are over"
+                )
             self._reset_some(np.array(where))
             return
         if batch is not None and not (isinstance(batch, int | np.integer) and batch >= 1):
@@ -251,6 +259,10 @@ class Policy:
                 f"got where of shape {over.shape} and type {over.dtype}, expected booleans of the "
                 f"shape {self._batch}; pass one for each episode of the batch"
             )
+        if self._batch == ():  # a single episode, which is over or goes on
+            if over:
+                self.reset()
+            return
         if self._state is not None and over.any():
             rows = torch.from_numpy(over).to(self._device)
             self._state = tuple(part.masked_fill(rows.unsqueeze(-1), 0.0) for part in self._state)
@@ -273,8 +285,10 @@ class Policy:
     @state.setter
     def state(self, state: State | NDArray[Any]) -> None:
         parts = self._checked_state(state)
-        self._state, self._kernel = parts, None
-        self._batch = tuple(parts[0].shape[:-1])
+        batch = tuple(parts[0].shape[:-1])
+        if batch != self._batch:
+            self._memory = {}
+        self._state, self._kernel, self._batch = parts, None, batch
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy needs; its state is its own."""

@@ -152,6 +152,10 @@ class Reading:
         if absent:
             raise source.no_such(absent)
         frame = source.load(self.columns, self._as_text())
+        if not len(frame):
+            raise DataError(
+                f"{source.label}: got no rows, expected at least one; check that it is whole"
+            )
         # In the order of the source, so that faults are named where they are.
         values = [self.values(source, frame, column) for column in self.inputs]
         answers = [self.values(source, frame, column, answers_known) for column in self.targets]

@@ -96,7 +96,14 @@ class Stream:
         import pandas as pd
 
         alone = not isinstance(observation, pd.DataFrame)
-        frame = pd.DataFrame([dict(observation)]) if alone else observation
+        cells = dict(observation) if alone else {}
+        many = [name for name, cell in cells.items() if np.ndim(cell)]
+        if many:
+            raise DataError(
+                f"got {type(cells[many[0]]).__name__} of several values as {many[0]!r}, expected "
+                "one value a column; pass a DataFrame for several rows"
+            )
+        frame = pd.DataFrame([cells]) if alone else observation
         source = FrameSource(frame, "observation")
         absent = [c.name for c in self.reading.inputs if c.name not in source.names]
         if absent:
@@ -127,6 +134,11 @@ class Stream:
             parts.append(values)
         inputs = np.concatenate(parts, axis=1)
         return inputs[0] if alone else inputs, later
+
+    @staticmethod
+    def older(memory: Memory, elapsed: float) -> Memory:
+        """Return the memory after a time in which no row was seen."""
+        return {name: Seen(seen.values, seen.age + elapsed) for name, seen in memory.items()}
 
     def without(self, memory: Memory, over: NDArray[np.bool_]) -> Memory:
         """Return the memory without that of the rows that are `over`, (row,)."""

@@ -120,7 +120,8 @@ class RewireCallback(Callback):
     """Lets the circuits of a module rewire themselves, after each optimiser step.
 
     Its state is in Lightning's checkpoints, so that a training that is continued makes the same
-    edits as one that was not interrupted.
+    edits as one that was not interrupted; in one that is longer than it was meant to be, rewiring
+    ends where it would have ended.
 
     Parameters
     ----------
@@ -165,11 +166,17 @@ class RewireCallback(Callback):
         self.changes = {"seed": seed} | changes
         self.rewirer: PruneRewire | None = None
         self._saved: dict[str, Any] | None = None
-        self._done = 0
+        self._steps = self._done = 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Make the operator for the length of the training, where it has come to."""
         steps = trainer.estimated_stepping_batches
+        saved, self._saved = self._saved, None
+        if saved is not None and saved["rule"] != self.rule:
+            raise InputError(
+                f"got the rule {self.rule!r} for a checkpoint of {saved['rule']!r}, expected the "
+                "same; pass it to RewireCallback"
+            )
         if steps == float("inf"):
             raise InputError(
                 "got a training without an end, whose rounds of rewiring do not follow, expected "
@@ -181,14 +188,16 @@ class RewireCallback(Callback):
                 "elegans.PruneRewire in the module itself"
             )
         optimizer = trainer.optimizers[0]
-        if self._saved is None:
+        if saved is None:
+            self._steps = int(steps) - trainer.global_step  # the trainer may have fitted before
             self.rewirer = PruneRewire.from_rule(
-                self.rule, pl_module, optimizer, int(steps), self.synapses, **self.changes
+                self.rule, pl_module, optimizer, self._steps, self.synapses, **self.changes
             )
-        else:  # the circuit may be thinned already
-            settings = settings_of(self.rule, int(steps), self._saved["sparsity"], **self.changes)
+        else:  # the circuit may be thinned already, and the training be longer than it was
+            self._steps = saved["steps"]
+            settings = settings_of(self.rule, self._steps, saved["sparsity"], **self.changes)
             self.rewirer = PruneRewire(pl_module, optimizer, **settings)
-            self.rewirer.load_state_dict(self._saved["rewirer"])
+            self.rewirer.load_state_dict(saved["rewirer"])
         self._done = trainer.global_step
 
     def on_train_batch_end(
@@ -208,7 +217,12 @@ class RewireCallback(Callback):
             return {}
         schedule = self.rewirer.schedule
         sparsity = None if schedule is None else last_sparsity(schedule)
-        return {"rewirer": self.rewirer.state_dict(), "sparsity": sparsity}
+        return {
+            "rule": self.rule,
+            "steps": self._steps,
+            "sparsity": sparsity,
+            "rewirer": self.rewirer.state_dict(),
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Keep the state until training begins."""

@@ -36,6 +36,18 @@ MakeLayer = Callable[[int, Any], SequenceLayer]
 Read = Literal["all", "motor"]
 """Which neurons are read: all of them, or the motor neurons, through the output mapping."""
 
+NEEDS_LOSS = (
+    "rigl",
+    "srigl",
+    "soft_rigl",
+    "hebbian",
+    "active_development",
+    "sparse_momentum",
+)
+"""Rules of rewiring that ask for the loss of a batch."""
+
+_HOOKS = "_rewiring_hooks"
+
 
 class Circuit(nn.Module):
     """A layer in the shape in which sb3-contrib asks for an LSTM.
@@ -56,6 +68,11 @@ class Circuit(nn.Module):
 
     def __init__(self, layer: SequenceLayer, read: Read = "all") -> None:
         super().__init__()
+        if not isinstance(layer, SequenceLayer):
+            raise InputError(
+                f"got a layer of {type(layer).__name__}, expected one such as elegans.LTC; a map "
+                "of its neurons follows in the policy"
+            )
         if not (layer.batch_first and layer.return_sequences):
             raise InputError(
                 "got a layer without batch_first or return_sequences, expected one with both, as "
@@ -237,12 +254,14 @@ class LiquidPolicy(RecurrentActorCriticPolicy):
 
     def circuits(self) -> list[SequenceLayer]:
         """Return the layer of the actor and, if it has one of its own, that of the critic."""
-        return [part.layer for part in self.modules() if isinstance(part, Circuit)]
+        own = [self.lstm_actor, self.lstm_critic]
+        return [circuit.layer for circuit in own if circuit is not None]
 
     def apply_weight_constraints(self) -> None:
         """Clip the parameters that must not be negative; done after each optimiser step."""
-        for layer in self.circuits():
-            layer.apply_weight_constraints()
+        for part in self.modules():
+            if isinstance(part, Circuit):
+                part.layer.apply_weight_constraints()
 
     def actor(self) -> Readout:
         """Return the actor as a model of this library, which shares its parameters.
@@ -254,8 +273,14 @@ class LiquidPolicy(RecurrentActorCriticPolicy):
         Raises
         ------
         InputError
-            There are dense layers between circuit and action, or motor neurons only are read.
+            There are dense layers between circuit and action, motor neurons only are read, or an
+            extractor with weights of its own comes first.
         """
+        if any(True for _ in self.pi_features_extractor.parameters()):
+            raise InputError(
+                f"got an actor behind {type(self.pi_features_extractor).__name__}, expected one "
+                "that gets observations as they are; train without features_extractor_class"
+            )
         if self._making["read"] != "all" or len(self.mlp_extractor.policy_net):
             raise InputError(
                 f"got an actor with read={self._making['read']!r} and net_arch={self.net_arch}, "
@@ -314,6 +339,11 @@ class LiquidExtractor(BaseFeaturesExtractor):
                 "pass history=, the number of observations that VecFrameStack stacks"
             )
         circuit = Circuit(layer(shape[1], wiring), read)
+        if not circuit.layer.settings().get("implicit_param_constraints", True):
+            raise InputError(
+                "got a layer with implicit_param_constraints=False, whose weights nothing would "
+                "clip here, expected one without; leave it out"
+            )
         super().__init__(observation_space, circuit.read_size)
         self.circuit = circuit
         self._shape = shape
@@ -329,8 +359,9 @@ class LiquidExtractor(BaseFeaturesExtractor):
 class RewireCallback(BaseCallback):
     """Lets all circuits of a policy rewire themselves, after each optimiser step.
 
-    For on-policy algorithms such as PPO and RecurrentPPO, whose number of optimiser steps follows
-    from their settings. Rules that ask for a loss are not served, as the algorithm keeps it.
+    For PPO and RecurrentPPO without ``target_kl``, whose number of optimiser steps follows from
+    their settings. A training that goes on with the same callback is laid out anew. Rules that ask
+    for a loss are not served, as the algorithm keeps it.
 
     Parameters
     ----------
@@ -342,6 +373,14 @@ class RewireCallback(BaseCallback):
         Of all random choices.
     verbose
         As in Stable-Baselines3.
+
+    Raises
+    ------
+    InputError
+        The rule asks for a loss; or, when training begins, the algorithm is another, or has
+        ``target_kl``.
+    PruningError
+        When training begins: as `elegans.PruneRewire.from_rule`.
 
     Examples
     --------
@@ -364,6 +403,11 @@ class RewireCallback(BaseCallback):
         verbose: int = 0,
     ) -> None:
         super().__init__(verbose)
+        if rule in NEEDS_LOSS:
+            raise InputError(
+                f"got the rule {rule!r}, which asks for a loss that the algorithm keeps, expected "
+                f"another; not one of {', '.join(NEEDS_LOSS)}"
+            )
         self.rule, self.synapses, self.seed = rule, synapses, seed
         self.rewirer: PruneRewire | None = None
 
@@ -374,21 +418,37 @@ class RewireCallback(BaseCallback):
                 f"got {type(agent).__name__}, whose optimiser steps do not follow from its "
                 "settings, expected PPO or RecurrentPPO"
             )
+        if getattr(agent, "target_kl", None) is not None:
+            raise InputError(
+                f"got target_kl={agent.target_kl}, by which updates end before their last step, "
+                "expected None, as rounds of rewiring are laid out by steps; leave it out"
+            )
         rollout = agent.n_steps * agent.n_envs
         rollouts = math.ceil((self.locals["total_timesteps"] - agent.num_timesteps) / rollout)
         steps = rollouts * agent.n_epochs * math.ceil(rollout / agent.batch_size)
         optimizer = agent.policy.optimizer
-        rewirer = PruneRewire.from_rule(
-            self.rule, agent.policy, optimizer, steps, self.synapses, seed=self.seed
+        asked = self.synapses
+        if asked is not None and self.rewirer is not None and self.rewirer.budget <= asked:
+            asked = None  # thinned in an earlier training
+        rule = "free" if asked is None and self.synapses is not None else self.rule
+        self.rewirer = PruneRewire.from_rule(
+            rule, agent.policy, optimizer, max(1, steps), asked, seed=self.seed
         )
-        self.rewirer = rewirer
-        self._hook = optimizer.register_step_post_hook(lambda *_: rewirer.step())
+        # A training that was interrupted has not come to its end.
+        for earlier in getattr(optimizer, _HOOKS, ()):
+            earlier.remove()
+        setattr(optimizer, _HOOKS, [optimizer.register_step_post_hook(self._rewire)])
+
+    def _rewire(self, *_: Any) -> None:
+        assert self.rewirer is not None
+        self.rewirer.step()
 
     def _on_step(self) -> bool:
         return True
 
     def _on_training_end(self) -> None:
-        self._hook.remove()
+        for hook in getattr(self.model.policy.optimizer, _HOOKS, ()):
+            hook.remove()
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

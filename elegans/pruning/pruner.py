@@ -417,7 +417,25 @@ class Pruner(PrunerState):
         for part in self.parts:
             part.close_again()
 
-    def _watch(self, optimizer: Optimizer, *_: Any) -> None:
+    def _watch(
+        self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        """Look at the gradients before a step; those of a step with a closure come in it."""
+        closure = args[1] if len(args) > 1 else kwargs.get("closure")  # the first is the optimiser
+        if closure is None:
+            self._look(optimizer)
+            return None
+
+        def watched() -> Any:
+            loss = closure()
+            self._look(optimizer)
+            return loss
+
+        if len(args) > 1:
+            return (args[0], watched, *args[2:]), kwargs
+        return args, kwargs | {"closure": watched}
+
+    def _look(self, optimizer: Optimizer) -> None:
         overflowed = getattr(optimizer, "found_inf", None)
         if overflowed is not None and bool(overflowed):
             return  # a gradient scaler lets a fused optimiser skip this step by itself

@@ -195,15 +195,24 @@ class RunFolder:
                 field, was, now = different
                 raise RunError(
                     f"{self.path}: got {field} = {now!r}, expected {was!r}, with which the run "
-                    "was begun; repeat its command with --resume, or choose another folder"
+                    "was begun or extended; repeat its command with --resume, or choose another "
+                    "folder"
                 )
 
     def extend(self, steps: int) -> None:
         """Note that the training of the run goes on to more steps than it was begun with."""
-        config = self.config
-        if config["training"]["steps"] < steps:
+        before = self.steps
+        if before is not None and before < steps:
+            config = self.config
             config["training"]["steps"] = steps
             write_json(self.path / CONFIG, config)
+
+    @property
+    def steps(self) -> int | None:
+        """Steps of the whole training, None where the settings of the run do not say."""
+        training = self.config.get("training")
+        steps = training.get("steps") if isinstance(training, dict) else None
+        return steps if isinstance(steps, int) else None
 
     @property
     def config(self) -> dict[str, Any]:

@@ -110,7 +110,7 @@ class TrainingState:
             fused=like.device.type in ("cpu", "cuda"),
         )
         self.rewirer: PruneRewire | None = None
-        self.rewiring_steps = _rewiring_steps(config, begun)
+        self.rewiring_steps = _rewiring_steps(config, begun, run)
         if config.rewire.enabled:
             chosen = rewirer_settings(replace(config, steps=self.rewiring_steps))
             self.rewirer = PruneRewire(model, self.optimizer, seed=config.seed, **chosen)
@@ -120,6 +120,7 @@ class TrainingState:
         self.best = _copy(model)
         self.best_step, self.best_loss = 0, float("inf")
         self.best_synapses = self.synapses
+        self._patient_from = 0
         self.metrics: list[dict[str, Any]] = []
         self._loss_sum = torch.zeros((), dtype=torch.float64)
         self._losses = 0
@@ -147,7 +148,8 @@ class TrainingState:
     def is_stuck(self) -> bool:
         """Whether `patience` evaluations have brought nothing better."""
         patience, every = self.config.patience, self.config.evaluate_every
-        return patience is not None and self.step // every - self.best_step // every >= patience
+        since = max(self.best_step, self._patient_from)
+        return patience is not None and self.step // every - since // every >= patience
 
     @property
     def seconds(self) -> float:
@@ -255,7 +257,9 @@ class TrainingState:
             "loss_sum": float(self._loss_sum),
             "losses": self._losses,
             "seconds": self.seconds,
+            "steps": self.config.steps,
             "rewiring_steps": self.rewiring_steps,
+            "patient_from": self._patient_from,
             "rewirer": None if self.rewirer is None else self.rewirer.state_dict(),
         }
         run.save_checkpoint(Checkpoint(self.step, _copy(self.model), self.best, moments, plain))
@@ -278,7 +282,9 @@ class TrainingState:
         except (AttributeError, ElegansError, KeyError, TypeError, ValueError) as error:
             raise RunError(
                 f"{place}: got a checkpoint that cannot be continued from ({error}), expected a "
-                "whole one; delete this folder to continue from the one before"
+                "whole one of the same circuit and settings; repeat the command that began the "
+                "run, or, if the file is damaged, delete this folder to continue from the one "
+                "before"
             ) from error
         run.cut_metrics(self.step)
         run.write_ledger([edit.to_dict() for edit in self.ledger])
@@ -291,9 +297,12 @@ class TrainingState:
         restore(self.model, checkpoint.model, place / "model.safetensors")
         parameters = dict(self.model.named_parameters())
         memory = OPTIMIZERS[self.config.optimizer].memory
-        expected = {f"{name}/{field}" for name in parameters for field in memory}
-        if checkpoint.optimizer and set(checkpoint.optimizer) != expected:
-            wrong = sorted(set(checkpoint.optimizer) ^ expected)[0]
+        saved = set(checkpoint.optimizer)
+        # Parameters that no gradient reaches are remembered by no optimiser.
+        reached = {key.rpartition("/")[0] for key in saved}
+        expected = {f"{name}/{field}" for name in reached & parameters.keys() for field in memory}
+        if saved != expected:
+            wrong = sorted(saved ^ expected)[0]
             raise ValueError(f"training.safetensors does not fit the layer at {wrong!r}")
         for key, value in checkpoint.optimizer.items():
             name, _, field = key.rpartition("/")
@@ -316,6 +325,9 @@ class TrainingState:
         self._loss_sum += plain["loss_sum"]
         self._losses = plain["losses"]
         self._earlier_seconds = plain["seconds"]
+        self._patient_from = plain.get("patient_from", 0)
+        if self.config.steps > plain.get("steps", self.config.steps):  # it is extended
+            self._patient_from = self.step
 
 
 def _checked(model: SequenceLayer | Readout, windows: Windows) -> Windows:
@@ -329,7 +341,7 @@ def _checked(model: SequenceLayer | Readout, windows: Windows) -> Windows:
     return windows
 
 
-def _rewiring_steps(config: TrainingConfig, begun: Checkpoint | None) -> int:
+def _rewiring_steps(config: TrainingConfig, begun: Checkpoint | None, run: RunFolder | None) -> int:
     """Return the length of the training for which rewiring is laid out."""
     if begun is None:
         return config.steps
@@ -338,7 +350,8 @@ def _rewiring_steps(config: TrainingConfig, begun: Checkpoint | None) -> int:
             f"got {config.steps} steps for a run that has done {begun.step}, expected at least as "
             "many; ask for more to extend it"
         )
-    return int(begun.plain.get("rewiring_steps", config.steps))
+    recorded = None if run is None else run.steps  # as older checkpoints do not say it
+    return int(begun.plain.get("rewiring_steps", recorded or config.steps))
 
 
 def _copy(model: SequenceLayer | Readout) -> dict[str, Tensor]:

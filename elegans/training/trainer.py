@@ -127,6 +127,7 @@ def fit(
     training = TrainingState(model, train, validation, config, run, condition, begun)
     if run is not None and resume:
         training.restore(run, begun)
+        run.extend(config.steps)
     with _stop_requests(listen=run is not None) as stop_requested:
         bar = tqdm(
             total=config.steps,
