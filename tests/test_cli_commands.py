@@ -627,3 +627,37 @@ def test_files_without_rows(data, tmp_path, capsys):
 def test_a_device_without_values(data, tmp_path, capsys):
     assert train(data, tmp_path / "run", "--device", "meta") == 2
     assert "expected one that PyTorch can use here" in fails(capsys)
+
+
+@pytest.mark.slow
+def test_several_files_are_a_sequence_each(data, tmp_path, capsys):
+    rows = [line.split(",", 1) for line in data.read_text().splitlines()]
+    files = []
+    for worm in range(5):
+        files.append(tmp_path / f"w{worm}.csv")
+        own = [rest for name, rest in rows if name in ("worm", f"w{worm}")]
+        files[-1].write_text("\n".join(own) + "\n")
+    names = " ".join(map(str, files))
+    assert main(f"inspect {names}".split()) == 0
+    said = capsys.readouterr().out
+    assert "5 files: 200 rows, 4 columns" in said
+    assert f"elegans train {names} --targets" in said
+    run = tmp_path / "run"
+    words = f"train {names} --targets depth --time t --out {run} {SMALL} {REWIRE}"
+    assert main(words.split()) == 0
+    assert main([*words.split(), "--resume"]) == 0
+    assert "5 files: 5 sequences" in capsys.readouterr().out
+    assert main(f"evaluate {run} {files[0]} {files[1]}".split()) == 0
+    assert "2 files: 2 sequences, 80 steps" in capsys.readouterr().out
+    out = tmp_path / "predictions.csv"
+    assert main(f"predict {run} {files[3]} {files[2]} --out {out}".split()) == 0
+    with out.open() as file:
+        told = [row["sequence"] for row in csv.DictReader(file)]
+    assert told == ["w3"] * 40 + ["w2"] * 40
+    assert main(f"predict {run} {files[0]} {files[1]} --out {files[1]}".split()) == 2
+    assert "as the data and as the place of the predictions" in fails(capsys)
+    for command in ("train --targets depth", "inspect", f"evaluate {run}", f"predict {run}"):
+        assert main(command.split()) == 2
+        assert "got no data, expected a file, several, or a folder" in fails(capsys)
+    assert main(f"report {run}".split()) == 0
+    assert "5 files: 5 sequences" in (run / "report.html").read_text()

@@ -127,10 +127,11 @@ class Inspect:
     Parameters
     ----------
     data
-        A file (.csv, .tsv, .txt, .parquet, .xlsx, .npz; text may be compressed), or a folder.
+        A file (.csv, .tsv, .txt, .parquet, .xlsx, .npz; text may be compressed), several, or a
+        folder; each file is a sequence, or as --sequence says.
     """
 
-    data: Positional[Path]
+    data: Positional[tuple[Path, ...]]
     text: Annotated[TextOptions, arg(name="")] = field(default_factory=TextOptions)
 
 
@@ -144,7 +145,8 @@ class Train:
     Parameters
     ----------
     data
-        A file (.csv, .tsv, .txt, .parquet, .xlsx, .npz; text may be compressed), or a folder.
+        A file (.csv, .tsv, .txt, .parquet, .xlsx, .npz; text may be compressed), several, or a
+        folder; each file is a sequence, or as --sequence says.
     output
         Folder for the run.
     units
@@ -182,7 +184,7 @@ class Train:
         No progress bar.
     """
 
-    data: Positional[Path]
+    data: Positional[tuple[Path, ...]]
     table: Annotated[TableOptions, arg(name="")]
     text: Annotated[TextOptions, arg(name="")] = field(default_factory=TextOptions)
     output: Annotated[Path, arg(aliases=["--out"])] = Path("runs/train")
@@ -212,11 +214,11 @@ class Evaluate:
     run
         Folder of a run of `elegans train`.
     data
-        A file or a folder, as for `train`; all its sequences are used.
+        Files or a folder, as for `train`; all their sequences are used.
     """
 
     run: Positional[Path]
-    data: Positional[Path]
+    data: Positional[tuple[Path, ...]]
 
 
 @dataclass(frozen=True)
@@ -232,13 +234,13 @@ class Predict:
     run
         Folder of a run of `elegans train`.
     data
-        A file or a folder with the inputs that it was trained on.
+        Files or a folder with the inputs that it was trained on.
     out
         The predictions, a .csv file.
     """
 
     run: Positional[Path]
-    data: Positional[Path]
+    data: Positional[tuple[Path, ...]]
     out: Path = Path("predictions.csv")
 
 

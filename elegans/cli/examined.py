@@ -11,7 +11,7 @@ import numpy as np
 from elegans.checkpoints.saving import WEIGHTS
 from elegans.cli.demo import demonstrations
 from elegans.cli.scoring import task_scores
-from elegans.cli.table import hash_of
+from elegans.cli.table import Files, files_of_run, hash_of, name_of
 from elegans.data import Scales, Sequence, split_sequences
 from elegans.data.kinds import per_second
 from elegans.errors import DataError, RunError
@@ -50,8 +50,8 @@ class ExaminedData:
         Name of the circuit's unit of time, and how long it is, None where that is not known.
     names
         Of the targets.
-    path
-        The file, None for episodes that were drawn again.
+    files
+        Where they are, None for episodes that were drawn again.
     classes
         Whether the target is a class.
     window
@@ -69,7 +69,7 @@ class ExaminedData:
     time_unit: str
     seconds: float | None
     names: tuple[str, ...]
-    path: Path | None
+    files: Files | None
     classes: bool
     window: int | None
     horizon: int = 0
@@ -101,8 +101,8 @@ class ExaminedData:
         return Task(self.part, scores)
 
 
-def data_of_run(folder: RunFolder, path: Path | None) -> ExaminedData:
-    """Return the data that a run was trained on, or those of the file `path`.
+def data_of_run(folder: RunFolder, other: Path | None) -> ExaminedData:
+    """Return the data that a run was trained on, or those of an `other` file.
 
     Raises
     ------
@@ -112,7 +112,7 @@ def data_of_run(folder: RunFolder, path: Path | None) -> ExaminedData:
         The file has other columns.
     """
     config = folder.config
-    if config.get("command") == "demo" and path is None:
+    if config.get("command") == "demo" and other is None:
         return _episodes(folder)
     data = config.get("data")
     if not isinstance(data, dict):
@@ -120,20 +120,21 @@ def data_of_run(folder: RunFolder, path: Path | None) -> ExaminedData:
             f"{folder.path}: got a run that was not trained on columns of a file, expected one of "
             "'elegans train' or 'elegans demo'; pass --inputs LOWEST HIGHEST without --data"
         )
-    path = Path(data["path"]) if path is None else path
-    if not path.exists():
-        raise RunError(
-            f"{path}: got no such file, expected the data of the run; pass --data FILE, or "
-            "--inputs LOWEST HIGHEST to do without"
-        )
-    own = RunData.read(folder.path, path)
+    files = files_of_run(data["path"]) if other is None else [other]
+    for path in files:
+        if not path.exists():
+            raise RunError(
+                f"{path}: got no such file, expected the data of the run; pass --data FILE, or "
+                "--inputs LOWEST HIGHEST to do without"
+            )
+    own, name = RunData.read(folder.path, list(files)), name_of(files)
     table, scales, reading = own.table, own.scales, own.reading
-    same, sequences = hash_of(path) == data.get("sha256"), table.sequences
+    same, sequences = hash_of(files) == data.get("sha256"), table.sequences
     steps = sum(len(sequence) for sequence in table)
     origin = "The data that the run was trained on" if same else "Other data than that of the run"
     training = config.get("training", {})
     train: Sequences = ()
-    judged, part = sequences, f"all sequences of {path.name}"
+    judged, part = sequences, f"all sequences of {name}"
     if same and "seed" in training and own.has_targets:
         split = split_sequences(table, training["seed"], classes=bool(table.classes))
         train, judged, part = split.train, split.test, "the test part of the data"
@@ -144,12 +145,12 @@ def data_of_run(folder: RunFolder, path: Path | None) -> ExaminedData:
         judged if own.has_targets else (),
         part,
         scales,
-        f"{origin}, {path.name}: {len(table):,} sequence{'s' if len(table) > 1 else ''}, "
+        f"{origin}, {name}: {len(table):,} sequence{'s' if len(table) > 1 else ''}, "
         f"{steps:,} steps, in the scaled units of training.",
         unit,
         seconds,
         reading.target_names,
-        path,
+        files,
         bool(reading.classes),
         training.get("window"),
         reading.horizon,
@@ -209,16 +210,16 @@ def is_of_classes(config: dict[str, Any]) -> bool:
     return isinstance(data, dict) and bool(data.get("classifies"))
 
 
-def origin_of_run(run: Path, folder: RunFolder | None, data: Path | None, seed: int) -> Origin:
+def origin_of_run(run: Path, folder: RunFolder | None, data: Files | None, seed: int) -> Origin:
     """Return versions, seeds and hashes of a run, or of a saved model without a `folder`."""
     config = {} if folder is None else folder.config
     recorded = config.get("data")
     recorded = recorded if isinstance(recorded, dict) else {}
-    files = [HashedFile("weights", WEIGHTS, hash_of(run / WEIGHTS))]
+    files = [HashedFile("weights", WEIGHTS, hash_of([run / WEIGHTS]))]
     if data is not None:
-        files.insert(0, HashedFile("data", data.name, hash_of(data), recorded.get("sha256")))
+        files.insert(0, HashedFile("data", name_of(data), hash_of(data), recorded.get("sha256")))
     elif "path" in recorded:
-        name = Path(recorded["path"]).name
+        name = name_of(files_of_run(recorded["path"]))
         files.insert(0, HashedFile("data", name, None, recorded.get("sha256")))
     return Origin.of(
         seed=seed,

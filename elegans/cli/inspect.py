@@ -10,6 +10,7 @@ import numpy as np
 
 from elegans.cli.commands import Inspect
 from elegans.cli.printing import print_table
+from elegans.cli.table import files_in, label_of
 from elegans.data import Dialect
 from elegans.data.choosing import is_binary
 from elegans.data.kinds import Kind, categories_of, epoch_unit, kind_of, numbers_of, seconds_of
@@ -43,7 +44,7 @@ class Parts:
 
 def run(command: Inspect) -> None:
     """Print columns, kinds, missing cells and times, and a command that trains."""
-    source = open_data(command.data, Dialect.of(**vars(command.text)))
+    source = open_data(list(files_in(command.data)), Dialect.of(**vars(command.text)))
     frame = source.load(source.names)
     if not len(frame):
         raise DataError(
@@ -51,8 +52,10 @@ def run(command: Inspect) -> None:
             "written to the end"
         )
     kinds = {name: kind_of(frame[name], source.decimal) for name in source.names}
-    files = f"{len(source.parts)} files, " if isinstance(source, JoinedSource) else ""
-    print(f"{command.data}: {files}{len(frame):,} rows, {len(kinds)} columns")
+    files = ""
+    if isinstance(source, JoinedSource) and len(command.data) == 1:  # a folder
+        files = f"{len(source.parts)} files, "
+    print(f"{label_of(command.data)}: {files}{len(frame):,} rows, {len(kinds)} columns")
     for note in source.notes:
         print(f"note: {note}")
     print()
@@ -65,7 +68,7 @@ def run(command: Inspect) -> None:
     if parts.target is None:
         print("No column can be a target: there are no numbers and no words.")
         return
-    words = ["elegans", "train", str(command.data), "--targets", parts.target]
+    words = ["elegans", "train", *map(str, command.data), "--targets", parts.target]
     words += [] if parts.time is None else ["--time", parts.time]
     words += [] if parts.sequence is None else ["--sequence", parts.sequence]
     words += ["--missing", "fill"] if parts.has_gaps else []

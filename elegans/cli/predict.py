@@ -5,6 +5,7 @@ from __future__ import annotations
 from elegans.cli.commands import Predict
 from elegans.cli.printing import print_table
 from elegans.cli.scoring import score_rows
+from elegans.cli.table import files_in, label_of
 from elegans.errors import RunError
 from elegans.files import make_folder, write_bytes, writing
 from elegans.reporting import draw_predictions, save_figure
@@ -19,13 +20,14 @@ def run(command: Predict) -> None:
             f"got predictions to be written to {command.out}, expected a name that ends in .csv; "
             "choose one"
         )
-    out, data_path = command.out.resolve(), command.data.resolve()
-    if out == data_path or (data_path.is_dir() and out.parent == data_path):
+    files = list(files_in(command.data))
+    out, paths = command.out.resolve(), [path.resolve() for path in files]
+    if out in paths or (out.parent in paths and out.parent.is_dir()):
         raise RunError(
             f"got {command.out} as the data and as the place of the predictions, expected another; "
             "choose one, the data would be lost"
         )
-    data = RunData.read(command.run, command.data)
+    data = RunData.read(command.run, files)
     sequences = data.table.sequences
     answers = data.answers()
     shown = data.shown(answers)
@@ -34,7 +36,9 @@ def run(command: Predict) -> None:
         write_bytes(command.out, data.frame(answers).to_csv(index=False).encode())
     names = data.reading.target_names
     save_figure(draw_predictions(sequences, names, shown, data.has_targets), picture)
-    print(f"{command.data}: {len(data.table)} sequences, {sum(map(len, answers)):,} steps")
+    print(
+        f"{label_of(command.data)}: {len(data.table)} sequences, {sum(map(len, answers)):,} steps"
+    )
     if data.has_targets:
         print_table(score_rows(data.reading, data.scales, answers, sequences))
     print(f"\n{command.out}, {picture}")

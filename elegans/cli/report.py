@@ -37,7 +37,7 @@ def run(command: Report) -> None:
         ledger=folder.ledger() if folder is not None and recorded else None,
         title=command.run.resolve().name,
         seed=command.seed,
-        origin=origin_of_run(command.run, folder, None if own is None else own.path, command.seed),
+        origin=origin_of_run(command.run, folder, None if own is None else own.files, command.seed),
         task=None if own is None else own.task(whole),
     )
     page = command.run / PAGE if command.out is None else command.out

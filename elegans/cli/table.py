@@ -1,20 +1,42 @@
-"""The table that a command reads, and what a run keeps of it."""
+"""The files that a command reads a table from, and what a run keeps of it."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from elegans.cli.commands import TableOptions, TextOptions
 from elegans.data import Dialect, SequenceTable, read_table
 from elegans.data.opening import files_of
+from elegans.errors import InputError
+
+Files = Sequence[Path]
+"""A file, a folder, or several files."""
 
 
-def read_new(data: Path, options: TableOptions, text: TextOptions) -> SequenceTable:
+def files_in(data: Files) -> Files:
+    """Return the files; raise `InputError` if there are none."""
+    if not data:
+        raise InputError("got no data, expected a file, several, or a folder; name them")
+    return data
+
+
+def label_of(data: Files) -> str:
+    """Return what messages call the files."""
+    return str(data[0]) if len(data) == 1 else f"{len(data)} files"
+
+
+def name_of(data: Files) -> str:
+    """Return the name of the file without its folder, or how many there are."""
+    return data[0].name if len(data) == 1 else f"{len(data)} files"
+
+
+def read_new(data: Files, options: TableOptions, text: TextOptions) -> SequenceTable:
     """Read a table for training."""
     return read_table(
-        data,
+        list(files_in(data)),
         options.inputs,
         options.targets,
         time=options.time,
@@ -30,15 +52,23 @@ def read_new(data: Path, options: TableOptions, text: TextOptions) -> SequenceTa
     )
 
 
-def hash_of(data: Path) -> str:
-    """Return the hash of a file, or of the files of a folder in their order."""
+def hash_of(data: Files) -> str:
+    """Return the hash of the files, those of a folder in their order."""
     total = hashlib.sha256()
-    for file in files_of(data):
-        total.update(file.read_bytes())
+    for path in data:
+        for file in files_of(path):
+            total.update(file.read_bytes())
     return total.hexdigest()
 
 
-def settings_of(data: Path, table: SequenceTable, text: TextOptions) -> dict[str, Any]:
+def settings_of(data: Files, table: SequenceTable, text: TextOptions) -> dict[str, Any]:
     """Return what a run keeps of its data: where they are, and how they were understood."""
     written = {"text": {k: v for k, v in vars(text).items() if v is not None}}
-    return {"path": str(data), "sha256": hash_of(data), **table.reading.to_plain(), **written}
+    paths = [str(path) for path in data]
+    where = paths[0] if len(paths) == 1 else paths
+    return {"path": where, "sha256": hash_of(data), **table.reading.to_plain(), **written}
+
+
+def files_of_run(recorded: str | Sequence[str]) -> Files:
+    """Return the files that `settings_of` has recorded as the path of the data."""
+    return [Path(recorded)] if isinstance(recorded, str) else [Path(each) for each in recorded]

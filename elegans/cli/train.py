@@ -12,7 +12,7 @@ from elegans.cli.certifying import CERTIFICATE, condition_within, save_certifica
 from elegans.cli.commands import Train
 from elegans.cli.printing import print_files, print_table
 from elegans.cli.scoring import score_rows
-from elegans.cli.table import read_new, settings_of
+from elegans.cli.table import label_of, read_new, settings_of
 from elegans.data import Scales, SequenceTable, Split, cut_windows, split_sequences
 from elegans.data import Sequence as Recording
 from elegans.errors import DataError, InputError, RunError
@@ -80,7 +80,7 @@ def run(command: Train) -> None:
     for note in table.reading.notes:
         print(f"note: {note}")
     print(
-        f"{command.data}: {len(table)} sequences, {len(windows)} training windows of "
+        f"{label_of(command.data)}: {len(table)} sequences, {len(windows)} training windows of "
         f"{config.window} steps\n{model.wiring}"
     )
     result = fit(
