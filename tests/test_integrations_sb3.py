@@ -189,8 +189,8 @@ def test_history_of_either_wrapper_is_read_alike():
     ("settings", "message"),
     [
         ({}, r"got no wiring, expected one in policy_kwargs"),
-        ({"wiring": 8, "read": "one"}, r"got read='one', expected one of \('all', 'motor'\)"),
-        ({"wiring": 8, "critic": "none"}, r"got critic='none', expected one of"),
+        ({"wiring": 8, "read": "one"}, r"unknown read 'one', expected one of \('all', 'motor'\)"),
+        ({"wiring": 8, "critic": "none"}, r"unknown critic 'none', expected one of"),
         ({"wiring": 8, "lstm_hidden_size": 3}, r"got 'lstm_hidden_size' for a policy without LSTM"),
         (
             {"wiring": 8, "layer": partial(elegans.LTC, batch_first=False)},

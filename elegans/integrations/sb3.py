@@ -15,6 +15,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from elegans.checks import check_choice
 from elegans.errors import InputError
 from elegans.extras import require_extra
 from elegans.layers.readout import Readout
@@ -186,8 +187,8 @@ class LiquidPolicy(RecurrentActorCriticPolicy):
         critic: Literal["circuit", "shared", "linear"] = "circuit",
         **kwargs: Any,
     ) -> None:
-        _check_choice("read", read, ("all", "motor"))
-        _check_choice("critic", critic, ("circuit", "shared", "linear"))
+        check_choice("read", read, ("all", "motor"))
+        check_choice("critic", critic, ("circuit", "shared", "linear"))
         lstm = sorted(name for name in kwargs if "lstm" in name)
         if lstm:
             raise InputError(
@@ -328,7 +329,7 @@ class LiquidExtractor(BaseFeaturesExtractor):
         read: Read = "all",
         history: int | None = None,
     ) -> None:
-        _check_choice("read", read, ("all", "motor"))
+        check_choice("read", read, ("all", "motor"))
         shape = observation_space.shape or ()
         if history is not None and len(shape) == 1 and history > 0 and not shape[0] % history:
             shape = (history, shape[0] // history)
@@ -449,8 +450,3 @@ class RewireCallback(BaseCallback):
     def _on_training_end(self) -> None:
         for hook in getattr(self.model.policy.optimizer, _HOOKS, ()):
             hook.remove()
-
-
-def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise InputError(f"got {name}={value!r}, expected one of {choices}")
