@@ -62,15 +62,19 @@ class Arm:
         return Random(UNITS, UNITS, sparsity_level=1 - share, random_seed=seed)
 
 
+THINNING = {"gradual", "development", "active_development", "migration"}
+"""Rules that begin with more synapses than they end with."""
+
 ARMS = {
     "static": Arm(),
     "dense": Arm(start=float("inf")),
     "static, half as long again": Arm(longer=1.5),
     "narrow": Arm(family="narrow"),
     "static NCP": Arm(family="ncp"),
-    **{rule: Arm(rule) for rule in RULES if "development" not in rule and rule != "gradual"},
+    **{rule: Arm(rule) for rule in RULES.keys() - THINNING},
     "development 2": Arm("development", start=2.0),
     "development 3": Arm("development", start=3.0),
+    "migration 3": Arm("migration", start=3.0),
     **{
         f"{rule}, strength 1": Arm(rule, strength=1.0)
         for rule in ("free", "soft_rigl", "hebbian", "redistributed", "chts")
