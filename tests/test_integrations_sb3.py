@@ -18,7 +18,7 @@ import elegans
 from elegans.errors import InputError, PruningError
 from elegans.integrations.sb3 import (
     NEEDS_LOSS,
-    Circuit,
+    LayerAsLSTM,
     LiquidExtractor,
     LiquidPolicy,
     RewireCallback,
@@ -44,7 +44,7 @@ def agent(env="CartPole-v1", envs=2, algorithm=RecurrentPPO, policy=LiquidPolicy
 @pytest.mark.parametrize("read", ["all", "motor"])
 @pytest.mark.parametrize("make", LAYERS.values(), ids=LAYERS)
 def test_a_sequence_with_episodes_is_the_episodes_one_by_one(make, read):
-    circuit = Circuit(make(2, WIRING), read)
+    circuit = LayerAsLSTM(make(2, WIRING), read)
     x = torch.randn(3, 7, 2)
     starts = torch.zeros(3, 7)
     starts[0, 0] = starts[1, 3] = starts[2, 6] = starts[1, 4] = 1
@@ -284,7 +284,7 @@ def test_an_extractor_with_a_circuit_before_the_policys_own():
 
 def test_layers_that_do_not_fit():
     with pytest.raises(InputError, match="got a layer of Readout, expected one such as"):
-        Circuit(elegans.Readout(elegans.LTC(2, 4), 1))
+        LayerAsLSTM(elegans.Readout(elegans.LTC(2, 4), 1))
     make = partial(elegans.LTC, implicit_param_constraints=False)
     with pytest.raises(InputError, match="got a layer with implicit_param_constraints=False"):
         LiquidExtractor(Box(-1, 1, (3, 2)), 8, layer=make)

@@ -1,6 +1,7 @@
 """Sparse momentum: smoothed gradients of what is cut, shares of layers, and the steepest places."""
 
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ SIZES = (7, 9, 6, 4)
 
 def make(threshold=None, sparsity=0.6, **options):
     torch.manual_seed(0)
-    layers = [torch.nn.Linear(a, b, dtype=torch.float64) for a, b in zip(SIZES, SIZES[1:])]  # noqa: B905, RUF007
+    layers = [torch.nn.Linear(a, b, dtype=torch.float64) for a, b in pairwise(SIZES)]
     model = torch.nn.Sequential(*layers)
     optimizer = torch.optim.Adam(model.parameters(), 1e-2)
     Pruner(model, optimizer, criterion="random").prune(sparsity)

@@ -272,6 +272,17 @@ def keeps_connected(before, after):
     assert sources_that_reach_others(before) <= sources_that_reach_others(after)
 
 
+def stays_legal(before, after, self_synapses, max_inputs):
+    assert set(blocks(after)) == set(blocks(before))
+    keeps_connected(before, after)
+    assert not after.recurrent.has_parallel
+    assert not after.sensory.has_parallel
+    if not self_synapses:
+        assert loops(after) <= loops(before)
+    if max_inputs is not None:
+        assert (after.in_degree() <= np.maximum(before.in_degree(), max_inputs)).all()
+
+
 @pytest.mark.slow
 @settings(max_examples=1000, deadline=None, database=None, derandomize=True)
 @given(
@@ -310,14 +321,7 @@ def test_invariants_of_free_sources(
         assert len(after.sensory) == len(before.sensory)
         if keep_blocks:
             assert blocks(after) == blocks(before)
-        assert set(blocks(after)) == set(blocks(before))
-        keeps_connected(before, after)
-        assert not after.recurrent.has_parallel
-        assert not after.sensory.has_parallel
-        if not self_synapses:
-            assert loops(after) <= loops(before)
-        if max_inputs is not None:
-            assert (after.in_degree() <= np.maximum(before.in_degree(), max_inputs)).all()
+        stays_legal(before, after, self_synapses, max_inputs)
         there = {kind: pairs(getattr(before, kind)) for kind in KINDS}
         now = {kind: pairs(getattr(after, kind)) for kind in KINDS}
         for edit in edits:
@@ -367,14 +371,7 @@ def test_invariants_of_free_sets(wiring, share, growth, thinned, max_inputs, sel
         edits = rewirer.step()
         after = model.wiring
         assert rewirer.budget == budget == len(after.recurrent) + len(after.sensory)
-        assert set(blocks(after)) == set(blocks(before))
-        keeps_connected(before, after)
-        assert not after.recurrent.has_parallel
-        assert not after.sensory.has_parallel
-        if not self_synapses:
-            assert loops(after) <= loops(before)
-        if max_inputs is not None:
-            assert (after.in_degree() <= np.maximum(before.in_degree(), max_inputs)).all()
+        stays_legal(before, after, self_synapses, max_inputs)
         there = {(kind, *pair) for kind in KINDS for pair in pairs(getattr(before, kind))}
         now = {(kind, *pair) for kind in KINDS for pair in pairs(getattr(after, kind))}
         gone = {(edit.synapses[5:], edit.source, edit.cut) for edit in edits}

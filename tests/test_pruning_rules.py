@@ -544,21 +544,25 @@ def ruled(rule, kind="liquid", steps=30, seed=0):
     return model, optimizer, PruneRewire.from_rule(rule, model, optimizer, steps, synapses)
 
 
-@pytest.mark.parametrize("rule", RULES)
-def test_every_rule_trains_resumes_and_keeps_its_budget(rule):
-    straight = ruled(rule)
-    before = straight[2].budget
+def straight_and_resumed(make, train):
+    """Return what 30 steps make, and 13 steps that are saved and continued; weights are equal."""
+    straight, first, second = make(), make(), make()
     train(*straight, 30)
-    first = ruled(rule)
     train(*first, 13)
     saved = copy.deepcopy([part.state_dict() for part in first])
     saved[2] = json.loads(json.dumps(saved[2]))
-    second = ruled(rule)
     for part, state in zip(second, saved, strict=True):
         part.load_state_dict(state)
     train(*second, 17, start=13)
     for name, value in straight[0].state_dict().items():
         assert torch.equal(value, second[0].state_dict()[name]), name
+    return straight, second
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_every_rule_trains_resumes_and_keeps_its_budget(rule):
+    before = ruled(rule)[2].budget
+    straight, second = straight_and_resumed(lambda: ruled(rule), train)
     assert straight[2].ledger == second[2].ledger
     assert straight[2].turnover() == second[2].turnover()
     after = straight[0].synapse_count + straight[0].sensory_synapse_count
@@ -609,17 +613,7 @@ def train_matrices(model, optimizer, rewirer, steps, start=0):
 
 @pytest.mark.parametrize("rule", [rule for rule in RULES if not rule.startswith("active")])
 def test_every_rule_trains_matrices_resumes_and_keeps_its_budget(rule):
-    straight, first = ruled_matrices(rule), ruled_matrices(rule)
-    train_matrices(*straight, 30)
-    train_matrices(*first, 13)
-    saved = copy.deepcopy([part.state_dict() for part in first])
-    saved[2] = json.loads(json.dumps(saved[2]))
-    second = ruled_matrices(rule)
-    for part, state in zip(second, saved, strict=True):
-        part.load_state_dict(state)
-    train_matrices(*second, 17, start=13)
-    for name, value in straight[0].state_dict().items():
-        assert torch.equal(value, second[0].state_dict()[name]), name
+    straight, second = straight_and_resumed(lambda: ruled_matrices(rule), train_matrices)
     for name, mask in straight[2].masks().items():
         assert torch.equal(mask, second[2].masks()[name])
     assert straight[2].ledger == second[2].ledger

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from pictures import BLUE, GOLD, GREY, VERMILION, collection, gids, legend, texts
 
 matplotlib.use("Agg")
 
@@ -25,8 +26,6 @@ from elegans.wiring import (
 )
 from elegans.wiring.drawing.layout import LAYOUTS, place
 
-BLUE, VERMILION, GREY, GOLD = (to_rgb(c) for c in ("#0072B2", "#D55E00", "#777777", "#FFD23F"))
-
 
 @pytest.fixture
 def wiring():
@@ -36,23 +35,6 @@ def wiring():
 @pytest.fixture
 def ax():
     return Figure(figsize=(6, 5)).add_axes((0, 0, 1, 1))
-
-
-def collection(ax, gid):
-    (found,) = [c for c in ax.collections if c.get_gid() == gid]
-    return found
-
-
-def gids(ax):
-    return {c.get_gid() for c in ax.collections}
-
-
-def legend(ax):
-    return [text.get_text() for text in ax.get_legend().get_texts()]
-
-
-def texts(ax):
-    return [text.get_text() for text in ax.texts]
 
 
 def colors(lines):

@@ -8,8 +8,8 @@ import matplotlib
 import numpy as np
 import pytest
 import torch
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from pictures import BLUE, GOLD, GREY, VERMILION, collection, gids, legend, texts
 
 matplotlib.use("Agg")
 
@@ -25,7 +25,6 @@ from elegans.wiring.drawing.matrix import CELLS, Side
 from elegans.wiring.drawing.strands import Drawing
 from elegans.wiring.drawing.views import view_of
 
-BLUE, VERMILION, GREY, GOLD = (to_rgb(c) for c in ("#0072B2", "#D55E00", "#777777", "#FFD23F"))
 LARGE_VIEWS = ("matrix", "classes")
 
 
@@ -37,23 +36,6 @@ def wiring():
 @pytest.fixture
 def ax():
     return Figure(figsize=(7, 6)).add_axes((0, 0, 1, 1))
-
-
-def collection(ax, gid):
-    (found,) = [c for c in ax.collections if c.get_gid() == gid]
-    return found
-
-
-def gids(ax):
-    return {c.get_gid() for c in ax.collections}
-
-
-def legend(ax):
-    return [text.get_text() for text in ax.get_legend().get_texts()]
-
-
-def texts(ax):
-    return [text.get_text() for text in ax.texts]
 
 
 def cells(ax):

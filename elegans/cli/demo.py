@@ -31,7 +31,7 @@ PICTURES = ("learning.png", "wiring.png", "drives.png", "spectrum.png")
 
 
 @dataclass(frozen=True)
-class Task:
+class Demonstrations:
     """Scaled episodes of the expert."""
 
     train: tuple[Sequence, ...]
@@ -94,7 +94,7 @@ def run(command: Demo) -> None:
     print_files(folder.path, PICTURES if condition is None else (*PICTURES, CERTIFICATE))
 
 
-def demonstrations(episodes: int, seed: int, window: int) -> Task:
+def demonstrations(episodes: int, seed: int, window: int) -> Demonstrations:
     """Return scaled episodes of the expert, the last 15 % for validation.
 
     Raises
@@ -114,7 +114,7 @@ def demonstrations(episodes: int, seed: int, window: int) -> Task:
     train_count = episodes - max(1, round(VALIDATION_SHARE * episodes))
     train, validation = demonstrated[:train_count], demonstrated[train_count:]
     scales = Scales.fit(train)
-    return Task(scales.apply(train), scales.apply(validation), scales)
+    return Demonstrations(scales.apply(train), scales.apply(validation), scales)
 
 
 def untrained(units: int, seed: int) -> LTC:
@@ -128,7 +128,7 @@ def untrained(units: int, seed: int) -> LTC:
 
 
 def _draw(
-    folder: RunFolder, model: LTC, result: Result, task: Task, rollouts: cartpole.Rollouts
+    folder: RunFolder, model: LTC, result: Result, task: Demonstrations, rollouts: cartpole.Rollouts
 ) -> None:
     learning, wiring, drives, spectrum = (folder.path / name for name in PICTURES)
     save_figure(

@@ -19,6 +19,7 @@ from elegans.pruning.rules import settings_of
 
 require_extra("lightning", "lightning")
 
+# Below the check, which names the extra where the package is missing.
 from lightning.pytorch import Callback, LightningModule, Trainer  # noqa: E402
 
 

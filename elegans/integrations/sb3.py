@@ -26,6 +26,7 @@ from elegans.wiring import Recipe, Wiring
 
 require_extra("sb3_contrib", "rl")
 
+# Below the check, which names the extra where the package is missing.
 from gymnasium import spaces  # noqa: E402
 from sb3_contrib.common.recurrent.policies import RecurrentActorCriticPolicy  # noqa: E402
 from stable_baselines3.common.callbacks import BaseCallback  # noqa: E402
@@ -50,7 +51,7 @@ NEEDS_LOSS = (
 _HOOKS = "_rewiring_hooks"
 
 
-class Circuit(nn.Module):
+class LayerAsLSTM(nn.Module):
     """A layer in the shape in which sb3-contrib asks for an LSTM.
 
     Parameters
@@ -62,7 +63,7 @@ class Circuit(nn.Module):
 
     Examples
     --------
-    >>> circuit = Circuit(LTC(3, 8))
+    >>> circuit = LayerAsLSTM(LTC(3, 8))
     >>> circuit.input_size, circuit.hidden_size, circuit.num_layers
     (3, 8, 1)
     """
@@ -231,7 +232,7 @@ class LiquidPolicy(RecurrentActorCriticPolicy):
         """Make the circuits, whose size the dense layers depend on."""
         making = self._making
         self._made = [
-            Circuit(making["layer"](self.features_dim, making["wiring"]), making["read"])
+            LayerAsLSTM(making["layer"](self.features_dim, making["wiring"]), making["read"])
             for _ in range(2 if making["critic"] == "circuit" else 1)
         ]
         self.lstm_output_dim = self._made[0].read_size
@@ -261,7 +262,7 @@ class LiquidPolicy(RecurrentActorCriticPolicy):
     def apply_weight_constraints(self) -> None:
         """Clip the parameters that must not be negative; done after each optimiser step."""
         for part in self.modules():
-            if isinstance(part, Circuit):
+            if isinstance(part, LayerAsLSTM):
                 part.layer.apply_weight_constraints()
 
     def actor(self) -> Readout:
@@ -339,7 +340,7 @@ class LiquidExtractor(BaseFeaturesExtractor):
                 "expected (time, observation); wrap the environment by FrameStackObservation, or "
                 "pass history=, the number of observations that VecFrameStack stacks"
             )
-        circuit = Circuit(layer(shape[1], wiring), read)
+        circuit = LayerAsLSTM(layer(shape[1], wiring), read)
         if not circuit.layer.settings().get("implicit_param_constraints", True):
             raise InputError(
                 "got a layer with implicit_param_constraints=False, whose weights nothing would "

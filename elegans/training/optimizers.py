@@ -24,14 +24,17 @@ class OptimizerKind:
     make
         Its class.
     settings
-        Arguments beside learning rate, weight decay and, where it has them, fused steps.
+        Arguments beside learning rate, weight decay and fused steps.
     memory
         What it remembers of each parameter.
+    fuses
+        Whether it can step all parameters at once.
     """
 
     make: type[Optimizer]
     settings: dict[str, Any]
     memory: tuple[str, ...]
+    fuses: bool = True
 
     def of(
         self, parameters: Iterable[nn.Parameter], rate: float, decay: float, *, fused: bool
@@ -45,8 +48,9 @@ class OptimizerKind:
         0.9
         """
         # A circuit has many small parameters: one by one they would take a fifth of a step.
-        how = {"fused": fused} if self.make is not torch.optim.RMSprop else {}
-        settings = self.settings | how | {"weight_decay": decay}
+        settings = self.settings | {"weight_decay": decay}
+        if self.fuses:
+            settings["fused"] = fused
         made: Optimizer = self.make(parameters, lr=rate, **settings)  # type: ignore[call-arg]
         return made
 
@@ -56,7 +60,7 @@ OPTIMIZERS = {
     "adam": OptimizerKind(torch.optim.Adam, {}, _MOMENTS),
     "adamw": OptimizerKind(torch.optim.AdamW, {}, _MOMENTS),
     "sgd": OptimizerKind(torch.optim.SGD, {"momentum": 0.9}, ("momentum_buffer",)),
-    "rmsprop": OptimizerKind(torch.optim.RMSprop, {}, ("step", "square_avg")),
+    "rmsprop": OptimizerKind(torch.optim.RMSprop, {}, ("step", "square_avg"), fuses=False),
 }
 """Optimisers by the names of `TrainingConfig`."""
 
