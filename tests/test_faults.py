@@ -4,6 +4,7 @@ import campaign
 import control_steps
 import disks
 import file_operations
+import fuzz
 import kills
 import pytest
 import rewires
@@ -13,6 +14,7 @@ SHORT = {
     "kills": (kills, 2),
     "file operations": (file_operations, 3),
     "signals": (signals, 3),
+    "damaged inputs": (fuzz, 1),
     "control steps": (control_steps, 100_000),
     "rewires": (rewires, 2_000),
 }
