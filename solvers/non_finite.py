@@ -114,10 +114,10 @@ def require_finite(
 
 def _remedy(solver: Solver | None) -> str:
     if solver is None or solver.is_stable:
-        stable = "" if solver is None else "shorter steps would not help; "
+        steps = "" if solver is None else "shorter steps would not help, "
         return (
-            f"{stable}check inputs and parameters for nan and for very large values; in training, "
-            "lower the learning rate or clip gradients"
+            f"{steps}check inputs and parameters for nan and for very large values, which a lower "
+            "learning rate or clipped gradients avoid"
         )
     others = (f"{name!r}" for name in ("semi_implicit", "rosenbrock") if name != solver.name)
     return (
