@@ -122,17 +122,33 @@ def test_only_wanted_gradients_are_given():
 # --- reproducibility ---------------------------------------------------------------------
 
 
-def test_any_number_of_threads_gives_the_same_numbers():
-    model = elegans.LTC(INPUTS, AutoNCP(19, 4))
-    x = torch.randn(100, 6, INPUTS)
+def on_threads(call):
+    """Return what `call` returns on one thread and on two."""
     found = []
     before = torch.get_num_threads()
     try:
         for threads in (1, 2):
             torch.set_num_threads(threads)
-            found.append(both_paths(model, x)[1])
+            found.append(call())
     finally:
         torch.set_num_threads(before)
+    return found
+
+
+@pytest.mark.parametrize("kind", [elegans.LTC, elegans.CfC, elegans.CTRNN])
+def test_a_seed_gives_the_same_parameters_on_any_number_of_threads(kind):
+    def draw():
+        torch.manual_seed(1)
+        return [*kind(3, 64, mixed_memory=kind is not elegans.CTRNN).parameters()]
+
+    for pair in zip(*on_threads(draw), strict=True):
+        assert torch.equal(*pair)
+
+
+def test_any_number_of_threads_gives_the_same_numbers():
+    model = elegans.LTC(INPUTS, AutoNCP(19, 4))
+    x = torch.randn(100, 6, INPUTS)
+    found = on_threads(lambda: both_paths(model, x)[1])
     for name, value in found[0].items():
         assert value is None or torch.equal(value, found[1][name]), name
     assert found[0]["d/dcell.recurrent.weight"].any()
