@@ -129,6 +129,7 @@ assert [w.category for w in said] == [RuntimeWarning], said
 """
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full(module, tmp_path):
     program, folder = tmp_path / "full.py", tmp_path / "run"
     program.write_text(FULL_DISK)
