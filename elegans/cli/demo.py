@@ -41,9 +41,15 @@ class Demonstrations:
 
 def run(command: Demo) -> None:
     """Train, drive, print a table, draw the pictures."""
+    folder = RunFolder.open(command.out) if command.resume else RunFolder(command.out)
+    with folder.locked():
+        _run(command, folder)
+
+
+def _run(command: Demo, folder: RunFolder) -> None:
     config = TrainingConfig(steps=command.steps, seed=command.seed)
     if not command.resume:
-        RunFolder(command.out).require_free()
+        folder.require_free()
     task = demonstrations(command.episodes, command.seed, config.window)
     model = untrained(command.units, command.seed)
     settings = {
@@ -57,7 +63,6 @@ def run(command: Demo) -> None:
         limits = cartpole.ExpertPolicy().plant.limits
         condition = condition_within(model, task.scales, -limits, limits)
     if command.resume:
-        folder = RunFolder.open(command.out)
         folder.require_same(model, settings)
     else:
         folder = RunFolder.create(command.out, model, settings, task.scales)

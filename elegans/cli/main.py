@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -25,14 +26,17 @@ _Command = (
 )
 _DESCRIPTION = "Liquid neural circuits that rewire themselves while they learn."
 
-INTERRUPTED, CLOSED = 130, 141
+SIGNALLED = 128
+"""Added to the number of the signal that stopped a training."""
+CLOSED = 141
 WRONG = 2
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code.
 
-    0; 2 for a user's error; 130 after Ctrl-C; 141 where nobody reads the output any more.
+    0; 2 for a user's error; 130 after Ctrl-C, 143 and 129 for a training that SIGTERM or SIGHUP has
+    stopped; 141 where nobody reads the output any more.
 
     Parameters
     ----------
@@ -60,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return CLOSED
     except KeyboardInterrupt as stop:
         print(f"elegans: {_one_line(stop) or 'stopped'}", file=sys.stderr)
-        return INTERRUPTED
+        return SIGNALLED + getattr(stop, "signal", signal.SIGINT)
     return 0
 
 

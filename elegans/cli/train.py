@@ -35,8 +35,13 @@ ERRORS = {
 
 def run(command: Train) -> None:
     """Read, train, test, print a table, draw the pictures."""
-    config = command.training
     folder = RunFolder.open(command.output) if command.resume else RunFolder(command.output)
+    with folder.locked():
+        _run(command, folder)
+
+
+def _run(command: Train, folder: RunFolder) -> None:
+    config = command.training
     if not command.resume:
         folder.require_free()
     table = read_new(command.data, command.table, command.text)

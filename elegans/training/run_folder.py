@@ -9,6 +9,7 @@
 `ledger.jsonl`              one line a weak synapse that was cut, or kept and why
 `model.safetensors`         the weights that were best on the validation windows
 `wiring.json`               the circuit that these weights belong to
+`training.lock`             the process that trains, while it does
 ==========================  =======================================================
 
 Nothing is pickled. Files are replaced whole; a checkpoint is made under another name and gets its
@@ -21,6 +22,8 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -51,6 +54,7 @@ from elegans.html import picture_html, table_html
 from elegans.layers.readout import Readout
 from elegans.layers.sequence_layer import SequenceLayer
 from elegans.training.config import TrainingConfig
+from elegans.training.lock import refresh, training_lock
 from elegans.wiring import Wiring
 
 FORMAT = "elegans.run"
@@ -156,10 +160,29 @@ class RunFolder:
         _ = run.config
         return run
 
-    def require_free(self) -> None:
-        """Raise `RunError` if the folder holds a run already; nothing is touched."""
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the lock of the folder, so that nobody else trains in it meanwhile.
+
+        `fit` does; hold it around more than that, such as from the first look into the folder on.
+        What writers that were killed have left is removed.
+
+        Raises
+        ------
+        RunError
+            A process trains there, or may do so, or the folder cannot be written to.
+        """
+        self._require_folder()
+        with training_lock(self.path):
+            yield
+
+    def _require_folder(self) -> None:
         if self.path.exists() and not self.path.is_dir():
             raise RunError(f"{self.path}: got a file, expected a folder; choose another name")
+
+    def require_free(self) -> None:
+        """Raise `RunError` if the folder holds a run already; nothing is touched."""
+        self._require_folder()
         if (self.path / CONFIG).exists() or self.checkpoints():
             raise RunError(
                 f"{self.path}: got a folder that holds a run already, expected a new one; "
@@ -251,6 +274,7 @@ class RunFolder:
 
     def save_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Write a checkpoint; older ones but one are removed when it is complete."""
+        refresh(self.path)
         place = self.checkpoint_path(checkpoint.step)
         if place.exists():  # saved at this step already: a run is a function of its settings
             return
@@ -298,6 +322,7 @@ class RunFolder:
 
     def append_metrics(self, line: dict[str, Any]) -> None:
         """Add one line to `metrics.jsonl`."""
+        refresh(self.path)
         path = self.path / METRICS
         with writing(path), path.open("a", encoding="utf-8", newline="\n") as file:
             file.write(_line(line))

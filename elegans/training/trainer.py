@@ -10,7 +10,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
@@ -28,8 +28,26 @@ from elegans.training.run_folder import RunFolder
 from elegans.training.state import Condition, TrainingState
 
 
+STOPS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
+"""Signals that stop a training: Ctrl-C, the end that a system asks for, a terminal that closes."""
+
+
 class TrainingStopped(KeyboardInterrupt):
-    """The user stopped a training, and its state is saved; the message says how to continue."""
+    """A signal stopped a training, and its state is saved; the message says how to continue.
+
+    Parameters
+    ----------
+    message
+        What it says.
+    signal
+        The number of the signal.
+    """
+
+    def __init__(self, message: str, signal: int = signal.SIGINT) -> None:
+        super().__init__(message)
+        self.signal = int(signal)
 
 
 @dataclass(frozen=True)
@@ -110,9 +128,26 @@ def fit(
     SolveError
         Loss or gradient left the finite numbers; the last checkpoint is kept.
     TrainingStopped
-        Ctrl-C (SIGINT); a checkpoint was saved to `run`. A second Ctrl-C stops at once, without
-        saving.
+        Ctrl-C (SIGINT), SIGTERM or SIGHUP; a checkpoint was saved to `run`. A second signal stops
+        at once, without saving.
     """
+    with nullcontext() if run is None else run.locked():
+        return _fit(
+            model, train, validation, config, run, resume, progress, tuple(callbacks), condition
+        )
+
+
+def _fit(
+    model: SequenceLayer | Readout,
+    train: Windows,
+    validation: Windows,
+    config: TrainingConfig,
+    run: RunFolder | None,
+    resume: bool,
+    progress: bool,
+    told: tuple[Callback, ...],
+    condition: Condition | None,
+) -> Result:
     if condition is not None and condition.model is not circuit_of(model):
         raise InputError(
             "got a condition on another layer, expected one on the layer that is trained; build it "
@@ -122,7 +157,6 @@ def fit(
         run.require_unused()
     if condition is not None and not (run is not None and resume and run.checkpoints()):
         condition.establish()
-    told = tuple(callbacks)
     begun = run.load_checkpoint() if run is not None and resume else None
     training = TrainingState(model, train, validation, config, run, condition, begun)
     if run is not None and resume:
@@ -147,11 +181,13 @@ def fit(
                 if training.step % config.evaluate_every == 0 or training.step == config.steps:
                     training.evaluate(told)
                     bar.set_postfix(validation=f"{training.best_loss:.4g}")
-                if stop_requested() and run is not None:
+                stop = stop_requested()
+                if stop is not None and run is not None:
                     training.save(run)
                     raise TrainingStopped(
                         f"stopped at step {training.step} of {config.steps}; everything is saved "
-                        f"in {run.path}: repeat the command with --resume to continue"
+                        f"in {run.path}: repeat the command with --resume to continue",
+                        stop,
                     )
                 if run is not None and training.step % config.checkpoint_every == 0:
                     training.save(run)
@@ -187,27 +223,34 @@ def check_training(
 
 
 @contextmanager
-def _stop_requests(*, listen: bool) -> Iterator[Callable[[], bool]]:
-    """Turn the first Ctrl-C into a request that is asked for between two steps.
+def _stop_requests(*, listen: bool) -> Iterator[Callable[[], int | None]]:
+    """Turn the first of `STOPS` into a request that is asked for between two steps.
 
-    A step that is interrupted halfway could not be continued exactly. The second Ctrl-C does
-    what it always does.
+    A step that is interrupted halfway could not be continued exactly. The second signal, whichever
+    it is, does what it does elsewhere. Asked, the function returns the number of the signal.
     """
-    requested = False
+    requested: int | None = None
+    before: dict[int, Any] = {}
 
     def request(number: int, frame: FrameType | None) -> None:
         nonlocal requested
-        requested = True
-        signal.signal(signal.SIGINT, before)
+        requested = number
+        restore()
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
     if not listen or threading.current_thread() is not threading.main_thread():
-        yield lambda: False  # only the main thread may handle signals
+        yield lambda: None  # only the main thread may handle signals
         return
-    before = signal.getsignal(signal.SIGINT)
-    if before is None:
-        before = signal.SIG_DFL
-    signal.signal(signal.SIGINT, request)
+    for number in STOPS:
+        handler = signal.getsignal(number)
+        # What nohup has started goes on when its terminal is closed.
+        if number == signal.SIGINT or handler is not signal.SIG_IGN:
+            before[number] = handler
+            signal.signal(number, request)
     try:
         yield lambda: requested
     finally:
-        signal.signal(signal.SIGINT, before)
+        restore()
