@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import tyro
 
@@ -60,12 +60,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"elegans: error: {_one_line(error)}", file=sys.stderr)
         return WRONG
     except BrokenPipeError:  # whoever read the output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _close(sys.stdout)
         return CLOSED
     except KeyboardInterrupt as stop:
-        print(f"elegans: {_one_line(stop) or 'stopped'}", file=sys.stderr)
+        try:
+            print(f"elegans: {_one_line(stop) or 'stopped'}", file=sys.stderr, flush=True)
+        except OSError:  # the terminal is closed
+            _close(sys.stderr)
         return SIGNALLED + getattr(stop, "signal", signal.SIGINT)
     return 0
+
+
+def _close(stream: TextIO) -> None:
+    """Let go to nowhere what nobody reads; what is left unwritten would be an error at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _one_line(error: BaseException) -> str:

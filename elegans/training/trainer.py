@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
@@ -26,7 +26,6 @@ from elegans.training.callbacks import Callback
 from elegans.training.config import TrainingConfig
 from elegans.training.run_folder import RunFolder
 from elegans.training.state import Condition, TrainingState
-
 
 STOPS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
@@ -162,37 +161,42 @@ def _fit(
     if run is not None and resume:
         training.restore(run, begun)
         run.extend(config.steps)
-    with _stop_requests(listen=run is not None) as stop_requested:
-        bar = tqdm(
-            total=config.steps,
-            initial=training.step,
-            disable=None if progress else True,
-            unit="step",
-            desc="training",
+
+    def stopped(number: int) -> TrainingStopped:
+        return TrainingStopped(
+            f"stopped at step {training.step} of {config.steps}; everything is saved in "
+            f"{'' if run is None else run.path}: repeat the command with --resume to continue",
+            number,
         )
-        with bar:
-            if training.step == 0:
+
+    stop = _StopRequests(stopped)
+    bar = tqdm(
+        total=config.steps,
+        initial=training.step,
+        disable=None if progress else True,
+        unit="step",
+        desc="training",
+    )
+    with nullcontext() if run is None else stop, bar:
+        if training.step == 0:
+            training.evaluate(told)
+        while training.step < config.steps and not training.is_stuck:
+            training.advance()
+            stop.is_saved = False
+            bar.update()
+            for each in told:
+                each.on_step(training.step)
+            if training.step % config.evaluate_every == 0 or training.step == config.steps:
                 training.evaluate(told)
-            while training.step < config.steps and not training.is_stuck:
-                training.advance()
-                bar.update()
-                for each in told:
-                    each.on_step(training.step)
-                if training.step % config.evaluate_every == 0 or training.step == config.steps:
-                    training.evaluate(told)
-                    bar.set_postfix(validation=f"{training.best_loss:.4g}")
-                stop = stop_requested()
-                if stop is not None and run is not None:
-                    training.save(run)
-                    raise TrainingStopped(
-                        f"stopped at step {training.step} of {config.steps}; everything is saved "
-                        f"in {run.path}: repeat the command with --resume to continue",
-                        stop,
-                    )
-                if run is not None and training.step % config.checkpoint_every == 0:
-                    training.save(run)
-    if run is not None:
-        training.save(run)
+                bar.set_postfix(validation=f"{training.best_loss:.4g}")
+            if run is not None and (
+                training.step % config.checkpoint_every == 0 or stop.requested is not None
+            ):
+                training.save(run)
+            stop.check()
+        if run is not None:
+            training.save(run)
+        stop.check()
     model.load_state_dict(training.best)
     result = Result(
         training.step,
@@ -222,35 +226,42 @@ def check_training(
     TrainingState(model, train, validation, config, None)
 
 
-@contextmanager
-def _stop_requests(*, listen: bool) -> Iterator[Callable[[], int | None]]:
-    """Turn the first of `STOPS` into a request that is asked for between two steps.
+class _StopRequests:
+    """Turns the first of `STOPS` into a request that is asked for between two steps.
 
-    A step that is interrupted halfway could not be continued exactly. The second signal, whichever
-    it is, does what it does elsewhere. Asked, the function returns the number of the signal.
+    A step that is interrupted halfway could not be continued exactly. As long as there is nothing
+    to save, the signal stops the training at once: kernels may be compiled meanwhile, which takes
+    longer than whoever sent it waits. The second signal, whichever it is, does what it does
+    elsewhere.
     """
-    requested: int | None = None
-    before: dict[int, Any] = {}
 
-    def request(number: int, frame: FrameType | None) -> None:
-        nonlocal requested
-        requested = number
-        restore()
+    def __init__(self, stopped: Callable[[int], TrainingStopped]) -> None:
+        self.requested: int | None = None
+        self.is_saved = True
+        self._stopped = stopped
+        self._before: dict[int, Any] = {}
 
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+    def __enter__(self) -> _StopRequests:
+        if threading.current_thread() is threading.main_thread():  # no other may handle signals
+            for number in STOPS:
+                before = signal.getsignal(number)
+                # What nohup has started goes on when its terminal is closed.
+                if number == signal.SIGINT or before is not signal.SIG_IGN:
+                    self._before[number] = signal.SIG_DFL if before is None else before
+                    signal.signal(number, self._request)
+        return self
 
-    if not listen or threading.current_thread() is not threading.main_thread():
-        yield lambda: None  # only the main thread may handle signals
-        return
-    for number in STOPS:
-        handler = signal.getsignal(number)
-        # What nohup has started goes on when its terminal is closed.
-        if number == signal.SIGINT or handler is not signal.SIG_IGN:
-            before[number] = handler
-            signal.signal(number, request)
-    try:
-        yield lambda: requested
-    finally:
-        restore()
+    def __exit__(self, *error: object) -> None:
+        for number, before in self._before.items():
+            signal.signal(number, before)
+
+    def _request(self, number: int, frame: FrameType | None) -> None:
+        self.requested = number
+        self.__exit__()
+        if self.is_saved:
+            raise self._stopped(number)
+
+    def check(self) -> None:
+        """Raise `TrainingStopped` if a signal has come; the state is saved by then."""
+        if self.requested is not None:
+            raise self._stopped(self.requested)
