@@ -48,6 +48,10 @@ def run(command: Demo) -> None:
 
 def _run(command: Demo, folder: RunFolder) -> None:
     config = TrainingConfig(steps=command.steps, seed=command.seed)
+    if command.drives < 1:
+        raise InputError(
+            f"got {command.drives} drives, expected at least 1; leave it out for the usual number"
+        )
     if not command.resume:
         folder.require_free()
     task = demonstrations(command.episodes, command.seed, config.window)
@@ -63,7 +67,7 @@ def _run(command: Demo, folder: RunFolder) -> None:
         limits = cartpole.ExpertPolicy().plant.limits
         condition = condition_within(model, task.scales, -limits, limits)
     if command.resume:
-        folder.require_same(model, settings)
+        folder.require_same(model, settings, task.scales)
     else:
         folder = RunFolder.create(command.out, model, settings, task.scales)
 

@@ -78,7 +78,7 @@ def _run(command: Train, folder: RunFolder) -> None:
     settings = _settings(command, table, begun)
     if command.resume:
         _require_same_data(folder, settings)
-        folder.require_same(model, settings)
+        folder.require_same(model, settings, scales)
     else:
         folder = RunFolder.create(command.output, model, settings, scales)
 

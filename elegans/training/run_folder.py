@@ -12,13 +12,14 @@
 `training.lock`             the process that trains, while it does
 ==========================  =======================================================
 
-Nothing is pickled. Files are replaced whole; a checkpoint is made under another name and gets its
-own when it is complete, so whatever interrupts a training, the newest checkpoint is whole.
+Nothing is pickled. Files are replaced whole; a checkpoint has its name only while it is complete,
+so whatever interrupts a training, the newest checkpoint is whole.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import shutil
@@ -33,6 +34,8 @@ from torch import Tensor
 import elegans
 from elegans.checkpoints.saving import (
     CONFIG,
+    WEIGHTS,
+    WIRING,
     layer_settings,
     load,
     read_wiring,
@@ -45,6 +48,7 @@ from elegans.files import (
     make_folder,
     read_json,
     read_tensors,
+    remove_parts,
     write_bytes,
     write_json,
     write_tensors,
@@ -62,9 +66,11 @@ VERSION = 1
 INITIAL_WIRING = "wiring_initial.json"
 METRICS = "metrics.jsonl"
 LEDGER = "ledger.jsonl"
-KEPT_CHECKPOINTS = 2
 
 _CHECKPOINT = re.compile(r"checkpoint-(\d{8})")
+_PARTIAL_CHECKPOINT = re.compile(r"\.checkpoint-\d{8}\.part")
+_WRITTEN = (CONFIG, STANDARDISER, INITIAL_WIRING, METRICS, LEDGER, WEIGHTS, WIRING)
+"""Files that only the holder of the lock writes."""
 _NEW_FOLDER = "choose another folder, or pass --resume (resume=True) to continue the run"
 
 
@@ -173,7 +179,12 @@ class RunFolder:
             A process trains there, or may do so, or the folder cannot be written to.
         """
         self._require_folder()
-        with training_lock(self.path):
+        with training_lock(self.path) as is_outermost:
+            if is_outermost:
+                remove_parts(self.path, lambda name: True, dead=_WRITTEN.__contains__)
+                for entry in self.path.iterdir():
+                    if _PARTIAL_CHECKPOINT.fullmatch(entry.name):
+                        shutil.rmtree(entry)
             yield
 
     def _require_folder(self) -> None:
@@ -197,11 +208,18 @@ class RunFolder:
                 f"{_NEW_FOLDER}"
             )
 
-    def require_same(self, model: SequenceLayer | Readout, settings: dict[str, Any]) -> None:
-        """Raise `RunError` unless the run was begun with these settings and this layer.
+    def require_same(
+        self,
+        model: SequenceLayer | Readout,
+        settings: dict[str, Any],
+        scales: Scales | None = None,
+    ) -> None:
+        """Raise `RunError` unless the run was begun with these settings, this layer and scales.
 
-        The training may have more steps, see `extend`.
+        The training may have more steps, see `extend`. Everything is read that is needed when it
+        has ended.
         """
+        self._require_same_files(model, scales)
         asked = json.loads(json.dumps(run_config(model, settings)))
         begun = self.config
         training, before = asked.get("training"), begun.get("training")
@@ -221,6 +239,25 @@ class RunFolder:
                     "was begun or extended; repeat its command with --resume, or choose another "
                     "folder"
                 )
+
+    def _require_same_files(self, model: SequenceLayer | Readout, scales: Scales | None) -> None:
+        wiring, own = self.initial_wiring, model.wiring
+        sizes = wiring.input_size, wiring.units
+        if sizes != (own.input_size, own.units):
+            raise RunError(
+                f"{self.path / INITIAL_WIRING}: got a circuit of {sizes[0]} inputs and {sizes[1]} "
+                f"neurons, expected {own.input_size} and {own.units} as in the layer; restore the "
+                "file, or start the run again in another folder"
+            )
+        if not self.config.get("scaled", (self.path / STANDARDISER).exists()):
+            return
+        begun = self.scales
+        if scales is not None and not _are_close(begun, scales):
+            raise RunError(
+                f"{self.path / STANDARDISER}: got other scales than those of the data, expected "
+                "the ones with which the run was begun; restore the file, or start the run again "
+                "in another folder"
+            )
 
     def extend(self, steps: int) -> None:
         """Note that the training of the run goes on to more steps than it was begun with."""
@@ -272,22 +309,40 @@ class RunFolder:
         """Return the folder of the checkpoint of `step`."""
         return self.path / f"checkpoint-{step:08d}"
 
-    def save_checkpoint(self, checkpoint: Checkpoint) -> None:
-        """Write a checkpoint; older ones but one are removed when it is complete."""
+    def save_checkpoint(
+        self, checkpoint: Checkpoint, every: int = 1, *, is_stop: bool = False
+    ) -> None:
+        """Write a checkpoint, and remove older ones when it is complete.
+
+        One is kept beside it, the newest of those at multiples of `every`, so that the folder does
+        not tell whether and where the training was stopped. That of step 0 is kept at a stop only.
+        """
         refresh(self.path)
         place = self.checkpoint_path(checkpoint.step)
-        if place.exists():  # saved at this step already: a run is a function of its settings
-            return
+        if not place.exists():  # else saved at this step: a run is a function of its settings
+            beside = self._empty_part(place)
+            make_folder(beside)
+            write_tensors(beside / "model.safetensors", checkpoint.model)
+            write_tensors(beside / "best.safetensors", checkpoint.best)
+            write_tensors(beside / "training.safetensors", checkpoint.optimizer)
+            write_json(beside / "training.json", {"step": checkpoint.step, **checkpoint.plain})
+            os.replace(beside, place)
+        older = [step for step in self.checkpoints() if step < checkpoint.step]
+        kept = [step for step in older if step % every == 0 and (step or is_stop)][-1:]
+        for step in older:
+            if step not in kept:
+                # Half removed it must not look like a whole one.
+                place = self.checkpoint_path(step)
+                beside = self._empty_part(place)
+                os.replace(place, beside)
+                shutil.rmtree(beside)
+
+    @staticmethod
+    def _empty_part(place: Path) -> Path:
+        """Return the name under which a checkpoint is made or removed, and nothing is there."""
         beside = place.with_name(f".{place.name}.part")
         shutil.rmtree(beside, ignore_errors=True)  # of an earlier interruption
-        make_folder(beside)
-        write_tensors(beside / "model.safetensors", checkpoint.model)
-        write_tensors(beside / "best.safetensors", checkpoint.best)
-        write_tensors(beside / "training.safetensors", checkpoint.optimizer)
-        write_json(beside / "training.json", {"step": checkpoint.step, **checkpoint.plain})
-        os.replace(beside, place)
-        for step in self.checkpoints()[:-KEPT_CHECKPOINTS]:
-            shutil.rmtree(self.checkpoint_path(step))
+        return beside
 
     def load_checkpoint(self) -> Checkpoint | None:
         """Return the newest checkpoint, None if the run stopped before the first.
@@ -391,6 +446,18 @@ def run_config(model: SequenceLayer | Readout, settings: dict[str, Any]) -> dict
         **settings,
         "model": layer_settings(model),
     }
+
+
+def _are_close(scales: Scales, others: Scales) -> bool:
+    """Whether two scales are the same, but for what another machine rounds otherwise."""
+    pairs = [(scales.elapsed, others.elapsed)]
+    for one, other in ((scales.inputs, others.inputs), (scales.targets, others.targets)):
+        if len(one.origin) != len(other.origin):
+            return False
+        pairs += [*zip(one.unit, other.unit, strict=True), (one.offset, other.offset)]
+        # An origin is as exact as the unit beside it.
+        pairs += zip(one.origin / one.unit, other.origin / other.unit, strict=True)
+    return all(math.isclose(a, b, rel_tol=1e-6, abs_tol=1e-6) for a, b in pairs)
 
 
 def _difference(name: str, was: Any, now: Any) -> tuple[str, Any, Any] | None:

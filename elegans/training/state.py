@@ -262,7 +262,10 @@ class TrainingState:
             "patient_from": self._patient_from,
             "rewirer": None if self.rewirer is None else self.rewirer.state_dict(),
         }
-        run.save_checkpoint(Checkpoint(self.step, _copy(self.model), self.best, moments, plain))
+        every = self.config.checkpoint_every
+        is_stop = self.step < self.config.steps and self.step % every > 0 and not self.is_stuck
+        checkpoint = Checkpoint(self.step, _copy(self.model), self.best, moments, plain)
+        run.save_checkpoint(checkpoint, every, is_stop=is_stop)
         run.write_ledger([edit.to_dict() for edit in self.ledger])
         current = _copy(self.model)
         try:
