@@ -605,7 +605,9 @@ def test_a_csv_log_goes_on_where_training_does(tmp_path):
         callbacks=[log])  # fmt: skip
     table = pd.read_csv(path)
     assert table["step"].tolist() == [0, 5, 10, 15, 20, 24]
-    assert list(table) == ["step", "train_loss", "validation_loss", "learning_rate", "rewired"]
+    assert list(table) == [
+        "step", "train_loss", "validation_loss", "learning_rate", "rewired", "rollbacks",
+    ]  # fmt: skip
     losses = [line["validation_loss"] for line in run.metrics()]
     np.testing.assert_allclose(table["validation_loss"], losses)
     (tmp_path / "folder").mkdir()

@@ -23,7 +23,7 @@ import math
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -58,6 +58,7 @@ from elegans.html import picture_html, table_html
 from elegans.layers.readout import Readout
 from elegans.layers.sequence_layer import SequenceLayer
 from elegans.training.config import TrainingConfig
+from elegans.training.ledger_file import LedgerMark, append_edits, read_edits
 from elegans.training.lock import refresh, training_lock
 from elegans.wiring import Wiring
 
@@ -87,7 +88,7 @@ class Checkpoint:
     optimizer
         Tensors of the optimiser under ``parameter/name``.
     plain
-        Plain values: progress and the state of the rewirer.
+        Plain values: progress, the state of the rewirer, and how much of the ledger belongs to it.
     """
 
     step: int
@@ -331,11 +332,19 @@ class RunFolder:
         kept = [step for step in older if step % every == 0 and (step or is_stop)][-1:]
         for step in older:
             if step not in kept:
-                # Half removed it must not look like a whole one.
-                place = self.checkpoint_path(step)
-                beside = self._empty_part(place)
-                os.replace(place, beside)
-                shutil.rmtree(beside)
+                self._remove_checkpoint(step)
+
+    def drop_checkpoints(self, after: int) -> None:
+        """Remove the checkpoints after a step, from which the training goes on in another way."""
+        for step in self.checkpoints():
+            if step > after:
+                self._remove_checkpoint(step)
+
+    def _remove_checkpoint(self, step: int) -> None:
+        place = self.checkpoint_path(step)
+        beside = self._empty_part(place)
+        os.replace(place, beside)  # half removed it must not look like a whole one
+        shutil.rmtree(beside)
 
     @staticmethod
     def _empty_part(place: Path) -> Path:
@@ -344,15 +353,15 @@ class RunFolder:
         shutil.rmtree(beside, ignore_errors=True)  # of an earlier interruption
         return beside
 
-    def load_checkpoint(self) -> Checkpoint | None:
-        """Return the newest checkpoint, None if the run stopped before the first.
+    def load_checkpoint(self, step: int | None = None) -> Checkpoint | None:
+        """Return the newest checkpoint, None if the run stopped before the first; or up to `step`.
 
         Raises
         ------
         RunError
             It is damaged; the message names the file and the way out. Nothing is changed.
         """
-        steps = self.checkpoints()
+        steps = [done for done in self.checkpoints() if step is None or done <= step]
         if not steps:
             return None
         place = self.checkpoint_path(steps[-1])
@@ -413,9 +422,13 @@ class RunFolder:
         )
         return table_html(str(self.path), rows) + "".join(pictures)
 
-    def write_ledger(self, records: list[dict[str, Any]]) -> None:
-        """Replace `ledger.jsonl`."""
-        write_bytes(self.path / LEDGER, "".join(map(_line, records)).encode())
+    def append_ledger(self, mark: LedgerMark, records: Iterable[dict[str, Any]]) -> LedgerMark:
+        """Add edits to `ledger.jsonl`, behind those that `mark` counts."""
+        return append_edits(self.path / LEDGER, mark, records)
+
+    def marked_ledger(self, mark: LedgerMark) -> list[dict[str, Any]]:
+        """Return the edits of `ledger.jsonl` that `mark` counts."""
+        return read_edits(self.path / LEDGER, mark)
 
     def ledger(self) -> list[dict[str, Any]]:
         """Return the lines of `ledger.jsonl`."""

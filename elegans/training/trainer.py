@@ -11,7 +11,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
@@ -25,7 +25,7 @@ from elegans.pruning import Edit
 from elegans.training.callbacks import Callback
 from elegans.training.config import TrainingConfig
 from elegans.training.run_folder import RunFolder
-from elegans.training.state import Condition, TrainingState
+from elegans.training.state import Condition, DivergenceError, TrainingState
 
 STOPS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
@@ -62,11 +62,14 @@ class Result:
         a circuit that was thinned, with the fewest synapses that it had.
     metrics
         One record an evaluation: step, train_loss (mean since the last, None at step 0),
-        validation_loss, learning_rate, rewired (synapses so far).
+        validation_loss, learning_rate, rewired (synapses so far), rollbacks (so far).
     ledger
         What prune-and-rewire did.
     seconds
         Time spent, earlier parts of a continued training included.
+    rollbacks
+        One record each time the training left the finite numbers and went back: at which ``step``,
+        ``to`` which step, and ``what`` was not finite. Each has halved the learning rate.
     """
 
     steps: int
@@ -75,6 +78,7 @@ class Result:
     metrics: list[dict[str, Any]]
     ledger: list[Edit]
     seconds: float
+    rollbacks: list[dict[str, Any]] = field(default_factory=list)
 
 
 def fit(
@@ -125,7 +129,8 @@ def fit(
     InputError
         The condition is on another layer.
     SolveError
-        Loss or gradient left the finite numbers; the last checkpoint is kept.
+        Loss, gradient or layer left the finite numbers more often than `config.rollbacks` allows,
+        or at the first step; the last checkpoint is kept.
     TrainingStopped
         Ctrl-C (SIGINT), SIGTERM or SIGHUP; a checkpoint was saved to `run`. A second signal stops
         at once, without saving.
@@ -179,19 +184,20 @@ def _fit(
     )
     with nullcontext() if run is None else stop, bar:
         if training.step == 0:
-            training.evaluate(told)
-        while training.step < config.steps and not training.is_stuck:
-            training.advance()
-            stop.is_saved = False
-            bar.update()
-            for each in told:
-                each.on_step(training.step)
-            if training.step % config.evaluate_every == 0 or training.step == config.steps:
+            if not training.metrics:
                 training.evaluate(told)
-                bar.set_postfix(validation=f"{training.best_loss:.4g}")
-            if run is not None and (
-                training.step % config.checkpoint_every == 0 or stop.requested is not None
-            ):
+            training.take_point()
+        while training.step < config.steps and not training.is_stuck:
+            try:
+                _take_step(training, stop, told)
+            except DivergenceError as diverged:
+                rollback = training.roll_back(diverged)
+                for each in told:
+                    each.on_rollback(dict(rollback))
+            bar.n = training.step
+            bar.update(0)
+            bar.set_postfix(validation=f"{training.best_loss:.4g}", refresh=False)
+            if run is not None and stop.requested is not None:
                 training.save(run)
             stop.check()
         if run is not None:
@@ -205,10 +211,26 @@ def _fit(
         training.metrics,
         training.ledger,
         training.seconds,
+        training.rollbacks,
     )
     for each in told:
         each.on_end(result)
     return result
+
+
+def _take_step(training: TrainingState, stop: _StopRequests, told: tuple[Callback, ...]) -> None:
+    """Take a step, and what is due after it; raise `DivergenceError` if a number is not finite."""
+    config = training.config
+    training.advance()
+    stop.is_saved = False
+    for each in told:
+        each.on_step(training.step)
+    if training.step % config.evaluate_every == 0 or training.step == config.steps:
+        training.evaluate(told)
+    if training.step % config.checkpoint_every == 0:
+        training.take_point()
+    elif stop.requested is not None:
+        training.require_finite()
 
 
 def check_training(
