@@ -458,9 +458,10 @@ class TrainingState:
             # Steps count in float32: where the parameter lives if fused, or else on the CPU.
             fused = self.optimizer.defaults.get("fused")
             count = value.to(parameters[name].device) if fused else value
+            # A copy, as the optimiser changes it, and a rollback may lead here again.
             self.optimizer.state[parameters[name]][field] = (
                 count if field == "step" else value.to(parameters[name])
-            )
+            ).clone()
         plain = checkpoint.plain
         for name, kind in _PROGRESS.items():
             if not isinstance(plain[name], kind):
