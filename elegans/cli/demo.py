@@ -9,7 +9,7 @@ import torch
 from elegans.cli.building import named_wiring
 from elegans.cli.certifying import CERTIFICATE, condition_within, save_certificate
 from elegans.cli.commands import Demo
-from elegans.cli.printing import print_files, print_table
+from elegans.cli.printing import print_files, print_table, rollback_rows
 from elegans.control.policy import Policy
 from elegans.data import Scales, Sequence, averaged_targets, cut_windows
 from elegans.errors import InputError
@@ -91,6 +91,7 @@ def _run(command: Demo, folder: RunFolder) -> None:
             "training": f"{result.steps} steps in {result.seconds:.0f} s",
             "validation": f"error {result.best_loss:.3f} of variance 1, at step {result.best_step}",
             "rewired": f"{sum(edit.grown is not None for edit in result.ledger)} synapses",
+            **rollback_rows(result),
             "mean return": f"{rollouts.mean_return:.1f} of {cartpole.MAX_STEPS} over "
             f"{command.drives} fresh episodes (expert {expert.mean_return:.1f})",
         }

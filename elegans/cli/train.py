@@ -10,7 +10,7 @@ import numpy as np
 from elegans.cli.building import build
 from elegans.cli.certifying import CERTIFICATE, condition_within, save_certificate
 from elegans.cli.commands import Train
-from elegans.cli.printing import print_files, print_table
+from elegans.cli.printing import print_files, print_table, rollback_rows
 from elegans.cli.scoring import score_rows
 from elegans.cli.table import label_of, read_new, settings_of
 from elegans.data import Scales, SequenceTable, Split, cut_windows, split_sequences
@@ -108,6 +108,7 @@ def _run(command: Train, folder: RunFolder) -> None:
         "validation": f"{ERRORS[config.loss]} {result.best_loss:.4g}, at step {result.best_step}",
         "rewired": f"{sum(edit.grown is not None for edit in result.ledger)} synapses",
     }
+    rows |= rollback_rows(result)
     answers = predict(model, split.test, scales)
     horizon = table.reading.horizon
     simple = baseline_answers(split.train, split.test, config.window, horizon)

@@ -19,13 +19,12 @@ so whatever interrupts a training, the newest checkpoint is whole.
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +56,11 @@ from elegans.files import (
 from elegans.html import picture_html, table_html
 from elegans.layers.readout import Readout
 from elegans.layers.sequence_layer import SequenceLayer
-from elegans.training.config import TrainingConfig
+from elegans.training.continuing import (
+    require_same_circuit,
+    require_same_scales,
+    require_same_settings,
+)
 from elegans.training.ledger_file import LedgerMark, append_edits, read_edits
 from elegans.training.lock import refresh, training_lock
 from elegans.wiring import Wiring
@@ -220,45 +223,11 @@ class RunFolder:
         The training may have more steps, see `extend`. Everything is read that is needed when it
         has ended.
         """
-        self._require_same_files(model, scales)
+        require_same_circuit(self.path / INITIAL_WIRING, self.initial_wiring, model.wiring)
+        if self.config.get("scaled", (self.path / STANDARDISER).exists()):
+            require_same_scales(self.path / STANDARDISER, self.scales, scales)
         asked = json.loads(json.dumps(run_config(model, settings)))
-        begun = self.config
-        training, before = asked.get("training"), begun.get("training")
-        if isinstance(training, dict) and isinstance(before, dict):
-            # Settings that there were not yet when the run was begun had the value of today.
-            usual = asdict(TrainingConfig())
-            before = {k: usual[k] for k in training if k in usual} | before
-            begun["training"] = before
-            if training.get("steps", 0) > before["steps"]:
-                training["steps"] = before["steps"]
-        for name in (*settings, "model"):
-            different = _difference(name, begun.get(name), asked[name])
-            if different is not None:
-                field, was, now = different
-                raise RunError(
-                    f"{self.path}: got {field} = {now!r}, expected {was!r}, with which the run "
-                    "was begun or extended; repeat its command with --resume, or choose another "
-                    "folder"
-                )
-
-    def _require_same_files(self, model: SequenceLayer | Readout, scales: Scales | None) -> None:
-        wiring, own = self.initial_wiring, model.wiring
-        sizes = wiring.input_size, wiring.units
-        if sizes != (own.input_size, own.units):
-            raise RunError(
-                f"{self.path / INITIAL_WIRING}: got a circuit of {sizes[0]} inputs and {sizes[1]} "
-                f"neurons, expected {own.input_size} and {own.units} as in the layer; restore the "
-                "file, or start the run again in another folder"
-            )
-        if not self.config.get("scaled", (self.path / STANDARDISER).exists()):
-            return
-        begun = self.scales
-        if scales is not None and not _are_close(begun, scales):
-            raise RunError(
-                f"{self.path / STANDARDISER}: got other scales than those of the data, expected "
-                "the ones with which the run was begun; restore the file, or start the run again "
-                "in another folder"
-            )
+        require_same_settings(self.path, self.config, asked, (*settings, "model"))
 
     def extend(self, steps: int) -> None:
         """Note that the training of the run goes on to more steps than it was begun with."""
@@ -459,29 +428,6 @@ def run_config(model: SequenceLayer | Readout, settings: dict[str, Any]) -> dict
         **settings,
         "model": layer_settings(model),
     }
-
-
-def _are_close(scales: Scales, others: Scales) -> bool:
-    """Whether two scales are the same, but for what another machine rounds otherwise."""
-    pairs = [(scales.elapsed, others.elapsed)]
-    for one, other in ((scales.inputs, others.inputs), (scales.targets, others.targets)):
-        if len(one.origin) != len(other.origin):
-            return False
-        pairs += [*zip(one.unit, other.unit, strict=True), (one.offset, other.offset)]
-        # An origin is as exact as the unit beside it.
-        pairs += zip(one.origin / one.unit, other.origin / other.unit, strict=True)
-    return all(math.isclose(a, b, rel_tol=1e-6, abs_tol=1e-6) for a, b in pairs)
-
-
-def _difference(name: str, was: Any, now: Any) -> tuple[str, Any, Any] | None:
-    """Return the first field in which two plain values differ, with both."""
-    if isinstance(was, dict) and isinstance(now, dict):
-        for key in dict.fromkeys((*was, *now)):
-            different = _difference(f"{name}.{key}", was.get(key), now.get(key))
-            if different is not None:
-                return different
-        return None
-    return None if was == now else (name, was, now)
 
 
 def _line(record: dict[str, Any]) -> str:
