@@ -202,6 +202,31 @@ def test_what_the_end_needs_is_there_before_the_first_step(
     assert (message or "stopped") in said
 
 
+def test_rollbacks_are_told(data, tmp_path, capsys, monkeypatch):
+    import elegans.cli.train as command
+    from elegans.cli.examined import origin_of_run
+
+    fit = command.fit
+
+    def spoil(model, *arguments, **options):
+        def watch(step, spoiled=[]):  # noqa: B006
+            if step == 7 and not spoiled:
+                spoiled.append(step)
+                with torch.no_grad():
+                    next(model.parameters()).fill_(float("nan"))
+
+        return fit(model, *arguments, **options, callbacks=[OnStep(watch)])
+
+    monkeypatch.setattr(command, "fit", spoil)
+    assert train(data, tmp_path / "run") == 0
+    said = capsys.readouterr().out
+    assert re.search(r"rolled back +from step 7, each time to half the learning rate", said)
+    run = RunFolder.open(tmp_path / "run")
+    assert origin_of_run(run.path, run, None, 0).rollbacks == 1
+    assert train(data, tmp_path / "none", "--rollbacks", "0") == 2
+    assert "training diverged at step 7" in fails(capsys)
+
+
 def test_demo_drives_once_at_least(tmp_path, capsys):
     assert main(["demo", "--out", str(tmp_path / "run"), "--drives", "0"]) == 2
     assert "got 0 drives, expected at least 1" in fails(capsys)

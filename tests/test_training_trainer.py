@@ -514,6 +514,38 @@ def test_a_checkpoint_of_other_values_is_refused(tmp_path, change):
         fit(circuit(), TRAIN, VALIDATION, CONFIG, run=run, resume=True, progress=False)
 
 
+@pytest.mark.parametrize("damage", ["missing", "cut", "changed", "empty", "longer"])
+def test_the_ledger_is_what_the_checkpoint_counts_on(tmp_path, damage):
+    run = begin(tmp_path)
+    with pytest.raises(TrainingStopped):
+        fit(circuit(), TRAIN, VALIDATION, CONFIG, run=run, progress=False,
+            callbacks=[OnStep(stop_at(11))])  # fmt: skip
+    path, before = tmp_path / "ledger.jsonl", run.ledger()
+    assert before
+    assert "outcome" not in (run.checkpoint_path(11) / "training.json").read_text()
+    content = path.read_bytes()
+    if damage == "missing":
+        path.unlink()
+    else:
+        changed = {"cut": content[:-9], "changed": content.replace(b"rewired", b"rewound", 1),
+                   "empty": b"", "longer": content + content[:50]}  # fmt: skip
+        path.write_bytes(changed[damage])
+    if damage == "longer":  # written for a checkpoint that was never complete
+        result = fit(circuit(), TRAIN, VALIDATION, CONFIG, run=run, resume=True, progress=False)
+        assert run.ledger() == [edit.to_dict() for edit in result.ledger]
+        assert run.ledger()[: len(before)] == before
+        return
+    damaged = path.read_bytes() if path.exists() else None
+    message = rf"ledger\.jsonl: got a ledger that is cut off .* the {len(before)} edits in"
+    with pytest.raises(RunError, match=message):
+        fit(circuit(), TRAIN, VALIDATION, CONFIG, run=run, resume=True, progress=False)
+    assert (path.read_bytes() if path.exists() else None) == damaged
+    path.write_bytes(content)
+    assert (
+        fit(circuit(), TRAIN, VALIDATION, CONFIG, run=run, resume=True, progress=False).steps == 24
+    )
+
+
 @pytest.mark.parametrize("part", ["best", "training"])
 def test_a_checkpoint_that_lacks_a_tensor_is_refused(tmp_path, part):
     run = begin(tmp_path)

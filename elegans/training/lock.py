@@ -335,7 +335,7 @@ def _start_of(pid: int) -> str | None:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return None if fields[0] in ("Z", "X") else fields[19]
     except OSError:
-        if sys.platform == "linux":
+        if Path("/proc/self/stat").exists():
             return ""
     asked = ["ps", "-o", "lstart=", "-p", str(pid)]
     environment = {**os.environ, "LC_ALL": "C", "TZ": "UTC"}
