@@ -251,6 +251,25 @@ def test_a_second_signal_of_another_kind_stops_at_once(tmp_path, moment):
 
 
 @pytest.mark.usefixtures("usual_signals")
+@pytest.mark.parametrize("first", [signal.SIGHUP, signal.SIGTERM])
+def test_a_terminal_that_closes_says_so_twice(tmp_path, first):
+    run = begin(tmp_path)
+
+    def watch(done):
+        if done == 9:
+            interrupt(first)
+            signal.raise_signal(signal.SIGHUP)
+
+    with pytest.raises(TrainingStopped) as stop:
+        fit(
+            circuit(), TRAIN, VALIDATION, CONFIG, run=run, progress=False, callbacks=[OnStep(watch)]
+        )
+    assert stop.value.signal == first
+    assert run.checkpoints() == [7, 9]
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+
+
+@pytest.mark.usefixtures("usual_signals")
 def test_what_nohup_has_started_goes_on(tmp_path):
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     run = begin(tmp_path)

@@ -33,6 +33,9 @@ STOPS = tuple(
 """Signals that stop a training: Ctrl-C, the end that a system asks for, a terminal that closes."""
 
 
+_HANGUP = getattr(signal, "SIGHUP", -1)
+
+
 class TrainingStopped(KeyboardInterrupt):
     """A signal stopped a training, and its state is saved; the message says how to continue.
 
@@ -132,8 +135,8 @@ def fit(
         Loss, gradient or layer left the finite numbers more often than `config.rollbacks` allows,
         or at the first step; the last checkpoint is kept.
     TrainingStopped
-        Ctrl-C (SIGINT), SIGTERM or SIGHUP; a checkpoint was saved to `run`. A second signal stops
-        at once, without saving.
+        Ctrl-C (SIGINT), SIGTERM or SIGHUP; a checkpoint was saved to `run`. A second one of the
+        first two stops at once, without saving.
     """
     with nullcontext() if run is None else run.locked():
         return _fit(
@@ -253,8 +256,8 @@ class _StopRequests:
 
     A step that is interrupted halfway could not be continued exactly. As long as there is nothing
     to save, the signal stops the training at once: kernels may be compiled meanwhile, which takes
-    longer than whoever sent it waits. The second signal, whichever it is, does what it does
-    elsewhere.
+    longer than whoever sent it waits. The second signal does what it does elsewhere, unless it is
+    SIGHUP.
     """
 
     def __init__(self, stopped: Callable[[int], TrainingStopped]) -> None:
@@ -280,6 +283,10 @@ class _StopRequests:
     def _request(self, number: int, frame: FrameType | None) -> None:
         self.requested = number
         self.__exit__()
+        if _HANGUP in self._before:
+            # A terminal that closes sends it twice, by its shell and by itself, and systemd sends
+            # it after SIGTERM: nobody means by it that nothing shall be saved.
+            signal.signal(_HANGUP, signal.SIG_IGN)
         if self.is_saved:
             raise self._stopped(number)
 
