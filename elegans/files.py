@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +22,17 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+ABANDONED = 3600.0
+"""Seconds after which a file that is still being written has no writer any more."""
+
+_PART = re.compile(r"\.(.+)\.[0-9a-f]{8}\.part")
+
+
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write `content` to `path`; an old file stays as it was until the new one is complete."""
+    """Write `content` to `path`; an old file stays as it was until the new one is complete.
+
+    What writers of the same file have left that were killed an hour ago or earlier is removed.
+    """
     path = path.resolve()  # through a link, to the file that is meant
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
@@ -33,6 +44,31 @@ def write_bytes(path: Path, content: bytes) -> None:
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
+    remove_parts(path.parent, lambda name: name == path.name)
+
+
+def remove_parts(
+    folder: Path, wanted: Callable[[str], bool], dead: Callable[[str], bool] = lambda name: False
+) -> None:
+    """Remove what writers that were killed have left in a folder: `.NAME.xxxxxxxx.part`.
+
+    Parameters
+    ----------
+    folder
+        Where they wrote.
+    wanted
+        Whether those of a NAME are looked at.
+    dead
+        Whether those of a NAME are known to have no writer; others are taken to have one until
+        nothing was written for an hour.
+    """
+    with suppress(OSError), os.scandir(folder) as entries:  # what stays, the next one removes
+        for entry in entries:
+            part = _PART.fullmatch(entry.name)
+            if part is None or not wanted(part[1]) or not entry.is_file(follow_symlinks=False):
+                continue
+            if dead(part[1]) or time.time() - entry.stat().st_mtime > ABANDONED:
+                os.unlink(entry.path)
 
 
 @contextmanager

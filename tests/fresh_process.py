@@ -32,11 +32,18 @@ def processes():
     return get_context("forkserver")
 
 
-def run(program, *arguments, folder):
-    """Run a program from an empty folder; return its exit code and what it wrote."""
+def start(program, *arguments, folder):
+    """Start a program from a folder, beside which what it writes lies in .stdout and .stderr."""
     logs = [Path(folder).with_suffix(end) for end in (".stdout", ".stderr")]
     process = processes().Process(target=_run, args=(program, arguments, folder, logs))
     process.start()
+    return process
+
+
+def run(program, *arguments, folder):
+    """Run a program from an empty folder; return its exit code and what it wrote."""
+    logs = [Path(folder).with_suffix(end) for end in (".stdout", ".stderr")]
+    process = start(program, *arguments, folder=folder)
     process.join(timeout=300)
     process.kill()
     process.join()

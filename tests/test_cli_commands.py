@@ -169,6 +169,70 @@ def test_a_policy_misses_the_scales_of_its_run(data, tmp_path):
         elegans.Policy.load(tmp_path / "run")
 
 
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("standardiser.json", None, "standardiser.json: got no such file"),
+        ("standardiser.json", lambda text: text[:-9], "damaged or cut off"),
+        ("standardiser.json", lambda text: text.replace("5", "6"), "other scales than those of"),
+        ("wiring_initial.json", None, "wiring_initial.json: got no such file"),
+        ("wiring_initial.json", lambda text: text[:-9], "wiring_initial.json"),
+        ("wiring_initial.json", lambda text: Wiring.from_json(text).to_json(), None),
+        ("wiring_initial.json", lambda text: AutoNCP(9, 1).build(2).to_json(), "9 neurons, exp"),
+    ],
+)
+def test_what_the_end_needs_is_there_before_the_first_step(
+    data, tmp_path, capsys, name, change, message
+):
+    import elegans.cli.train as command
+
+    run = tmp_path / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(command, "fit", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        assert train(data, run) == 130
+        capsys.readouterr()
+        text = (run / name).read_text()
+        if change is None:
+            (run / name).unlink()
+        else:
+            (run / name).write_text(change(text))
+        assert train(data, run, "--resume") == (130 if message is None else 2)
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert (message or "stopped") in said
+
+
+def test_rollbacks_are_told(data, tmp_path, capsys, monkeypatch):
+    import elegans.cli.train as command
+    from elegans.cli.examined import origin_of_run
+
+    fit = command.fit
+
+    def spoil(model, *arguments, **options):
+        def watch(step, spoiled=[]):  # noqa: B006
+            if step == 7 and not spoiled:
+                spoiled.append(step)
+                with torch.no_grad():
+                    next(model.parameters()).fill_(float("nan"))
+
+        return fit(model, *arguments, **options, callbacks=[OnStep(watch)])
+
+    monkeypatch.setattr(command, "fit", spoil)
+    assert train(data, tmp_path / "run") == 0
+    said = capsys.readouterr().out
+    assert re.search(r"rolled back +from step 7, each time to half the learning rate", said)
+    run = RunFolder.open(tmp_path / "run")
+    assert origin_of_run(run.path, run, None, 0).rollbacks == 1
+    assert train(data, tmp_path / "none", "--rollbacks", "0") == 2
+    assert "training diverged at step 7" in fails(capsys)
+
+
+def test_demo_drives_once_at_least(tmp_path, capsys):
+    assert main(["demo", "--out", str(tmp_path / "run"), "--drives", "0"]) == 2
+    assert "got 0 drives, expected at least 1" in fails(capsys)
+    assert not (tmp_path / "run").exists()
+
+
 def test_some_targets_but_not_all_are_refused(data, tmp_path, capsys):
     both = ["speed", "depth"]
     assert train(data, tmp_path / "run", inputs="turn", targets=" ".join(both)) == 0

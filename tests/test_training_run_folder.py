@@ -96,6 +96,64 @@ def test_two_checkpoints_are_kept(run):
     assert loaded.best["x"].tolist() == [15.0] * 3
 
 
+@pytest.mark.parametrize(
+    ("stops", "end", "kept"),
+    [
+        ((7, 14, 24), 24, [14, 24]),
+        ((7, 8, 14, 22, 23, 24), 24, [14, 24]),
+        ((7, 14, 21, 22), 24, [21, 22]),
+        ((0, 3), 24, [0, 3]),
+        ((0, 3, 7), 24, [7]),
+        ((0, 3, 5), 5, [5]),
+        ((3, 4), 24, [4]),
+        ((7, 14, 21, 21), 21, [14, 21]),
+    ],
+)
+def test_checkpoints_of_stops_do_not_stay(run, stops, end, kept):
+    for step in stops:
+        run.save_checkpoint(checkpoint(step), 7, is_stop=step % 7 > 0 and step < end)
+    assert run.checkpoints() == kept
+
+
+def test_what_was_left_half_done_goes_when_the_run_is_opened_for_training(run):
+    run.save_checkpoint(checkpoint(5))
+    for name in (
+        ".checkpoint-00000004.part",
+        ".checkpoint-4.part",
+        ".checkpoint-00000009.part.old",
+    ):
+        (run.path / name).mkdir()
+        (run.path / name / "model.safetensors").write_text("half")
+    for name in (".ledger.jsonl.0123abcd.part", ".report.html.0123abcd.part", ".mine.part"):
+        (run.path / name).write_text("half")
+    before = files(run.path)
+    assert files(RunFolder.open(run.path).path) == before  # to read it changes nothing
+    with run.locked():
+        pass
+    gone = {name.relative_to(run.path).parts[0] for name in before.keys() - files(run.path).keys()}
+    assert gone == {".checkpoint-00000004.part", ".ledger.jsonl.0123abcd.part"}
+
+
+def test_a_checkpoint_that_is_half_removed_is_none(run, monkeypatch):
+    import shutil
+
+    def remove(place, **options):
+        (place / "model.safetensors").unlink()
+        raise KeyboardInterrupt
+
+    for step in (5, 10):
+        run.save_checkpoint(checkpoint(step))
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", lambda p, **o: remove(p) if p.exists() else None)
+        with pytest.raises(KeyboardInterrupt):
+            run.save_checkpoint(checkpoint(15))
+    assert run.checkpoints() == [10, 15]
+    run.save_checkpoint(checkpoint(20))
+    assert run.checkpoints() == [15, 20]
+    with run.locked():
+        assert not list(run.path.glob(".checkpoint*"))
+
+
 @pytest.mark.parametrize("moment", range(9))
 def test_an_interruption_at_any_moment_leaves_a_whole_checkpoint(run, monkeypatch, moment):
     """The n-th call that moves a file or folder fails; before and after it the run is usable."""

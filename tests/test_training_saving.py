@@ -1,6 +1,7 @@
 """A saved model comes back the same, or an error says which file is to blame."""
 
 import json
+import os
 
 import pytest
 import torch
@@ -161,6 +162,24 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
                 write_bytes(path, b"new")
         assert path.read_bytes() == b"old"
         assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+def test_what_a_killed_writer_left_goes_with_a_later_write(tmp_path):
+    old, new, other, odd = (
+        tmp_path / name
+        for name in (
+            ".file.0123abcd.part",
+            ".file.89abcdef.part",
+            ".another.0123abcd.part",
+            ".file.0123abc.part",
+        )
+    )
+    for path in (old, other, odd):
+        path.write_text("half")
+        os.utime(path, (0, 0))
+    new.write_text("half")  # somebody may be writing it at this moment
+    write_bytes(tmp_path / "file", b"whole")
+    assert {path.name for path in tmp_path.iterdir()} == {"file", new.name, other.name, odd.name}
 
 
 def test_a_place_that_cannot_be_written(tmp_path):

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -29,6 +30,7 @@ from elegans.training import (
     load_model,
 )
 from elegans.training.rewiring import rewirer_settings
+from elegans.training.trainer import STOPS
 from elegans.wiring import AutoNCP
 
 CONFIG = TrainingConfig(
@@ -198,6 +200,124 @@ def test_second_interrupt_stops_at_once_and_keeps_the_checkpoint(tmp_path):
     assert not isinstance(stop.value, TrainingStopped)
     assert run.checkpoints() == [7]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.fixture
+def usual_signals(foreground):
+    """Have the handlers that a program begins with."""
+    numbers = [signal.SIGTERM, signal.SIGHUP]
+    before = [signal.signal(number, signal.SIG_DFL) for number in numbers]
+    yield
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("usual_signals")
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_each_signal_saves_and_is_told(tmp_path, name):
+    run, number = begin(tmp_path), getattr(signal, name)
+    handlers = [signal.getsignal(one) for one in STOPS]
+
+    def watch(done):
+        if done == 9:
+            interrupt(number)
+
+    with pytest.raises(TrainingStopped, match="stopped at step 9 of 24") as stop:
+        fit(
+            circuit(), TRAIN, VALIDATION, CONFIG, run=run, progress=False, callbacks=[OnStep(watch)]
+        )
+    assert stop.value.signal == number
+    assert run.checkpoints() == [7, 9]
+    assert [signal.getsignal(one) for one in STOPS] == handlers
+    assert not (tmp_path / "training.lock").exists()
+
+
+@pytest.mark.usefixtures("usual_signals")
+@pytest.mark.parametrize("moment", [1, 9])
+def test_a_second_signal_of_another_kind_stops_at_once(tmp_path, moment):
+    run = begin(tmp_path)
+
+    def watch(done):
+        if done == moment:
+            interrupt(signal.SIGTERM)
+            interrupt(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt) as stop:
+        fit(
+            circuit(), TRAIN, VALIDATION, CONFIG, run=run, progress=False, callbacks=[OnStep(watch)]
+        )
+    assert not isinstance(stop.value, TrainingStopped)
+    assert run.checkpoints() == ([7] if moment == 9 else [])
+
+
+@pytest.mark.usefixtures("usual_signals")
+@pytest.mark.parametrize("first", [signal.SIGHUP, signal.SIGTERM])
+def test_a_terminal_that_closes_says_so_twice(tmp_path, first):
+    run = begin(tmp_path)
+
+    def watch(done):
+        if done == 9:
+            interrupt(first)
+            signal.raise_signal(signal.SIGHUP)
+
+    with pytest.raises(TrainingStopped) as stop:
+        fit(
+            circuit(), TRAIN, VALIDATION, CONFIG, run=run, progress=False, callbacks=[OnStep(watch)]
+        )
+    assert stop.value.signal == first
+    assert run.checkpoints() == [7, 9]
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+
+
+@pytest.mark.usefixtures("usual_signals")
+def test_what_nohup_has_started_goes_on(tmp_path):
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    run = begin(tmp_path)
+    watch = OnStep(lambda done: signal.raise_signal(signal.SIGHUP))
+    result = fit(circuit(), TRAIN, VALIDATION, CONFIG, run=run, progress=False, callbacks=[watch])
+    assert result.steps == 24
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+
+
+@pytest.mark.usefixtures("usual_signals")
+def test_before_the_first_step_a_signal_need_not_wait(tmp_path):
+    """The first evaluation may compile kernels, and there is nothing to save yet."""
+    heard = []
+
+    class Early(Callback):
+        def on_evaluation(self, record):
+            heard.append(record["step"])
+            signal.raise_signal(signal.SIGTERM)
+            heard.append("later")
+
+    run = begin(tmp_path)
+    with pytest.raises(TrainingStopped, match="stopped at step 0 of 24"):
+        fit(circuit(), TRAIN, VALIDATION, CONFIG, run=run, progress=False, callbacks=[Early()])
+    assert heard == [0]
+    result = fit(circuit(), TRAIN, VALIDATION, CONFIG, run=run, resume=True, progress=False)
+    assert result.steps == 24
+
+
+def test_two_trainings_in_one_folder(tmp_path):
+    run, refused = begin(tmp_path), []
+
+    def second():
+        try:
+            fit(circuit(), TRAIN, VALIDATION, CONFIG, run=RunFolder(tmp_path), resume=True,
+                progress=False)  # fmt: skip
+        except RunError as error:
+            refused.append(str(error))
+
+    def watch(done):
+        if done == 9:
+            thread = threading.Thread(target=second)
+            thread.start()
+            thread.join()
+
+    fit(circuit(), TRAIN, VALIDATION, CONFIG, run=run, progress=False, callbacks=[OnStep(watch)])
+    assert len(refused) == 1
+    assert f"process {os.getpid()} on" in refused[0]
+    assert [line["step"] for line in run.metrics()] == [0, 5, 10, 15, 20, 24]
 
 
 def test_the_best_weights_are_kept_and_loaded(tmp_path):
@@ -413,6 +533,38 @@ def test_a_checkpoint_of_other_values_is_refused(tmp_path, change):
         fit(circuit(), TRAIN, VALIDATION, CONFIG, run=run, resume=True, progress=False)
 
 
+@pytest.mark.parametrize("damage", ["missing", "cut", "changed", "empty", "longer"])
+def test_the_ledger_is_what_the_checkpoint_counts_on(tmp_path, damage):
+    run = begin(tmp_path)
+    with pytest.raises(TrainingStopped):
+        fit(circuit(), TRAIN, VALIDATION, CONFIG, run=run, progress=False,
+            callbacks=[OnStep(stop_at(11))])  # fmt: skip
+    path, before = tmp_path / "ledger.jsonl", run.ledger()
+    assert before
+    assert "outcome" not in (run.checkpoint_path(11) / "training.json").read_text()
+    content = path.read_bytes()
+    if damage == "missing":
+        path.unlink()
+    else:
+        changed = {"cut": content[:-9], "changed": content.replace(b"rewired", b"rewound", 1),
+                   "empty": b"", "longer": content + content[:50]}  # fmt: skip
+        path.write_bytes(changed[damage])
+    if damage == "longer":  # written for a checkpoint that was never complete
+        result = fit(circuit(), TRAIN, VALIDATION, CONFIG, run=run, resume=True, progress=False)
+        assert run.ledger() == [edit.to_dict() for edit in result.ledger]
+        assert run.ledger()[: len(before)] == before
+        return
+    damaged = path.read_bytes() if path.exists() else None
+    message = rf"ledger\.jsonl: got a ledger that is cut off .* the {len(before)} edits in"
+    with pytest.raises(RunError, match=message):
+        fit(circuit(), TRAIN, VALIDATION, CONFIG, run=run, resume=True, progress=False)
+    assert (path.read_bytes() if path.exists() else None) == damaged
+    path.write_bytes(content)
+    assert (
+        fit(circuit(), TRAIN, VALIDATION, CONFIG, run=run, resume=True, progress=False).steps == 24
+    )
+
+
 @pytest.mark.parametrize("part", ["best", "training"])
 def test_a_checkpoint_that_lacks_a_tensor_is_refused(tmp_path, part):
     run = begin(tmp_path)
@@ -504,7 +656,9 @@ def test_a_csv_log_goes_on_where_training_does(tmp_path):
         callbacks=[log])  # fmt: skip
     table = pd.read_csv(path)
     assert table["step"].tolist() == [0, 5, 10, 15, 20, 24]
-    assert list(table) == ["step", "train_loss", "validation_loss", "learning_rate", "rewired"]
+    assert list(table) == [
+        "step", "train_loss", "validation_loss", "learning_rate", "rewired", "rollbacks",
+    ]  # fmt: skip
     losses = [line["validation_loss"] for line in run.metrics()]
     np.testing.assert_allclose(table["validation_loss"], losses)
     (tmp_path / "folder").mkdir()

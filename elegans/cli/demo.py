@@ -9,7 +9,7 @@ import torch
 from elegans.cli.building import named_wiring
 from elegans.cli.certifying import CERTIFICATE, condition_within, save_certificate
 from elegans.cli.commands import Demo
-from elegans.cli.printing import print_files, print_table
+from elegans.cli.printing import print_files, print_table, rollback_rows
 from elegans.control.policy import Policy
 from elegans.data import Scales, Sequence, averaged_targets, cut_windows
 from elegans.errors import InputError
@@ -41,9 +41,19 @@ class Demonstrations:
 
 def run(command: Demo) -> None:
     """Train, drive, print a table, draw the pictures."""
+    folder = RunFolder.open(command.out) if command.resume else RunFolder(command.out)
+    with folder.locked():
+        _run(command, folder)
+
+
+def _run(command: Demo, folder: RunFolder) -> None:
     config = TrainingConfig(steps=command.steps, seed=command.seed)
+    if command.drives < 1:
+        raise InputError(
+            f"got {command.drives} drives, expected at least 1; leave it out for the usual number"
+        )
     if not command.resume:
-        RunFolder(command.out).require_free()
+        folder.require_free()
     task = demonstrations(command.episodes, command.seed, config.window)
     model = untrained(command.units, command.seed)
     settings = {
@@ -57,8 +67,7 @@ def run(command: Demo) -> None:
         limits = cartpole.ExpertPolicy().plant.limits
         condition = condition_within(model, task.scales, -limits, limits)
     if command.resume:
-        folder = RunFolder.open(command.out)
-        folder.require_same(model, settings)
+        folder.require_same(model, settings, task.scales)
     else:
         folder = RunFolder.create(command.out, model, settings, task.scales)
 
@@ -82,6 +91,7 @@ def run(command: Demo) -> None:
             "training": f"{result.steps} steps in {result.seconds:.0f} s",
             "validation": f"error {result.best_loss:.3f} of variance 1, at step {result.best_step}",
             "rewired": f"{sum(edit.grown is not None for edit in result.ledger)} synapses",
+            **rollback_rows(result),
             "mean return": f"{rollouts.mean_return:.1f} of {cartpole.MAX_STEPS} over "
             f"{command.drives} fresh episodes (expert {expert.mean_return:.1f})",
         }

@@ -213,6 +213,7 @@ def is_of_classes(config: dict[str, Any]) -> bool:
 def origin_of_run(run: Path, folder: RunFolder | None, data: Files | None, seed: int) -> Origin:
     """Return versions, seeds and hashes of a run, or of a saved model without a `folder`."""
     config = {} if folder is None else folder.config
+    lines = [] if folder is None else folder.metrics()
     recorded = config.get("data")
     recorded = recorded if isinstance(recorded, dict) else {}
     files = [HashedFile("weights", WEIGHTS, hash_of([run / WEIGHTS]))]
@@ -225,5 +226,6 @@ def origin_of_run(run: Path, folder: RunFolder | None, data: Files | None, seed:
         seed=seed,
         training_seed=config.get("training", {}).get("seed"),
         training_version=config.get("elegans"),
+        rollbacks=lines[-1].get("rollbacks") if lines else None,
         files=files,
     )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import tyro
 
@@ -25,14 +26,17 @@ _Command = (
 )
 _DESCRIPTION = "Liquid neural circuits that rewire themselves while they learn."
 
-INTERRUPTED, CLOSED = 130, 141
+SIGNALLED = 128
+"""Added to the number of the signal that stopped a training."""
+CLOSED = 141
 WRONG = 2
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code.
 
-    0; 2 for a user's error; 130 after Ctrl-C; 141 where nobody reads the output any more.
+    0; 2 for a user's error; 130 after Ctrl-C, 143 and 129 for a training that SIGTERM or SIGHUP has
+    stopped; 141 where nobody reads the output any more.
 
     Parameters
     ----------
@@ -56,12 +60,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"elegans: error: {_one_line(error)}", file=sys.stderr)
         return WRONG
     except BrokenPipeError:  # whoever read the output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _close(sys.stdout)
         return CLOSED
     except KeyboardInterrupt as stop:
-        print(f"elegans: {_one_line(stop) or 'stopped'}", file=sys.stderr)
-        return INTERRUPTED
+        try:
+            print(f"elegans: {_one_line(stop) or 'stopped'}", file=sys.stderr, flush=True)
+        except OSError:  # the terminal is closed
+            _close(sys.stderr)
+        return SIGNALLED + getattr(stop, "signal", signal.SIGINT)
     return 0
+
+
+def _close(stream: TextIO) -> None:
+    """Let go to nowhere what nobody reads; what is left unwritten would be an error at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _one_line(error: BaseException) -> str:

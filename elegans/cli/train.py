@@ -10,7 +10,7 @@ import numpy as np
 from elegans.cli.building import build
 from elegans.cli.certifying import CERTIFICATE, condition_within, save_certificate
 from elegans.cli.commands import Train
-from elegans.cli.printing import print_files, print_table
+from elegans.cli.printing import print_files, print_table, rollback_rows
 from elegans.cli.scoring import score_rows
 from elegans.cli.table import label_of, read_new, settings_of
 from elegans.data import Scales, SequenceTable, Split, cut_windows, split_sequences
@@ -35,8 +35,13 @@ ERRORS = {
 
 def run(command: Train) -> None:
     """Read, train, test, print a table, draw the pictures."""
-    config = command.training
     folder = RunFolder.open(command.output) if command.resume else RunFolder(command.output)
+    with folder.locked():
+        _run(command, folder)
+
+
+def _run(command: Train, folder: RunFolder) -> None:
+    config = command.training
     if not command.resume:
         folder.require_free()
     table = read_new(command.data, command.table, command.text)
@@ -73,7 +78,7 @@ def run(command: Train) -> None:
     settings = _settings(command, table, begun)
     if command.resume:
         _require_same_data(folder, settings)
-        folder.require_same(model, settings)
+        folder.require_same(model, settings, scales)
     else:
         folder = RunFolder.create(command.output, model, settings, scales)
 
@@ -103,6 +108,7 @@ def run(command: Train) -> None:
         "validation": f"{ERRORS[config.loss]} {result.best_loss:.4g}, at step {result.best_step}",
         "rewired": f"{sum(edit.grown is not None for edit in result.ledger)} synapses",
     }
+    rows |= rollback_rows(result)
     answers = predict(model, split.test, scales)
     horizon = table.reading.horizon
     simple = baseline_answers(split.train, split.test, config.window, horizon)

@@ -174,9 +174,10 @@ class Ledger:
             self._last[place] = edit.outcome
         self.edits.append(edit)
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return edits and counts as plain values."""
-        return {"ledger": [edit.to_dict() for edit in self.edits], "counts": dict(self.counts)}
+    def state_dict(self, *, edits: bool = True) -> dict[str, Any]:
+        """Return edits, unless they are left out, and counts as plain values."""
+        listed = {"ledger": [edit.to_dict() for edit in self.edits]} if edits else {}
+        return {**listed, "counts": dict(self.counts)}
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Ledger:

@@ -353,9 +353,9 @@ class PruneRewire(Pruner):
         super().step(closure)
         return [edit for edit in self.ledger[first:] if edit.outcome in (REWIRED, PRUNED)]
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self, *, ledger: bool = True) -> dict[str, Any]:
         """Return what `Pruner.state_dict` does, as plain values that JSON can hold."""
-        state: dict[str, Any] = _plain(super().state_dict())
+        state: dict[str, Any] = _plain(super().state_dict(ledger=ledger))
         return state
 
 

@@ -106,8 +106,12 @@ class PrunerState:
         """Return how many weights went that had grown, at which age, and how many are there."""
         return self._births.turnover()
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return step, masks, ledger, births, schedule, criterion, settings and random states."""
+    def state_dict(self, *, ledger: bool = True) -> dict[str, Any]:
+        """Return step, masks, ledger, births, schedule, criterion, settings and random states.
+
+        Without the `ledger`, its edits are to be kept elsewhere, as what `Edit.to_dict` returns,
+        and to be under ``"ledger"`` again for `load_state_dict`.
+        """
         return {
             "steps": self.steps,
             "cut": self.cut,
@@ -121,7 +125,7 @@ class PrunerState:
             "random": copy.deepcopy(self._rng.bit_generator.state),
             "drawing": self._generator.get_state(),
             "settings": self._described(),
-            **self._ledger.state_dict(),
+            **self._ledger.state_dict(edits=ledger),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

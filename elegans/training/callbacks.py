@@ -31,6 +31,12 @@ class Callback:
     def on_evaluation(self, record: Mapping[str, Any]) -> None:
         """Hear of an evaluation: its record, as in `Result.metrics`."""
 
+    def on_rollback(self, rollback: Mapping[str, Any]) -> None:
+        """Hear that the training goes on from an earlier step: a record of `Result.rollbacks`.
+
+        Steps and evaluations after it are heard of again.
+        """
+
     def on_end(self, result: Result) -> None:
         """Hear that the training has ended; not called where it was interrupted."""
 

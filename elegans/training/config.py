@@ -114,6 +114,9 @@ class TrainingConfig:
         ``"balanced"`` lets rare classes count as much as frequent ones.
     patience
         Evaluations without a better one after which training ends before its last step.
+    rollbacks
+        How often a training that leaves the finite numbers goes back to its last checkpoint, and on
+        from there with half the learning rate.
     rewire
         Prune-and-rewire.
 
@@ -141,6 +144,7 @@ class TrainingConfig:
     loss: Literal["auto", "mse", "mae", "huber", "cross_entropy"] = "auto"
     class_weights: Literal["equal", "balanced"] = "equal"
     patience: int | None = None
+    rollbacks: int = 3
     rewire: RewireConfig = field(default_factory=RewireConfig)
 
     def __post_init__(self) -> None:
@@ -152,6 +156,7 @@ class TrainingConfig:
             ("evaluate_every", 1),
             ("checkpoint_every", 1),
             ("seed", 0),
+            ("rollbacks", 0),
         ):
             _check_at_least(name, getattr(self, name), least)
         if self.patience is not None:

@@ -9,10 +9,11 @@
 `ledger.jsonl`              one line a weak synapse that was cut, or kept and why
 `model.safetensors`         the weights that were best on the validation windows
 `wiring.json`               the circuit that these weights belong to
+`training.lock`             the process that trains, while it does
 ==========================  =======================================================
 
-Nothing is pickled. Files are replaced whole; a checkpoint is made under another name and gets its
-own when it is complete, so whatever interrupts a training, the newest checkpoint is whole.
+Nothing is pickled. Files are replaced whole; a checkpoint has its name only while it is complete,
+so whatever interrupts a training, the newest checkpoint is whole.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ import json
 import os
 import re
 import shutil
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +33,8 @@ from torch import Tensor
 import elegans
 from elegans.checkpoints.saving import (
     CONFIG,
+    WEIGHTS,
+    WIRING,
     layer_settings,
     load,
     read_wiring,
@@ -42,6 +47,7 @@ from elegans.files import (
     make_folder,
     read_json,
     read_tensors,
+    remove_parts,
     write_bytes,
     write_json,
     write_tensors,
@@ -50,7 +56,13 @@ from elegans.files import (
 from elegans.html import picture_html, table_html
 from elegans.layers.readout import Readout
 from elegans.layers.sequence_layer import SequenceLayer
-from elegans.training.config import TrainingConfig
+from elegans.training.continuing import (
+    require_same_circuit,
+    require_same_scales,
+    require_same_settings,
+)
+from elegans.training.ledger_file import LedgerMark, append_edits, read_edits
+from elegans.training.lock import refresh, training_lock
 from elegans.wiring import Wiring
 
 FORMAT = "elegans.run"
@@ -58,9 +70,11 @@ VERSION = 1
 INITIAL_WIRING = "wiring_initial.json"
 METRICS = "metrics.jsonl"
 LEDGER = "ledger.jsonl"
-KEPT_CHECKPOINTS = 2
 
 _CHECKPOINT = re.compile(r"checkpoint-(\d{8})")
+_PARTIAL_CHECKPOINT = re.compile(r"\.checkpoint-\d{8}\.part")
+_WRITTEN = (CONFIG, STANDARDISER, INITIAL_WIRING, METRICS, LEDGER, WEIGHTS, WIRING)
+"""Files that only the holder of the lock writes."""
 _NEW_FOLDER = "choose another folder, or pass --resume (resume=True) to continue the run"
 
 
@@ -77,7 +91,7 @@ class Checkpoint:
     optimizer
         Tensors of the optimiser under ``parameter/name``.
     plain
-        Plain values: progress and the state of the rewirer.
+        Plain values: progress, the state of the rewirer, and how much of the ledger belongs to it.
     """
 
     step: int
@@ -156,10 +170,34 @@ class RunFolder:
         _ = run.config
         return run
 
-    def require_free(self) -> None:
-        """Raise `RunError` if the folder holds a run already; nothing is touched."""
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the lock of the folder, so that nobody else trains in it meanwhile.
+
+        `fit` does; hold it around more than that, such as from the first look into the folder on.
+        What writers that were killed have left is removed.
+
+        Raises
+        ------
+        RunError
+            A process trains there, or may do so, or the folder cannot be written to.
+        """
+        self._require_folder()
+        with training_lock(self.path) as is_outermost:
+            if is_outermost:
+                remove_parts(self.path, lambda name: True, dead=_WRITTEN.__contains__)
+                for entry in self.path.iterdir():
+                    if _PARTIAL_CHECKPOINT.fullmatch(entry.name):
+                        shutil.rmtree(entry)
+            yield
+
+    def _require_folder(self) -> None:
         if self.path.exists() and not self.path.is_dir():
             raise RunError(f"{self.path}: got a file, expected a folder; choose another name")
+
+    def require_free(self) -> None:
+        """Raise `RunError` if the folder holds a run already; nothing is touched."""
+        self._require_folder()
         if (self.path / CONFIG).exists() or self.checkpoints():
             raise RunError(
                 f"{self.path}: got a folder that holds a run already, expected a new one; "
@@ -174,30 +212,22 @@ class RunFolder:
                 f"{_NEW_FOLDER}"
             )
 
-    def require_same(self, model: SequenceLayer | Readout, settings: dict[str, Any]) -> None:
-        """Raise `RunError` unless the run was begun with these settings and this layer.
+    def require_same(
+        self,
+        model: SequenceLayer | Readout,
+        settings: dict[str, Any],
+        scales: Scales | None = None,
+    ) -> None:
+        """Raise `RunError` unless the run was begun with these settings, this layer and scales.
 
-        The training may have more steps, see `extend`.
+        The training may have more steps, see `extend`. Everything is read that is needed when it
+        has ended.
         """
+        require_same_circuit(self.path / INITIAL_WIRING, self.initial_wiring, model.wiring)
+        if self.config.get("scaled", (self.path / STANDARDISER).exists()):
+            require_same_scales(self.path / STANDARDISER, self.scales, scales)
         asked = json.loads(json.dumps(run_config(model, settings)))
-        begun = self.config
-        training, before = asked.get("training"), begun.get("training")
-        if isinstance(training, dict) and isinstance(before, dict):
-            # Settings that there were not yet when the run was begun had the value of today.
-            usual = asdict(TrainingConfig())
-            before = {k: usual[k] for k in training if k in usual} | before
-            begun["training"] = before
-            if training.get("steps", 0) > before["steps"]:
-                training["steps"] = before["steps"]
-        for name in (*settings, "model"):
-            different = _difference(name, begun.get(name), asked[name])
-            if different is not None:
-                field, was, now = different
-                raise RunError(
-                    f"{self.path}: got {field} = {now!r}, expected {was!r}, with which the run "
-                    "was begun or extended; repeat its command with --resume, or choose another "
-                    "folder"
-                )
+        require_same_settings(self.path, self.config, asked, (*settings, "model"))
 
     def extend(self, steps: int) -> None:
         """Note that the training of the run goes on to more steps than it was begun with."""
@@ -249,31 +279,58 @@ class RunFolder:
         """Return the folder of the checkpoint of `step`."""
         return self.path / f"checkpoint-{step:08d}"
 
-    def save_checkpoint(self, checkpoint: Checkpoint) -> None:
-        """Write a checkpoint; older ones but one are removed when it is complete."""
+    def save_checkpoint(
+        self, checkpoint: Checkpoint, every: int = 1, *, is_stop: bool = False
+    ) -> None:
+        """Write a checkpoint, and remove older ones when it is complete.
+
+        One is kept beside it, the newest of those at multiples of `every`, so that the folder does
+        not tell whether and where the training was stopped. That of step 0 is kept at a stop only.
+        """
+        refresh(self.path)
         place = self.checkpoint_path(checkpoint.step)
-        if place.exists():  # saved at this step already: a run is a function of its settings
-            return
+        if not place.exists():  # else saved at this step: a run is a function of its settings
+            beside = self._empty_part(place)
+            make_folder(beside)
+            write_tensors(beside / "model.safetensors", checkpoint.model)
+            write_tensors(beside / "best.safetensors", checkpoint.best)
+            write_tensors(beside / "training.safetensors", checkpoint.optimizer)
+            write_json(beside / "training.json", {"step": checkpoint.step, **checkpoint.plain})
+            os.replace(beside, place)
+        older = [step for step in self.checkpoints() if step < checkpoint.step]
+        kept = [step for step in older if step % every == 0 and (step or is_stop)][-1:]
+        for step in older:
+            if step not in kept:
+                self._remove_checkpoint(step)
+
+    def drop_checkpoints(self, after: int) -> None:
+        """Remove the checkpoints after a step, from which the training goes on in another way."""
+        for step in self.checkpoints():
+            if step > after:
+                self._remove_checkpoint(step)
+
+    def _remove_checkpoint(self, step: int) -> None:
+        place = self.checkpoint_path(step)
+        beside = self._empty_part(place)
+        os.replace(place, beside)  # half removed it must not look like a whole one
+        shutil.rmtree(beside)
+
+    @staticmethod
+    def _empty_part(place: Path) -> Path:
+        """Return the name under which a checkpoint is made or removed, and nothing is there."""
         beside = place.with_name(f".{place.name}.part")
         shutil.rmtree(beside, ignore_errors=True)  # of an earlier interruption
-        make_folder(beside)
-        write_tensors(beside / "model.safetensors", checkpoint.model)
-        write_tensors(beside / "best.safetensors", checkpoint.best)
-        write_tensors(beside / "training.safetensors", checkpoint.optimizer)
-        write_json(beside / "training.json", {"step": checkpoint.step, **checkpoint.plain})
-        os.replace(beside, place)
-        for step in self.checkpoints()[:-KEPT_CHECKPOINTS]:
-            shutil.rmtree(self.checkpoint_path(step))
+        return beside
 
-    def load_checkpoint(self) -> Checkpoint | None:
-        """Return the newest checkpoint, None if the run stopped before the first.
+    def load_checkpoint(self, step: int | None = None) -> Checkpoint | None:
+        """Return the newest checkpoint, None if the run stopped before the first; or up to `step`.
 
         Raises
         ------
         RunError
             It is damaged; the message names the file and the way out. Nothing is changed.
         """
-        steps = self.checkpoints()
+        steps = [done for done in self.checkpoints() if step is None or done <= step]
         if not steps:
             return None
         place = self.checkpoint_path(steps[-1])
@@ -298,6 +355,7 @@ class RunFolder:
 
     def append_metrics(self, line: dict[str, Any]) -> None:
         """Add one line to `metrics.jsonl`."""
+        refresh(self.path)
         path = self.path / METRICS
         with writing(path), path.open("a", encoding="utf-8", newline="\n") as file:
             file.write(_line(line))
@@ -333,9 +391,13 @@ class RunFolder:
         )
         return table_html(str(self.path), rows) + "".join(pictures)
 
-    def write_ledger(self, records: list[dict[str, Any]]) -> None:
-        """Replace `ledger.jsonl`."""
-        write_bytes(self.path / LEDGER, "".join(map(_line, records)).encode())
+    def append_ledger(self, mark: LedgerMark, records: Iterable[dict[str, Any]]) -> LedgerMark:
+        """Add edits to `ledger.jsonl`, behind those that `mark` counts."""
+        return append_edits(self.path / LEDGER, mark, records)
+
+    def marked_ledger(self, mark: LedgerMark) -> list[dict[str, Any]]:
+        """Return the edits of `ledger.jsonl` that `mark` counts."""
+        return read_edits(self.path / LEDGER, mark)
 
     def ledger(self) -> list[dict[str, Any]]:
         """Return the lines of `ledger.jsonl`."""
@@ -366,17 +428,6 @@ def run_config(model: SequenceLayer | Readout, settings: dict[str, Any]) -> dict
         **settings,
         "model": layer_settings(model),
     }
-
-
-def _difference(name: str, was: Any, now: Any) -> tuple[str, Any, Any] | None:
-    """Return the first field in which two plain values differ, with both."""
-    if isinstance(was, dict) and isinstance(now, dict):
-        for key in dict.fromkeys((*was, *now)):
-            different = _difference(f"{name}.{key}", was.get(key), now.get(key))
-            if different is not None:
-                return different
-        return None
-    return None if was == now else (name, was, now)
 
 
 def _line(record: dict[str, Any]) -> str:

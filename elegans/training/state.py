@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,13 +14,21 @@ from torch import Tensor, nn
 
 from elegans.checkpoints.saving import restore
 from elegans.data import Windows, batches
-from elegans.errors import DataError, ElegansError, InputError, RunError, SolveError
+from elegans.errors import (
+    DataError,
+    ElegansError,
+    InputError,
+    PruningError,
+    RunError,
+    SolveError,
+)
 from elegans.layers.readout import Readout
 from elegans.layers.sequence_layer import SequenceLayer
 from elegans.pruning import Edit, GuardResult, ProposedEdit, PruneRewire
 from elegans.training.callbacks import Callback
 from elegans.training.config import TrainingConfig
 from elegans.training.evaluation import WindowTensors
+from elegans.training.ledger_file import LedgerMark
 from elegans.training.optimizers import OPTIMIZERS
 from elegans.training.rewiring import rewirer_settings
 from elegans.training.run_folder import Checkpoint, RunFolder
@@ -56,6 +65,22 @@ class Condition(Protocol):
 
     def holds(self) -> bool:
         """Whether the layer fulfils the condition as it is now."""
+
+
+class DivergenceError(SolveError):
+    """A training left the finite numbers.
+
+    Parameters
+    ----------
+    message
+        What it says.
+    what
+        What is not finite.
+    """
+
+    def __init__(self, message: str, what: str) -> None:
+        super().__init__(message)
+        self.what = what
 
 
 class TrainingState:
@@ -103,24 +128,17 @@ class TrainingState:
         if config.class_weights == "balanced":
             self.train = self.train.balanced()
             self.validation = replace(self.validation, weights=self.train.weights)
-        self.optimizer = OPTIMIZERS[config.optimizer].of(
-            model.parameters(),
-            config.learning_rate,
-            config.weight_decay,
-            fused=like.device.type in ("cpu", "cuda"),
-        )
-        self.rewirer: PruneRewire | None = None
         self.rewiring_steps = _rewiring_steps(config, begun, run)
-        if config.rewire.enabled:
-            chosen = rewirer_settings(replace(config, steps=self.rewiring_steps))
-            self.rewirer = PruneRewire(model, self.optimizer, seed=config.seed, **chosen)
-        if self.rewirer is not None and condition is not None:
-            self.rewirer.add_guard(condition.guard)
+        self._lay_out()
         self.step = 0
         self.best = _copy(model)
         self.best_step, self.best_loss = 0, float("inf")
         self.best_synapses = self.synapses
         self._patient_from = 0
+        self.rollbacks: list[dict[str, Any]] = []
+        self._initial = self.best
+        self._points: list[Checkpoint] = []
+        self._mark = LedgerMark()
         self.metrics: list[dict[str, Any]] = []
         self._loss_sum = torch.zeros((), dtype=torch.float64)
         self._losses = 0
@@ -128,6 +146,21 @@ class TrainingState:
         self._started = time.monotonic()
         self._epoch: int | None = None
         self._order: list[Any] = []
+
+    def _lay_out(self) -> None:
+        """Make optimiser and rewirer for the layer as it is before training."""
+        self.optimizer = OPTIMIZERS[self.config.optimizer].of(
+            self.model.parameters(),
+            self.config.learning_rate,
+            self.config.weight_decay,
+            fused=next(self.model.parameters()).device.type in ("cpu", "cuda"),
+        )
+        self.rewirer: PruneRewire | None = None
+        if self.config.rewire.enabled:
+            chosen = rewirer_settings(replace(self.config, steps=self.rewiring_steps))
+            self.rewirer = PruneRewire(self.model, self.optimizer, seed=self.config.seed, **chosen)
+        if self.rewirer is not None and self.condition is not None:
+            self.rewirer.add_guard(self.condition.guard)
 
     @property
     def ledger(self) -> list[Edit]:
@@ -143,6 +176,10 @@ class TrainingState:
     def synapses(self) -> int:
         """How many synapses there are, where they are rewired."""
         return 0 if self.rewirer is None else self.rewirer.budget
+
+    def learning_rate_at(self, step: int) -> float:
+        """Return the learning rate of `step`, which every rollback has halved."""
+        return self.config.learning_rate_at(step) * 0.5 ** len(self.rollbacks)
 
     @property
     def is_stuck(self) -> bool:
@@ -162,7 +199,7 @@ class TrainingState:
         """Take one optimiser step."""
         config, model = self.config, self.model
         for group in self.optimizer.param_groups:
-            group["lr"] = config.learning_rate_at(self.step)
+            group["lr"] = self.learning_rate_at(self.step)
         self.optimizer.zero_grad()
         count = config.accumulate
         for k in range(count):
@@ -180,7 +217,11 @@ class TrainingState:
         self.optimizer.step()
         model.apply_weight_constraints()
         if self.rewirer is not None:
-            self.rewirer.step(lambda: self.train.loss(model, which))
+            try:
+                self.rewirer.step(lambda: self.train.loss(model, which))
+            except (PruningError, SolveError):
+                self.require_finite()
+                raise
         self.step += 1
 
     def evaluate(self, told: Iterable[Callback] = ()) -> None:
@@ -203,8 +244,9 @@ class TrainingState:
             "step": self.step,
             "train_loss": float(self._loss_sum) / self._losses if self._losses else None,
             "validation_loss": loss,
-            "learning_rate": self.config.learning_rate_at(max(0, self.step - 1)),
+            "learning_rate": self.learning_rate_at(max(0, self.step - 1)),
             "rewired": self.rewired,
+            "rollbacks": len(self.rollbacks),
         }
         self._loss_sum.zero_()
         self._losses = 0
@@ -232,21 +274,104 @@ class TrainingState:
             raise self._diverged(f"the loss is {loss.item()}")
         return loss
 
-    def _diverged(self, what: str) -> SolveError:
-        kept = ""
+    def _diverged(self, what: str) -> DivergenceError:
+        kept = times = ""
         if self.run is not None and self.run.checkpoints():
             kept = f"; the checkpoint of step {self.run.checkpoints()[-1]} in {self.run.path} stays"
-        return SolveError(
-            f"training diverged at step {self.step}: {what}, expected finite numbers{kept}; lower "
-            "the learning rate or clip_norm"
+        if self.rollbacks:
+            steps = ", ".join(str(rollback["step"]) for rollback in self.rollbacks)
+            times = (
+                f", after {len(self.rollbacks)} rollbacks (from step {steps}) with half the rate"
+            )
+        return DivergenceError(
+            f"training diverged at step {self.step}: {what}, expected finite numbers{times}{kept}; "
+            "lower the learning rate or clip_norm",
+            what,
+        )
+
+    # --- rolling back --------------------------------------------------------------------
+
+    def take_point(self) -> None:
+        """Make the state as it is now one that a rollback may lead to, and save it to the run.
+
+        Raises
+        ------
+        DivergenceError
+            The layer holds numbers that are not finite.
+        """
+        self.require_finite()
+        if self.run is not None and self.step > 0:
+            self._points.append(self.save(self.run))
+        elif self.config.rollbacks:
+            self._points.append(self._checkpoint())
+        # The newest may have been taken after the step that was too large.
+        self._points = self._points[-2:] if self.config.rollbacks else []
+
+    def require_finite(self) -> None:
+        """Raise `DivergenceError` if the layer holds numbers that are not finite."""
+        for name, value in self.model.named_parameters():
+            if not bool(torch.isfinite(value).all()):
+                raise self._diverged(f"{name} is not finite")
+
+    def roll_back(self, diverged: DivergenceError) -> dict[str, Any]:
+        """Go back to the last point, to go on from there with half the learning rate.
+
+        Batches depend on seed and step alone, so the same ones come again.
+
+        Returns
+        -------
+        dict
+            The record of it, see `elegans.training.Result`.
+
+        Raises
+        ------
+        DivergenceError
+            It was done as often as it may be, or there is no earlier point.
+        """
+        point = self._last_point()
+        if point is None or len(self.rollbacks) >= self.config.rollbacks:
+            raise diverged
+        record = {"step": self.step, "to": point.step, "what": diverged.what}
+        rollbacks, seconds = [*self.rollbacks, record], self.seconds
+        edits = [edit.to_dict() for edit in self.ledger]
+        metrics = [line for line in self.metrics if line["step"] <= point.step]
+        # As a run is continued that was killed: so it ends alike, whether it is killed now or not.
+        as_read = replace(point, plain=json.loads(json.dumps(point.plain)))
+        self.model.load_state_dict(self._initial)
+        self._lay_out()
+        self._continue_from(as_read, Path("the last point"), lambda mark: edits[: mark.lines])
+        self.metrics, self.rollbacks = metrics, rollbacks
+        self._earlier_seconds, self._started = seconds, time.monotonic()
+        self._points = [one for one in self._points if one.step < self.step] + [point]
+        if self.run is not None:
+            self.run.drop_checkpoints(after=self.step)
+            self.run.cut_metrics(self.step)
+            self._write_ledger(self.run)
+        return record
+
+    def _last_point(self) -> Checkpoint | None:
+        """Return the last point before this step that was not just tried, or else that one."""
+        tried = self.rollbacks[-1]["to"] if self.rollbacks else None
+        points = {point.step: point for point in self._points if point.step < self.step}
+        steps = set(points)
+        if self.run is not None:  # one that was continued has earlier points in its folder
+            every = self.config.checkpoint_every
+            saved = [done for done in self.run.checkpoints() if done < self.step]
+            steps |= {done for done in saved if done % every == 0} or set(saved)
+        if not steps:
+            return None
+        newest = max(steps)
+        step = max(steps - {newest}, default=newest) if newest == tried else newest
+        return (
+            points[step] if self.run is None else points.get(step) or self.run.load_checkpoint(step)
         )
 
     # --- saving --------------------------------------------------------------------------
 
-    def save(self, run: RunFolder) -> None:
-        """Write a checkpoint, then what follows from it."""
+    def _checkpoint(self) -> Checkpoint:
+        """Return everything that continuing needs."""
         moments = {
-            f"{name}/{key}": value
+            f"{name}/{key}": value.detach().clone()
             for name, parameter in self.model.named_parameters()
             for key, value in self.optimizer.state[parameter].items()
         }
@@ -260,25 +385,42 @@ class TrainingState:
             "steps": self.config.steps,
             "rewiring_steps": self.rewiring_steps,
             "patient_from": self._patient_from,
-            "rewirer": None if self.rewirer is None else self.rewirer.state_dict(),
+            "rollbacks": self.rollbacks,
+            "ledger": asdict(self._mark) | {"lines": len(self.ledger)},
+            "rewirer": None if self.rewirer is None else self.rewirer.state_dict(ledger=False),
         }
-        run.save_checkpoint(Checkpoint(self.step, _copy(self.model), self.best, moments, plain))
-        run.write_ledger([edit.to_dict() for edit in self.ledger])
-        current = _copy(self.model)
+        return Checkpoint(self.step, _copy(self.model), self.best, moments, plain)
+
+    def save(self, run: RunFolder) -> Checkpoint:
+        """Write a checkpoint, then what follows from it."""
+        every = self.config.checkpoint_every
+        is_stop = self.step < self.config.steps and self.step % every > 0 and not self.is_stuck
+        if is_stop and self._points and self._points[-1].step == 0:
+            run.save_checkpoint(self._points[-1], every)
+        self._write_ledger(run)
+        checkpoint = self._checkpoint()
+        run.save_checkpoint(checkpoint, every, is_stop=is_stop)
         try:
             self.model.load_state_dict(self.best)
             run.write_result(self.model)
         finally:
-            self.model.load_state_dict(current)
+            self.model.load_state_dict(checkpoint.model)
+        return checkpoint
+
+    def _write_ledger(self, run: RunFolder) -> None:
+        """Write the edits that are not yet in the file."""
+        edits = [edit.to_dict() for edit in self.ledger[self._mark.lines :]]
+        self._mark = run.append_ledger(self._mark, edits)
 
     def restore(self, run: RunFolder, checkpoint: Checkpoint | None) -> None:
         """Continue from a checkpoint of `run`, or from its beginning."""
         if checkpoint is None:
             run.cut_metrics(-1)
+            run.append_ledger(LedgerMark(), ())
             return
         place = run.checkpoint_path(checkpoint.step)
         try:
-            self._continue_from(checkpoint, place)
+            self._continue_from(checkpoint, place, run.marked_ledger)
         except (AttributeError, ElegansError, KeyError, TypeError, ValueError) as error:
             raise RunError(
                 f"{place}: got a checkpoint that cannot be continued from ({error}), expected a "
@@ -286,13 +428,20 @@ class TrainingState:
                 "run, or, if the file is damaged, delete this folder to continue from the one "
                 "before"
             ) from error
+        if self.step % self.config.checkpoint_every == 0:
+            self._points = [checkpoint]
         run.cut_metrics(self.step)
-        run.write_ledger([edit.to_dict() for edit in self.ledger])
+        self._write_ledger(run)
         self.metrics = run.metrics()
         for line in self.metrics:
             line.pop("seconds", None)
 
-    def _continue_from(self, checkpoint: Checkpoint, place: Path) -> None:
+    def _continue_from(
+        self,
+        checkpoint: Checkpoint,
+        place: Path,
+        edits: Callable[[LedgerMark], list[dict[str, Any]]],
+    ) -> None:
         restore(self.model, checkpoint.best, place / "best.safetensors")
         restore(self.model, checkpoint.model, place / "model.safetensors")
         parameters = dict(self.model.named_parameters())
@@ -309,23 +458,28 @@ class TrainingState:
             # Steps count in float32: where the parameter lives if fused, or else on the CPU.
             fused = self.optimizer.defaults.get("fused")
             count = value.to(parameters[name].device) if fused else value
+            # A copy, as the optimiser changes it, and a rollback may lead here again.
             self.optimizer.state[parameters[name]][field] = (
                 count if field == "step" else value.to(parameters[name])
-            )
+            ).clone()
         plain = checkpoint.plain
         for name, kind in _PROGRESS.items():
             if not isinstance(plain[name], kind):
                 raise TypeError(f"training.json holds {plain[name]!r} as {name}")
+        self._mark = LedgerMark(**plain["ledger"]) if "ledger" in plain else LedgerMark()
         if self.rewirer is not None:
-            self.rewirer.load_state_dict(plain["rewirer"])
+            # Older checkpoints hold the ledger themselves.
+            listed = {"ledger": edits(self._mark)} if "ledger" in plain else {}
+            self.rewirer.load_state_dict(plain["rewirer"] | listed)
         self.step = checkpoint.step
         self.best = checkpoint.best
         self.best_step, self.best_loss = plain["best_step"], plain["best_loss"]
         self.best_synapses = plain.get("best_synapses", self.synapses)
-        self._loss_sum += plain["loss_sum"]
+        self._loss_sum.fill_(plain["loss_sum"])
         self._losses = plain["losses"]
         self._earlier_seconds = plain["seconds"]
         self._patient_from = plain.get("patient_from", 0)
+        self.rollbacks = list(plain.get("rollbacks", []))
         if self.config.steps > plain.get("steps", self.config.steps):  # it is extended
             self._patient_from = self.step
 

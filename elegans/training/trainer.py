@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
@@ -25,11 +25,31 @@ from elegans.pruning import Edit
 from elegans.training.callbacks import Callback
 from elegans.training.config import TrainingConfig
 from elegans.training.run_folder import RunFolder
-from elegans.training.state import Condition, TrainingState
+from elegans.training.state import Condition, DivergenceError, TrainingState
+
+STOPS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
+"""Signals that stop a training: Ctrl-C, the end that a system asks for, a terminal that closes."""
+
+
+_HANGUP = getattr(signal, "SIGHUP", -1)
 
 
 class TrainingStopped(KeyboardInterrupt):
-    """The user stopped a training, and its state is saved; the message says how to continue."""
+    """A signal stopped a training, and its state is saved; the message says how to continue.
+
+    Parameters
+    ----------
+    message
+        What it says.
+    signal
+        The number of the signal.
+    """
+
+    def __init__(self, message: str, signal: int = signal.SIGINT) -> None:
+        super().__init__(message)
+        self.signal = int(signal)
 
 
 @dataclass(frozen=True)
@@ -45,11 +65,14 @@ class Result:
         a circuit that was thinned, with the fewest synapses that it had.
     metrics
         One record an evaluation: step, train_loss (mean since the last, None at step 0),
-        validation_loss, learning_rate, rewired (synapses so far).
+        validation_loss, learning_rate, rewired (synapses so far), rollbacks (so far).
     ledger
         What prune-and-rewire did.
     seconds
         Time spent, earlier parts of a continued training included.
+    rollbacks
+        One record each time the training left the finite numbers and went back: at which ``step``,
+        ``to`` which step, and ``what`` was not finite. Each has halved the learning rate.
     """
 
     steps: int
@@ -58,6 +81,7 @@ class Result:
     metrics: list[dict[str, Any]]
     ledger: list[Edit]
     seconds: float
+    rollbacks: list[dict[str, Any]] = field(default_factory=list)
 
 
 def fit(
@@ -108,11 +132,29 @@ def fit(
     InputError
         The condition is on another layer.
     SolveError
-        Loss or gradient left the finite numbers; the last checkpoint is kept.
+        Loss, gradient or layer left the finite numbers more often than `config.rollbacks` allows,
+        or at the first step; the last checkpoint is kept.
     TrainingStopped
-        Ctrl-C (SIGINT); a checkpoint was saved to `run`. A second Ctrl-C stops at once, without
-        saving.
+        Ctrl-C (SIGINT), SIGTERM or SIGHUP; a checkpoint was saved to `run`. A second one of the
+        first two stops at once, without saving.
     """
+    with nullcontext() if run is None else run.locked():
+        return _fit(
+            model, train, validation, config, run, resume, progress, tuple(callbacks), condition
+        )
+
+
+def _fit(
+    model: SequenceLayer | Readout,
+    train: Windows,
+    validation: Windows,
+    config: TrainingConfig,
+    run: RunFolder | None,
+    resume: bool,
+    progress: bool,
+    told: tuple[Callback, ...],
+    condition: Condition | None,
+) -> Result:
     if condition is not None and condition.model is not circuit_of(model):
         raise InputError(
             "got a condition on another layer, expected one on the layer that is trained; build it "
@@ -122,41 +164,48 @@ def fit(
         run.require_unused()
     if condition is not None and not (run is not None and resume and run.checkpoints()):
         condition.establish()
-    told = tuple(callbacks)
     begun = run.load_checkpoint() if run is not None and resume else None
     training = TrainingState(model, train, validation, config, run, condition, begun)
     if run is not None and resume:
         training.restore(run, begun)
         run.extend(config.steps)
-    with _stop_requests(listen=run is not None) as stop_requested:
-        bar = tqdm(
-            total=config.steps,
-            initial=training.step,
-            disable=None if progress else True,
-            unit="step",
-            desc="training",
+
+    def stopped(number: int) -> TrainingStopped:
+        return TrainingStopped(
+            f"stopped at step {training.step} of {config.steps}; everything is saved in "
+            f"{'' if run is None else run.path}: repeat the command with --resume to continue",
+            number,
         )
-        with bar:
-            if training.step == 0:
+
+    stop = _StopRequests(stopped)
+    bar = tqdm(
+        total=config.steps,
+        initial=training.step,
+        disable=None if progress else True,
+        unit="step",
+        desc="training",
+    )
+    with nullcontext() if run is None else stop, bar:
+        if training.step == 0:
+            if not training.metrics:
                 training.evaluate(told)
-            while training.step < config.steps and not training.is_stuck:
-                training.advance()
-                bar.update()
+            training.take_point()
+        while training.step < config.steps and not training.is_stuck:
+            try:
+                _take_step(training, stop, told)
+            except DivergenceError as diverged:
+                rollback = training.roll_back(diverged)
                 for each in told:
-                    each.on_step(training.step)
-                if training.step % config.evaluate_every == 0 or training.step == config.steps:
-                    training.evaluate(told)
-                    bar.set_postfix(validation=f"{training.best_loss:.4g}")
-                if stop_requested() and run is not None:
-                    training.save(run)
-                    raise TrainingStopped(
-                        f"stopped at step {training.step} of {config.steps}; everything is saved "
-                        f"in {run.path}: repeat the command with --resume to continue"
-                    )
-                if run is not None and training.step % config.checkpoint_every == 0:
-                    training.save(run)
-    if run is not None:
-        training.save(run)
+                    each.on_rollback(dict(rollback))
+            bar.n = training.step
+            bar.update(0)
+            bar.set_postfix(validation=f"{training.best_loss:.4g}", refresh=False)
+            if run is not None and stop.requested is not None:
+                training.save(run)
+            stop.check()
+        if run is not None:
+            training.save(run)
+        stop.check()
     model.load_state_dict(training.best)
     result = Result(
         training.step,
@@ -165,10 +214,26 @@ def fit(
         training.metrics,
         training.ledger,
         training.seconds,
+        training.rollbacks,
     )
     for each in told:
         each.on_end(result)
     return result
+
+
+def _take_step(training: TrainingState, stop: _StopRequests, told: tuple[Callback, ...]) -> None:
+    """Take a step, and what is due after it; raise `DivergenceError` if a number is not finite."""
+    config = training.config
+    training.advance()
+    stop.is_saved = False
+    for each in told:
+        each.on_step(training.step)
+    if training.step % config.evaluate_every == 0 or training.step == config.steps:
+        training.evaluate(told)
+    if training.step % config.checkpoint_every == 0:
+        training.take_point()
+    elif stop.requested is not None:
+        training.require_finite()
 
 
 def check_training(
@@ -186,28 +251,46 @@ def check_training(
     TrainingState(model, train, validation, config, None)
 
 
-@contextmanager
-def _stop_requests(*, listen: bool) -> Iterator[Callable[[], bool]]:
-    """Turn the first Ctrl-C into a request that is asked for between two steps.
+class _StopRequests:
+    """Turns the first of `STOPS` into a request that is asked for between two steps.
 
-    A step that is interrupted halfway could not be continued exactly. The second Ctrl-C does
-    what it always does.
+    A step that is interrupted halfway could not be continued exactly. As long as there is nothing
+    to save, the signal stops the training at once: kernels may be compiled meanwhile, which takes
+    longer than whoever sent it waits. The second signal does what it does elsewhere, unless it is
+    SIGHUP.
     """
-    requested = False
 
-    def request(number: int, frame: FrameType | None) -> None:
-        nonlocal requested
-        requested = True
-        signal.signal(signal.SIGINT, before)
+    def __init__(self, stopped: Callable[[int], TrainingStopped]) -> None:
+        self.requested: int | None = None
+        self.is_saved = True
+        self._stopped = stopped
+        self._before: dict[int, Any] = {}
 
-    if not listen or threading.current_thread() is not threading.main_thread():
-        yield lambda: False  # only the main thread may handle signals
-        return
-    before = signal.getsignal(signal.SIGINT)
-    if before is None:
-        before = signal.SIG_DFL
-    signal.signal(signal.SIGINT, request)
-    try:
-        yield lambda: requested
-    finally:
-        signal.signal(signal.SIGINT, before)
+    def __enter__(self) -> _StopRequests:
+        if threading.current_thread() is threading.main_thread():  # no other may handle signals
+            for number in STOPS:
+                before = signal.getsignal(number)
+                # What nohup has started goes on when its terminal is closed.
+                if number == signal.SIGINT or before is not signal.SIG_IGN:
+                    self._before[number] = signal.SIG_DFL if before is None else before
+                    signal.signal(number, self._request)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, before in self._before.items():
+            signal.signal(number, before)
+
+    def _request(self, number: int, frame: FrameType | None) -> None:
+        self.requested = number
+        self.__exit__()
+        if _HANGUP in self._before:
+            # A terminal that closes sends it twice, by its shell and by itself, and systemd sends
+            # it after SIGTERM: nobody means by it that nothing shall be saved.
+            signal.signal(_HANGUP, signal.SIG_IGN)
+        if self.is_saved:
+            raise self._stopped(number)
+
+    def check(self) -> None:
+        """Raise `TrainingStopped` if a signal has come; the state is saved by then."""
+        if self.requested is not None:
+            raise self._stopped(self.requested)

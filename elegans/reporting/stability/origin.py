@@ -60,6 +60,8 @@ class Origin:
     """That drew the run; None where it is not recorded."""
     training_version: str | None = None
     """The library's version that trained the circuit."""
+    rollbacks: int | None = None
+    """How often its training left the finite numbers and went back; None where not recorded."""
     files: tuple[HashedFile, ...] = ()
 
     @classmethod
@@ -70,6 +72,7 @@ class Origin:
         seed: int = 0,
         training_seed: int | None = None,
         training_version: str | None = None,
+        rollbacks: int | None = None,
         files: Iterable[HashedFile] = (),
     ) -> Origin:
         """Return the origin of a report that is made here.
@@ -80,7 +83,7 @@ class Origin:
             With a time zone; now, by default. Give one where two reports shall be equal.
         seed
             That of the report.
-        training_seed, training_version
+        training_seed, training_version, rollbacks
             Those of the run, None where they are not recorded.
         files
             Data and weights.
@@ -104,7 +107,9 @@ class Origin:
                 "datetime(..., tzinfo=timezone.utc)"
             )
         text = date.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-        return cls(text, _versions(), seed, training_seed, training_version, tuple(files))
+        return cls(
+            text, _versions(), seed, training_seed, training_version, rollbacks, tuple(files)
+        )
 
 
 def _versions() -> dict[str, str]:
