@@ -67,10 +67,11 @@ def results() -> dict[str, dict[str, Any]]:
 
 def with_table(page: str) -> str:
     """Return the text of the page of reliability with the table of all campaigns."""
-    lines = ["| campaign, by `python benchmarks/faults/...` | what was seen |", "|---|---|"]
+    lines = ["| campaign | command | what was seen |", "|---|---|---|"]
     for name, seen in results().items():
         rest = {key: value for key, value in seen.items() if key != "script"}
-        lines.append(f"| {name}: `{seen['script']}` | {told(rest)} |")
+        command = f"python benchmarks/faults/{seen['script']}"
+        lines.append(f"| {name} | `{command}` | {told(rest)} |")
     return TABLE.sub("\n".join(lines) + "\n", page)
 
 
