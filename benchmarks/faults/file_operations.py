@@ -29,15 +29,19 @@ def watch(event, arguments):
             os.kill(os.getpid(), signal.SIGKILL)
 
 sys.addaudithook(watch)
-import atexit
-atexit.register(lambda: print(*seen, file=open(log, "w")))
+try:
+    exec({program!r})
+finally:
+    with open(log, "w") as file:
+        print(*seen, file=file)
 """
 
 
 def program(folder: Path, log: Path, last: int | None) -> str:
     """Return a program that kills itself before an operation, or writes down all there are."""
-    counting = COUNTING.format(folder=str(folder), last=last, log=str(log), watched=WATCHED)
-    return counting + PROGRAM
+    return COUNTING.format(
+        folder=str(folder), last=last, log=str(log), watched=WATCHED, program=PROGRAM
+    )
 
 
 def campaign(count: int, seed: int, folder: Path) -> dict[str, Any]:

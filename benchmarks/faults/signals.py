@@ -18,16 +18,19 @@ from typing import Any
 from campaign import main, require
 from trainings import Training, differences, undisturbed
 
+from elegans.training.lock import LOCK
+
 SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 PATIENCE = 2.0
-"""Seconds in which a training that is stopped has saved itself."""
+"""Seconds in which a training that is stopped has saved itself and given its folder back."""
 
 
 def campaign(count: int, seed: int, folder: Path) -> dict[str, Any]:
     """Stop `count` trainings while they train, and run them to their ends."""
     draw = random.Random(seed)
     reference, _ = undisturbed(folder)
-    delays: dict[str, list[float]] = {one.name: [] for one in SIGNALS}
+    saved: dict[str, list[float]] = {one.name: [] for one in SIGNALS}
+    ended_after: dict[str, list[float]] = {one.name: [] for one in SIGNALS}
     for k in range(count):
         training, number = Training(reference.data, folder / f"training{k}"), SIGNALS[k % 3]
         last = draw.randrange(4, reference.steps() - 8)
@@ -41,8 +44,11 @@ def campaign(count: int, seed: int, folder: Path) -> dict[str, Any]:
             time.sleep(0.002)
         sent = time.monotonic()
         process.send_signal(number)
+        while (training.folder / LOCK).exists() and process.poll() is None:
+            time.sleep(0.002)
+        saved[number.name].append(time.monotonic() - sent)
         _, errors = process.communicate()
-        delays[number.name].append(time.monotonic() - sent)
+        ended_after[number.name].append(time.monotonic() - sent)
         require(
             process.returncode == 128 + number and "--resume" in errors,
             f"training {k} got {number.name}, ended with {process.returncode} and said: {errors}",
@@ -51,12 +57,19 @@ def campaign(count: int, seed: int, folder: Path) -> dict[str, Any]:
         require(ended.code == 0, f"training {k} got {number.name}, then: {ended.errors}")
         different = differences(reference.folder, training.folder)
         require(not different, f"training {k} got {number.name} and differs in {different}")
-    slowest = {name: round(max(times), 2) for name, times in delays.items() if times}
+    slowest, last_end = (
+        {name: round(max(times), 2) for name, times in delays.items() if times}
+        for delays in (saved, ended_after)
+    )
     require(
         all(seconds < PATIENCE for seconds in slowest.values()),
         f"it took {slowest} seconds to save, more than {PATIENCE}",
     )
-    return {"slowest seconds to the end": slowest, "trainings with other files in the end": 0}
+    return {
+        "slowest seconds until it is saved": slowest,
+        "until the process has ended": last_end,
+        "trainings with other files in the end": 0,
+    }
 
 
 if __name__ == "__main__":
