@@ -223,11 +223,11 @@ class RunFolder:
         The training may have more steps, see `extend`. Everything is read that is needed when it
         has ended.
         """
+        asked = json.loads(json.dumps(run_config(model, settings)))
+        require_same_settings(self.path, self.config, asked, (*settings, "model"))
         require_same_circuit(self.path / INITIAL_WIRING, self.initial_wiring, model.wiring)
         if self.config.get("scaled", (self.path / STANDARDISER).exists()):
             require_same_scales(self.path / STANDARDISER, self.scales, scales)
-        asked = json.loads(json.dumps(run_config(model, settings)))
-        require_same_settings(self.path, self.config, asked, (*settings, "model"))
 
     def extend(self, steps: int) -> None:
         """Note that the training of the run goes on to more steps than it was begun with."""
