@@ -96,6 +96,11 @@ def write_json(path: Path, value: object) -> None:
         write_bytes(path, f"{text}\n".encode())
 
 
+def json_line(value: object) -> str:
+    """Return `value` as a line of a .jsonl file; NaN and infinity are refused."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n"
+
+
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write named tensors as a safetensors file, whole or not at all."""
     import safetensors.torch

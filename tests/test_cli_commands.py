@@ -209,7 +209,9 @@ def test_rollbacks_are_told(data, tmp_path, capsys, monkeypatch):
     fit = command.fit
 
     def spoil(model, *arguments, **options):
-        def watch(step, spoiled=[]):  # noqa: B006
+        spoiled = []
+
+        def watch(step):
             if step == 7 and not spoiled:
                 spoiled.append(step)
                 with torch.no_grad():

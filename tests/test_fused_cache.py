@@ -107,6 +107,16 @@ def test_a_folder_that_is_gone_when_a_kernel_is_saved(module, kept, capsys):
     assert kept.read_text() == "a file now"
 
 
+def kept_by(text, module, tmp_path):
+    """Return the files on disk after a program that compiles in a process of its own."""
+    program, folder, kept = (tmp_path / name for name in ("program.py", "run", "kept"))
+    program.write_text(text)
+    folder.mkdir()
+    done = fresh_process.run(program, str(module.parent), str(kept), folder=folder)
+    assert done.returncode == 0, done.stderr
+    return [path for path in kept.rglob("*") if path.is_file()]
+
+
 FULL_DISK = """
 import resource, sys, warnings
 import numba, numpy as np
@@ -131,12 +141,7 @@ assert [w.category for w in said] == [RuntimeWarning], said
 
 @pytest.mark.slow
 def test_a_disk_that_is_full(module, tmp_path):
-    program, folder = tmp_path / "full.py", tmp_path / "run"
-    program.write_text(FULL_DISK)
-    folder.mkdir()
-    done = fresh_process.run(program, str(module.parent), str(tmp_path / "kept"), folder=folder)
-    assert done.returncode == 0, done.stderr
-    assert not [path for path in (tmp_path / "kept").rglob("*") if path.is_file()]
+    assert not kept_by(FULL_DISK, module, tmp_path)
 
 
 def _cut(content):
@@ -234,12 +239,7 @@ assert hits == len(KINDS), hits
 
 @pytest.mark.slow
 def test_processes_that_fill_an_empty_folder_at_a_time(module, tmp_path):
-    program, folder = tmp_path / "several.py", tmp_path / "run"
-    program.write_text(SEVERAL)
-    folder.mkdir()
-    done = fresh_process.run(program, str(module.parent), str(tmp_path / "kept"), folder=folder)
-    assert done.returncode == 0, done.stderr
-    assert {path.suffix for path in (tmp_path / "kept").rglob("*") if path.is_file()} == {".nbc"}
+    assert {path.suffix for path in kept_by(SEVERAL, module, tmp_path)} == {".nbc"}
 
 
 def test_all_that_is_kept_is_made_by_one_decorator():

@@ -149,8 +149,8 @@ def test_a_number_that_is_used_again_is_not_the_holder(tmp_path):
 
 def test_one_that_this_process_could_not_give_back(tmp_path):
     leave(tmp_path, Holder.here())
-    with training_lock(tmp_path):
-        pass
+    with training_lock(tmp_path) as is_outermost:
+        assert is_outermost
 
 
 @pytest.mark.parametrize(
@@ -174,8 +174,8 @@ def test_what_cannot_be_checked_is_told(tmp_path, change, age, message):
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere boots have no names")
 def test_one_from_before_the_host_began_anew(tmp_path):
     leave(tmp_path, replace(Holder.here(), boot="the last"), age=1e9)
-    with training_lock(tmp_path):
-        pass
+    with training_lock(tmp_path) as is_outermost:
+        assert is_outermost
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from elegans.errors import RunError
-from elegans.files import writing
+from elegans.files import json_line, writing
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def append_edits(path: Path, mark: LedgerMark, records: Iterable[dict[str, Any]]
     RunError
         The file is shorter than it was, or cannot be written.
     """
-    lines = [json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n" for record in records]
+    lines = [json_line(record) for record in records]
     content = "".join(lines).encode()
     with writing(path), open(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b") as file:
         length = file.seek(0, os.SEEK_END)

@@ -44,6 +44,7 @@ from elegans.checkpoints.saving import (
 from elegans.data.scale import STANDARDISER, Scales
 from elegans.errors import RunError
 from elegans.files import (
+    json_line,
     make_folder,
     read_json,
     read_tensors,
@@ -358,14 +359,14 @@ class RunFolder:
         refresh(self.path)
         path = self.path / METRICS
         with writing(path), path.open("a", encoding="utf-8", newline="\n") as file:
-            file.write(_line(line))
+            file.write(json_line(line))
             file.flush()
             os.fsync(file.fileno())
 
     def cut_metrics(self, step: int) -> None:
         """Drop the lines after `step`, and one that was not written to its end."""
         kept = [line for line in self.metrics() if line["step"] <= step]
-        write_bytes(self.path / METRICS, "".join(map(_line, kept)).encode())
+        write_bytes(self.path / METRICS, "".join(map(json_line, kept)).encode())
 
     def metrics(self) -> list[dict[str, Any]]:
         """Return the lines of `metrics.jsonl` up to the first that is not whole."""
@@ -428,10 +429,6 @@ def run_config(model: SequenceLayer | Readout, settings: dict[str, Any]) -> dict
         **settings,
         "model": layer_settings(model),
     }
-
-
-def _line(record: dict[str, Any]) -> str:
-    return json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:
