@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from elegans.arguments import shown
 from elegans.errors import InputError
 
 Device = torch.device | str | None
@@ -47,10 +48,12 @@ ELSEWHERE = {
 def check_keywords(kind: type, given: Mapping[str, object]) -> None:
     """Check what a constructor of layers or cells was given as ``**factory_kwargs``.
 
-    Raises `InputError` if a keyword is none of `Placement`; names class and nearest keyword.
+    Raises `InputError` if a keyword is none of `Placement`, and names class and nearest keyword;
+    or as `check_placement`.
     """
     unknown = next((name for name in given if name not in Placement.__annotations__), None)
     if unknown is None:
+        check_placement(given)
         return
     parameters = inspect.signature(kind).parameters.values()
     accepted = [p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
@@ -64,12 +67,24 @@ def check_keywords(kind: type, given: Mapping[str, object]) -> None:
     raise InputError(f"{kind.__name__} got the unknown keyword {unknown!r}; {remedy}")
 
 
-def check_count(name: str, value: Any, least: int = 1) -> int:
-    """Return `value` as an integer; raise `InputError` unless it is one of at least `least`."""
+LARGEST = 2**31 - 1
+"""The largest number of anything; no memory holds more."""
+
+
+def check_count(name: str, value: Any, least: int = 1, most: int = LARGEST) -> int:
+    """Return `value` as an integer; raise `InputError` unless it is from `least` to `most`."""
     whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    if not whole or value < least:
-        raise InputError(f"{name} must be an integer of at least {least}, got {value!r}")
+    if not whole or not least <= value <= most:
+        limit = f" and at most {most}" if whole and value > most else ""
+        raise InputError(
+            f"{name} must be an integer of at least {least}{limit}, got {shown(value)}"
+        )
     return int(value)
+
+
+def check_seed(seed: Any) -> int:
+    """Return the seed; raise `InputError` unless it is an integer of at least 0."""
+    return check_count("seed", seed, least=0, most=2**63 - 1)
 
 
 def check_choice(name: str, value: Any, choices: Iterable[str]) -> str:
@@ -80,10 +95,34 @@ def check_choice(name: str, value: Any, choices: Iterable[str]) -> str:
     return value
 
 
-def check_dtype(dtype: torch.dtype | None) -> None:
-    """Raise `InputError` unless `dtype` is a floating type, or None for the default one."""
-    if dtype is not None and not dtype.is_floating_point:
-        raise InputError(f"dtype must be a floating type such as torch.float32, got {dtype}")
+FLOATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+"""The precisions that values may have."""
+
+
+def check_placement(given: Mapping[str, object]) -> None:
+    """Raise `InputError` unless tensors can be made on the ``device`` and of the ``dtype`` given.
+
+    None stands for the default one, and so does what is not given.
+    """
+    dtype, device = given.get("dtype"), given.get("device")
+    if dtype is not None and not any(dtype is one for one in FLOATS):
+        raise InputError(
+            f"dtype must be a floating type such as torch.float32, got {shown(dtype)}; expected "
+            f"one of {', '.join(map(str, FLOATS))}"
+        )
+    if device is not None:
+        check_device(device, "device =")
+
+
+def check_device(device: Any, called: str) -> None:
+    """Raise `InputError` unless PyTorch can use the device here; `called` comes before it."""
+    try:
+        torch.empty(0, device=device)
+    except Exception as error:  # whatever PyTorch says of devices
+        raise InputError(
+            f"got {called} {shown(device)}, expected one that PyTorch can use here, such as 'cpu' "
+            f"({str(error).splitlines()[0]}); leave it out"
+        ) from error
 
 
 def values_are_visible(*tensors: Tensor) -> bool:
@@ -147,15 +186,14 @@ def moved(model: M, device: Any, called: str) -> M:
 
     `called` is what the message says before the device.
     """
-    try:
-        if device is not None and torch.device(device).type == "meta":
-            raise RuntimeError("it holds no values")
-        return model.to(device)
-    except (AssertionError, RuntimeError) as error:  # whatever PyTorch says of devices
+    if device is None:
+        return model
+    check_device(device, called)
+    if torch.device(device).type == "meta":
         raise InputError(
-            f"got {called} {device!r}, expected one that PyTorch can use here, such as 'cpu' "
-            f"({str(error).splitlines()[0]}); leave it out"
-        ) from error
+            f"got {called} {device!r}, expected one that holds values, such as 'cpu'; leave it out"
+        )
+    return model.to(device)
 
 
 def all_finite(values: Tensor) -> bool:

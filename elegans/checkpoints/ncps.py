@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from elegans.arguments import checked
 from elegans.checkpoints import ncps_cfc, ncps_ltc
 from elegans.errors import InputError
 from elegans.layers.sequence_layer import SequenceLayer
@@ -18,6 +19,7 @@ State = Mapping[str, Tensor] | nn.Module
 _FAMILIES: tuple[ModuleType, ...] = (ncps_ltc, ncps_cfc)
 
 
+@checked(InputError)
 def from_ncps(saved: State, **options: Any) -> SequenceLayer:
     """Build the layer that computes what a layer of ``ncps`` computes.
 
@@ -62,6 +64,7 @@ def from_ncps(saved: State, **options: Any) -> SequenceLayer:
     return layer
 
 
+@checked(InputError)
 def load_ncps(model: SequenceLayer, saved: State) -> None:
     """Load what ``ncps`` saved into a layer of the same family, connections and sizes.
 

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from elegans.arguments import checked
 from elegans.checkpoints.saving import CONFIG, load
 from elegans.checks import all_finite, as_computed
 from elegans.control.step_kernel import REAL, StepKernel
@@ -40,6 +41,7 @@ class Controller(Protocol):
         """
 
 
+@checked(InputError)
 class Policy:
     """A layer that is asked for one step at a time and keeps its state.
 

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from elegans.checks import (
     Placement,
     as_computed,
-    check_dtype,
     check_elapsed,
     check_finite,
     check_keywords,
@@ -247,7 +246,6 @@ class WiredCell(Cell):
     ) -> None:
         super().__init__()
         check_keywords(type(self), factory_kwargs)
-        check_dtype(factory_kwargs.get("dtype"))
         self._blueprint = as_wiring(wiring, in_features)
         self.input_mapping = ElementwiseMapping(input_mapping, self.sensory_size, **factory_kwargs)
         outputs = self.motor_size if outputs is None else outputs

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from elegans.arguments import checked
 from elegans.errors import PruningError
 from elegans.pruning.amount.schedules import Schedule, Sparsity, check_sparsity, check_step
 from elegans.pruning.amount.scopes import Scope, as_scope, select, spread
@@ -31,6 +32,7 @@ from elegans.pruning.settings import PrunerSettings, as_schedule, checked_seed
 from elegans.pruning.state import PrunerState
 
 
+@checked(PruningError)
 class Pruner(PrunerState):
     r"""Cuts weights of a model by a criterion, in a scope, on a schedule.
 

@@ -9,6 +9,7 @@ import numpy as np
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from elegans.arguments import checked
 from elegans.errors import PruningError
 from elegans.pruning.amount.schedules import Schedule, Sparsity, last_sparsity
 from elegans.pruning.amount.thresholds import Absolute, Threshold, as_threshold
@@ -24,6 +25,7 @@ from elegans.pruning.pruner import Pruner
 from elegans.pruning.rules import settings_of
 
 
+@checked(PruningError)
 class PruneRewire(Pruner):
     """Cuts weak synapses and lets others grow in their place, every few optimiser steps.
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +34,7 @@ _PROGRESS: dict[str, type | tuple[type, ...]] = {
 }
 
 
+@runtime_checkable
 class Condition(Protocol):
     """A condition on a layer that training keeps; see `elegans.proofs.ContractionCondition`.
 

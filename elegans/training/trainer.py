@@ -17,6 +17,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from elegans.arguments import checked
 from elegans.data import Windows
 from elegans.errors import InputError
 from elegans.layers.readout import Readout, circuit_of
@@ -60,6 +61,7 @@ class Result:
     seconds: float
 
 
+@checked(InputError)
 def fit(
     model: SequenceLayer | Readout,
     train: Windows,
@@ -171,6 +173,7 @@ def fit(
     return result
 
 
+@checked(InputError)
 def check_training(
     model: SequenceLayer | Readout, train: Windows, validation: Windows, config: TrainingConfig
 ) -> None:

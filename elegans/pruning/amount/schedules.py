@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from elegans.arguments import checked
 from elegans.errors import PruningError
 
 Sparsity = float | Sequence[float]
@@ -79,6 +80,7 @@ def described(schedule: Schedule | None) -> dict[str, str] | None:
     return {"kind": type(schedule).__name__} | arguments
 
 
+@checked(PruningError)
 @dataclass(frozen=True)
 class OneShot(Schedule):
     """Everything at once.
@@ -112,6 +114,7 @@ class OneShot(Schedule):
         return self.final
 
 
+@checked(PruningError)
 @dataclass(frozen=True)
 class AtFractions(Schedule):
     """Given shares at given fractions of the training.
@@ -218,6 +221,7 @@ class _Gradual(Schedule):
         raise NotImplementedError
 
 
+@checked(PruningError)
 @dataclass(frozen=True)
 class Cubic(_Gradual):
     r"""Fast at first, slower towards the end.
@@ -253,6 +257,7 @@ class Cubic(_Gradual):
         return (1.0 - progress) ** 3
 
 
+@checked(PruningError)
 @dataclass(frozen=True)
 class Cosine(_Gradual):
     r"""Slow at both ends: half a wave of a cosine.
@@ -273,6 +278,7 @@ class Cosine(_Gradual):
         return 0.5 * (1.0 + math.cos(math.pi * progress))
 
 
+@checked(PruningError)
 @dataclass
 class IterativeSchedule(Schedule):
     """One level after the other, each when training has converged on the one before.

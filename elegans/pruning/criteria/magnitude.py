@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from elegans.arguments import checked
 from elegans.errors import PruningError
 from elegans.pruning.parts.part import PrunableWeight
 
@@ -169,6 +170,7 @@ class Criterion(ABC):
         """Go on from `state_dict`."""
 
 
+@checked(PruningError)
 class Magnitude(Criterion):
     """Small weights go first: the score is abs(w), for a synapse its conductance.
 
@@ -255,6 +257,7 @@ class RandomScore(Criterion):
         return scores
 
 
+@checked(PruningError)
 @dataclass(repr=False)
 class FunctionCriterion(Criterion):
     """Scores by a function of a part, such as ``lambda part: part.weights().abs()``.

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from elegans.arguments import checked
 from elegans.errors import PruningError
 from elegans.pruning.criteria.magnitude import Criterion, ScoringContext, slopes_of
 from elegans.pruning.parts.part import PrunableWeight
@@ -96,6 +97,7 @@ class _WatchedProduct(Criterion):
         }
 
 
+@checked(PruningError)
 class SmoothedSaliency(_WatchedProduct):
     r"""Effect on the loss of cutting a weight, to first order, smoothed over optimiser steps.
 
@@ -156,6 +158,7 @@ class SmoothedSaliency(_WatchedProduct):
             self._gathered[part.name] = mean.masked_fill(changed, start)
 
 
+@checked(PruningError)
 class OutputSensitivity(Criterion):
     r"""What a weight contributes to the outputs, whatever the loss: a norm of its Jacobian.
 

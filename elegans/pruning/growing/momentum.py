@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from elegans.arguments import checked
 from elegans.errors import PruningError
 from elegans.pruning.growing.rules import GrowthContext, GrowthRule, checked_candidates
 from elegans.pruning.parts.part import PrunableWeight
@@ -17,6 +18,7 @@ from elegans.pruning.parts.synapses import SynapsePart
 _NO_SHARE = 1e-200  # in place of 0: places of such a layer come last, in their order
 
 
+@checked(PruningError)
 class MomentumGrowth(GrowthRule):
     r"""Layers get places by their mean momentum; within a layer the steepest grow.
 
