@@ -143,15 +143,15 @@ def shown(value: Any) -> str:
     """
     try:
         if hasattr(value, "is_meta"):  # a tensor
-            odd = _odd_tensor(value)
+            odd = odd_tensor(value)
             return f"a tensor {odd}" if odd else f"a tensor of shape {tuple(value.shape)}"
         return _SHORT.repr(value)
     except Exception:  # its own, or digits without end
         return f"an {type(value).__name__}"
 
 
-def _odd_tensor(tensor: Any) -> str | None:
-    """Return why the values of a tensor cannot be worked with as numbers in rows, or None."""
+def odd_tensor(tensor: Any) -> str | None:
+    """Return why the values of a tensor are no real numbers in rows, as "a tensor ...", or None."""
     if tensor.is_meta:
         return "on the meta device, which holds no values"
     if tensor.is_nested or tensor.is_sparse or "strided" not in str(tensor.layout):
@@ -186,7 +186,7 @@ def _fits(value: Any, hint: Any) -> bool:
     except TypeError:  # a protocol, a type variable, Any: nobody can tell
         return True
     if hasattr(value, "is_meta"):
-        return _odd_tensor(value) is None
+        return odd_tensor(value) is None
     if isinstance(value, Mapping) and len(inner) == 2:
         return all(_fits(key, inner[0]) and _fits(one, inner[1]) for key, one in value.items())
     if isinstance(value, str) or not isinstance(value, Sequence) or not inner:

@@ -202,6 +202,16 @@ def all_finite(values: Tensor) -> bool:
     return math.isfinite(values.detach().sum().item()) or bool(torch.isfinite(values).all())
 
 
+def check_representable(values: Iterable[Tensor]) -> None:
+    """Raise `InputError` unless finite numbers are so in the precision they were converted to."""
+    for value in values:
+        if not all_finite(value):
+            raise InputError(
+                f"a number is too large for {value.dtype}, expected one that it holds; build the "
+                "layer with dtype=torch.float64"
+            )
+
+
 def check_finite(name: str, values: Tensor, axes: tuple[str, ...]) -> None:
     """Raise `InputError` naming the place, along `axes`, of the first value that is not finite."""
     if not values_are_visible(values):
