@@ -21,6 +21,13 @@ from torch import Tensor
 
 import elegans
 from elegans.errors import ElegansError
+from elegans.pruning import (
+    CosineFraction,
+    IterativeSchedule,
+    MomentumGrowth,
+    RandomWalk,
+    SmoothedSaliency,
+)
 from elegans.wiring import AutoNCP
 
 VALUES: dict[str, Callable[[Any, np.random.Generator], Any]] = {
@@ -150,11 +157,67 @@ LAYERS: dict[str, Callable[[], Any]] = {
     ),
 }
 
+
+def _learned(pruner: Any, steps: int = 6) -> Any:
+    """Return a pruner after some steps of a training."""
+    x = torch.randn(4, 3, 2, generator=_generator())
+    for _ in range(steps):
+        pruner.optimizer.zero_grad()
+        output = pruner.model(x)
+        (output[0] if isinstance(output, tuple) else output).square().mean().backward()
+        pruner.optimizer.step()
+        pruner.step()
+        pruner.report_metric(1.0)
+    return pruner
+
+
+def _of(kind: Callable[..., Any], model: torch.nn.Module, *args: Any, **options: Any) -> Any:
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    pruner = kind(model, optimizer, *args, **options)
+    pruner.optimizer = optimizer
+    return pruner
+
+
+def _circuit() -> elegans.LTC:
+    return elegans.LTC(2, AutoNCP(8, 1, seed=0), generator=_generator())
+
+
+def _matrices() -> torch.nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return torch.nn.Sequential(torch.nn.Linear(2, 5), torch.nn.Tanh(), torch.nn.Linear(5, 3))
+
+
+_EXCHANGE: dict[str, Any] = {"drop_fraction": CosineFraction(0.5, 100), "every": 2}
+PRUNERS: dict[str, Callable[[], Any]] = {
+    "PruneRewire": lambda: _of(elegans.PruneRewire, _circuit(), CosineFraction(0.5, 100), every=1),
+    "PruneRewire that walks": lambda: _of(
+        elegans.PruneRewire,
+        _circuit(),
+        1e-3,
+        every=1,
+        walk=RandomWalk(),
+        criterion="smoothed_saliency",
+    ),
+    "Pruner": lambda: _of(elegans.Pruner, _matrices(), IterativeSchedule((0.3, 0.6), patience=2)),
+    "Pruner with momentum": lambda: _of(
+        elegans.Pruner, _matrices(), 0.5, SmoothedSaliency(), growth=MomentumGrowth(), **_EXCHANGE
+    ),
+}
+
+
+def _pruning(make: Callable[[], Any]) -> Door:
+    def door() -> tuple[Any, Any]:
+        return _learned(make()), _learned(make(), 4).state_dict()
+
+    return door, lambda pruner, state: pruner.load_state_dict(state)
+
+
 DOORS: dict[str, Door] = {
     f"{function}: {name}": door(make)
     for name, make in LAYERS.items()
     for function, door in (("from_ncps", _built), ("load_ncps", _exchanged))
-}
+} | {name: _pruning(make) for name, make in PRUNERS.items()}
 
 
 def same(one: Any, other: Any) -> bool:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from elegans.arguments import checked
 from elegans.errors import PruningError
 from elegans.pruning.parts.part import PrunableWeight
+from elegans.pruning.schemas import check_nothing_kept
 
 Closure = Callable[[], Tensor]
 """Returns the loss of the current batch, differentiable, without calling ``backward``."""
@@ -166,8 +167,9 @@ class Criterion(ABC):
         """Return what the criterion has gathered."""
         return {}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:  # noqa: B027
-        """Go on from `state_dict`."""
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from `state_dict`; raises `PruningError` if it is none."""
+        check_nothing_kept(self, state)
 
 
 @checked(PruningError)

@@ -13,6 +13,7 @@ from elegans.arguments import checked
 from elegans.errors import PruningError
 from elegans.pruning.criteria.magnitude import Criterion, ScoringContext, slopes_of
 from elegans.pruning.parts.part import PrunableWeight
+from elegans.pruning.schemas import numbers
 
 
 class GradientWeight(Criterion):
@@ -93,7 +94,8 @@ class _WatchedProduct(Criterion):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from `state_dict`."""
         self._gathered = {
-            name: torch.as_tensor(value, dtype=torch.float64) for name, value in state.items()
+            name: numbers(f"{self._title} of {name}", value, torch.float64)
+            for name, value in state.items()
         }
 
 
