@@ -152,13 +152,38 @@ def _is_batched(tensor: Tensor) -> bool:
     return False
 
 
-def as_computed(name: str, values: Any, dtype: torch.dtype) -> Tensor:
+def check_dense(name: str, values: Tensor, device: torch.device | None = None) -> None:
+    """Raise `InputError` unless a tensor is dense, and has values if the `device` holds some."""
+    if values.is_nested:
+        raise InputError(
+            f"{name} is a nested tensor, expected a dense one; pad it, by "
+            f"{name}.to_padded_tensor(0.0), and pass the lengths="
+        )
+    if values.layout != torch.strided:
+        raise InputError(
+            f"{name} is a tensor of the layout {values.layout}, expected a dense one; pass "
+            f"{name}.to_dense()"
+        )
+    if values.is_quantized:
+        raise InputError(
+            f"{name} is a quantised tensor, expected numbers; pass {name}.dequantize()"
+        )
+    if values.is_meta and device is not None and device.type != "meta":
+        raise InputError(
+            f"{name} is on the meta device, which holds no values, expected one on {device}; pass "
+            "values, or bring the layer to the meta device, too"
+        )
+
+
+def as_computed(
+    name: str, values: Any, dtype: torch.dtype, device: torch.device | None = None
+) -> Tensor:
     """Return the tensor `values` in the precision `dtype`, cast under autocast only.
 
     Raises
     ------
     InputError
-        It is no tensor, or of another type outside autocast.
+        It is no dense tensor, of another type outside autocast, or not where the layer is.
     """
     if isinstance(values, PackedSequence):
         raise InputError(
@@ -168,6 +193,12 @@ def as_computed(name: str, values: Any, dtype: torch.dtype) -> Tensor:
     if not isinstance(values, Tensor):
         raise InputError(
             f"{name} must be a tensor, got {type(values).__name__}; use torch.as_tensor(...)"
+        )
+    check_dense(name, values, device)
+    if device is not None and values.device.type != device.type:
+        raise InputError(
+            f"{name} is on {values.device}, the layer is on {device}; move one of them: "
+            f"{name}.to({str(device)!r})"
         )
     if values.dtype == dtype:
         return values
