@@ -159,13 +159,13 @@ def _entry(key: str, value: Any) -> Tensor:
         got = f"shape {tuple(value.shape)}"
     else:
         require_bytes(value.numel() * value.element_size(), key, "the state is damaged")
-        value = value.detach()
-        if not all_finite(value):
+        entry: Tensor = value.detach()
+        if not all_finite(entry):
             got = "values that are not"
-        elif key.endswith("sparsity_mask") and not bool(((value == 0) | (value == 1)).all()):
+        elif key.endswith("sparsity_mask") and not bool(((entry == 0) | (entry == 1)).all()):
             got, expected = "other values", "a mask of 0 and 1"
         else:
-            return value
+            return entry
     raise InputError(
         f"{key!r} of the state holds {got}, expected {expected}; pass ncps_model.state_dict() as "
         "it is"

@@ -467,7 +467,7 @@ def _checked_limits(
 
 
 def _as_number(elapsed: Any) -> float:
-    if not isinstance(elapsed, Real) or isinstance(elapsed, bool):
+    if isinstance(elapsed, bool) or not isinstance(elapsed, Real):
         raise InputError(
             f"elapsed must be a number, got {type(elapsed).__name__}; pass one duration for the "
             "whole batch, as float(elapsed)"

@@ -239,7 +239,7 @@ class LiquidPolicy(RecurrentActorCriticPolicy):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take the state of a copy; an optimiser leaves its hooks behind when it is copied."""
-        super().__setstate__(state)
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
         self._clip_after_steps()
 
     def _clip_after_steps(self) -> None:

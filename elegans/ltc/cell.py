@@ -294,6 +294,7 @@ class LTCCell(WiredCell):
 
 def _checked_epsilon(epsilon: Any) -> float:
     """Return `epsilon`; raise `InputError` unless it is a finite number of at least 0."""
-    if not isinstance(epsilon, Real) or not 0 <= epsilon <= sys.float_info.max:
+    is_number = isinstance(epsilon, Real) and not isinstance(epsilon, bool)
+    if not is_number or not 0 <= epsilon <= sys.float_info.max:
         raise InputError(f"epsilon must be a finite number of at least 0, got {shown(epsilon)}")
     return float(epsilon)

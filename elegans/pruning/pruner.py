@@ -181,12 +181,21 @@ class Pruner(PrunerState):
                 "optimizer="
             )
         self._guards = list(guards)
+        self._optimizer: Any = optimizer
+        self._attach()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take the state of a copy; optimisers and parameters leave hooks behind when copied."""
+        self.__dict__.update(state)
+        self._attach()
+
+    def _attach(self) -> None:
         for part in self.parts:
             part.attach()
-        if optimizer is not None:
-            optimizer.register_step_post_hook(self._close_again)
+        if self._optimizer is not None:
+            self._optimizer.register_step_post_hook(self._close_again)
             if self.criterion.watches or self._momentum is not None:
-                optimizer.register_step_pre_hook(self._watch)
+                self._optimizer.register_step_pre_hook(self._watch)
         if self._momentum is not None:
             self._momentum.attach()
 

@@ -204,7 +204,7 @@ class PruneRewire(Pruner):
             optimizer_state_names=optimizer_state_names,
             seed=seed,
         )
-        self._walk, self._optimizer = walk, optimizer
+        self._walk = walk
         if walk is not None:
             self._newborn = {
                 part.name: walk.newborn(part, self.settings.fresh.excitatory, self._rng)

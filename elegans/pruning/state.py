@@ -57,7 +57,7 @@ def _schema() -> Any:
         drawing=Any,
         settings=anything,
         ledger=list[Any],
-        counts=dict[str, count],
+        counts=dict[str, Annotated[int, Ge(0)]],
     )
 
 

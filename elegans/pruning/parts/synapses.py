@@ -117,7 +117,8 @@ class SynapsePart(PrunableWeight):
                 f"{what}: got numbers of shape {tuple(pairs.shape)}, expected pairs from 0 to "
                 f"{sources * wiring.units - 1}, (pair,); pass what state_dict() returned"
             )
-        return torch.unique(pairs)
+        unique: Tensor = torch.unique(pairs)
+        return unique
 
     def explored(self, ever: Tensor | None) -> int:
         """Return how many pairs of neurons were ever connected."""
