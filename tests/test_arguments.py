@@ -12,7 +12,13 @@ from wrong_arguments import NEVER, VALID, WRONG, calls, outcome, public
 
 import elegans
 from elegans.arguments import checked
+from elegans.ensemble import Ensemble
 from elegans.errors import InputError, PruningError, SolverError, WiringError
+from elegans.synapses.constraints import POSITIVITY
+from elegans.synapses.initial import Initializer
+from elegans.synapses.liquid import LiquidSynapses
+from elegans.synapses.signed import SignedSynapses
+from elegans.wiring import Synapses
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -121,3 +127,28 @@ def test_errors_of_what_is_passed_are_not_taken_for_wrong_arguments():
         called(broken, other=1)
     assert called(dict, "ab") == {}  # what works is not refused
     assert inspect.signature(elegans.LTC).parameters["units"].default is inspect.Parameter.empty
+
+
+def test_parts_of_layers_and_ensembles():
+    """What users build layers of is no part of the packages above."""
+    synapses = Synapses([0, 1], [1, 0], [1, -1])
+    initial = Initializer(POSITIVITY["softplus"])
+    for wrong, message in (
+        ({"generator": 2}, "generator=2, expected Generator or None"),
+        ({"dtype": "float32"}, "dtype must be a floating type"),
+        ({"dtype": torch.int8}, "dtype must be a floating type"),
+        ({"device": "x"}, "got device = 'x', expected one that PyTorch can use"),
+        ({"devise": "cpu"}, "unknown keyword 'devise'; did you mean 'device'"),
+    ):
+        for make in (
+            lambda **options: SignedSynapses(synapses, 2, 2, **options),
+            lambda **options: LiquidSynapses(synapses, initial, **options),
+        ):
+            make()
+            with pytest.raises(InputError, match=message):
+                make(**wrong)
+    for members in (None, 3, [], [None], ["x"], [torch.nn.Linear(1, 1), 2]):
+        with pytest.raises(InputError):
+            Ensemble(members)
+    with pytest.raises(InputError, match="Ensemble got general='no', expected bool"):
+        Ensemble([torch.nn.Linear(1, 1)], general="no")
