@@ -130,6 +130,8 @@ class Solver(ABC):
     requires: ClassVar[type[System]] = System
     kernel: ClassVar[str | None] = None
     """Name of the step in `elegans.solvers.fused`, if there is one."""
+    is_stable: ClassVar[bool] = False
+    """Whether steps of any length keep a circuit with positive conductances bounded."""
 
     @property
     @abstractmethod

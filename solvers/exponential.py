@@ -98,6 +98,7 @@ class Exponential(Solver):
     order = 1
     requires = GatedLinearSystem
     kernel = "exponential"
+    is_stable = True
 
     def step(self, system: System, state: Tensor, h: Tensor) -> Tensor:
         """Take one step; see `Solver.step`."""
@@ -143,6 +144,7 @@ class ExponentialMidpoint(Solver):
     name = "exponential_midpoint"
     order = 2
     requires = GatedLinearSystem
+    is_stable = True
 
     def step(self, system: System, state: Tensor, h: Tensor) -> Tensor:
         """Take one step; see `Solver.step`."""

@@ -97,7 +97,7 @@ def integrate(
                 f"{grid[step].item():.6g}: {error}"
             ) from error
     trajectory = torch.stack(states)
-    require_finite(trajectory, times=grid, solver=chosen.name, neuron_names=neuron_names)
+    require_finite(trajectory, times=grid, solver=chosen, neuron_names=neuron_names)
     return trajectory
 
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from elegans.errors import SolveError, SolverError
+from elegans.solvers.base import Solver
 
 
 def locate_non_finite(states: Tensor) -> tuple[int, int, int] | None:
@@ -53,7 +54,7 @@ def require_finite(
     states: Tensor,
     *,
     times: Tensor | None = None,
-    solver: str | None = None,
+    solver: Solver | None = None,
     neuron_names: Sequence[str] | None = None,
 ) -> None:
     """Raise `SolveError` that names time, step, sample and neuron of the first non-finite state.
@@ -66,7 +67,7 @@ def require_finite(
         The times of the rows, shape (time,), or (time, batch) when they differ by sample. Without
         it the message gives the step alone.
     solver
-        The name of the solver, for the message.
+        What took the steps, for the message and its advice.
     neuron_names
         A name for each neuron, for the message.
 
@@ -99,16 +100,27 @@ def require_finite(
     who = f"neuron {neuron}"
     if neuron_names is not None:
         who = f"neuron {neuron_names[neuron]!r} ({neuron})"
-    by = f" from solver {solver!r}" if solver is not None else ""
+    by = f" from solver {solver.name!r}" if solver is not None else ""
     if step == 0:
         advice = "it is in the initial state, check where that comes from"
     else:
-        advice = (
-            f"one step earlier it was {rows[step - 1, sample, neuron].item():.6g}; check inputs "
-            "and parameters for nan, take shorter steps, or choose the unconditionally stable "
-            "'semi_implicit'"
-        )
+        before = rows[step - 1, sample, neuron].item()
+        advice = f"one step earlier it was {before:.6g}; {_remedy(solver)}"
     raise SolveError(
         f"got {rows[first].item()} at {when}, sample {sample}, {who},{by} expected finite "
         f"potentials; {advice}"
+    )
+
+
+def _remedy(solver: Solver | None) -> str:
+    if solver is None or solver.is_stable:
+        steps = "" if solver is None else "shorter steps would not help, "
+        return (
+            f"{steps}check inputs and parameters for nan and for very large values, which a lower "
+            "learning rate or clipped gradients avoid"
+        )
+    others = (f"{name!r}" for name in ("semi_implicit", "rosenbrock") if name != solver.name)
+    return (
+        "check inputs and parameters for nan, take shorter steps (more unfolds or substeps, or "
+        f"less time at once), or for a stiff system choose {' or '.join(others)}"
     )

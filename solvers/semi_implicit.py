@@ -42,6 +42,7 @@ class SemiImplicit(Solver):
     order = 1
     requires = GatedLinearSystem
     kernel = "semi_implicit"
+    is_stable = True
 
     def step(self, system: System, state: Tensor, h: Tensor) -> Tensor:
         """Take one step; see `Solver.step`."""

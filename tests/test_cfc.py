@@ -379,6 +379,15 @@ def test_an_infinite_state_is_reported_although_the_cell_would_squash_it():
         model(torch.zeros(2, 3, INPUTS), hx)
 
 
+def test_a_layer_without_a_solver_is_advised_none():
+    model = CfC(INPUTS, 4)
+    torch.nn.init.constant_(next(model.parameters()), float("nan"))
+    with pytest.raises(SolveError, match=r"got nan at .*; check inputs and parameters") as raised:
+        model(torch.ones(1, 2, INPUTS))
+    assert "choose" not in str(raised.value)
+    assert "steps would" not in str(raised.value)
+
+
 @pytest.mark.parametrize("units", [5, AutoNCP(7, OUTPUTS)])
 def test_cell_steps_make_the_sequence(units):
     model = CfC(INPUTS, units)

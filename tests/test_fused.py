@@ -122,17 +122,33 @@ def test_only_wanted_gradients_are_given():
 # --- reproducibility ---------------------------------------------------------------------
 
 
-def test_any_number_of_threads_gives_the_same_numbers():
-    model = elegans.LTC(INPUTS, AutoNCP(19, 4))
-    x = torch.randn(100, 6, INPUTS)
+def on_threads(call):
+    """Return what `call` returns on one thread and on two."""
     found = []
     before = torch.get_num_threads()
     try:
         for threads in (1, 2):
             torch.set_num_threads(threads)
-            found.append(both_paths(model, x)[1])
+            found.append(call())
     finally:
         torch.set_num_threads(before)
+    return found
+
+
+@pytest.mark.parametrize("kind", [elegans.LTC, elegans.CfC, elegans.CTRNN])
+def test_a_seed_gives_the_same_parameters_on_any_number_of_threads(kind):
+    def draw():
+        torch.manual_seed(1)
+        return [*kind(3, 64, mixed_memory=kind is not elegans.CTRNN).parameters()]
+
+    for pair in zip(*on_threads(draw), strict=True):
+        assert torch.equal(*pair)
+
+
+def test_any_number_of_threads_gives_the_same_numbers():
+    model = elegans.LTC(INPUTS, AutoNCP(19, 4))
+    x = torch.randn(100, 6, INPUTS)
+    found = on_threads(lambda: both_paths(model, x)[1])
     for name, value in found[0].items():
         assert value is None or torch.equal(value, found[1][name]), name
     assert found[0]["d/dcell.recurrent.weight"].any()
@@ -206,7 +222,8 @@ def test_an_unknown_path():
 
 def test_without_numba_there_is_one_warning(monkeypatch):
     monkeypatch.setitem(sys.modules, "elegans.solvers.fused", None)
-    execution.import_failure.cache_clear()
+    monkeypatch.setattr(execution, "_said", set())
+    execution._import_error.cache_clear()
     model = elegans.LTC(INPUTS, AutoNCP(9, 2))
     try:
         with pytest.warns(RuntimeWarning, match=r"kernels are not available .* pip install"):
@@ -215,7 +232,62 @@ def test_without_numba_there_is_one_warning(monkeypatch):
         with elegans.backend("fused"), pytest.raises(InputError, match="kernels are not available"):
             model(torch.randn(2, 3, INPUTS))
     finally:
-        execution.import_failure.cache_clear()
+        execution._import_error.cache_clear()
+
+
+WITHOUT_COMPILER = """
+import warnings
+import numpy as np, torch, elegans
+from elegans.ensemble import Ensemble
+from elegans.errors import InputError
+from elegans.replications.hawkmoth import Moth, simulate
+
+still = [0, 0, 0, np.pi, 0, 0, 0, 0]
+vacuum = Moth(air_density=0, air_viscosity=0)
+x = torch.randn(16, 4, 3)
+layers = [kind(3, 5) for kind in (elegans.LTC, elegans.CfC, elegans.CTRNN)]
+chains = [torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Tanh()) for _ in range(3)]
+ensemble = Ensemble(chains)
+with warnings.catch_warnings(record=True) as said:
+    warnings.simplefilter("always")
+    for _ in range(2):
+        assert simulate(vacuum, still, [0, 0, 0], times=[0.02])[0, 1].round(6) == -0.196
+        for layer in layers:
+            layer(x)[0].sum().backward()
+            assert elegans.Policy(layer)(np.zeros(3, np.float32)).shape == (5,)
+        ensemble(x[:, 0]).sum().backward()
+texts = [str(warning.message) for warning in said]
+assert all("unset NUMBA_DISABLE_JIT" in text for text in texts), texts
+ends = [text.rpartition(": ")[2].split()[0] for text in texts]
+assert ends == ["hawkmoths", "circuits", "ensembles"], texts
+for call in (lambda: layers[0](x), lambda: ensemble(x[:, 0])):
+    try:
+        with elegans.backend("fused"):
+            call()
+    except InputError as error:
+        assert "unset NUMBA_DISABLE_JIT" in str(error), error
+    else:
+        raise AssertionError("nothing was raised")
+"""
+
+
+@pytest.mark.slow
+def test_without_a_compiler_python_runs_and_each_way_is_said_to_be_slow_once():
+    environment = os.environ | {"NUMBA_DISABLE_JIT": "1"}
+    code = [sys.executable, "-c", WITHOUT_COMPILER]
+    subprocess.run(code, env=environment, check=True, timeout=120)
+
+
+def test_a_forced_path_that_does_not_fit_is_an_error_and_no_warning(monkeypatch):
+    import numba
+
+    monkeypatch.setattr(numba.config, "DISABLE_JIT", 1)
+    monkeypatch.setattr(execution, "_said", set())
+    model, x = elegans.LTC(INPUTS, AutoNCP(9, 2)), torch.randn(2, 3, INPUTS)
+    with elegans.backend("fused"), pytest.raises(InputError, match="unset NUMBA_DISABLE_JIT"):
+        model(x)
+    with pytest.warns(RuntimeWarning, match=r"unset NUMBA_DISABLE_JIT\): circuits run on the ref"):
+        model(x)
 
 
 @pytest.mark.slow
@@ -242,23 +314,41 @@ def test_a_state_that_is_not_finite_is_located(bad):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_a_forked_child_takes_the_reference_path():
+def test_a_forked_child_takes_the_reference_path_and_says_so_once():
     code = """
-import os, sys, torch, elegans
+import os, sys, warnings
+import numpy as np, torch, elegans
+from elegans.ensemble import Ensemble
 from elegans.errors import InputError
 torch.set_num_threads(1)
 model, x = elegans.LTC(3, 5), torch.randn(16, 3, 3)
-expected = model(x)[0]
-child = os.fork()
-if not child:
-    close = torch.allclose(model(x)[0], expected, atol=1e-5)
+ensemble = Ensemble([torch.nn.Linear(3, 4) for _ in range(3)])
+expected, of_ensemble = model(x)[0], ensemble(x[:, 0])
+
+def run():
+    for _ in range(2):
+        assert torch.allclose(model(x)[0], expected, atol=1e-5)
+        assert torch.allclose(ensemble(x[:, 0]), of_ensemble, atol=1e-5)
+        elegans.Policy(model)(np.zeros(3, np.float32))
+
+def child(go_on):
+    if process := os.fork():
+        return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        run()
+    texts = [str(warning.message) for warning in said]
+    assert len(texts) == 2 and all("was forked" in text for text in texts), texts
+    assert all("start processes with 'spawn'" in text for text in texts), texts
     try:
         with elegans.backend("fused"):
             model(x)
     except InputError as error:
-        os._exit(7 if close and "was forked" in str(error) else 1)
+        assert "was forked" in str(error)
+        os._exit(go_on())
     os._exit(2)
-sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
+sys.exit(child(lambda: child(lambda: 7)))
 """
     assert subprocess.run([sys.executable, "-c", code], timeout=120).returncode == 7
 
@@ -332,9 +422,12 @@ def test_a_sigmoid_of_what_is_not_finite(bad):
 
 
 def test_kept_kernels_depend_on_every_file_they_are_made_of(tmp_path, monkeypatch):
+    import numba
+
     from elegans.solvers.fused.cpu import compiling, lanes
 
-    assert lanes.forward._cache._cache_file._source_stamp == compiling.source_stamp()
+    own = compiling.source_stamp(lanes.__file__)
+    assert lanes.forward._cache._cache_file.stamp == (numba.__version__, own)
     for name in ("sigmoid.py", "compiling.py"):
         (tmp_path / name).write_text("")
     monkeypatch.setattr(compiling, "__file__", str(tmp_path / "compiling.py"))

@@ -11,7 +11,7 @@ from torch.testing import assert_close
 import elegans
 from elegans.errors import InputError, SolveError, SolverError
 from elegans.layers.sequence_layer import line_widths
-from elegans.solvers import SemiImplicit, solver_names
+from elegans.solvers import SemiImplicit, get_solver, solver_names
 from elegans.synapses.initial import INITIAL_RANGES
 from elegans.wiring import NCP, AutoNCP, FullyConnected, Random, Synapses, Wiring
 
@@ -145,6 +145,18 @@ def test_a_solve_that_blows_up_names_time_step_and_neuron():
     model = elegans.LTC(INPUTS, AutoNCP(7, OUTPUTS), solver="euler")
     with pytest.raises(SolveError, match=r"at time \d+.*step \d+ of 40.*sample 0, neuron '"):
         model(torch.ones(1, 40, INPUTS), timespans=torch.full((1, 40), 1e4))
+
+
+@pytest.mark.parametrize("name", solver_names())
+def test_what_is_advised_after_a_blow_up_is_another_solver_or_none(name):
+    model = elegans.LTC(INPUTS, AutoNCP(7, OUTPUTS), solver=name)
+    torch.nn.init.constant_(model.cell.vleak, float("nan"))
+    with pytest.raises(SolveError, match=f"solver '{name}'") as raised:
+        model(torch.ones(1, 2, INPUTS))
+    advice = str(raised.value).rpartition("; ")[2]
+    assert name not in advice
+    is_stable = get_solver(name).is_stable
+    assert ("learning rate" in advice, "choose '" in advice) == (is_stable, not is_stable)
 
 
 # --- parameters --------------------------------------------------------------------------

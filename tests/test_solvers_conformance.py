@@ -87,3 +87,15 @@ def test_target_and_time_constant_describe_the_same_motion():
     system, state = circuit(), start()
     relaxation = (system.target(state) - state) / system.time_constant(state)
     torch.testing.assert_close(system.derivative(state), relaxation, rtol=1e-13, atol=1e-14)
+
+
+@pytest.mark.parametrize(
+    "name", ["semi_implicit", "exponential", "exponential_midpoint", "euler", "midpoint", "rk4"]
+)
+def test_steps_of_any_length_stay_between_the_potentials_where_the_solver_says_so(name):
+    solver, system, state = get_solver(name), circuit(), 30 * start()
+    potentials = torch.cat([system.reversal.flatten(), system.rest, state.flatten()])
+    low, high = potentials.min() - 1e-9, potentials.max() + 1e-9
+    lengths = torch.tensor([1e-3, 1.0, 1e3, 1e9], dtype=torch.float64)
+    moved = torch.stack([solver.step(system, state, h) for h in lengths])
+    assert bool(((low <= moved) & (moved <= high)).all()) == solver.is_stable

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from elegans.checks import is_transformed
 from elegans.errors import InputError
-from elegans.layers.execution import FUSED_TYPES, chosen_path, forked, import_failure
+from elegans.layers.execution import FUSED_TYPES, chosen_path, import_failure, process_obstacle
 
 FEWEST_SAMPLES = 8
 """Of fewer samples a vector register would be mostly empty."""
@@ -85,4 +85,5 @@ def obstacle(x: Tensor, layers: Sequence[DenseLayer], tensors: Sequence[Tensor])
     if max(widths) > WIDEST or min(widths) == 0:
         return f"layers have {min(widths)} to {max(widths)} features, not 1 to {WIDEST}"
     consequence = "ensembles run on PyTorch's products, about half as fast"
-    return import_failure("elegans.ensemble.dense_operator", "kernels", consequence) or forked()
+    reason = import_failure("elegans.ensemble.dense_operator", "kernels", consequence)
+    return reason or process_obstacle(consequence)

@@ -21,7 +21,6 @@ from elegans.ensemble.dense_kernels import (
     four,
     one,
     pointer,
-    remembered,
 )
 from elegans.solvers.fused.cpu.compiling import INLINE, OPTIONS, kernel
 from elegans.solvers.fused.cpu.vectors import (
@@ -147,7 +146,7 @@ def _inputs_back(
             store(into, place + i * pitch + c, _slope(p, value, kind, zero, unit, lanes))
 
 
-@kernel(parallel=True)
+@kernel(parallel=True, made_of=(dense_kernels.__file__,))
 def backward(
     x: Array,
     places: Array,
@@ -209,6 +208,3 @@ def backward(
                     weights, m * after * inputs, slopes, inputs, after, pitch, x_gradient,
                     m * inputs * pitch, x, begin, IDENTITY, lanes,
                 )  # fmt: skip
-
-
-remembered(backward, dense_kernels.__file__, __file__)

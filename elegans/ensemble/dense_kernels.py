@@ -13,14 +13,13 @@ layers below each other. `lanes` is a tuple as long as a vector is wide.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numba import extending, njit, prange, types
 from numba.np.numpy_support import carray
 
-from elegans.solvers.fused.cpu.compiling import INLINE, OPTIONS, kernel, source_stamp
+from elegans.solvers.fused.cpu.compiling import INLINE, OPTIONS, kernel
 from elegans.solvers.fused.cpu.sigmoid import exponential, sigmoid
 from elegans.solvers.fused.cpu.vectors import (
     item,
@@ -40,16 +39,6 @@ IDENTITY, TANH, SIGMOID, RELU = range(len(ACTIVATIONS))
 
 _intrinsic: Any = extending.intrinsic
 _overload: Any = extending.overload
-
-
-def remembered(compiled: Any, *files: str) -> Any:
-    """Let the kernel on disk be outdated by edits of `files`, too."""
-    kept: Any = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
-    if hasattr(kept, "_source_stamp"):
-        file_stats = [Path(name).stat() for name in files]
-        own = tuple((stat.st_mtime, stat.st_size) for stat in file_stats)
-        kept._source_stamp = (*source_stamp(), *own)
-    return compiled
 
 
 @_intrinsic
@@ -227,6 +216,3 @@ def forward(
         for b in range(batch):
             for o in range(outputs):
                 output[m, b, o] = kept[m, last + o, b]
-
-
-remembered(forward, __file__)

@@ -8,6 +8,7 @@ can be differentiated twice. The fused path runs a whole sequence in one call; `
 from __future__ import annotations
 
 import importlib
+import os
 import warnings
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -26,6 +27,8 @@ FUSED_DEVICES = ("cpu", "cuda")
 FUSED_TYPES = (torch.float32, torch.float64)
 
 F = TypeVar("F", bound=Callable[..., object])
+
+_said: set[tuple[int, str]] = set()
 
 _path: ContextVar[str] = ContextVar("path", default="auto")
 
@@ -131,35 +134,52 @@ def _obstacle(solver: Solver, *tensors: Tensor | None) -> str | None:
 @_constant_in_graphs
 def _not_ready(device: str) -> str | None:
     """Return why this process runs no kernels on such a device, or None."""
-    reason = import_failure(
-        "elegans.solvers.fused", "kernels", "circuits run on the reference path, many times slower"
-    )
-    if reason is None and device == "cuda":
-        return import_failure(
-            "elegans.solvers.fused.gpu.problem",
-            "kernels for the GPU",
-            "circuits run on the reference path, many times slower",
-            remedy="pip install triton",
-        )
-    return reason or forked()
+    consequence = "circuits run on the reference path, many times slower"
+    reason = import_failure("elegans.solvers.fused", "kernels", consequence)
+    if reason is not None or device == "cpu":
+        return reason or process_obstacle(consequence)
+    module = "elegans.solvers.fused.gpu.problem"
+    return import_failure(module, "kernels for the GPU", consequence, "pip install triton")
 
 
-def forked() -> str | None:
-    """Return why this process must not run kernels on the CPU, or None."""
-    if importlib.import_module("elegans.solvers.fused").is_usable_here():
-        return None
-    return "this process was forked from one that ran kernels (start processes with 'spawn')"
+def process_obstacle(consequence: str) -> str | None:
+    """Return why this process cannot run kernels on the CPU, after a warning, or None."""
+    reason: str | None = importlib.import_module("elegans.solvers.fused").obstacle()
+    if reason is not None:
+        _warn_of_path(f"{reason}: {consequence}")
+    return reason
 
 
-@cache
 def import_failure(
     module: str, kernels: str, consequence: str, remedy: str = "pip install --upgrade numba"
 ) -> str | None:
     """Return why `module` with kernels cannot be imported, after a warning, or None."""
+    error = _import_error(module)
+    if error is None:
+        return None
+    reason = f"{kernels} are not available ({error})"
+    _warn_of_path(f"{reason}: {consequence}; {remedy}")
+    return reason
+
+
+@cache
+def _import_error(module: str) -> str | None:
     try:
         importlib.import_module(module)
     except Exception as error:  # the compiler is missing, or of a version that cannot work here
-        reason = f"{kernels} are not available ({error})"
-        warnings.warn(f"{reason}: {consequence}; {remedy}", RuntimeWarning, stacklevel=2)
-        return reason
+        return str(error)
     return None
+
+
+def _warn_of_path(text: str) -> None:
+    """Say why kernels do not run, unless an error will."""
+    if chosen_path() != "fused":
+        warn_once(text)
+
+
+def warn_once(text: str) -> None:
+    """Warn, once in a process; a forked one has not said what its parent has."""
+    said = os.getpid(), text
+    if said not in _said:
+        _said.add(said)
+        warnings.warn(text, RuntimeWarning, stacklevel=2)

@@ -107,11 +107,11 @@ class MemoryCell(nn.Module):
                 self.input_map.bias,
                 lambda bias, generator: bias.uniform_(-0.1, 0.1, generator=generator),
             ),
-            (self.recurrent_map.weight, nn.init.orthogonal_),
+            (self.recurrent_map.weight, _orthogonal),
         )
         home = torch.device("cpu") if generator is None else generator.device
         for parameter, draw in draws:
-            value = torch.empty(parameter.shape, device=home)  # orthogonal_ knows no half precision
+            value = torch.empty(parameter.shape, device=home)  # the same numbers in any precision
             draw(value, generator=generator)
             if not parameter.is_meta:
                 parameter.copy_(value)
@@ -122,6 +122,15 @@ class MemoryCell(nn.Module):
         z, i, f, o = (self.input_map(x) + self.recurrent_map(h)).chunk(4, dim=-1)
         c = torch.sigmoid(f + 1) * c + torch.sigmoid(i) * torch.tanh(z)
         return torch.sigmoid(o) * torch.tanh(c), c
+
+
+def _orthogonal(value: Tensor, generator: torch.Generator | None) -> None:
+    """Fill `value` with orthogonal columns, as `torch.nn.init.orthogonal_` does.
+
+    Its last bits depend on the number of threads; rounded from double precision they do not.
+    """
+    q, r = torch.linalg.qr(value.normal_(generator=generator).double())
+    value.copy_(q * r.diagonal().sign())
 
 
 def _linear(

@@ -268,6 +268,7 @@ class SequenceLayer(nn.Module):
             require_finite(
                 torch.cat([initial.unsqueeze(1), states], dim=1).transpose(0, 1),
                 times=torch.cat([elapsed.new_zeros(len(elapsed), 1), elapsed.cumsum(1)], 1).t(),
+                solver=getattr(self.cell, "solver", None),
                 neuron_names=self.wiring.names,
             )
 

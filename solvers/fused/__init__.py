@@ -3,7 +3,7 @@
 On the CPU they are compiled by numba when they are first called; compiled code is kept on disk.
 """
 
-from elegans.solvers.fused.cpu.running import is_usable_here
+from elegans.solvers.fused.cpu.running import obstacle
 from elegans.solvers.fused.operator import sequence
 
-__all__ = ["is_usable_here", "sequence"]
+__all__ = ["obstacle", "sequence"]

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import ArrayLike
 
 from elegans.errors import InputError, SolveError
+from elegans.layers.execution import warn_once
 from elegans.replications.hawkmoth.body import Moth
 from elegans.replications.hawkmoth.dynamics import CONTROLS, STATE, Array, broadcast
 
@@ -104,7 +105,10 @@ def simulate(
         raise InputError(f"got threads = {threads}, expected at least 1; leave it out")
 
     from elegans.replications.hawkmoth.stiff_steps import OK, integrate  # imports numba, only here
+    from elegans.solvers.fused.cpu.compiling import DISABLED, compiles
 
+    if not compiles():
+        warn_once(f"{DISABLED}: hawkmoths are simulated in plain Python, many times slower")
     leading = states.shape[:-1]
     count = math.prod(leading)
     begin = np.ascontiguousarray(states.reshape(count, 8))

@@ -16,8 +16,6 @@ derivatives G = ∂r/∂q - (∂M/∂q) v' and V = ∂r/∂v, u_i = (γ h (w + b
     \Big(\frac{M}{γ h} - V - γ h\, G\Big) w = M b_v + γ h\, G b_q
 
 and b is the right-hand side above: four equations in place of eight, solved by blocks of two.
-Everything is in this one file because numba finds out by the time of a function's own file whether
-what it kept on disk is stale.
 
 References
 ----------
@@ -32,6 +30,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
+
+from elegans.solvers.fused.cpu.compiling import INLINE, kernel
 
 OK, TOO_SHORT, TOO_MANY, NOT_FINITE = 0, 1, 2, 3
 """Ends of a trajectory: well, with a step lost in rounding, out of steps, or not finite."""
@@ -74,7 +74,7 @@ C = np.array(
 _SHRINK, _GROW, _SAFETY = 0.2, 6.0, 0.9
 _SHORTEST = 1e-15  # of the duration: shorter steps are lost in the rounding of the time
 
-_OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract"}}
+_FAST: dict[str, Any] = {"fastmath": {"contract"}}
 
 Array = Any
 
@@ -100,14 +100,9 @@ class Numbers(NamedTuple):
     first_step: float  # where the search for the length of the first step begins, in s
 
 
-def _compiled(function: Any) -> Any:
-    """Return `function` compiled at its first call, and kept on disk."""
-    return njit(cache=True, nogil=True, **_OPTIONS)(function)
-
-
 def _part(function: Any) -> Any:
     """Return `function` as a part of compiled ones."""
-    return njit(forceinline=True, **_OPTIONS)(function)
+    return njit(**INLINE, **_FAST)(function)
 
 
 @_part
@@ -273,7 +268,7 @@ def _factor(error: float) -> Any:
     return _SAFETY * max(error, 1e-12) ** -0.25
 
 
-@_compiled
+@kernel(**_FAST)
 def integrate(
     moth: Numbers,
     states: Array,

@@ -11,6 +11,7 @@ import numba
 import numpy as np
 import torch
 
+from elegans.solvers.fused.cpu.compiling import DISABLED, compiles
 from elegans.solvers.fused.cpu.vectors import LINE
 
 # One of numba's threading layers does not bear calls from several threads at a time; the kernels
@@ -20,12 +21,16 @@ _TURN = threading.Lock()
 _home: int | None = None  # the process whose threads run the kernels
 
 
-def is_usable_here() -> bool:
-    """Whether kernels may run in this process.
+def obstacle() -> str | None:
+    """Return why kernels cannot run in this process, and what to do about it, or None.
 
     The threads of the first call do not follow into a forked child; OpenMP would end the child.
     """
-    return _home in (None, os.getpid())
+    if not compiles():
+        return DISABLED
+    if _home not in (None, os.getpid()):
+        return "this process was forked from one that ran kernels (start processes with 'spawn')"
+    return None
 
 
 def run(kernel: Any, *arguments: Any) -> None:
