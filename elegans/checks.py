@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from elegans.arguments import shown
 from elegans.errors import InputError
 
 Device = torch.device | str | None
@@ -47,10 +48,12 @@ ELSEWHERE = {
 def check_keywords(kind: type, given: Mapping[str, object]) -> None:
     """Check what a constructor of layers or cells was given as ``**factory_kwargs``.
 
-    Raises `InputError` if a keyword is none of `Placement`; names class and nearest keyword.
+    Raises `InputError` if a keyword is none of `Placement`, and names class and nearest keyword;
+    or as `check_placement`.
     """
     unknown = next((name for name in given if name not in Placement.__annotations__), None)
     if unknown is None:
+        check_placement(given)
         return
     parameters = inspect.signature(kind).parameters.values()
     accepted = [p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
@@ -64,12 +67,24 @@ def check_keywords(kind: type, given: Mapping[str, object]) -> None:
     raise InputError(f"{kind.__name__} got the unknown keyword {unknown!r}; {remedy}")
 
 
-def check_count(name: str, value: Any, least: int = 1) -> int:
-    """Return `value` as an integer; raise `InputError` unless it is one of at least `least`."""
+LARGEST = 2**31 - 1
+"""The largest number of anything; no memory holds more."""
+
+
+def check_count(name: str, value: Any, least: int = 1, most: int = LARGEST) -> int:
+    """Return `value` as an integer; raise `InputError` unless it is from `least` to `most`."""
     whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    if not whole or value < least:
-        raise InputError(f"{name} must be an integer of at least {least}, got {value!r}")
+    if not whole or not least <= value <= most:
+        limit = f" and at most {most}" if whole and value > most else ""
+        raise InputError(
+            f"{name} must be an integer of at least {least}{limit}, got {shown(value)}"
+        )
     return int(value)
+
+
+def check_seed(seed: Any) -> int:
+    """Return the seed; raise `InputError` unless it is an integer of at least 0."""
+    return check_count("seed", seed, least=0, most=2**63 - 1)
 
 
 def check_choice(name: str, value: Any, choices: Iterable[str]) -> str:
@@ -80,10 +95,34 @@ def check_choice(name: str, value: Any, choices: Iterable[str]) -> str:
     return value
 
 
-def check_dtype(dtype: torch.dtype | None) -> None:
-    """Raise `InputError` unless `dtype` is a floating type, or None for the default one."""
-    if dtype is not None and not dtype.is_floating_point:
-        raise InputError(f"dtype must be a floating type such as torch.float32, got {dtype}")
+FLOATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+"""The precisions that values may have."""
+
+
+def check_placement(given: Mapping[str, object]) -> None:
+    """Raise `InputError` unless tensors can be made on the ``device`` and of the ``dtype`` given.
+
+    None stands for the default one, and so does what is not given.
+    """
+    dtype, device = given.get("dtype"), given.get("device")
+    if dtype is not None and not any(dtype is one for one in FLOATS):
+        raise InputError(
+            f"dtype must be a floating type such as torch.float32, got {shown(dtype)}; expected "
+            f"one of {', '.join(map(str, FLOATS))}"
+        )
+    if device is not None:
+        check_device(device, "device =")
+
+
+def check_device(device: Any, called: str) -> None:
+    """Raise `InputError` unless PyTorch can use the device here; `called` comes before it."""
+    try:
+        torch.empty(0, device=device)
+    except Exception as error:  # whatever PyTorch says of devices
+        raise InputError(
+            f"got {called} {shown(device)}, expected one that PyTorch can use here, such as 'cpu' "
+            f"({str(error).splitlines()[0]}); leave it out"
+        ) from error
 
 
 def values_are_visible(*tensors: Tensor) -> bool:
@@ -113,13 +152,38 @@ def _is_batched(tensor: Tensor) -> bool:
     return False
 
 
-def as_computed(name: str, values: Any, dtype: torch.dtype) -> Tensor:
+def check_dense(name: str, values: Tensor, device: torch.device | None = None) -> None:
+    """Raise `InputError` unless a tensor is dense, and has values if the `device` holds some."""
+    if values.is_nested:
+        raise InputError(
+            f"{name} is a nested tensor, expected a dense one; pad it, by "
+            f"{name}.to_padded_tensor(0.0), and pass the lengths="
+        )
+    if values.layout != torch.strided:
+        raise InputError(
+            f"{name} is a tensor of the layout {values.layout}, expected a dense one; pass "
+            f"{name}.to_dense()"
+        )
+    if values.is_quantized:
+        raise InputError(
+            f"{name} is a quantised tensor, expected numbers; pass {name}.dequantize()"
+        )
+    if values.is_meta and device is not None and device.type != "meta":
+        raise InputError(
+            f"{name} is on the meta device, which holds no values, expected one on {device}; pass "
+            "values, or bring the layer to the meta device, too"
+        )
+
+
+def as_computed(
+    name: str, values: Any, dtype: torch.dtype, device: torch.device | None = None
+) -> Tensor:
     """Return the tensor `values` in the precision `dtype`, cast under autocast only.
 
     Raises
     ------
     InputError
-        It is no tensor, or of another type outside autocast.
+        It is no dense tensor, of another type outside autocast, or not where the layer is.
     """
     if isinstance(values, PackedSequence):
         raise InputError(
@@ -129,6 +193,12 @@ def as_computed(name: str, values: Any, dtype: torch.dtype) -> Tensor:
     if not isinstance(values, Tensor):
         raise InputError(
             f"{name} must be a tensor, got {type(values).__name__}; use torch.as_tensor(...)"
+        )
+    check_dense(name, values, device)
+    if device is not None and values.device.type != device.type:
+        raise InputError(
+            f"{name} is on {values.device}, the layer is on {device}; move one of them: "
+            f"{name}.to({str(device)!r})"
         )
     if values.dtype == dtype:
         return values
@@ -147,21 +217,30 @@ def moved(model: M, device: Any, called: str) -> M:
 
     `called` is what the message says before the device.
     """
-    try:
-        if device is not None and torch.device(device).type == "meta":
-            raise RuntimeError("it holds no values")
-        return model.to(device)
-    except (AssertionError, RuntimeError) as error:  # whatever PyTorch says of devices
+    if device is None:
+        return model
+    check_device(device, called)
+    if torch.device(device).type == "meta":
         raise InputError(
-            f"got {called} {device!r}, expected one that PyTorch can use here, such as 'cpu' "
-            f"({str(error).splitlines()[0]}); leave it out"
-        ) from error
+            f"got {called} {device!r}, expected one that holds values, such as 'cpu'; leave it out"
+        )
+    return model.to(device)
 
 
 def all_finite(values: Tensor) -> bool:
     """Whether no value is infinite or NaN."""
     # One pass: a sum is finite only if its terms are. Finite terms may overflow, then it takes two.
     return math.isfinite(values.detach().sum().item()) or bool(torch.isfinite(values).all())
+
+
+def check_representable(values: Iterable[Tensor]) -> None:
+    """Raise `InputError` unless finite numbers are so in the precision they were converted to."""
+    for value in values:
+        if not all_finite(value):
+            raise InputError(
+                f"a number is too large for {value.dtype}, expected one that it holds; build the "
+                "layer with dtype=torch.float64"
+            )
 
 
 def check_finite(name: str, values: Tensor, axes: tuple[str, ...]) -> None:

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shlex
 import subprocess
 import sys
 from functools import partial
@@ -578,7 +579,7 @@ def test_train_a_wiring_in_a_file(data, tmp_path, suffix):
     [
         ("--wiring auto_ncp", "got --wiring 'auto_ncp', expected one of auto-ncp, ncp, .* a file"),
         ("--wiring none.json", "cannot read a wiring from none.json: No such file"),
-        ("--wiring ncp", "got no inter_neurons for --wiring ncp, expected .*command_neurons=..."),
+        ("--wiring ncp", "got no inter_neurons for --wiring ncp, expected .*command_neurons=8"),
         (
             "--wiring-options fanout=3",
             "got --wiring-options 'fanout=3' for auto-ncp, expected .*one",
@@ -594,6 +595,15 @@ def test_circuits_that_cannot_be_built(data, tmp_path, capsys, options, message)
     assert train(data, tmp_path / "run", *options.split()) == 2
     assert re.search(message, fails(capsys))
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("family", ["ncp", "binomial-ncp", "heavy-tailed", "layered"])
+def test_the_options_that_a_family_needs_are_shown_as_they_are_typed(
+    data, tmp_path, capsys, family
+):
+    assert train(data, tmp_path / "run", "--wiring", family) == 2
+    options = shlex.split(fails(capsys).partition("such as --wiring-options ")[2])
+    assert train(data, tmp_path / "run", "--wiring", family, "--wiring-options", *options) == 0
 
 
 def test_a_wiring_of_other_sizes(data, tmp_path, capsys):

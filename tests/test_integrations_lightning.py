@@ -118,6 +118,23 @@ def test_times_validation_and_constraints():
     assert done.callback_metrics["val_loss"] == pytest.approx(mean, rel=1e-5)
 
 
+@pytest.mark.parametrize("timespans", [False, True])
+def test_tests_and_predictions(timespans):
+    module, done = LiquidModule(layer()), trainer(max_epochs=1)
+    loader = data(24, timespans)
+    (tested,) = done.test(module, loader, verbose=False)
+    module.eval()
+    with torch.no_grad():
+        losses = [(float(module.loss_of(batch)), len(batch[0])) for batch in loader]
+        outputs = [module(batch[0], *batch[2:]) for batch in loader]
+    mean = sum(loss * count for loss, count in losses) / 24
+    assert tested["test_loss"] == pytest.approx(mean, rel=1e-5)
+    predicted = done.predict(module, loader)
+    assert all(map(torch.equal, predicted, outputs))
+    alone = done.predict(module, DataLoader(torch.cat([batch[0] for batch in loader])))
+    torch.testing.assert_close(alone[0], module(next(iter(loader))[0][:1]).detach())
+
+
 @pytest.mark.parametrize("precision", ["bf16-mixed", "64-true"])
 def test_precisions(precision):
     model = layer()

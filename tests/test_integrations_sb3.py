@@ -1,12 +1,13 @@
 """Liquid policies in RecurrentPPO and PPO: states, episodes, saving, rewiring."""
 
+import copy
 from functools import partial
 
 import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from gymnasium.spaces import Box
+from gymnasium.spaces import Box, Dict
 from gymnasium.wrappers import FrameStackObservation
 from sb3_contrib import RecurrentPPO
 from stable_baselines3 import A2C, PPO
@@ -159,6 +160,61 @@ def test_explicit_constraints_hold_after_each_step():
     for layer in trained.policy.circuits():
         assert (layer.cell.recurrent.weight >= 0).all()
         assert (layer.cell.recurrent.weight == 0).any()  # at this rate some would be below
+
+
+def test_a_copy_keeps_explicit_constraints():
+    """An optimiser leaves its hooks behind when it is copied."""
+    make = partial(elegans.LTC, implicit_param_constraints=False)
+    original = agent(policy_kwargs={"wiring": WIRING, "layer": make}).policy
+    policy = copy.deepcopy(original)
+    for one, other in ((policy, original), (original, policy)):
+        weights = [each.circuits()[0].cell.recurrent.weight for each in (one, other)]
+        with torch.no_grad():
+            for weight in weights:
+                weight.fill_(-1.0)
+        one.optimizer.step()
+        assert (weights[0] == 0).all()
+        assert (weights[1] == -1).all()
+
+
+class Dictionaries(gym.Env):
+    """Two observations by name."""
+
+    observation_space = Dict({"a": Box(-1, 1, (2,)), "b": Box(-1, 1, (1,))})
+    action_space = Box(-1, 1, (1,))
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return self.observation_space.sample(), {}
+
+    def step(self, action):
+        return self.observation_space.sample(), 0.0, False, False, {}
+
+
+def test_observations_by_name():
+    settings = {"wiring": WIRING}
+    trained = RecurrentPPO(LiquidPolicy, Dictionaries(), n_steps=8, policy_kwargs=settings)
+    trained.learn(8)
+    assert trained.policy.circuits()[0].input_size == 3
+    action, _ = trained.predict(trained.observation_space.sample())
+    assert action.shape == (1,)
+    assert trained.policy.actor().input_size == 3
+
+
+@pytest.mark.parametrize("algorithm", [PPO, A2C])
+def test_algorithms_without_memory_are_told(algorithm):
+    plain = algorithm(LiquidPolicy, "CartPole-v1", n_steps=64, policy_kwargs={"wiring": WIRING})
+    with pytest.raises(InputError, match=r"RecurrentPPO passes them; take it in place of PPO"):
+        plain.learn(64)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_other_precisions_are_refused(dtype):
+    make = partial(elegans.LTC, dtype=dtype)
+    with pytest.raises(InputError, match=f"computes in {dtype}, expected torch.float32"):
+        agent(policy_kwargs={"wiring": WIRING, "layer": make})
+    with pytest.raises(InputError, match=f"computes in {dtype}, expected torch.float32"):
+        LiquidExtractor(Box(-1, 1, (4, 2)), 8, make)
 
 
 @pytest.mark.slow

@@ -94,7 +94,17 @@ def imports(path):
 
 GROUND = tuple(
     f"elegans.{name}"
-    for name in ("capacity", "checks", "errors", "extras", "files", "hooks", "html", "lazy")
+    for name in (
+        "arguments",
+        "capacity",
+        "checks",
+        "errors",
+        "extras",
+        "files",
+        "hooks",
+        "html",
+        "lazy",
+    )
 )
 ALLOWED = {
     "elegans.wiring": {"numpy", "networkx", "matplotlib"},

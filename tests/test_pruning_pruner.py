@@ -7,7 +7,7 @@ import copy
 import pytest
 import torch
 from pruning_models import MODELS
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils import prune
 
 import elegans
@@ -505,3 +505,32 @@ def test_running_statistics_are_rewound_with_the_ticket() -> None:
     assert model[1].running_mean.abs().sum() > 0
     ticket.rewind()
     assert model[1].running_mean.eq(0).all()
+
+
+@pytest.mark.parametrize("criterion", ["magnitude", "smoothed_saliency"])
+def test_a_copy_of_model_optimiser_and_pruner_goes_on_by_itself(criterion: str) -> None:
+    """Its hooks are its own: what is cut stays so, and gradients are seen."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 2))
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.1)
+    pruner = Pruner(model, optimizer, Cubic(0.5, end=6), criterion)
+    x = torch.randn(8, 4)
+
+    def train(
+        model: nn.Module, optimizer: torch.optim.Optimizer, pruner: Pruner, steps: int
+    ) -> list[Tensor]:
+        for _ in range(steps):
+            optimizer.zero_grad()
+            (model(x) - 1).square().mean().backward()
+            optimizer.step()
+            pruner.step()
+        return [parameter.detach().clone() for parameter in model.parameters()]
+
+    train(model, optimizer, pruner, 3)
+    copied = copy.deepcopy((model, optimizer, pruner))
+    expected = train(model, optimizer, pruner, 5)
+    for own, other in zip(train(*copied, 5), expected, strict=True):
+        assert torch.equal(own, other)
+    for part in copied[2].parts:
+        assert bool((part.parameter.detach()[~part.mask] == 0).all())
+        assert bool((part.parameter.grad[~part.mask] == 0).all())  # type: ignore[index]

@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from elegans.arguments import checked
 from elegans.errors import WiringError
 from elegans.wiring.names import LARGEST
 
 Integers = NDArray[np.integer[Any]]
 
 
+@checked(WiringError)
 class Synapses:
     """An immutable set of directed, signed synapses, sorted by target, then by source.
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from elegans.arguments import checked
 from elegans.errors import WiringError
 from elegans.wiring.editing import edited
 from elegans.wiring.names import (
@@ -53,6 +54,7 @@ class Neuron:
     layer: str
 
 
+@checked(WiringError)
 class Wiring:
     """A neural circuit: layers of neurons, recurrent synapses, and synapses from the input.
 

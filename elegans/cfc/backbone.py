@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812  # the name every torch reader knows
 from torch import Tensor, nn
 
+from elegans.capacity import require_bytes
 from elegans.checks import Placement, check_count
 from elegans.synapses.initial import draw_uniform
 
@@ -39,6 +40,7 @@ class DenseMap(nn.Module):
         **factory_kwargs: Unpack[Placement],
     ) -> None:
         super().__init__()
+        require_bytes(2 * inputs * outputs, "a dense map", "take fewer neurons, inputs or outputs")
         self.fans = fans
         self.weight = nn.Parameter(torch.empty(outputs, inputs, **factory_kwargs))
         self.register_parameter(

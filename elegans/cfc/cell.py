@@ -9,15 +9,18 @@ import torch
 import torch.nn.functional as F  # noqa: N812  # the name every torch reader knows
 from torch import Tensor, nn
 
+from elegans.arguments import checked
+from elegans.capacity import require_bytes
 from elegans.cfc.backbone import ACTIVATIONS, DenseMap, check_outputs, output_projection
 from elegans.cfc.closed_form import GATES, HEADS, ClosedForm
-from elegans.checks import Placement, check_choice, check_count, check_dtype, check_keywords
+from elegans.checks import Placement, check_choice, check_count, check_keywords
 from elegans.errors import InputError
 from elegans.layers.cell import Cell
 from elegans.layers.mapping import ElementwiseMapping
 from elegans.wiring import Synapses, Wiring
 
 
+@checked(InputError)
 class CfCCell(Cell):
     r"""One step of a closed-form continuous-time network.
 
@@ -88,7 +91,6 @@ class CfCCell(Cell):
     ) -> None:
         super().__init__()
         check_keywords(type(self), factory_kwargs)
-        check_dtype(factory_kwargs.get("dtype"))
         inputs = self._inputs = check_count("input_size", input_size)
         units = self._units = check_count("hidden_size", hidden_size)
         self.backbone_activation = check_choice(
@@ -106,6 +108,9 @@ class CfCCell(Cell):
         deep = self.backbone_layers > 0
         width = self.backbone_units if deep else maps * units
         fans = inputs + units + (width if deep else units)  # each of the maps counts on its own
+        require_bytes(
+            2 * self.backbone_layers * width**2, "the backbone", "take fewer backbone_layers"
+        )
         # What reads the inputs is apart from what reads the state: it runs over all time at once.
         self.input_map = DenseMap(inputs, width, fans=fans, generator=generator, **factory_kwargs)
         self.recurrent_map = DenseMap(

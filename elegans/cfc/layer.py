@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from elegans.arguments import checked
 from elegans.cfc.cell import CfCCell
 from elegans.cfc.wired_cell import WiredCfCCell
 from elegans.checks import Placement, check_keywords
@@ -20,6 +21,7 @@ _BACKBONE: dict[str, Any] = {"backbone_units": 128, "backbone_layers": 1, "backb
 _ACTIVATION = "lecun_tanh"
 
 
+@checked(InputError)
 @register_layer
 class CfC(SequenceLayer):
     """A closed-form continuous-time network: `CfCCell` or `WiredCfCCell` as an ``nn.LSTM``.

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from elegans.arguments import checked
 from elegans.cfc.backbone import check_outputs, output_projection
 from elegans.cfc.closed_form import GATES, HEADS, ClosedForm
 from elegans.cfc.wiring import with_all_gates, with_ncps_connections, with_own_states
@@ -50,6 +51,7 @@ class SensedStage(NamedTuple):
         return torch.cat([total.matrix() for total in self.sums])
 
 
+@checked(InputError)
 class WiredCfCCell(WiredCell):
     r"""One step of a closed-form continuous-time network along the synapses of a wiring.
 

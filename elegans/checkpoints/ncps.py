@@ -8,7 +8,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from elegans.arguments import checked, odd_tensor, shown
+from elegans.capacity import require_bytes
 from elegans.checkpoints import ncps_cfc, ncps_ltc
+from elegans.checks import FLOATS, all_finite
 from elegans.errors import InputError
 from elegans.layers.sequence_layer import SequenceLayer
 
@@ -17,7 +20,11 @@ State = Mapping[str, Tensor] | nn.Module
 
 _FAMILIES: tuple[ModuleType, ...] = (ncps_ltc, ncps_cfc)
 
+_VECTORS = ("bias", "gleak", "vleak", "cm", "put_w", "put_b")
+"""Ends of the names of vectors; all else are matrices."""
 
+
+@checked(InputError)
 def from_ncps(saved: State, **options: Any) -> SequenceLayer:
     """Build the layer that computes what a layer of ``ncps`` computes.
 
@@ -62,6 +69,7 @@ def from_ncps(saved: State, **options: Any) -> SequenceLayer:
     return layer
 
 
+@checked(InputError)
 def load_ncps(model: SequenceLayer, saved: State) -> None:
     """Load what ``ncps`` saved into a layer of the same family, connections and sizes.
 
@@ -123,19 +131,49 @@ def to_ncps(model: SequenceLayer) -> dict[str, Tensor]:
     return state
 
 
-def _state(saved: State) -> Mapping[str, Tensor]:
-    return saved.state_dict() if isinstance(saved, nn.Module) else saved
+def _state(saved: State) -> dict[str, Tensor]:
+    """Return a state whose entries are vectors and matrices of finite numbers, masks of 0 and 1."""
+    state = saved.state_dict() if isinstance(saved, nn.Module) else saved
+    if not isinstance(state, Mapping) or not any(_is_state(family, state) for family in _FAMILIES):
+        contents = [*state][:6] if isinstance(state, Mapping) else shown(state)
+        raise InputError(
+            f"this is not the state_dict() of an ncps.torch.LTC or CfC: got {contents}; pass the "
+            "whole ncps_model.state_dict(), whose keys begin with 'rnn_cell.'"
+        )
+    return {key: _entry(key, value) for key, value in state.items()}
+
+
+def _is_state(family: ModuleType, state: Mapping[str, Tensor]) -> bool:
+    return all(isinstance(key, str) for key in state) and family.is_state(state)
+
+
+def _entry(key: str, value: Any) -> Tensor:
+    """Return an entry of a state, detached; raise `InputError` unless it can be one of ncps."""
+    dimensions = 1 if key.endswith(_VECTORS) else 2
+    expected = f"a dense {'vector' if dimensions == 1 else 'matrix'} of finite numbers"
+    if not isinstance(value, Tensor):
+        got = f"a {type(value).__name__}"
+    elif odd_tensor(value) or value.dtype not in FLOATS:
+        got = f"a tensor {odd_tensor(value) or f'of {value.dtype}'}"
+    elif value.dim() != dimensions:
+        got = f"shape {tuple(value.shape)}"
+    else:
+        require_bytes(value.numel() * value.element_size(), key, "the state is damaged")
+        entry: Tensor = value.detach()
+        if not all_finite(entry):
+            got = "values that are not"
+        elif key.endswith("sparsity_mask") and not bool(((entry == 0) | (entry == 1)).all()):
+            got, expected = "other values", "a mask of 0 and 1"
+        else:
+            return entry
+    raise InputError(
+        f"{key!r} of the state holds {got}, expected {expected}; pass ncps_model.state_dict() as "
+        "it is"
+    )
 
 
 def _family_of_state(state: Mapping[str, Tensor]) -> ModuleType:
-    for family in _FAMILIES:
-        if isinstance(state, Mapping) and family.is_state(state):
-            return family
-    contents = sorted(state)[:6] if isinstance(state, Mapping) else type(state).__name__
-    raise InputError(
-        f"this is not the state_dict() of an ncps.torch.LTC or CfC: got {contents}; pass the whole "
-        "ncps_model.state_dict(), whose keys begin with 'rnn_cell.'"
-    )
+    return next(family for family in _FAMILIES if family.is_state(state))
 
 
 def _family_of_layer(model: nn.Module) -> ModuleType:

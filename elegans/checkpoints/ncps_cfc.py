@@ -17,6 +17,7 @@ from torch import Tensor
 from elegans.cfc.cell import CfCCell
 from elegans.cfc.layer import CfC
 from elegans.cfc.wired_cell import WiredCfCCell
+from elegans.checks import check_representable
 from elegans.errors import InputError
 from elegans.synapses.slots import SynapseSlots
 from elegans.wiring import Synapses, Wiring
@@ -73,6 +74,12 @@ def build(state_dict: Mapping[str, Tensor], **options: Any) -> CfC:
         if deep:
             settings["backbone_units"] = len(bottom)
         units = len(first)
+        if bottom.shape[1] <= units:
+            raise InputError(
+                f"{deep[0] if deep else _CELL + 'ff1'}.weight has shape {tuple(bottom.shape)}, "
+                f"expected more columns than the {units} neurons, those of the inputs; pass "
+                "ncps_model.state_dict() as it is"
+            )
         model = CfC(bottom.shape[1] - units, units, **(settings | options))
     load(model, state_dict)
     return model
@@ -108,8 +115,10 @@ def load(model: CfC, state_dict: Mapping[str, Tensor]) -> None:
                 f"the state has other synapses in {key} than this model; use "
                 "elegans.from_ncps(state_dict) to build one"
             )
-    for pair in pairs:
-        pair.own[pair.part] = state_dict[pair.key].to(pair.own)[pair.place]
+    values = [state_dict[pair.key].to(pair.own)[pair.place] for pair in pairs]
+    check_representable(values)
+    for pair, value in zip(pairs, values, strict=True):
+        pair.own[pair.part] = value
 
 
 @torch.no_grad()
@@ -313,6 +322,13 @@ def _wiring(state_dict: Mapping[str, Tensor], count: int) -> Wiring:
     recurrent, sensory = [], []
     for layer, mask in enumerate(masks):
         before = mask.shape[1] - sizes[layer]
+        if before < 1 or (layer and before != sizes[layer - 1]):
+            read = sizes[layer - 1] if layer else "some"
+            raise InputError(
+                f"{_CELL}layer_{layer}.{_MASK} has shape {tuple(mask.shape)}, expected "
+                f"{sizes[layer]} columns for its own neurons after {read} for what they read; pass "
+                "ncps_model.state_dict() as it is"
+            )
         for i, j in mask.nonzero().tolist():
             target = starts[layer] + i
             if j >= before:

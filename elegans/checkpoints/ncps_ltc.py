@@ -7,13 +7,14 @@ under the same constraint as ours, so numbers carry over unchanged.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from elegans.checks import check_representable
 from elegans.errors import InputError
 from elegans.ltc.layer import LTC
 from elegans.wiring import Synapses, Wiring
@@ -40,6 +41,7 @@ def build(
     sensory_mask = _get(state_dict, "sensory_sparsity_mask")
     inputs, units = sensory_mask.shape
     output_w = state_dict.get(_CELL + "output_w")
+    _check_shapes(state_dict, inputs, units, units if output_w is None else len(output_w))
     if layers is None:
         if output_w is None:
             raise InputError(
@@ -76,16 +78,20 @@ def load(model: LTC, state_dict: Mapping[str, Tensor]) -> None:
         The connections differ or the state is not one of an ``ncps`` LTC; nothing is changed.
     """
     cell = model.cell
+    mappings = (("input", cell.input_mapping), ("output", cell.output_mapping))
+    without = [] if model.memory is not None else [f"lstm.{name}" for name in _MEMORY]
+    for side, mapping in mappings:
+        missing = _MAPPING.keys() - dict(mapping.named_parameters()).keys()
+        without += [f"{_CELL}{side}_{_MAPPING[name]}" for name in missing]
+    _check_shapes(state_dict, model.input_size, model.state_size, model.motor_size, without)
     loads: list[tuple[Tensor, Tensor]] = []
     for prefix, synapses in (("", cell.recurrent), ("sensory_", cell.sensory)):
         mask = _get(state_dict, f"{prefix}sparsity_mask")
         slots = synapses.open_slots()
         ends = (synapses.source[slots].cpu(), synapses.target[slots].cpu())
         present = torch.zeros(mask.shape, dtype=torch.bool)
-        fits = mask.shape == (_sources(model, prefix), model.state_size)
-        if fits:
-            present[ends] = True
-        if not fits or not torch.equal(present, mask.cpu() != 0):
+        present[ends] = True
+        if not torch.equal(present, mask.cpu() != 0):
             raise InputError(
                 f"the state has {int((mask != 0).sum())} {prefix or 'recurrent '}synapses of "
                 f"shape {tuple(mask.shape)} that are not those of this model "
@@ -100,19 +106,45 @@ def load(model: LTC, state_dict: Mapping[str, Tensor]) -> None:
         loads.append((synapses.polarity, polarity))
     for name in _NEURON:
         loads.append((getattr(cell, name), _get(state_dict, name)))
-    for side, mapping in (("input", cell.input_mapping), ("output", cell.output_mapping)):
+    for side, mapping in mappings:
         for name, parameter in mapping.named_parameters():
             loads.append((parameter, _get(state_dict, f"{side}_{_MAPPING[name]}")))
     if model.memory is not None:
         for name in _MEMORY:
             loads.append((model.memory.get_parameter(name), _get(state_dict, f"lstm.{name}", "")))
-    for own, value in loads:
-        if own.shape != value.shape:
-            raise InputError(
-                f"expected a tensor of shape {tuple(own.shape)}, got {tuple(value.shape)}"
-            )
+    loads = [(own, value.to(own)) for own, value in loads]
+    check_representable(value for _, value in loads)
     for own, value in loads:
         own.copy_(value)
+
+
+def _check_shapes(
+    state: Mapping[str, Tensor],
+    inputs: int,
+    units: int,
+    outputs: int,
+    without: Collection[str] = (),
+) -> None:
+    """Raise `InputError` if an entry is none of a circuit of this size, or one of `without`."""
+    shapes: dict[str, tuple[int, ...]] = {f"{_CELL}{name}": (units,) for name in _NEURON}
+    for prefix, sources in (("", units), ("sensory_", inputs)):
+        for name in (*_SYNAPSE.values(), "sparsity_mask"):
+            shapes[f"{_CELL}{prefix}{name}"] = (sources, units)
+    for side, size in (("input", inputs), ("output", outputs)):
+        shapes |= {f"{_CELL}{side}_{name}": (size,) for name in _MAPPING.values()}
+    memory = dict(
+        zip(_MEMORY, ((4 * units, inputs), (4 * units,), (4 * units, units)), strict=True)
+    )
+    shapes |= {f"lstm.{name}": shape for name, shape in memory.items()}
+    shapes = {key: shape for key, shape in shapes.items() if key not in without}
+    for key, value in state.items():
+        if tuple(value.shape) != shapes.get(key):
+            what = f"shape {shapes[key]}" if key in shapes else "no such entry"
+            raise InputError(
+                f"{key!r} of the state has shape {tuple(value.shape)}, expected {what} in an LTC "
+                f"of {inputs} inputs, {units} neurons and {outputs} outputs; "
+                "elegans.from_ncps(state_dict) builds the layer that a whole state is of"
+            )
 
 
 def save(model: LTC) -> dict[str, Tensor]:

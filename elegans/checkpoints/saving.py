@@ -14,7 +14,8 @@ from typing import Any
 import torch
 
 import elegans
-from elegans.checks import Device
+from elegans.arguments import checked
+from elegans.checks import Device, moved
 from elegans.errors import ElegansError, InputError, RunError
 from elegans.files import (
     make_folder,
@@ -42,6 +43,7 @@ READOUT = "readout"
 _REMEDY = "pass a folder that elegans.save or a training has written"
 
 
+@checked(InputError)
 def save(
     model: SequenceLayer | Readout, folder: str | os.PathLike[str], *, overwrite: bool = False
 ) -> None:
@@ -107,6 +109,7 @@ def save(
     write_circuit(model, folder)
 
 
+@checked(InputError)
 def load(folder: str | os.PathLike[str], *, device: Device = None) -> SequenceLayer | Readout:
     """Return the layer that `save`, or a training into a run folder, has written.
 
@@ -140,7 +143,7 @@ def load(folder: str | os.PathLike[str], *, device: Device = None) -> SequenceLa
     wiring = read_wiring(folder / WIRING, _REMEDY)
     model = build_layer(config["model"], wiring, folder / CONFIG)
     restore(model, read_tensors(folder / WEIGHTS, _REMEDY), folder / WEIGHTS)
-    return model.to(device)
+    return moved(model, device, "device =")
 
 
 def write_circuit(model: SequenceLayer | Readout, folder: Path) -> None:

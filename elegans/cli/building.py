@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import shlex
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -178,10 +179,22 @@ def recipe_of(command: Train, outputs: int) -> Recipe | Wiring:
     ]
     if missing:
         raise InputError(
-            f"got no {missing[0]} for --wiring {name}, expected --wiring-options "
-            f"{' '.join(f'{key}=...' for key in missing)}"
+            f"got no {missing[0]} for --wiring {name}, expected --wiring-options, such as "
+            f"--wiring-options {' '.join(_example(key, outputs, command.units) for key in missing)}"
         )
     return family(**arguments)
+
+
+def _example(key: str, outputs: int, units: int) -> str:
+    """Return an option of a family as it is typed in a shell."""
+    examples: dict[str, Any] = {
+        "layers": {"inter": 12, "motor": outputs},
+        "density": {("sensory", "inter"): 0.5, ("inter", "motor"): 0.5},
+        "inter_neurons": 12,
+        "command_neurons": 8,
+        "synapses": 3 * units,
+    }
+    return shlex.quote(f"{key}={examples.get(key, 2)}")
 
 
 def named_wiring(recipe: Recipe | Wiring, inputs: Sequence[str], targets: Sequence[str]) -> Wiring:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from numbers import Real
 from pathlib import Path
@@ -12,8 +13,9 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from elegans.arguments import checked, shown
 from elegans.checkpoints.saving import CONFIG, load
-from elegans.checks import all_finite, as_computed
+from elegans.checks import LARGEST, all_finite, as_computed, check_dense
 from elegans.control.step_kernel import REAL, StepKernel
 from elegans.data.reading import Reading
 from elegans.data.scale import STANDARDISER, Scales
@@ -40,6 +42,7 @@ class Controller(Protocol):
         """
 
 
+@checked(InputError)
 class Policy:
     """A layer that is asked for one step at a time and keeps its state.
 
@@ -240,12 +243,17 @@ class Policy:
                     f"got batch={batch!r} and where, expected one of them: a number of new "
                     "episodes, or which ones of a batch are over"
                 )
-            self._reset_some(np.array(where))
+            try:
+                over = np.array(where)
+            except (RuntimeError, TypeError, ValueError):  # an odd tensor, lists of several lengths
+                over = np.asarray(None)
+            self._reset_some(over)
             return
-        if batch is not None and not (isinstance(batch, int | np.integer) and batch >= 1):
+        whole = isinstance(batch, int | np.integer) and not isinstance(batch, bool)
+        if batch is not None and not (whole and 1 <= batch <= LARGEST):
             raise InputError(
-                f"batch must be a whole number of at least 1, got {batch!r}; set policy.state to "
-                "go on from a state"
+                f"batch must be a whole number of at least 1, got {shown(batch)}; set policy.state "
+                "to go on from a state"
             )
         self._state, self._kernel, self._memory = None, None, {}
         self._batch = None if batch is None else (int(batch),)
@@ -336,9 +344,9 @@ class Policy:
         """Return a valid observation, scaled, as a tensor for the layer."""
         dtype = self._layer.cell.dtype
         if isinstance(observation, Tensor):
-            observation = as_computed("observation", observation, dtype)
+            observation = as_computed("observation", observation, dtype, self._device)
         else:
-            observation = _real(observation)
+            observation = _real("observation", observation)
         inputs, shape = self.model.input_size, tuple(observation.shape)
         if len(shape) not in (1, 2) or shape[-1] != inputs:
             raise InputError(
@@ -373,6 +381,13 @@ class Policy:
                 f"{' and '.join(type(part).__name__ for part in parts) or 'nothing'}; pass the "
                 "state of a policy of this model"
             )
+        for part in parts:
+            if isinstance(part, np.ndarray):
+                _real("state", part)
+            elif part.is_complex():
+                raise InputError(f"state is {part.dtype}, expected real numbers; pass its .real")
+            else:
+                check_dense("state", part, self._device)
         copies = tuple(self._tensor(part).clone() for part in parts)
         neurons = self._layer.state_size
         for part in copies:
@@ -413,20 +428,25 @@ class Policy:
         return (zeros,) * count
 
 
-def _real(observation: Any) -> NDArray[Any]:
-    """Return an observation as an array of real numbers."""
+def _real(name: str, values: Any) -> NDArray[Any]:
+    """Return values as an array of real numbers."""
     try:
-        array = np.asarray(observation)
-    except ValueError:  # lists of several lengths
+        array = np.asarray(values)
+    except (RuntimeError, TypeError, ValueError):  # lists of several lengths, or of odd tensors
         array = np.asarray(None)
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        raise InputError(
+            f"{name} is an array with masked values, expected numbers only; fill them, as by "
+            f"{name}.filled(0.0)"
+        )
     if array.dtype.kind in REAL:
         return array
-    got = type(observation).__name__
-    if isinstance(observation, np.ndarray):
-        got = f"an array of {observation.dtype}"
+    got = type(values).__name__
+    if isinstance(values, np.ndarray):
+        got = f"an array of {values.dtype}"
     raise InputError(
-        f"observation must be an array of real numbers, a list or a tensor, got {got}; convert it, "
-        "as by np.asarray(observation, np.float32)"
+        f"{name} must be an array of real numbers, a list or a tensor, got {got}; convert it, "
+        f"as by np.asarray({name}, np.float32)"
     )
 
 
@@ -436,23 +456,26 @@ def _checked_limits(
     """Return the least and the greatest action, (output,) each."""
     try:
         low, high = (np.broadcast_to(np.asarray(end, np.float64), (outputs,)) for end in limits)
-    except (TypeError, ValueError):
+    except (OverflowError, RuntimeError, TypeError, ValueError):
         low, high = np.ones(1), np.zeros(1)
     if not (low <= high).all():
         raise InputError(
-            f"got limits {limits!r}, expected the least and the greatest action, a number or "
+            f"got limits {shown(limits)}, expected the least and the greatest action, a number or "
             f"{outputs} numbers each, the lower first; such as (-1, 1)"
         )
     return low, high
 
 
 def _as_number(elapsed: Any) -> float:
-    if not isinstance(elapsed, Real):
+    if isinstance(elapsed, bool) or not isinstance(elapsed, Real):
         raise InputError(
             f"elapsed must be a number, got {type(elapsed).__name__}; pass one duration for the "
             "whole batch, as float(elapsed)"
         )
-    return float(elapsed)
+    try:
+        return float(elapsed)
+    except OverflowError:
+        return math.inf  # refused with those that the layer's precision does not hold
 
 
 def _array(action: Tensor) -> NDArray[Any]:

@@ -95,6 +95,8 @@ class StepKernel:
             return observation.shape == self._shape and observation.dtype.kind in REAL
         return (
             type(observation) is Tensor
+            and not observation.is_nested
+            and observation.layout is torch.strided
             and observation.shape == self._shape
             and observation.dtype is self._dtype
             and observation.is_cpu

@@ -7,8 +7,10 @@ from typing import Any, Unpack
 import torch
 from torch import Tensor, nn
 
+from elegans.arguments import checked
 from elegans.checks import Placement, check_choice, check_count
 from elegans.ctrnn.dynamics import ACTIVATIONS, CTRNNDynamics, SensedCTRNN
+from elegans.errors import InputError
 from elegans.layers.cell import WiredCell
 from elegans.solvers import Solver, get_solver
 from elegans.synapses.constraints import POSITIVITY, SMALLEST_CAPACITANCE, Positivity
@@ -25,6 +27,7 @@ follow.
 _GAIN = {"sigmoid": 2.0, "tanh": 1.0}  # 4 would undo the sigmoid's steepest slope, but saturates
 
 
+@checked(InputError)
 class CTRNNCell(WiredCell):
     r"""One step of a continuous-time recurrent neural network.
 

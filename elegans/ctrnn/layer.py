@@ -6,14 +6,17 @@ from typing import Unpack
 
 import torch
 
+from elegans.arguments import checked
 from elegans.checks import Placement, check_keywords
 from elegans.ctrnn.cell import CTRNNCell
+from elegans.errors import InputError
 from elegans.layers.registry import register_layer
 from elegans.layers.sequence_layer import SequenceLayer
 from elegans.solvers import Solver
 from elegans.wiring import Recipe, Wiring
 
 
+@checked(InputError)
 @register_layer
 class CTRNN(SequenceLayer):
     """A continuous-time recurrent neural network: `CTRNNCell` in the shape of ``nn.LSTM``.

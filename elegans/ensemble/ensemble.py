@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812  # the name every torch reader knows
 from torch import Tensor, nn
 
+from elegans.arguments import checked
 from elegans.ensemble.chain import Chain
 from elegans.ensemble.computation import Computation, General, Given
 from elegans.ensemble.joined import Joined
@@ -30,6 +31,7 @@ Loss = Callable[[Any, Any], Tensor]
 """Takes the output of one member and its target; returns a number."""
 
 
+@checked(InputError)
 class Ensemble(nn.Module):
     """Many networks of one architecture, computed and trained together.
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from functools import wraps
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
 
+from elegans.arguments import explained
 from elegans.checks import check_choice, moved
 from elegans.data import Scales, Sequence, Windows, cut_windows
 from elegans.data.sequences import Array
@@ -28,6 +31,21 @@ else:
 
 VALIDATION = 10
 """Sequences from which on some are kept for validation."""
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def fitting(fit: F) -> F:
+    """Let an error of `fit` name the setting that is none: constructors only keep them."""
+
+    @wraps(fit)
+    def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
+        kind, settings = type(self), self.get_params(deep=False)
+        with explained(kind.__init__, settings, InputError, kind.__name__):
+            return fit(self, *args, **kwargs)
+
+    return wrapper  # type: ignore[return-value]
 
 
 class LiquidEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is not typed
@@ -53,7 +71,7 @@ class LiquidEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn is n
         sequence: str | None = None,
         time: str | None = None,
         device: str | None = None,
-        random_state: int | None = 0,
+        random_state: int | np.random.RandomState | None = 0,
         verbose: bool = False,
     ) -> None:
         self.units = units

@@ -8,7 +8,7 @@ import numpy as np
 
 from elegans.data.sequences import Array
 from elegans.errors import InputError
-from elegans.estimators.base import VALIDATION, LiquidEstimator
+from elegans.estimators.base import VALIDATION, LiquidEstimator, fitting
 from elegans.estimators.shapes import finite
 from elegans.extras import require_extra
 from elegans.wiring import Recipe, Wiring
@@ -53,7 +53,7 @@ class LiquidForecaster(LiquidEstimator):
         rule: str = "free",
         loss: str = "auto",
         device: str | None = None,
-        random_state: int | None = 0,
+        random_state: int | np.random.RandomState | None = 0,
         verbose: bool = False,
     ) -> None:
         super().__init__(
@@ -75,6 +75,7 @@ class LiquidForecaster(LiquidEstimator):
         )
         self.horizon = horizon
 
+    @fitting
     def fit(self, X: Any, y: Any = None, elapsed: Any = None) -> LiquidForecaster:
         """Train on series: (time,), (time, feature), (series, time, feature), or a list of them."""
         series = _series(X)

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import softmax
 
 from elegans.errors import DataError, InputError
-from elegans.estimators.base import LiquidEstimator
+from elegans.estimators.base import LiquidEstimator, fitting
 from elegans.estimators.shapes import flat, labels_of, targets_of
 from elegans.extras import require_extra
 
@@ -88,6 +88,7 @@ class LiquidRegressor(RegressorMixin, LiquidEstimator):  # type: ignore[misc]
 
     _many_targets = True
 
+    @fitting
     def fit(self, X: Any, y: Any, elapsed: Any = None) -> LiquidRegressor:
         """Train on sequences.
 
@@ -149,6 +150,7 @@ class LiquidClassifier(ClassifierMixin, LiquidEstimator):  # type: ignore[misc]
     (['even', 'odd'], (40, 2), True)
     """
 
+    @fitting
     def fit(self, X: Any, y: Any, elapsed: Any = None) -> LiquidClassifier:
         """Train on sequences.
 

@@ -26,7 +26,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer  # noqa: E402
 class LiquidModule(LightningModule):
     """Trains a layer on batches (x, y) or (x, y, timespans) by Adam.
 
-    Logs ``train_loss`` and ``val_loss``. Derive from it and override ``configure_optimizers`` for
+    Logs ``train_loss``, ``val_loss`` and ``test_loss``; ``trainer.predict`` returns the outputs.
+    Derive from it and override ``configure_optimizers`` for
     another optimiser or a schedule.
 
     Parameters
@@ -88,14 +89,17 @@ class LiquidModule(LightningModule):
 
     def loss_of(self, batch: Any) -> Tensor:
         """Return the loss of a batch."""
+        x, y, *timespans = self._checked(batch)
+        return self.loss(self(x, *timespans), y)
+
+    def _checked(self, batch: Any) -> Any:
         if not isinstance(batch, tuple | list) or len(batch) not in (2, 3):
             got = f"{type(batch).__name__} of {len(batch)}" if hasattr(batch, "__len__") else batch
             raise InputError(
                 f"got a batch that is a {got}, expected (x, y) or (x, y, timespans); let the "
                 "loader yield tuples"
             )
-        x, y, *timespans = batch
-        return self.loss(self(x, *timespans), y)
+        return batch
 
     def training_step(self, batch: Any, index: int) -> Tensor:
         """Return and log the loss of a batch."""
@@ -106,6 +110,19 @@ class LiquidModule(LightningModule):
     def validation_step(self, batch: Any, index: int) -> None:
         """Log the loss of a batch, the mean over them weighted by their sizes."""
         self.log("val_loss", self.loss_of(batch), prog_bar=True, batch_size=len(batch[0]))
+
+    def test_step(self, batch: Any, index: int) -> None:
+        """Log the loss of a batch, the mean over them weighted by their sizes."""
+        self.log("test_loss", self.loss_of(batch), batch_size=len(batch[0]))
+
+    def predict_step(self, batch: Any, index: int = 0) -> Tensor:
+        """Return the outputs for a batch (x, y), (x, y, timespans), or x alone."""
+        if isinstance(batch, Tensor):
+            outputs: Tensor = self(batch)
+            return outputs
+        x, _, *timespans = self._checked(batch)
+        outputs = self(x, *timespans)
+        return outputs
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Return Adam over all parameters."""

@@ -30,7 +30,7 @@ require_extra("sb3_contrib", "rl")
 from gymnasium import spaces  # noqa: E402
 from sb3_contrib.common.recurrent.policies import RecurrentActorCriticPolicy  # noqa: E402
 from stable_baselines3.common.callbacks import BaseCallback  # noqa: E402
-from stable_baselines3.common.torch_layers import BaseFeaturesExtractor  # noqa: E402
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, CombinedExtractor  # noqa: E402
 
 MakeLayer = Callable[[int, Any], SequenceLayer]
 """What makes a layer of a number of inputs and a wiring, such as `elegans.LTC`."""
@@ -79,6 +79,11 @@ class LayerAsLSTM(nn.Module):
             raise InputError(
                 "got a layer without batch_first or return_sequences, expected one with both, as "
                 "it is by default; leave the two arguments out"
+            )
+        if layer.cell.dtype != torch.float32:
+            raise InputError(
+                f"got a layer that computes in {layer.cell.dtype}, expected torch.float32, as "
+                "Stable-Baselines3 keeps observations, states and actions; leave dtype out"
             )
         self.layer = layer
         self.read = read
@@ -141,7 +146,8 @@ class LiquidPolicy(RecurrentActorCriticPolicy):
     Parameters
     ----------
     observation_space, action_space, lr_schedule
-        As Stable-Baselines3 passes them.
+        As Stable-Baselines3 passes them. Dictionaries of observations are joined by its
+        ``CombinedExtractor``, unless another one is given.
     wiring
         Of both circuits: a recipe such as `elegans.wiring.AutoNCP`, or a number of neurons.
     layer
@@ -160,7 +166,8 @@ class LiquidPolicy(RecurrentActorCriticPolicy):
     Raises
     ------
     InputError
-        An argument is not valid; those of sb3-contrib about LSTMs are not taken.
+        An argument is not valid, or the layer is not of float32; those of sb3-contrib about LSTMs
+        are not taken. In training, the algorithm is not recurrent.
     MissingExtraError
         On import, where sb3-contrib is not installed: ``pip install 'elegans[rl]'``.
 
@@ -190,6 +197,8 @@ class LiquidPolicy(RecurrentActorCriticPolicy):
     ) -> None:
         check_choice("read", read, ("all", "motor"))
         check_choice("critic", critic, ("circuit", "shared", "linear"))
+        if isinstance(observation_space, spaces.Dict):
+            kwargs.setdefault("features_extractor_class", CombinedExtractor)
         lstm = sorted(name for name in kwargs if "lstm" in name)
         if lstm:
             raise InputError(
@@ -226,7 +235,31 @@ class LiquidPolicy(RecurrentActorCriticPolicy):
         self.lstm_hidden_state_shape = (1, 1, self.lstm_actor.hidden_size)
         rate = {"lr": lr_schedule(1)}
         self.optimizer = self.optimizer_class(self.parameters(), **rate | self.optimizer_kwargs)
+        self._clip_after_steps()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take the state of a copy; an optimiser leaves its hooks behind when it is copied."""
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        self._clip_after_steps()
+
+    def _clip_after_steps(self) -> None:
         self.optimizer.register_step_post_hook(lambda *_: self.apply_weight_constraints())
+
+    def forward(self, obs: Any, *args: Any, **kwargs: Any) -> Any:
+        """Return actions, values, log probabilities and the states of the circuits.
+
+        Raises
+        ------
+        InputError
+            The algorithm passes no states.
+        """
+        if not args and not kwargs.keys() & {"lstm_states", "episode_starts"}:
+            raise InputError(
+                "got observations without the states of the circuits, expected both, as "
+                "sb3-contrib's RecurrentPPO passes them; take it in place of PPO or A2C, or give "
+                "those a LiquidExtractor of stacked observations"
+            )
+        return super().forward(obs, *args, **kwargs)
 
     def _build_mlp_extractor(self) -> None:
         """Make the circuits, whose size the dense layers depend on."""

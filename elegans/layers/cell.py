@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from elegans.arguments import shown
 from elegans.checks import (
     Placement,
     as_computed,
-    check_dtype,
+    check_dense,
     check_elapsed,
     check_finite,
     check_keywords,
@@ -153,8 +154,9 @@ class Cell(nn.Module, ABC):
         SolveError
             An adaptive solver failed.
         """
-        x = as_computed("inputs", inputs, self.dtype)
-        state = as_computed("states", states, self.dtype)
+        home = next((parameter.device for parameter in self.parameters()), None)
+        x = as_computed("inputs", inputs, self.dtype, home)
+        state = as_computed("states", states, self.dtype, home)
         for name, value, size in (
             ("inputs", x, self.sensory_size),
             ("states", state, self.state_size),
@@ -168,7 +170,15 @@ class Cell(nn.Module, ABC):
             raise InputError(
                 f"got {len(x)} inputs and {len(state)} states, expected one state each"
             )
-        elapsed = torch.as_tensor(elapsed_time, dtype=x.dtype, device=x.device)
+        if isinstance(elapsed_time, Tensor):
+            check_dense("elapsed_time", elapsed_time, x.device)
+        try:
+            elapsed = torch.as_tensor(elapsed_time, dtype=x.dtype, device=x.device)
+        except (OverflowError, RuntimeError, TypeError, ValueError) as error:
+            raise InputError(
+                f"elapsed_time must be a number or one a sample, shape ({len(x)},), got "
+                f"{shown(elapsed_time)}"
+            ) from error
         if tuple(elapsed.shape) not in ((), (len(x),), (len(x), 1)):
             raise InputError(
                 f"elapsed_time must be a number or one a sample, shape ({len(x)},), got shape "
@@ -247,7 +257,6 @@ class WiredCell(Cell):
     ) -> None:
         super().__init__()
         check_keywords(type(self), factory_kwargs)
-        check_dtype(factory_kwargs.get("dtype"))
         self._blueprint = as_wiring(wiring, in_features)
         self.input_mapping = ElementwiseMapping(input_mapping, self.sensory_size, **factory_kwargs)
         outputs = self.motor_size if outputs is None else outputs

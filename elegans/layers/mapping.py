@@ -7,12 +7,14 @@ from typing import Unpack
 import torch
 from torch import Tensor, nn
 
+from elegans.arguments import checked
 from elegans.checks import Placement
 from elegans.errors import InputError
 
 MAPPINGS = ("affine", "linear", None)
 
 
+@checked(InputError)
 class ElementwiseMapping(nn.Module):
     """y = weight * x + bias (``"affine"``), y = weight * x (``"linear"``), or y = x (None).
 
@@ -66,6 +68,7 @@ def mapped(x: Tensor, scale: Tensor | None, shift: Tensor | None) -> Tensor:
     return x if shift is None else x + shift
 
 
+@checked(InputError)
 class MemoryCell(nn.Module):
     """An LSTM step that carries long-term memory beside a liquid state.
 

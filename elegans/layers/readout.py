@@ -7,13 +7,16 @@ from typing import Any, Unpack
 import torch
 from torch import Tensor, nn
 
-from elegans.checks import Placement, check_count
+from elegans.arguments import checked
+from elegans.capacity import require_bytes
+from elegans.checks import Placement, check_count, check_keywords
 from elegans.errors import InputError
 from elegans.layers.sequence_layer import SequenceLayer, State
 from elegans.synapses.initial import draw_uniform
 from elegans.wiring import Wiring
 
 
+@checked(InputError)
 class Readout(nn.Module):
     r"""A layer with a linear map from the potentials of all its neurons to the outputs.
 
@@ -65,7 +68,11 @@ class Readout(nn.Module):
         super().__init__()
         if not isinstance(layer, SequenceLayer):
             raise InputError(f"layer must be one such as elegans.LTC, got {type(layer).__name__}")
+        check_keywords(type(self), factory_kwargs)
         check_count("output_size", output_size)
+        require_bytes(
+            output_size * layer.state_size * 2, "the map of a readout", "take fewer outputs"
+        )
         like = next(layer.parameters())
         placement: Any = {"device": like.device, "dtype": like.dtype} | dict(factory_kwargs)
         self.layer = layer

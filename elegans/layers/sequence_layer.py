@@ -13,6 +13,7 @@ from elegans.checks import (
     Placement,
     all_finite,
     as_computed,
+    check_dense,
     check_elapsed,
     check_finite,
     values_are_visible,
@@ -207,7 +208,8 @@ class SequenceLayer(nn.Module):
         SolveError
             The solve failed or left the finite numbers; names time, step and neuron.
         """
-        input = as_computed("input", input, self.cell.dtype)
+        home = next((parameter.device for parameter in self.parameters()), None)
+        input = as_computed("input", input, self.cell.dtype, home)
         batched = self._check_shape(input)
         x = self._batch_and_time_first(input, batched)  # (batch, time, input)
         elapsed = self._elapsed(timespans, x, batched)  # (batch, time)
@@ -300,6 +302,7 @@ class SequenceLayer(nn.Module):
         if not isinstance(timespans, Tensor) or timespans.is_complex():
             got = timespans.dtype if isinstance(timespans, Tensor) else type(timespans).__name__
             raise InputError(f"timespans must be a tensor of real numbers, got {got}")
+        check_dense("timespans", timespans, x.device)
         if tuple(timespans.shape) not in (shape, (*shape, 1)):
             raise InputError(
                 f"timespans must hold one elapsed time a step, shape {shape} or {(*shape, 1)}, "
@@ -311,6 +314,8 @@ class SequenceLayer(nn.Module):
         if lengths is None:
             return None
         batch, time = x.shape[:2]
+        if isinstance(lengths, Tensor):
+            check_dense("lengths", lengths, x.device)
         try:
             lengths = torch.as_tensor(lengths, device=x.device)
         except (TypeError, ValueError, RuntimeError) as error:
@@ -342,7 +347,7 @@ class SequenceLayer(nn.Module):
                 + (f"{len(pair)} tensors" if len(pair) > 1 else "one tensor")
             )
         expected_shape = shape if batched else shape[1:]
-        states = [as_computed("hx", state, x.dtype) for state in pair]
+        states = [as_computed("hx", state, x.dtype, x.device) for state in pair]
         for state in states:
             if tuple(state.shape) != expected_shape:
                 layers = tuple(state.shape) == (1, *expected_shape)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from numbers import Real
 from typing import Any, Unpack
 
 import torch
 from torch import Tensor, nn
 
+from elegans.arguments import checked, shown
 from elegans.checks import Placement, check_count
 from elegans.errors import InputError
 from elegans.hooks import is_plain
@@ -25,6 +26,7 @@ from elegans.synapses.liquid import LiquidSynapses, SynapseValues
 from elegans.wiring import Recipe, Wiring
 
 
+@checked(InputError)
 class LTCCell(WiredCell):
     r"""One step of a liquid time-constant circuit.
 
@@ -292,6 +294,7 @@ class LTCCell(WiredCell):
 
 def _checked_epsilon(epsilon: Any) -> float:
     """Return `epsilon`; raise `InputError` unless it is a finite number of at least 0."""
-    if not isinstance(epsilon, Real) or not 0 <= float(epsilon) < math.inf:
-        raise InputError(f"epsilon must be a finite number of at least 0, got {epsilon!r}")
+    is_number = isinstance(epsilon, Real) and not isinstance(epsilon, bool)
+    if not is_number or not 0 <= epsilon <= sys.float_info.max:
+        raise InputError(f"epsilon must be a finite number of at least 0, got {shown(epsilon)}")
     return float(epsilon)

@@ -6,7 +6,9 @@ from typing import Unpack
 
 import torch
 
+from elegans.arguments import checked
 from elegans.checks import Placement, check_keywords
+from elegans.errors import InputError
 from elegans.layers.registry import register_layer
 from elegans.layers.sequence_layer import SequenceLayer
 from elegans.ltc.cell import LTCCell
@@ -14,6 +16,7 @@ from elegans.solvers import Solver
 from elegans.wiring import Recipe, Wiring
 
 
+@checked(InputError)
 @register_layer
 class LTC(SequenceLayer):
     """A liquid time-constant network over sequences: `LTCCell` in the shape of ``nn.LSTM``.

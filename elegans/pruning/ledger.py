@@ -6,9 +6,12 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from typing import Any
 
+from elegans.arguments import shown
 from elegans.errors import PruningError
+from elegans.pruning.schemas import schema_of, validate
 
 REWIRED = "rewired"
 PRUNED = "pruned"
@@ -139,17 +142,42 @@ class Edit:
     def from_dict(cls, record: dict[str, Any]) -> Edit:
         """Return the edit that `to_dict` wrote."""
         try:
-            notes = {
-                name: -math.inf if value is None else float(value)
-                for name, value in record.get("notes", {}).items()
-            }
-            kept = record["grown"] is None
-            source = {"grown_source": None if kept else record["source"]}  # as it always was once
-            return cls(**(source | record | {"notes": notes}))
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            validate(_record_schema(), record)
+        except PruningError as error:
             raise PruningError(
-                f"not a record of an edit: {record!r} ({error}); pass what to_dict() returned"
+                f"not a record of an edit: {shown(record)} ({error}); pass what to_dict() returned"
             ) from error
+        notes = {
+            name: -math.inf if value is None else float(value)
+            for name, value in record.get("notes", {}).items()
+        }
+        kept = record["grown"] is None
+        source = {"grown_source": None if kept else record["source"]}  # as it always was once
+        return cls(**(source | record | {"notes": notes}))
+
+
+@cache
+def _record_schema() -> Any:
+    """Return the schema of what `Edit.to_dict` writes."""
+    from typing import NotRequired
+
+    from pydantic import FiniteFloat, NonNegativeInt
+
+    neuron = NonNegativeInt | None
+    return schema_of(
+        step=NonNegativeInt,
+        synapses=str,
+        source=NonNegativeInt,
+        cut=NonNegativeInt,
+        grown_source=NotRequired[neuron],
+        grown=neuron,
+        polarity=int | None,
+        weight=FiniteFloat,
+        outcome=str,
+        age=NotRequired[int | None],
+        notes=NotRequired[dict[str, float | None]],
+        grown_synapses=NotRequired[str | None],
+    )
 
 
 class Ledger:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from elegans.arguments import checked
 from elegans.errors import PruningError
 from elegans.pruning.amount.schedules import Schedule, Sparsity, check_sparsity, check_step
 from elegans.pruning.amount.scopes import Scope, as_scope, select, spread
@@ -31,6 +32,7 @@ from elegans.pruning.settings import PrunerSettings, as_schedule, checked_seed
 from elegans.pruning.state import PrunerState
 
 
+@checked(PruningError)
 class Pruner(PrunerState):
     r"""Cuts weights of a model by a criterion, in a scope, on a schedule.
 
@@ -179,12 +181,21 @@ class Pruner(PrunerState):
                 "optimizer="
             )
         self._guards = list(guards)
+        self._optimizer: Any = optimizer
+        self._attach()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take the state of a copy; optimisers and parameters leave hooks behind when copied."""
+        self.__dict__.update(state)
+        self._attach()
+
+    def _attach(self) -> None:
         for part in self.parts:
             part.attach()
-        if optimizer is not None:
-            optimizer.register_step_post_hook(self._close_again)
+        if self._optimizer is not None:
+            self._optimizer.register_step_post_hook(self._close_again)
             if self.criterion.watches or self._momentum is not None:
-                optimizer.register_step_pre_hook(self._watch)
+                self._optimizer.register_step_pre_hook(self._watch)
         if self._momentum is not None:
             self._momentum.attach()
 

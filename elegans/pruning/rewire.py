@@ -9,6 +9,7 @@ import numpy as np
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from elegans.arguments import checked
 from elegans.errors import PruningError
 from elegans.pruning.amount.schedules import Schedule, Sparsity, last_sparsity
 from elegans.pruning.amount.thresholds import Absolute, Threshold, as_threshold
@@ -24,6 +25,7 @@ from elegans.pruning.pruner import Pruner
 from elegans.pruning.rules import settings_of
 
 
+@checked(PruningError)
 class PruneRewire(Pruner):
     """Cuts weak synapses and lets others grow in their place, every few optimiser steps.
 
@@ -202,7 +204,7 @@ class PruneRewire(Pruner):
             optimizer_state_names=optimizer_state_names,
             seed=seed,
         )
-        self._walk, self._optimizer = walk, optimizer
+        self._walk = walk
         if walk is not None:
             self._newborn = {
                 part.name: walk.newborn(part, self.settings.fresh.excitatory, self._rng)

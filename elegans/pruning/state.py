@@ -6,7 +6,8 @@ import copy
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from functools import cache
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -21,7 +22,43 @@ from elegans.pruning.measuring.exploration import Exploration
 from elegans.pruning.measuring.turnover import Births, Turnover
 from elegans.pruning.parts.moments import Moments
 from elegans.pruning.parts.part import PrunableWeight
+from elegans.pruning.schemas import check_nothing_kept, numbers, schema_of, table, validate
 from elegans.pruning.settings import PrunerSettings, own_generator, rng_of
+
+
+@cache
+def _schema() -> Any:
+    """Return the schema of a state; what the parts of a pruner keep is checked by them."""
+    from typing import NotRequired
+
+    from annotated_types import Ge, Interval, Len
+
+    count, word = Annotated[int, Ge(0)], Annotated[int, Interval(ge=0, lt=2**128)]
+    half_word = Annotated[int, Interval(ge=0, lt=2**32)]
+    pair = Annotated[list[Any], Len(2, 2)]
+    anything = dict[str, Any]
+    random = table(
+        bit_generator=Literal["PCG64"],
+        state=table(state=word, inc=word),
+        has_uint32=Literal[0, 1],
+        uinteger=half_word,
+    )
+    return schema_of(
+        steps=count,
+        cut=count,
+        masks=NotRequired[anything],
+        ever=anything,
+        births=table(born=dict[str, pair], cut=count, ages=list[pair]) | None,
+        schedule=anything,
+        criterion=anything,
+        momentum=NotRequired[anything],
+        newborn=NotRequired[anything],
+        random=random,
+        drawing=Any,
+        settings=anything,
+        ledger=list[Any],
+        counts=dict[str, Annotated[int, Ge(0)]],
+    )
 
 
 class PrunerState:
@@ -140,35 +177,42 @@ class PrunerState:
             criterion or another schedule; nothing is changed then.
         """
         try:
-            steps, cut = int(state["steps"]), int(state["cut"])
-            settings = {"keep_sets": True} | dict(state["settings"])  # sets were kept always, once
-            if steps < 0:
-                raise ValueError(f"steps={steps}")
-            masks = {
-                name: torch.as_tensor(mask, dtype=torch.bool)
-                # One that was saved without is of a circuit, with which its masks travel.
-                for name, mask in state.get("masks", self.masks()).items()
-            }
-            ever = {
-                name: None if known is None else torch.as_tensor(known)
-                for name, known in state["ever"].items()
-            }
+            validate(_schema(), state)
+            masks = self._saved_masks(state)
+            ever = {part.name: part.saved_joined(state["ever"][part.name]) for part in self.parts}
             generator = torch.Generator()
-            generator.set_state(torch.as_tensor(state["drawing"], dtype=torch.uint8).cpu())
+            generator.set_state(numbers("drawing", state["drawing"], torch.uint8).cpu())
             rng, ledger = rng_of(state["random"]), Ledger.from_state(state)
             births = self._births.loaded(state["births"])
             schedule, criterion = copy.deepcopy((self.schedule, self.criterion))
-            if schedule is not None:
+            if schedule is None:
+                check_nothing_kept(schedule, state["schedule"])
+            else:
                 schedule.load_state_dict(dict(state["schedule"]))
-            criterion.load_state_dict(dict(state["criterion"]))
+            gathered = state["criterion"]
+            for part in self.parts:
+                if part.name in gathered:
+                    numbers(part.name, gathered[part.name], torch.float64, part.mask.shape)
+            criterion.load_state_dict(dict(gathered))
             momentum = copy.copy(self._momentum)
             if momentum is not None:
-                momentum.load_state_dict(dict(state["momentum"]))
+                momentum.load_state_dict(state["momentum"])
             newborn = {
-                name: torch.as_tensor(state["newborn"][name], dtype=torch.float64).to(value)
+                name: numbers(name, state["newborn"][name], value.dtype, value.shape).to(value)
                 for name, value in self._newborn.items()
             }
+            # Sets were kept always, once.
+            settings = {"keep_sets": True} | state["settings"]
+            own = self._described()
+            differ = {
+                name: (settings.get(name), own.get(name))
+                for name in {**own, **settings}
+                if settings.get(name) != own.get(name)
+            }
+        except PruningError as error:
+            raise PruningError(f"not a state of {type(self).__name__}: {error}") from error
         except (
+            ArithmeticError,
             AttributeError,
             IndexError,
             KeyError,
@@ -179,22 +223,13 @@ class PrunerState:
             raise PruningError(
                 f"not a state of {type(self).__name__} ({error!r}); pass what state_dict() returned"
             ) from error
-        shapes = {name: tuple(mask.shape) for name, mask in masks.items()}
-        mine = {part.name: tuple(part.mask.shape) for part in self.parts}
-        if shapes != mine or set(ever) != set(mine):
-            raise PruningError(
-                f"the state is of weights {shapes}, this pruner has {mine}; make it with the "
-                "model, include and exclude that it was saved with"
-            )
-        own = self._described()
-        differ = {k: (settings.get(k), v) for k, v in own.items() if settings.get(k) != v}
         if differ:
             raise PruningError(
                 f"the state was saved with other settings (saved, here): {differ}; make the "
                 f"{type(self).__name__} with those it was saved with"
             )
         self.schedule, self.criterion = schedule, criterion
-        self.steps, self.cut, self._generator = steps, cut, generator
+        self.steps, self.cut, self._generator = state["steps"], state["cut"], generator
         self._rng, self._ledger, self._births = rng, ledger, births
         self._explored.load_state_dict(ever)
         self._newborn = newborn
@@ -203,6 +238,23 @@ class PrunerState:
         for part in self.parts:
             # What the optimiser remembers is restored by itself.
             part.hold(masks[part.name].to(part.mask), Moments(None))
+
+    def _saved_masks(self, state: dict[str, Any]) -> dict[str, Tensor]:
+        """Return the masks of a state; raise `PruningError` unless they are of the weights here."""
+        # One that was saved without masks is of a circuit, with which its masks travel.
+        masks = state.get("masks", self.masks())
+        mine = {part.name: tuple(part.mask.shape) for part in self.parts}
+        remedy = "make it with the model, include and exclude that it was saved with"
+        if masks.keys() != mine.keys() or state["ever"].keys() != mine.keys():
+            names = sorted({*masks, *state["ever"]})
+            raise PruningError(f"the state is of weights {names}, this pruner has {mine}; {remedy}")
+        try:
+            return {part.name: part.saved_mask(masks[part.name]) for part in self.parts}
+        except PruningError as error:
+            raise PruningError(
+                f"the state is of weights of other shapes ({error}), this pruner has {mine}; "
+                f"{remedy}"
+            ) from error
 
     def _described(self) -> dict[str, Any]:
         """Return plain values that say what this pruner does."""

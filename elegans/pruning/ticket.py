@@ -9,10 +9,12 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from elegans.arguments import checked
 from elegans.errors import PruningError
 from elegans.pruning.pruner import Pruner
 
 
+@checked(PruningError)
 class LotteryTicket:
     """The values of a model at one moment: at initialisation, or after step k of a training.
 

@@ -9,7 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from elegans.checks import Placement
+from elegans.arguments import checked
+from elegans.checks import Placement, check_keywords
+from elegans.errors import InputError
 from elegans.hooks import is_plain
 from elegans.solvers.circuit import Slots
 from elegans.synapses.constraints import Positivity, signed
@@ -68,6 +70,7 @@ def values_of(slots: Slots, positivity: Positivity) -> SynapseValues:
     return SynapseValues(source, target, positivity(weight), sigma, mu, potential)
 
 
+@checked(InputError)
 class LiquidSynapses(SynapseSlots):
     """Liquid synapses: a conductance, a gain, a centre and a reversal potential in each slot.
 
@@ -106,6 +109,7 @@ class LiquidSynapses(SynapseSlots):
         generator: torch.Generator | None = None,
         **factory_kwargs: Unpack[Placement],
     ) -> None:
+        check_keywords(type(self), factory_kwargs)
         super().__init__(synapses, device=factory_kwargs.get("device"))
         self.fixed_polarity = fixed_polarity
         self._initial = initial

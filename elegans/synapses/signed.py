@@ -9,13 +9,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from elegans.checks import Placement
+from elegans.arguments import checked
+from elegans.checks import Placement, check_keywords
+from elegans.errors import InputError
 from elegans.synapses.initial import draw_uniform, glorot_bound, mean_glorot_bound
 from elegans.synapses.slots import FreshSynapses, SynapseSlots
 from elegans.synapses.sums import SynapticSum
 from elegans.wiring import Synapses
 
 
+@checked(InputError)
 class SignedSynapses(SynapseSlots):
     """Connections with a weight whose sign is the polarity; a pruned one has weight zero.
 
@@ -59,6 +62,7 @@ class SignedSynapses(SynapseSlots):
         generator: torch.Generator | None = None,
         **factory_kwargs: Unpack[Placement],
     ) -> None:
+        check_keywords(type(self), factory_kwargs)
         super().__init__(synapses, device=factory_kwargs.get("device"))
         self.sources, self.targets, self.gain = sources, targets, gain
         self.weight = nn.Parameter(torch.empty(len(synapses), **factory_kwargs))

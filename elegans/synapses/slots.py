@@ -16,7 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from elegans.checks import Device, values_are_visible
+from elegans.arguments import checked
+from elegans.checks import Device, check_placement, values_are_visible
 from elegans.errors import InputError
 from elegans.wiring import Synapses
 
@@ -111,6 +112,7 @@ class FreshSynapses:
         return replace(self, strength=strength)
 
 
+@checked(InputError)
 class SynapseSlots(nn.Module):
     """A set of synapses in slots: `source`, `target`, `polarity` and `mask`, shape (synapse,).
 
@@ -155,6 +157,7 @@ class SynapseSlots(nn.Module):
 
     def __init__(self, synapses: Synapses, *, device: Device = None) -> None:
         super().__init__()
+        check_placement({"device": device})
         for name, dtype in CONNECTION.items():
             self.register_buffer(name, torch.empty(len(synapses), dtype=dtype, device=device))
         self.register_buffer("mask", torch.ones(len(synapses), dtype=torch.bool, device=device))

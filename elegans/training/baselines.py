@@ -7,9 +7,10 @@ from collections.abc import Sequence as SequenceOf
 
 import numpy as np
 
+from elegans.arguments import checked
 from elegans.data import Scale, Sequence
 from elegans.data.sequences import Array
-from elegans.errors import DataError
+from elegans.errors import DataError, InputError
 
 RIDGE = 1e-9
 """Weight of the squared coefficients, as a share of the variance of an input."""
@@ -19,6 +20,7 @@ _ROWS = 4096
 """Limits of memory: coefficients of a target, and steps that are summed at once."""
 
 
+@checked(InputError)
 def baseline_answers(
     train: SequenceOf[Sequence], test: SequenceOf[Sequence], lags: int, horizon: int = 0
 ) -> dict[str, list[Array]]:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from elegans.arguments import checked
+from elegans.errors import InputError
 from elegans.extras import require_extra
 from elegans.files import make_folder, writing
 
@@ -41,6 +43,7 @@ class Callback:
         """Hear that the training has ended; not called where it was interrupted."""
 
 
+@checked(InputError)
 class OnStep(Callback):
     """Calls a function with the number of steps done, such as a `StabilityMonitor`."""
 
@@ -52,6 +55,7 @@ class OnStep(Callback):
         self._function(step)
 
 
+@checked(InputError)
 class CsvLog(Callback):
     """Writes a row an evaluation to a CSV file; a training that is continued goes on in it.
 
@@ -79,6 +83,7 @@ class CsvLog(Callback):
             rows.writerow("" if value is None else value for value in record.values())
 
 
+@checked(InputError)
 class TensorBoard(Callback):
     """Writes the numbers of each evaluation where TensorBoard looks for them.
 

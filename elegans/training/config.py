@@ -6,9 +6,11 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
+from elegans.arguments import checked
 from elegans.errors import InputError
 
 
+@checked(InputError)
 @dataclass(frozen=True)
 class RewireConfig:
     """Schedule by which weak synapses are cut and grow elsewhere; see `elegans.PruneRewire`.
@@ -74,6 +76,7 @@ class RewireConfig:
             )
 
 
+@checked(InputError)
 @dataclass(frozen=True)
 class TrainingConfig:
     """Settings of the training of a circuit on windows of sequences.

@@ -11,7 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from elegans.arguments import checked
 from elegans.data import Scales, Sequence, Windows
+from elegans.errors import InputError
 from elegans.layers.readout import Readout
 from elegans.layers.sequence_layer import SequenceLayer
 from elegans.training.losses import mean_loss
@@ -78,6 +80,7 @@ class WindowTensors:
         return len(which) if self.is_complete else int(self.is_known[which].sum())
 
 
+@checked(InputError)
 @torch.no_grad()
 def predict(
     model: SequenceLayer | Readout, sequences: SequenceOf[Sequence], scales: Scales

@@ -31,6 +31,7 @@ from typing import Any
 from torch import Tensor
 
 import elegans
+from elegans.arguments import checked
 from elegans.checkpoints.saving import (
     CONFIG,
     WEIGHTS,
@@ -42,7 +43,7 @@ from elegans.checkpoints.saving import (
     write_wiring,
 )
 from elegans.data.scale import STANDARDISER, Scales
-from elegans.errors import RunError
+from elegans.errors import InputError, RunError
 from elegans.files import (
     json_line,
     make_folder,
@@ -102,6 +103,7 @@ class Checkpoint:
     plain: dict[str, Any]
 
 
+@checked(InputError)
 class RunFolder:
     """A folder of the layout above; make it with `create`, find it again with `open`.
 
@@ -409,6 +411,7 @@ class RunFolder:
         write_circuit(model, self.path)
 
 
+@checked(InputError)
 def load_model(run: str | os.PathLike[str]) -> SequenceLayer | Readout:
     """Return the layer that a run has trained: where it was best on the validation windows.
 

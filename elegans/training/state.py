@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -43,6 +43,7 @@ _PROGRESS: dict[str, type | tuple[type, ...]] = {
 }
 
 
+@runtime_checkable
 class Condition(Protocol):
     """A condition on a layer that training keeps; see `elegans.proofs.ContractionCondition`.
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from elegans.arguments import checked
 from elegans.data import Windows
 from elegans.errors import InputError
 from elegans.layers.readout import Readout, circuit_of
@@ -84,6 +85,7 @@ class Result:
     rollbacks: list[dict[str, Any]] = field(default_factory=list)
 
 
+@checked(InputError)
 def fit(
     model: SequenceLayer | Readout,
     train: Windows,
@@ -236,6 +238,7 @@ def _take_step(training: TrainingState, stop: _StopRequests, told: tuple[Callbac
         training.require_finite()
 
 
+@checked(InputError)
 def check_training(
     model: SequenceLayer | Readout, train: Windows, validation: Windows, config: TrainingConfig
 ) -> None:

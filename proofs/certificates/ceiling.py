@@ -20,6 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from elegans.arguments import checked
+from elegans.checks import check_seed
 from elegans.errors import InputError
 from elegans.proofs.certificates.network import Array, Box, Network, Range, checked_box, given_range
 
@@ -86,6 +88,7 @@ class SampledCeiling:
         }
 
 
+@checked(InputError)
 def sampled_ceiling(
     model: nn.Module | Network,
     box: Box,
@@ -153,7 +156,7 @@ def sampled_ceiling(
     for name, value, least in (("samples", samples, 1), ("rounds", rounds, 0)):
         if value < least:
             raise InputError(f"got {name}={value}, expected at least {least}")
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(check_seed(seed))
     # State and input are one point of one box, (sample, neuron + input).
     low = torch.from_numpy(np.concatenate([lo, given.lo]))
     width = torch.from_numpy(np.concatenate([hi, given.hi])) - low

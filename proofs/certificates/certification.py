@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from elegans.arguments import checked
 from elegans.errors import InputError
 from elegans.proofs import verify
 from elegans.proofs.certificates.advice import (
@@ -53,6 +54,7 @@ _SHARPEST = 0.999
 _LARGEST = verify.LARGEST_NUMBER
 
 
+@checked(InputError)
 def certify(
     model: nn.Module | Network,
     inputs: Range | None = None,

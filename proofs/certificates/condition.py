@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from elegans.arguments import checked
 from elegans.errors import InputError, SolveError
 from elegans.layers.sequence_layer import SequenceLayer
 from elegans.proofs.certificates.certificate import Certificate, NotCertified
@@ -20,6 +21,7 @@ _RATE = 0.02
 _STEPS = 1_000
 
 
+@checked(InputError)
 class ContractionCondition:
     """Keeps a circuit certified while it is trained with `elegans.training.fit`.
 

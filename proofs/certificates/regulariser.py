@@ -19,7 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from elegans.errors import PruningError
+from elegans.arguments import checked
+from elegans.errors import InputError, PruningError
 from elegans.ltc.dynamics import effective
 from elegans.proofs.certificates.boxes import Gates
 from elegans.proofs.certificates.contraction import WorstCase
@@ -51,6 +52,7 @@ class _OfRates:
         Network.of(self.cell).range_of(inputs)  # a wrong range is an error now, not when asked
 
 
+@checked(InputError)
 class CertificateSensitivity(_OfRates):
     r"""Scores synapses by what they are worth to a certificate; for `elegans.pruning.Pruner`.
 
@@ -105,6 +107,7 @@ class CertificateSensitivity(_OfRates):
         return part.weights() * part.slopes(gradient)
 
 
+@checked(InputError)
 class ContractionPenalty(_OfRates):
     r"""How much the rates of a circuit's components fall short of a margin.
 
@@ -159,6 +162,7 @@ class ContractionPenalty(_OfRates):
         return (self.margin - rates).clamp(min=0.0).sum().to(self.cell.dtype)
 
 
+@checked(InputError)
 def contraction_rates(
     model: nn.Module, inputs: Range, *, level: str = "interval", below: float = float("inf")
 ) -> Tensor:

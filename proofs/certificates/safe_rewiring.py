@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from elegans.arguments import checked
 from elegans.errors import InputError
 from elegans.layers.capabilities import LiquidCircuit, cell_of, offers
 from elegans.layers.cell import Cell
@@ -57,6 +58,7 @@ class Standing:
     rate: float
 
 
+@checked(InputError)
 class CertificateGuard:
     """Refuses every rewiring after which the circuit could not be certified.
 

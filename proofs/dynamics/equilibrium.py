@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from elegans.arguments import checked
 from elegans.errors import InputError
 from elegans.ltc.cell import LTCCell
 from elegans.ltc.dynamics import LiquidDynamics
@@ -148,6 +149,7 @@ class Equilibria(Sequence[Equilibrium]):
         return "\n  ".join([f"equilibria: {ends}; {more}", *map(str, self.points)])
 
 
+@checked(InputError)
 @torch.no_grad()
 def equilibria(
     model: LTC | LTCCell,

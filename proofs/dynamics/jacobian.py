@@ -11,6 +11,7 @@ from typing import Literal, TypeGuard, overload
 import torch
 from torch import Tensor
 
+from elegans.arguments import checked
 from elegans.errors import InputError
 from elegans.ltc.dynamics import LiquidDynamics
 from elegans.proofs.dynamics.sparse_jacobian import JacobianProduct, Places, SparseJacobian
@@ -49,6 +50,7 @@ def jacobian(
 ) -> JacobianProduct: ...
 
 
+@checked(InputError)
 def jacobian(
     dynamics: GatedLinearSystem,
     state: Tensor,

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from elegans.checks import check_seed
 from elegans.errors import InputError
 from elegans.proofs.certificates.network import Box
 from elegans.proofs.dynamics.spectra import PIECE
@@ -200,6 +201,6 @@ def spread(box: Box, count: int, seed: int) -> NDArray[np.float64]:
     >>> np.sort(np.floor(4 * points), axis=0).T.tolist()
     [[0.0, 1.0, 2.0, 3.0], [0.0, 1.0, 2.0, 3.0]]
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(check_seed(seed))
     slices = rng.permuted(np.tile(np.arange(count), (len(box.lo), 1)), axis=1).T
     return box.lo + (slices + rng.random(slices.shape)) / count * box.width

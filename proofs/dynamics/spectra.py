@@ -9,6 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from elegans.arguments import checked
+from elegans.checks import check_seed
 from elegans.errors import InputError, SolveError
 from elegans.ltc.dynamics import LiquidDynamics
 from elegans.ltc.layer import LTC
@@ -19,6 +21,7 @@ PIECE = 8_000_000
 """Numbers held at once while a trajectory is examined: 64 MB in float64."""
 
 
+@checked(InputError)
 def spectrum(jacobian: Tensor) -> Tensor:
     """Return the eigenvalues of matrices, complex, the largest real part first.
 
@@ -40,6 +43,7 @@ def spectrum(jacobian: Tensor) -> Tensor:
     return ordered(torch.linalg.eigvals(jacobian))
 
 
+@checked(InputError)
 def spectra_along(model: LTC, inputs: Tensor, states: Tensor) -> Tensor:
     """Return the flow's eigenvalues along a trajectory that inputs drive.
 
@@ -82,6 +86,7 @@ def spectra_along(model: LTC, inputs: Tensor, states: Tensor) -> Tensor:
     return torch.cat(spectra).reshape(states.shape)
 
 
+@checked(InputError)
 def time_constants_along(model: LTC, inputs: Tensor, states: Tensor) -> Tensor:
     r"""Return the time constant of each neuron along a trajectory that inputs drive.
 
@@ -120,6 +125,7 @@ def time_constants_along(model: LTC, inputs: Tensor, states: Tensor) -> Tensor:
     return torch.cat(constants).reshape(states.shape)
 
 
+@checked(InputError)
 def rightmost(
     jacobian: Tensor | SparseJacobian,
     k: int = 6,
@@ -173,6 +179,7 @@ def rightmost(
     return _extreme(jacobian, k, "LR", dense_up_to, iterations, seed)
 
 
+@checked(InputError)
 def dominant(
     jacobian: Tensor | SparseJacobian | JacobianProduct,
     k: int = 6,
@@ -260,7 +267,7 @@ def _arnoldi(
 
     neurons = jacobian.shape[-1]
     operator = LinearOperator((neurons, neurons), matvec=product, dtype=np.float64)
-    start = np.random.default_rng(seed).standard_normal(neurons)
+    start = np.random.default_rng(check_seed(seed)).standard_normal(neurons)
     basis = min(neurons, max(4 * k, 40))  # twice scipy's default: clustered ends need the room
     try:
         eigenvalues: NDArray[np.complex128] = eigs(

@@ -11,14 +11,17 @@ the weighted maximum norm.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import overload
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import NDArray
 from torch import Tensor
 
+from elegans.arguments import checked
+from elegans.checks import check_count
 from elegans.errors import InputError, SolveError
 from elegans.proofs.dynamics.sparse_jacobian import SparseJacobian
 
@@ -29,6 +32,7 @@ _DENSE_UP_TO = 200
 _ITERATIONS = 10_000
 
 
+@checked(InputError)
 def logarithmic_norm(
     jacobian: Tensor | SparseJacobian, kind: str = "inf", weights: Tensor | None = None
 ) -> Tensor:
@@ -127,6 +131,7 @@ class NonNormality:
         return torch.minimum(self.numerical_abscissa * t, late).exp()
 
 
+@checked(InputError)
 def non_normality(jacobian: Tensor, weights: Tensor | None = None) -> NonNormality:
     r"""Return measures of non-normality.
 
@@ -175,7 +180,8 @@ def non_normality(jacobian: Tensor, weights: Tensor | None = None) -> NonNormali
     return NonNormality(*(measure.to(jacobian) for measure in measures))
 
 
-def norm_overshoot(eta: ArrayLike, kind: str = "inf") -> float:
+@checked(InputError)
+def norm_overshoot(eta: Sequence[float] | NDArray[np.floating], kind: str = "inf") -> float:
     r"""Return by what factor a plain norm may first grow under contraction in a weighted one.
 
     Where two trajectories contract in the maximum norm with weights eta, as certificates say,
@@ -224,6 +230,7 @@ def norm_overshoot(eta: ArrayLike, kind: str = "inf") -> float:
         return float(np.linalg.norm(weights / weights.min(), float(kind)))
 
 
+@checked(InputError)
 def transient_growth(jacobian: Tensor, times: Tensor, weights: Tensor | None = None) -> Tensor:
     r"""Return by what factor the worst perturbation has grown at each time.
 
@@ -260,6 +267,7 @@ def transient_growth(jacobian: Tensor, times: Tensor, weights: Tensor | None = N
     return torch.stack([torch.linalg.matrix_norm(torch.matrix_exp(t * jacobian), 2) for t in times])
 
 
+@checked(InputError)
 def kreiss_bound(
     jacobian: Tensor, weights: Tensor | None = None, *, resolution: int = 13, rounds: int = 4
 ) -> Tensor:
@@ -308,6 +316,8 @@ def kreiss_bound(
     """
     jacobian = _weighted(jacobian, weights)
     upper = _schur(jacobian)
+    check_count("resolution", resolution)
+    check_count("rounds", rounds, least=0)
     bounds = [_kreiss(form, resolution, rounds) for form in upper.reshape(-1, *upper.shape[-2:])]
     return torch.tensor(bounds).to(jacobian).reshape(jacobian.shape[:-2])
 

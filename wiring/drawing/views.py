@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from numpy.typing import ArrayLike
 
+from elegans.arguments import checked, shown
 from elegans.errors import WiringError
 from elegans.wiring.drawing.circuit import circuit_size, draw_circuit
 from elegans.wiring.drawing.classes import classes_size, draw_classes
@@ -27,6 +28,7 @@ CIRCUIT_UP_TO = 100
 """Neurons, inputs included, up to which ``"auto"`` draws each of them."""
 
 
+@checked(WiringError)
 def draw(
     wiring: Wiring,
     *,
@@ -121,6 +123,10 @@ def draw(
     ['circuit', 'matrix']
     """
     chosen = view_of(wiring, view, layout)
+    if ax is not None and not hasattr(ax, "get_figure"):
+        raise WiringError(
+            f"got ax={shown(ax)}, expected axes of matplotlib, such as plt.gca(); leave it out"
+        )
     for name, other in (("before", before), ("later", later)):
         check_same_neurons(name, other, wiring)
     drawing = Drawing(

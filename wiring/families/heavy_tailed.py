@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from elegans.arguments import checked
 from elegans.errors import WiringError
 from elegans.wiring.families.recipe import (
     Numbers,
@@ -27,6 +28,7 @@ _DENSE = 8  # one pair in so many is joined, or more: all pairs are looked at
 _DENSE_BYTES = 24  # a pair, when all are looked at
 
 
+@checked(WiringError)
 @dataclass(frozen=True)
 class HeavyTailed(Recipe):
     r"""A given number of synapses between neurons whose degrees are spread log-normally.

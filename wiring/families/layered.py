@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from elegans.arguments import checked
 from elegans.errors import WiringError
 from elegans.wiring.families.recipe import (
     Numbers,
@@ -23,6 +24,7 @@ from elegans.wiring.synapses import Synapses
 from elegans.wiring.wiring import MOTOR, SENSORY, Wiring
 
 
+@checked(WiringError)
 @dataclass(frozen=True)
 class Layered(Recipe):
     """Layers of any number and size, each pair of them connected at its own density.

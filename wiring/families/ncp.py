@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from elegans.arguments import checked
 from elegans.errors import WiringError
 from elegans.wiring.families.recipe import (
     GrowingSynapses,
@@ -54,6 +55,7 @@ class _Policy(Recipe):
         return Wiring(input_size, sizes, *(synapses.freeze() for synapses in sets))
 
 
+@checked(WiringError)
 @dataclass(frozen=True)
 class NCP(_Policy):
     """A neural circuit policy with fixed fan-outs and fan-ins.
@@ -172,6 +174,7 @@ class NCP(_Policy):
         return self._wiring(input_size, recurrent, sensory)
 
 
+@checked(WiringError)
 @dataclass(frozen=True)
 class AutoNCP(Recipe):
     """A neural circuit policy whose layer sizes and fans follow from two numbers and a sparsity.
@@ -242,6 +245,7 @@ class AutoNCP(Recipe):
         return self.ncp.build(input_size)
 
 
+@checked(WiringError)
 @dataclass(frozen=True)
 class BinomialNCP(_Policy):
     """A neural circuit policy with binomial fan-outs, as the published procedure describes it.

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from elegans.arguments import checked
 from elegans.errors import WiringError
 from elegans.wiring.families.layered import draw_distinct
 from elegans.wiring.families.recipe import Numbers, Recipe, check_room, check_seed, check_share
@@ -17,6 +18,7 @@ from elegans.wiring.synapses import Synapses
 from elegans.wiring.wiring import SENSORY, Wiring
 
 
+@checked(WiringError)
 @dataclass(frozen=True)
 class Overgrown(Recipe):
     """The wiring of another recipe with synapses added at random, inside the blocks that it has.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from elegans.arguments import checked
 from elegans.errors import WiringError
 from elegans.wiring.families.recipe import Recipe, check_room, check_seed, check_share
 from elegans.wiring.names import check_size
@@ -42,6 +43,7 @@ class _Uniform(Recipe):
         return Wiring(input_size, layers, recurrent, sensory)
 
 
+@checked(WiringError)
 @dataclass(frozen=True)
 class FullyConnected(_Uniform):
     """Every neuron reaches every neuron, every input reaches every neuron.
@@ -96,6 +98,7 @@ class FullyConnected(_Uniform):
         return self._wiring(input_size, recurrent, sensory)
 
 
+@checked(WiringError)
 @dataclass(frozen=True)
 class Random(_Uniform):
     """A given share of all synapses, drawn uniformly without replacement.

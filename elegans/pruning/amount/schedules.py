@@ -10,12 +10,15 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 
+from elegans.arguments import checked
 from elegans.errors import PruningError
+from elegans.pruning.schemas import check_nothing_kept, schema_of, validate
 
 Sparsity = float | Sequence[float]
 """A share of missing weights in [0, 1), or one for each member of an ensemble."""
@@ -55,8 +58,9 @@ class Schedule(ABC):
         """Return what changes while the schedule is followed, as plain values."""
         return {}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:  # noqa: B027
-        """Go on from `state_dict`."""
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from `state_dict`; raises `PruningError` if it is none."""
+        check_nothing_kept(self, state)
 
 
 def last_sparsity(schedule: Schedule) -> float | None:
@@ -79,6 +83,7 @@ def described(schedule: Schedule | None) -> dict[str, str] | None:
     return {"kind": type(schedule).__name__} | arguments
 
 
+@checked(PruningError)
 @dataclass(frozen=True)
 class OneShot(Schedule):
     """Everything at once.
@@ -112,6 +117,7 @@ class OneShot(Schedule):
         return self.final
 
 
+@checked(PruningError)
 @dataclass(frozen=True)
 class AtFractions(Schedule):
     """Given shares at given fractions of the training.
@@ -218,6 +224,7 @@ class _Gradual(Schedule):
         raise NotImplementedError
 
 
+@checked(PruningError)
 @dataclass(frozen=True)
 class Cubic(_Gradual):
     r"""Fast at first, slower towards the end.
@@ -253,6 +260,7 @@ class Cubic(_Gradual):
         return (1.0 - progress) ** 3
 
 
+@checked(PruningError)
 @dataclass(frozen=True)
 class Cosine(_Gradual):
     r"""Slow at both ends: half a wave of a cosine.
@@ -273,6 +281,7 @@ class Cosine(_Gradual):
         return 0.5 * (1.0 + math.cos(math.pi * progress))
 
 
+@checked(PruningError)
 @dataclass
 class IterativeSchedule(Schedule):
     """One level after the other, each when training has converged on the one before.
@@ -370,10 +379,24 @@ class IterativeSchedule(Schedule):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from `state_dict`."""
-        self._reached, self._waited = int(state["reached"]), int(state["waited"])
-        self._observed = int(state["observed"])
+        """Go on from `state_dict`; raises `PruningError` if it is none of as many levels."""
+        validate(_iterative_schema(), state)
+        if state["reached"] > len(self.levels):
+            raise PruningError(
+                f"the state has reached {state['reached']} levels, expected at most "
+                f"{len(self.levels)}; make the schedule with those that it was saved with"
+            )
+        self._reached, self._waited = state["reached"], state["waited"]
+        self._observed = state["observed"]
         self._best = math.inf if state["best"] is None else float(state["best"])
+
+
+@cache
+def _iterative_schema() -> Any:
+    from pydantic import FiniteFloat, NonNegativeInt
+
+    count = NonNegativeInt
+    return schema_of(reached=count, best=FiniteFloat | None, waited=count, observed=count)
 
 
 def check_sparsity(name: str, sparsity: Any) -> None:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from elegans.arguments import checked
 from elegans.errors import PruningError
 from elegans.pruning.parts.part import PrunableWeight
 
@@ -66,6 +67,7 @@ NORMS = ("sum", "mean", "l1", "l2", "linf")
 """Norms that make one score of those of a neuron's weights."""
 
 
+@checked(PruningError)
 @dataclass(frozen=True)
 class Scope:
     """Weights that compete with each other, cut one by one or with their neuron.

@@ -10,6 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from elegans.arguments import checked
 from elegans.errors import PruningError
 
 
@@ -32,6 +33,7 @@ class Threshold(Protocol):
         """Return a mask over the conductances `weight`, shape (synapse,), at optimiser `step`."""
 
 
+@checked(PruningError)
 @dataclass(frozen=True)
 class Absolute:
     """Weak is a conductance below `value`.
@@ -53,6 +55,7 @@ class Absolute:
         return weight < self.value
 
 
+@checked(PruningError)
 @dataclass(frozen=True)
 class Relative:
     """Weak is a conductance below `share` of the median conductance.
@@ -74,6 +77,7 @@ class Relative:
         return weight < self.share * np.median(weight) if len(weight) else weight < 0
 
 
+@checked(PruningError)
 @dataclass(frozen=True)
 class CosineFraction:
     r"""Weak are the smallest conductances, a fraction that falls to zero over `steps`.

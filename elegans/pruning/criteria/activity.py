@@ -10,6 +10,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from elegans.arguments import checked
 from elegans.errors import InputError, PruningError
 from elegans.layers.cell import Cell
 from elegans.pruning.criteria.magnitude import Closure, Criterion, ScoringContext
@@ -46,6 +47,7 @@ class ReversalWeight(Criterion):
         return [part.weights() * _asked(part, "reversal_potential").abs() for part in context.parts]
 
 
+@checked(PruningError)
 class OpenConductance(Criterion):
     r"""Conductance that is open on data, or how much it varies.
 

@@ -14,8 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from elegans.arguments import checked
 from elegans.errors import PruningError
 from elegans.pruning.parts.part import PrunableWeight
+from elegans.pruning.schemas import check_nothing_kept
 
 Closure = Callable[[], Tensor]
 """Returns the loss of the current batch, differentiable, without calling ``backward``."""
@@ -165,10 +167,12 @@ class Criterion(ABC):
         """Return what the criterion has gathered."""
         return {}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:  # noqa: B027
-        """Go on from `state_dict`."""
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from `state_dict`; raises `PruningError` if it is none."""
+        check_nothing_kept(self, state)
 
 
+@checked(PruningError)
 class Magnitude(Criterion):
     """Small weights go first: the score is abs(w), for a synapse its conductance.
 
@@ -255,6 +259,7 @@ class RandomScore(Criterion):
         return scores
 
 
+@checked(PruningError)
 @dataclass(repr=False)
 class FunctionCriterion(Criterion):
     """Scores by a function of a part, such as ``lambda part: part.weights().abs()``.

@@ -9,9 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from elegans.arguments import checked
 from elegans.errors import PruningError
 from elegans.pruning.criteria.magnitude import Criterion, ScoringContext, slopes_of
 from elegans.pruning.parts.part import PrunableWeight
+from elegans.pruning.schemas import numbers
 
 
 class GradientWeight(Criterion):
@@ -92,10 +94,12 @@ class _WatchedProduct(Criterion):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from `state_dict`."""
         self._gathered = {
-            name: torch.as_tensor(value, dtype=torch.float64) for name, value in state.items()
+            name: numbers(f"{self._title} of {name}", value, torch.float64)
+            for name, value in state.items()
         }
 
 
+@checked(PruningError)
 class SmoothedSaliency(_WatchedProduct):
     r"""Effect on the loss of cutting a weight, to first order, smoothed over optimiser steps.
 
@@ -156,6 +160,7 @@ class SmoothedSaliency(_WatchedProduct):
             self._gathered[part.name] = mean.masked_fill(changed, start)
 
 
+@checked(PruningError)
 class OutputSensitivity(Criterion):
     r"""What a weight contributes to the outputs, whatever the loss: a norm of its Jacobian.
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from elegans.arguments import checked
 from elegans.ensemble.ensemble import Ensemble
 from elegans.errors import PruningError
 from elegans.layers.cell import Cell
@@ -17,6 +18,7 @@ from elegans.pruning.parts.synapses import StackedSynapsePart, SynapsePart
 from elegans.wiring.wiring import SENSORY
 
 
+@checked(PruningError)
 class SynapticFlow(Criterion):
     r"""The flow through a weight, from all inputs to all outputs.
 

@@ -9,10 +9,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from elegans.arguments import checked
 from elegans.errors import PruningError
 from elegans.pruning.growing.rules import GrowthContext, GrowthRule, softened
 
 
+@checked(PruningError)
 class LinkPrediction(GrowthRule):
     r"""Weights grow where many short paths lead already: Cannistraci-Hebb training (CHT).
 

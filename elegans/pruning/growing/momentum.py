@@ -9,14 +9,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from elegans.arguments import checked
 from elegans.errors import PruningError
 from elegans.pruning.growing.rules import GrowthContext, GrowthRule, checked_candidates
 from elegans.pruning.parts.part import PrunableWeight
 from elegans.pruning.parts.synapses import SynapsePart
+from elegans.pruning.schemas import numbers
 
 _NO_SHARE = 1e-200  # in place of 0: places of such a layer come last, in their order
 
 
+@checked(PruningError)
 class MomentumGrowth(GrowthRule):
     r"""Layers get places by their mean momentum; within a layer the steepest grow.
 
@@ -171,8 +174,16 @@ class Momentum:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from `state_dict`."""
+        unknown = sorted(state.keys() - {part.name for part in self._parts})
+        if unknown:
+            raise PruningError(
+                f"momentum: got {unknown}, expected {[part.name for part in self._parts]}; pass "
+                "what state_dict() returned"
+            )
         self.means = {
-            part.name: torch.as_tensor(state[part.name], dtype=torch.float64).to(part.parameter)
+            part.name: numbers(
+                f"momentum of {part.name}", state[part.name], torch.float64, part.mask.shape
+            ).to(part.parameter)
             for part in self._parts
             if part.name in state
         }

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from elegans.arguments import checked
 from elegans.errors import PruningError
 from elegans.pruning.parts.part import PrunableWeight
 
@@ -149,6 +150,7 @@ class RandomGrowth(GrowthRule):
         return context.random()
 
 
+@checked(PruningError)
 class GradientGrowth(GrowthRule):
     r"""Weights grow where the loss falls fastest, as in RigL.
 
@@ -192,6 +194,7 @@ class GradientGrowth(GrowthRule):
         return softened(descent, self.temperature, context)
 
 
+@checked(PruningError)
 class HebbianGrowth(GradientGrowth):
     r"""Synapses grow where a source's gate goes with the error of a target.
 
@@ -226,6 +229,7 @@ class HebbianGrowth(GradientGrowth):
         return softened(descent, self.temperature, context)
 
 
+@checked(PruningError)
 class StrengthGrowth(GrowthRule):
     r"""Weights grow at random, more of them in blocks whose weights are strong.
 

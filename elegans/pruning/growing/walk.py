@@ -11,11 +11,13 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from elegans.arguments import checked
 from elegans.errors import PruningError
 from elegans.pruning.parts.part import PrunableWeight
 from elegans.pruning.parts.synapses import SynapsePart
 
 
+@checked(PruningError)
 @dataclass(frozen=True)
 class RandomWalk:
     r"""What DEEP R adds to an optimiser step: a pull towards zero, and noise.

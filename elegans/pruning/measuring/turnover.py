@@ -11,7 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from elegans.errors import PruningError
 from elegans.pruning.parts.part import PrunableWeight
+from elegans.pruning.schemas import numbers
 
 
 @dataclass(frozen=True)
@@ -109,9 +111,29 @@ class Births:
         """Return the births that `state_dict` described; without one, nothing has grown."""
         births = Births(self._parts)
         if state is not None:
+            if state["born"].keys() != births._born.keys():
+                raise PruningError(
+                    f"births: got those of {sorted(state['born'])}, expected {sorted(births._born)}"
+                    "; pass what state_dict() returned"
+                )
             for name, born in births._born.items():
-                index, step = (torch.tensor(x, device=born.device) for x in state["born"][name])
-                born.view(-1)[index.long()] = step.to(born.dtype)
-            births._cut = int(state["cut"])
-            births._ages = Counter({int(age): int(number) for age, number in state["ages"]})
+                what = f"births of {name}"
+                index, step = (numbers(what, x, torch.int64) for x in state["born"][name])
+                numbers(what, step.tolist(), torch.int32, index.shape)
+                inside = (index >= 0) & (index < born.numel()) & (step > 0)
+                if index.dim() != 1 or not bool(inside.all()):
+                    raise PruningError(
+                        f"{what}: got weights {index.tolist()} at steps {step.tolist()}, expected "
+                        f"places from 0 to {born.numel() - 1} and steps of at least 1; pass what "
+                        "state_dict() returned"
+                    )
+                born.view(-1)[index.to(born.device)] = step.to(born)
+            births._cut = state["cut"]
+            ages = numbers("ages", state["ages"], torch.int64).reshape(-1, 2)
+            if bool((ages < 0).any()):
+                raise PruningError(
+                    f"ages: got {ages.tolist()}, expected ages and numbers of at least 0; pass "
+                    "what state_dict() returned"
+                )
+            births._ages = Counter(dict(ages.tolist()))
         return births

@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 from torch.nn.utils.parametrize import ParametrizationList
 
+from elegans.arguments import checked
 from elegans.errors import PruningError
 from elegans.layers.cell import Cell
 from elegans.pruning.parts.part import PrunableWeight
@@ -20,6 +21,7 @@ from elegans.synapses.slots import SynapseSlots
 _STACKED = "stacked"  # where an ensemble holds the weights of its members
 
 
+@checked(PruningError)
 def parts_of(
     model: nn.Module, include: Sequence[str] | None = None, exclude: Sequence[str] = ()
 ) -> list[PrunableWeight]:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from elegans.errors import PruningError
 from elegans.pruning.parts.moments import Moments
+from elegans.pruning.schemas import numbers
 
 
 class PrunableWeight(ABC):
@@ -92,6 +94,15 @@ class PrunableWeight(ABC):
 
         A mask in the shape of the weight, or the pairs (source, target) of synapses as numbers.
         """
+
+    def saved_mask(self, saved: Any) -> Tensor:
+        """Return a mask of a saved state; raises `PruningError` unless it is one of this part."""
+        return numbers(f"the mask of {self.name}", saved, torch.bool, self.mask.shape)
+
+    def saved_joined(self, saved: Any) -> Tensor | None:
+        """Return what `joined` was, of a saved state; raises `PruningError` unless it could be."""
+        what = f"what was ever there of {self.name}"
+        return None if saved is None else numbers(what, saved, torch.bool, self.mask.shape)
 
     def attach(self) -> None:  # noqa: B027  # not every part needs to
         """Prepare the model for being pruned; nothing of it changes before."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from elegans.errors import PruningError
 from elegans.layers.cell import Cell
 from elegans.pruning.parts.moments import Moments
 from elegans.pruning.parts.part import PrunableWeight
+from elegans.pruning.schemas import numbers
 from elegans.synapses.slots import SynapseSlots
 from elegans.wiring.wiring import SENSORY
 
@@ -101,6 +103,22 @@ class SynapsePart(PrunableWeight):
         pairs = source * self.cell.state_size + target
         union: Tensor = torch.unique(pairs if ever is None else torch.cat([ever.to(pairs), pairs]))
         return union
+
+    def saved_joined(self, saved: Any) -> Tensor | None:
+        """Return which pairs ever had a synapse, of a saved state."""
+        if saved is None:
+            return None
+        what = f"what was ever there of {self.name}"
+        pairs = numbers(what, saved, torch.int64)
+        wiring = self.cell.wiring
+        sources = wiring.input_size if self.kind.endswith(SENSORY) else wiring.units
+        if pairs.dim() != 1 or not bool(((pairs >= 0) & (pairs < sources * wiring.units)).all()):
+            raise PruningError(
+                f"{what}: got numbers of shape {tuple(pairs.shape)}, expected pairs from 0 to "
+                f"{sources * wiring.units - 1}, (pair,); pass what state_dict() returned"
+            )
+        unique: Tensor = torch.unique(pairs)
+        return unique
 
     def explored(self, ever: Tensor | None) -> int:
         """Return how many pairs of neurons were ever connected."""

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from elegans.checks import check_seed
 from elegans.errors import InputError
 from elegans.ltc.layer import LTC
 from elegans.proofs import equilibria, non_normality, spectra_along, transient_growth
@@ -148,7 +149,7 @@ def measure_exponents(
     lasting = elapsed > 0  # a step that lasts no time moves nothing
     inputs, elapsed = inputs[lasting], elapsed[lasting]
     step = np.arange(steps) % len(inputs)
-    starts = np.random.default_rng(seed).uniform(-1.0, 1.0, (members, n))
+    starts = np.random.default_rng(check_seed(seed)).uniform(-1.0, 1.0, (members, n))
     estimate = model_exponents(
         in_double(model),
         torch.from_numpy(inputs[step]),

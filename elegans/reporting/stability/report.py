@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 from matplotlib.figure import Figure
 
+from elegans.arguments import checked
 from elegans.data import Scales
+from elegans.errors import InputError
 from elegans.files import make_folder, write_bytes, writing
 from elegans.layers.capabilities import LiquidCircuit, cell_of, require
 from elegans.layers.sequence_layer import SequenceLayer
@@ -131,6 +133,7 @@ class StabilityReport:
         return paths
 
 
+@checked(InputError)
 def report(
     model: SequenceLayer,
     data: Data | Stimulus,

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from elegans.checks import check_seed
 from elegans.data import Scales
 from elegans.errors import InputError
 from elegans.ltc.layer import LTC
@@ -158,7 +159,7 @@ def random_walk(inputs: Range, count: int, *, seed: int = 0, steps: int = WALK_S
     ((400, 2), 0.0, True)
     """
     box = given_range(inputs, count)
-    moves = np.random.default_rng(seed).normal(0.0, 0.15, (steps, count)).cumsum(axis=0)
+    moves = np.random.default_rng(check_seed(seed)).normal(0.0, 0.15, (steps, count)).cumsum(axis=0)
     folded = 1 - np.abs((moves + 1.5) % 2 - 1)  # from 0 to 1, reflected
     walk = np.clip(box.lo + folded * box.width, box.lo, box.hi)
     lo, hi = box.lo.min(), box.hi.max()
