@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 MISSING = ("", "?", "NA", "N/A", "nan", "NaN", "null", "NULL")
 """Cells that count as missing."""
 
-MOST_COLUMNS = 100_000
+MOST_COLUMNS = 20_000
 """Columns of which a file with more is no table."""
 
 _LISTED = 20
