@@ -64,11 +64,17 @@ def check_keywords(kind: type, given: Mapping[str, object]) -> None:
     raise InputError(f"{kind.__name__} got the unknown keyword {unknown!r}; {remedy}")
 
 
-def check_count(name: str, value: Any, least: int = 1) -> int:
-    """Return `value` as an integer; raise `InputError` unless it is one of at least `least`."""
+MOST_UNFOLDS = 100_000
+"""Parts of a step of which more would only hang: a damaged file may ask for any number."""
+
+
+def check_count(name: str, value: Any, least: int = 1, most: float = math.inf) -> int:
+    """Return `value` as an integer; raise `InputError` unless it is from `least` to `most`."""
     whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
     if not whole or value < least:
         raise InputError(f"{name} must be an integer of at least {least}, got {value!r}")
+    if value > most:
+        raise InputError(f"{name} must be at most {most}, got {value!r}")
     return int(value)
 
 
