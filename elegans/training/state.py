@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from elegans.checkpoints.saving import restore
 from elegans.data import Windows, batches
 from elegans.errors import DataError, ElegansError, InputError, RunError, SolveError
+from elegans.files import validated
 from elegans.layers.readout import Readout
 from elegans.layers.sequence_layer import SequenceLayer
 from elegans.pruning import Edit, GuardResult, ProposedEdit, PruneRewire
@@ -22,16 +23,24 @@ from elegans.training.config import TrainingConfig
 from elegans.training.evaluation import WindowTensors
 from elegans.training.optimizers import OPTIMIZERS
 from elegans.training.rewiring import rewirer_settings
-from elegans.training.run_folder import Checkpoint, RunFolder
+from elegans.training.run_folder import Checkpoint, Count, RunFolder
 
 _LARGEST_BATCH = 256
-_PROGRESS: dict[str, type | tuple[type, ...]] = {
-    "best_step": int,
-    "best_loss": (int, float),
-    "loss_sum": (int, float),
-    "losses": int,
-    "seconds": (int, float),
-}
+
+
+@dataclass(frozen=True)
+class _Progress:
+    """What training.json holds besides the step; the defaults stand for older checkpoints."""
+
+    best_step: Count
+    best_loss: float
+    loss_sum: float
+    losses: Count
+    seconds: float
+    best_synapses: Count = 0
+    steps: Count = 0
+    patient_from: Count = 0
+    rewirer: dict[str, Any] | None = None
 
 
 class Condition(Protocol):
@@ -313,9 +322,7 @@ class TrainingState:
                 count if field == "step" else value.to(parameters[name])
             )
         plain = checkpoint.plain
-        for name, kind in _PROGRESS.items():
-            if not isinstance(plain[name], kind):
-                raise TypeError(f"training.json holds {plain[name]!r} as {name}")
+        validated(plain, _Progress, "training.json", "restore it")
         if self.rewirer is not None:
             self.rewirer.load_state_dict(plain["rewirer"])
         self.step = checkpoint.step
@@ -351,7 +358,13 @@ def _rewiring_steps(config: TrainingConfig, begun: Checkpoint | None, run: RunFo
             "many; ask for more to extend it"
         )
     recorded = None if run is None else run.steps  # as older checkpoints do not say it
-    return int(begun.plain.get("rewiring_steps", recorded or config.steps))
+    steps = begun.plain.get("rewiring_steps", recorded or config.steps)
+    if type(steps) is not int or not 1 <= steps <= 2**53:
+        raise RunError(
+            f"got a checkpoint whose rewiring takes {steps!r:.40} steps, expected a number of "
+            "them; delete its folder to continue from the one before"
+        )
+    return steps
 
 
 def _copy(model: SequenceLayer | Readout) -> dict[str, Tensor]:
