@@ -9,6 +9,7 @@ import zlib
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError  # NumPy reads headers of Python 2 by its tokens
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -156,7 +157,7 @@ class NpzArchive:
             header = Header(dtype, shape, by_columns, begin.tell(), member)
             if min(shape, default=0) < 0 or dtype.subdtype is not None:
                 raise EOFError(f"shape {shape} of {dtype}")
-        except (*_DAMAGE, TypeError, RecursionError, MemoryError) as error:
+        except (*_DAMAGE, TypeError, RecursionError, MemoryError, TokenError) as error:
             self.faults[name] = self._damaged(name, error)
             return
         growth = 1 if member.compress_type == zipfile.ZIP_STORED else DEFLATE_GROWTH
@@ -245,6 +246,11 @@ class NpzSource(Source):
         for name in dict.fromkeys(names):
             key, k = self._at[name]
             array = arrays[key] if k is None else arrays[key][:, k]
+            if array.dtype.kind == "U" and not _is_text(array):
+                raise DataError(
+                    f"{self.label}: got column {name!r} whose text holds numbers that are no "
+                    "characters, expected text; write the file again with numpy.savez"
+                )
             # Numbers of pandas are of one byte order, and its text is made of objects.
             columns[name] = array.astype(object if array.dtype.kind == "U" else array.dtype.type)
         return prepared(pd.DataFrame(columns), text)
@@ -259,3 +265,10 @@ class NpzSource(Source):
             if name in self._faults:
                 return self._faults[name]
         return super().no_such(missing)
+
+
+def _is_text(array: NDArray[np.str_]) -> bool:
+    """Whether all numbers of an array of text are characters."""
+    native = np.ascontiguousarray(array, array.dtype.newbyteorder("="))
+    codes = native.view(np.uint32) if native.size and native.itemsize else np.zeros(0, np.uint32)
+    return not bool(((codes > 0x10FFFF) | (codes >> 11 == 0xD800 >> 11)).any())

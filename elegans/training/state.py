@@ -288,7 +288,9 @@ class TrainingState:
         place = run.checkpoint_path(checkpoint.step)
         try:
             self._continue_from(checkpoint, place)
-        except (AttributeError, ElegansError, KeyError, TypeError, ValueError) as error:
+        except (
+            ArithmeticError, AttributeError, ElegansError, IndexError, KeyError, TypeError, ValueError
+        ) as error:  # fmt: skip
             raise RunError(
                 f"{place}: got a checkpoint that cannot be continued from ({error}), expected a "
                 "whole one of the same circuit and settings; repeat the command that began the "
