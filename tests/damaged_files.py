@@ -15,6 +15,7 @@ import struct
 import tempfile
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -179,16 +180,14 @@ def read_run(path):
 def resume_run(path):
     folder = path.parent if path.parent.name == "run" else path.parent.parent
     _, _, windows = windows_of_run()
-    fit(
-        circuit(), windows, windows, CONFIG, run=RunFolder.open(folder), resume=True, progress=False
-    )
+    run = RunFolder.open(folder)
+    fit(circuit(), windows, windows, CONFIG, run=run, resume=True, progress=False)
 
 
 def read_certificate(path):
-    try:
+    # That one file has exceptions of its own, so that it runs alone.
+    with suppress(verify.MalformedError, verify.NotProvedError):
         verify.verify(verify.read(str(path)))
-    except (verify.MalformedError, verify.NotProvedError):
-        pass  # this one file has exceptions of its own, so that it runs alone
     Certificate.load(path)
 
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from elegans.capacity import available_bytes
+from elegans import capacity
 from elegans.data.sources import MISSING, Source, number_in
 from elegans.errors import DataError
 from elegans.files import open_file
@@ -88,7 +88,7 @@ class _Metered(io.RawIOBase):
     def __init__(self, file: BinaryIO, path: Path, separator: str) -> None:
         super().__init__()
         self._file, self._path, self._separator = file, path, separator.encode()
-        self._available = available_bytes()
+        self._available = capacity.available_bytes()
         self._size = self._cells = 0
 
     def readable(self) -> bool:

@@ -289,7 +289,7 @@ class TrainingState:
         try:
             self._continue_from(checkpoint, place)
         except (
-            ArithmeticError, AttributeError, ElegansError, IndexError, KeyError, TypeError, ValueError
+            ArithmeticError, AttributeError, ElegansError, LookupError, TypeError, ValueError
         ) as error:  # fmt: skip
             raise RunError(
                 f"{place}: got a checkpoint that cannot be continued from ({error}), expected a "
