@@ -30,9 +30,16 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+def _check_name(path: str | os.PathLike[str]) -> None:
+    """Raise `OSError` for a name that the system cannot have, for which Python has `ValueError`."""
+    if "\0" in os.fspath(path):
+        raise OSError(errno.EINVAL, "the name holds a zero byte")
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Write `content` to `path`; an old file stays as it was until the new one is complete."""
-    path = path.resolve()  # through a link, to the file that is meant
+    _check_name(path)
+    path = Path(os.path.realpath(path))  # through a link, to the file that is meant
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         with beside.open("xb") as file:
@@ -49,6 +56,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 def writing(path: Path) -> Iterator[None]:
     """Turn errors of the file system while `path` is written into `RunError`."""
     try:
+        _check_name(path)
         yield
     except OSError as error:
         raise RunError(
@@ -88,10 +96,8 @@ def open_file(path: str | os.PathLike[str]) -> BinaryIO:
 
     A pipe would wait for somebody to write, and a device need not end.
     """
-    try:
-        mode = os.stat(path).st_mode
-    except ValueError as error:
-        raise OSError(errno.EINVAL, "the name holds a zero byte") from error
+    _check_name(path)
+    mode = os.stat(path).st_mode
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     if not stat.S_ISREG(mode):

@@ -90,7 +90,7 @@ def save(
     """
     folder = Path(folder)
     settings = layer_settings(model)
-    existing = [name for name in (CONFIG, WIRING, WEIGHTS) if (folder / name).exists()]
+    existing = [name for name in (CONFIG, WIRING, WEIGHTS) if os.path.exists(folder / name)]
     if existing and not overwrite:
         raise RunError(
             f"{folder}: got a folder that holds {existing[0]} already, expected a new one; choose "

@@ -385,7 +385,7 @@ class RunFolder:
         return _lines(self.path / METRICS, _Evaluated)
 
     def _repr_html_(self) -> str:
-        if not (self.path / CONFIG).is_file():
+        if not os.path.isfile(self.path / CONFIG):
             return table_html(str(self.path), {"run": "none is here"})
         config = self.config
         asked = self.steps or "?"

@@ -67,9 +67,10 @@ def save_trajectories(data: Trajectories, path: str | os.PathLike[str]) -> None:
         "duration": data.duration,
         "seed": data.seed,
     }
-    place = Path(path).resolve()
-    beside = place.with_name(f".{place.name}.{secrets.token_hex(4)}.part")
+    place = Path(path)
     with writing(place):
+        place = Path(os.path.realpath(place))  # through a link, to the file that is meant
+        beside = place.with_name(f".{place.name}.{secrets.token_hex(4)}.part")
         try:
             with beside.open("xb") as file:  # rows go out as they are: no copy of them in memory
                 np.savez(

@@ -306,7 +306,7 @@ def _find(folder: Path, prefix: str, content: str, axes: int) -> Path | None:
     for mark in ("-", "."):
         for suffix in ("", ".gz"):
             path = folder / f"{prefix}-{content}{mark}idx{axes}-ubyte{suffix}"
-            if path.is_file():
+            if os.path.isfile(path):
                 return path
     return None
 
