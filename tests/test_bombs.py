@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
-from damaged_files import READERS, attempt, whole
+from damaged_files import MODEL, READERS, attempt, whole
 from fresh_process import processes
 from numpy.lib import format as npy
 
@@ -272,8 +272,14 @@ OTHERS = {
 }
 
 
+DOORS = (
+    "a.csv", "a.csv.gz", "a.npz", "a.xlsx", "wiring.json", *(f"ltc/{file}" for file in MODEL),
+    "run/metrics.jsonl", "run/standardiser.json", "certificate", "trajectories", "idx",
+)  # fmt: skip
+
+
 @pytest.mark.parametrize("kind", OTHERS)
-@pytest.mark.parametrize("name", READERS)
+@pytest.mark.parametrize("name", DOORS)
 def test_what_is_no_file_is_refused(name, kind, tmp_path, monkeypatch):
     file = READERS[name].file
     for path, content in whole(name).items():

@@ -15,6 +15,7 @@ from elegans.wiring.drawing.colors import synapse_colors as colors_of_synapses
 from elegans.wiring.drawing.matrix import MATRIX_SIZE, draw_matrix
 from elegans.wiring.drawing.painting import PLAIN
 from elegans.wiring.drawing.strands import Drawing, check_same_neurons, magnitudes
+from elegans.wiring.names import require_spelt_out
 from elegans.wiring.wiring import Wiring
 
 if TYPE_CHECKING:
@@ -121,6 +122,8 @@ def draw(
     ['circuit', 'matrix']
     """
     chosen = view_of(wiring, view, layout)
+    if chosen != "classes":
+        require_spelt_out({"sensory": wiring.input_size, **wiring.layers})
     for name, other in (("before", before), ("later", later)):
         check_same_neurons(name, other, wiring)
     drawing = Drawing(
