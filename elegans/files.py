@@ -15,7 +15,7 @@ import math
 import os
 import secrets
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -216,7 +216,7 @@ def validated(value: Any, schema: type[T], source: str, remedy: str) -> T:
 
 
 @cache
-def _adapter(schema: type[Any]) -> Any:
+def _adapter(schema: Hashable) -> Any:
     from pydantic import TypeAdapter
 
     return TypeAdapter(schema)

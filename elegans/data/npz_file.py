@@ -113,15 +113,17 @@ class NpzArchive:
             header.size, f"{self.path}: array {name!r}", "read it on a larger machine", DataError
         )
         numbers = np.empty(header.size, np.uint8)
+        view = memoryview(numbers)  # type: ignore[arg-type]  # which NumPy's types do not say
         try:
             with self._archive.open(header.member) as member:
                 member.read(header.begin)
                 at = 0
                 while at < header.size:
-                    got = member.readinto(memoryview(numbers)[at : at + _BLOCK])
-                    if not got:
+                    block = member.read(min(_BLOCK, header.size - at))
+                    if not block:
                         raise EOFError(f"{at} of {header.size} bytes")
-                    at += got
+                    view[at : at + len(block)] = block
+                    at += len(block)
                 member.read(1)  # at its end the sum is checked
         except _DAMAGE as error:
             raise self._damaged(name, error) from error

@@ -154,7 +154,11 @@ def _opened(path: Path, dialect: Dialect) -> Source:
         require_room = _parquet_room if suffix in _PARQUET else _excel_room
         require_room(path)
         if suffix in _PARQUET:
-            return FrameSource(pd.read_parquet(path), str(path), stem_of(path))
+            whole = pd.read_parquet(path)
+            for dtype, (_, column) in zip(whole.dtypes, whole.items(), strict=True):
+                if dtype.kind == "O":
+                    column.to_list()  # raises where bytes are no text
+            return FrameSource(whole, str(path), stem_of(path))
         # Without a header pandas neither invents names nor makes equal ones differ.
         sheet = pd.read_excel(path, header=None, keep_default_na=False, na_values=list(MISSING))
     except DataError:
@@ -179,22 +183,18 @@ _LARGER = "cut the table into several files, or take a larger machine"
 
 def _parquet_room(path: Path) -> None:
     """Raise `DataError` unless there is memory for what the file's own directory announces."""
-    import pyarrow.parquet
-
-    about = pyarrow.parquet.read_metadata(path)
+    parquet = require_extra("pyarrow.parquet", "parquet")
+    about = parquet.read_metadata(path)
     _require_columns(path, about.num_columns)
-    groups = [about.row_group(k) for k in range(about.num_row_groups)]
-    cells = sum(g.column(k).num_values for g in groups for k in range(g.num_columns))
-    needed = sum(group.total_byte_size for group in groups) + 8 * max(
-        cells, about.num_rows * about.num_columns
-    )
+    # Of groups only the sizes: what they say of a column can end the process if it is damaged.
+    size = sum(about.row_group(k).total_byte_size for k in range(about.num_row_groups))
+    needed = size + 8 * about.num_rows * about.num_columns
     require_bytes(needed, f"{path}: {about.num_rows} rows of parquet", _LARGER, DataError)
 
 
 def _excel_room(path: Path) -> None:
     """Raise `DataError` unless there is memory for the members of the file and the first sheet."""
-    import openpyxl
-
+    openpyxl = require_extra("openpyxl", "excel")
     with zipfile.ZipFile(path) as archive:
         size = sum(member.file_size for member in archive.infolist())
     what = f"{path}: a workbook of {size} bytes"

@@ -303,7 +303,7 @@ class TextFile(Source):
         )
 
     def _reader(self, source: TextIO | Iterator[str]) -> Any:
-        lines = self._lines_of(source) if isinstance(source, io.TextIOBase) else iter(source)
+        lines = self._lines_of(source) if isinstance(source, io.TextIOWrapper) else source
         if self.separator == " ":
             lines = (" ".join(line.split()) + "\n" for line in lines)
         return csv.reader(lines, delimiter=self.separator, skipinitialspace=True, strict=True)
