@@ -15,7 +15,7 @@ import math
 import os
 import secrets
 import stat
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -198,7 +198,8 @@ def validated(value: Any, schema: type[T], source: str, remedy: str) -> T:
     try:
         # From JSON, where a dataclass may be an object and a tuple a list although nothing is cast.
         text = json.dumps(value, allow_nan=False)
-        result: T = _adapter(schema).validate_json(text, strict=True)
+        adapter = _adapter(schema)  # type: ignore[arg-type]  # classes are hashable
+        result: T = adapter.validate_json(text, strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(map(str, first["loc"])) or "the whole"
@@ -216,7 +217,7 @@ def validated(value: Any, schema: type[T], source: str, remedy: str) -> T:
 
 
 @cache
-def _adapter(schema: Hashable) -> Any:
+def _adapter(schema: Any) -> Any:
     from pydantic import TypeAdapter
 
     return TypeAdapter(schema)

@@ -65,6 +65,7 @@ LEVELS = ("exact", "interval", "float")
 LARGEST_FILE = 1 << 30
 LARGEST_NUMBER = 1e100
 MOST_VALUES = 50_000_000
+MOST_LISTS = 100_000
 MOST_NEURONS = 10_000_000
 MOST_PIECES = 1_024
 MOST_TERMS = 100_000_000  # of sums over the pieces of neurons with a synapse to themselves
@@ -554,9 +555,10 @@ def _shown(ratio: Fraction) -> str:
 
 def load(text: str) -> Document:
     """Return the document in a text; raise `MalformedError` if it is no plain JSON object."""
-    values = text.count(",") + text.count("[") + text.count("{")
-    if values > MOST_VALUES:  # each takes more memory than its digits
-        raise MalformedError(f"{values} values, {MOST_VALUES} are the most")
+    # Each takes more memory than its characters.
+    values, lists = text.count(","), text.count("[") + text.count("{")
+    if values > MOST_VALUES or lists > MOST_LISTS:
+        raise MalformedError(f"{values} values in {lists} lists: too many")
     try:
         document = json.loads(
             text,
