@@ -9,27 +9,33 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from elegans.errors import InputError
+from elegans.errors import ElegansError, InputError
+
+DEFLATE_GROWTH = 1032
+"""A block of deflate (zip, gzip) grows at most so many times: a file bounds what it can hold."""
 
 _MEMINFO = Path("/proc/meminfo")
 _OWN_CGROUP = Path("/proc/self/cgroup")
 _CGROUPS = Path("/sys/fs/cgroup")
+_OWN_PAGES = Path("/proc/self/statm")
 
 
 def available_bytes() -> int | None:
     """Return how many bytes can be allocated without swapping; None where nobody says.
 
-    On Linux what the kernel calls available, or what the control groups (version 2) of the process
-    leave, whichever is less; elsewhere the machine's memory.
+    On Linux what the kernel calls available, or what the control groups (version 2) and the limit
+    of address space of the process leave, whichever is least; elsewhere the machine's memory.
     """
     machine = _meminfo()
     if machine is None:
         return _sysconf()
-    return min([machine, *_cgroups()])
+    return min([machine, *_cgroups(), *_address_space()])
 
 
-def require_bytes(needed: int, what: str, remedy: str) -> None:
-    """Raise `InputError` if `what` needs more bytes than there are; unknown is enough.
+def require_bytes(
+    needed: int, what: str, remedy: str, error: type[ElegansError] = InputError
+) -> None:
+    """Raise `error` if `what` needs more bytes than there are; unknown is enough.
 
     Examples
     --------
@@ -41,7 +47,7 @@ def require_bytes(needed: int, what: str, remedy: str) -> None:
     """
     available = available_bytes()
     if available is not None and needed > available:
-        raise InputError(
+        raise error(
             f"{what} needs {needed / 2**30:.1f} GiB of memory ({needed} bytes), but "
             f"{available / 2**30:.1f} GiB ({available} bytes) are available; {remedy}"
         )
@@ -55,6 +61,19 @@ def _meminfo() -> int | None:
         return int(line.split()[1]) * 1024
     except (OSError, ValueError, IndexError):
         return None
+
+
+def _address_space() -> list[int]:
+    """Return what a limit (ulimit -v) leaves of the address space of the process, if it has one."""
+    try:
+        import resource
+
+        limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+        pages = int(_OWN_PAGES.read_text().split()[0])
+    except (ImportError, OSError, ValueError, IndexError):
+        return []
+    used = pages * resource.getpagesize()
+    return [] if limit == resource.RLIM_INFINITY else [max(0, limit - used)]
 
 
 def _cgroups() -> list[int]:

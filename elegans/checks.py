@@ -70,8 +70,11 @@ def check_keywords(kind: type, given: Mapping[str, object]) -> None:
 LARGEST = 2**31 - 1
 """The largest number of anything; no memory holds more."""
 
+MOST_UNFOLDS = 100_000
+"""Parts of a step of which more would only hang: a damaged file may ask for any number."""
 
-def check_count(name: str, value: Any, least: int = 1, most: int = LARGEST) -> int:
+
+def check_count(name: str, value: Any, least: int = 1, most: float = LARGEST) -> int:
     """Return `value` as an integer; raise `InputError` unless it is from `least` to `most`."""
     whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
     if not whole or not least <= value <= most:

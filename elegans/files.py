@@ -1,25 +1,41 @@
-"""Atomic writing: a file is written beside its place and moved there in one step.
+"""Files: written beside their place and moved there in one step, and read within bounds.
+
+What a file decides, its size, the depth of its JSON, the numbers in it, is compared with the memory
+there is and with what is expected before it is used; only regular files are opened.
 
 Like `elegans.errors` this file stands under every floor of the library: it imports the standard
-library alone, and torch and safetensors only where tensors are written or read.
+library alone, and torch, safetensors and pydantic only where they are needed.
 """
 
 from __future__ import annotations
 
+import errno
 import json
+import math
 import os
 import re
 import secrets
+import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
+from elegans.capacity import require_bytes
 from elegans.errors import RunError
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+T = TypeVar("T")
+
+
+def _check_name(path: str | os.PathLike[str]) -> None:
+    """Raise `OSError` for a name that the system cannot have, for which Python has `ValueError`."""
+    if "\0" in os.fspath(path):
+        raise OSError(errno.EINVAL, "the name holds a zero byte")
 
 
 ABANDONED = 3600.0
@@ -33,7 +49,8 @@ def write_bytes(path: Path, content: bytes) -> None:
 
     What writers of the same file have left that were killed an hour ago or earlier is removed.
     """
-    path = path.resolve()  # through a link, to the file that is meant
+    _check_name(path)
+    path = Path(os.path.realpath(path))  # through a link, to the file that is meant
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         with beside.open("xb") as file:
@@ -75,6 +92,7 @@ def remove_parts(
 def writing(path: Path) -> Iterator[None]:
     """Turn errors of the file system while `path` is written into `RunError`."""
     try:
+        _check_name(path)
         yield
     except OSError as error:
         raise RunError(
@@ -111,18 +129,89 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
         write_bytes(path, safetensors.torch.save(own))
 
 
-def read_json(path: Path, remedy: str) -> dict[str, Any]:
-    """Return the object in the JSON file `path`.
+# --- reading -------------------------------------------------------------------------------
+
+
+def open_file(path: str | os.PathLike[str]) -> BinaryIO:
+    """Open a regular file for reading; raise `OSError` whatever else it is.
+
+    A pipe would wait for somebody to write, and a device need not end.
+    """
+    _check_name(path)
+    mode = os.stat(path).st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "it is a pipe or a device, no regular file")
+    return open(path, "rb")
+
+
+def read_bytes(path: Path, remedy: str) -> bytes:
+    """Return the content of `path`.
 
     Raises
     ------
     RunError
-        The file is missing or damaged; the message ends with `remedy`.
+        It is missing, no regular file, or larger than the memory; the message ends with `remedy`.
+    """
+    try:
+        with open_file(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            require_bytes(size, f"{path}: the file", remedy, RunError)
+            return file.read()
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+        raise RunError(f"{path}: got no such file, expected one; {remedy}") from error
+    except OSError as error:
+        raise RunError(
+            f"{path}: cannot be read ({error.strerror or error}), expected a file; {remedy}"
+        ) from error
+
+
+def parse_json(content: str | bytes) -> Any:
+    """Return the value of a JSON text; raise `ValueError` if there is none to rely on.
+
+    That is if it does not parse, names a field twice, holds numbers that are not finite, is nested
+    too deeply, or would need more memory than there is.
+    """
+    text = content if isinstance(content, str) else content.decode("utf-8-sig")
+    # Lists and objects of Python are larger than brackets, and numbers than their digits.
+    needed = len(text) + 72 * (text.count("[") + text.count("{")) + 40 * text.count(",")
+    require_bytes(needed, "the JSON", "this is another file, or for a larger machine")
+    try:
+        return json.loads(
+            text, parse_float=_finite, parse_constant=_finite, object_pairs_hook=_unique
+        )
+    except RecursionError as error:
+        raise ValueError("lists or objects are nested too deeply") from error
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"the number {text[:40]} is not finite")
+    return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        raise ValueError("an object names a field twice")
+    return fields
+
+
+def read_json(path: Path, remedy: str, schema: Any = None) -> dict[str, Any]:
+    """Return the object in the JSON file `path`; its fields are as `schema` says, if it is given.
+
+    Raises
+    ------
+    RunError
+        The file is missing or damaged, or a field is not as expected; the message ends with
+        `remedy`.
     """
     content = read_bytes(path, remedy)
     try:
-        value = json.loads(content)
-    except (ValueError, RecursionError) as error:
+        value = parse_json(content)
+    except ValueError as error:
         raise RunError(
             f"{path}: got text that does not parse ({error}), expected JSON, so the file is "
             f"damaged or cut off; {remedy}"
@@ -131,7 +220,53 @@ def read_json(path: Path, remedy: str) -> dict[str, Any]:
         raise RunError(
             f"{path}: got JSON of type {type(value).__name__}, expected an object; {remedy}"
         )
+    if schema is not None:
+        validated(value, schema, str(path), remedy)
     return value
+
+
+def validated(value: Any, schema: type[T], source: str, remedy: str) -> T:
+    """Return plain values as a `schema`, a dataclass; other fields are left out, no type is cast.
+
+    Raises
+    ------
+    RunError
+        A field is missing, or not as the annotations of `schema` say; the message begins with
+        `source` and ends with `remedy`.
+    """
+    from pydantic import ValidationError
+
+    try:
+        # From JSON, where a dataclass may be an object and a tuple a list although nothing is cast.
+        text = json.dumps(value, allow_nan=False)
+        adapter = _adapter(schema)  # type: ignore[arg-type]  # classes are hashable
+        result: T = adapter.validate_json(text, strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"])) or "the whole"
+        if first["type"] == "value_error":  # of a dataclass's own checks
+            raise RunError(f"{source}: {first['ctx']['error']}; {remedy}") from error
+        if first["type"].startswith("missing"):
+            got, expected = f"no {place}", "one"
+        else:
+            got = f"{_short(first['input'])} as {place}"
+            expected = first["msg"].removeprefix("Input should be ")
+        raise RunError(f"{source}: got {got}, expected {expected}; {remedy}") from error
+    except (ValueError, TypeError, RecursionError) as error:
+        raise RunError(f"{source}: got values that do not fit ({error}); {remedy}") from error
+    return result
+
+
+@cache
+def _adapter(schema: Any) -> Any:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(schema)
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def read_tensors(path: Path, remedy: str) -> dict[str, Tensor]:
@@ -142,16 +277,29 @@ def read_tensors(path: Path, remedy: str) -> dict[str, Tensor]:
     content = read_bytes(path, remedy)
     try:
         return safetensors.torch.load(content)
-    except (SafetensorError, ValueError, KeyError) as error:
-        raise RunError(
-            f"{path}: got {len(content):,} bytes that are no safetensors file ({error}), so the "
-            f"file is damaged or cut off; {remedy}"
-        ) from error
+    except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
+        raise _no_tensors(path, error, remedy) from error
 
 
-def read_bytes(path: Path, remedy: str) -> bytes:
-    """Return the content of `path`; raises `RunError`, ending with `remedy`, if it is missing."""
+def tensor_shapes(path: Path, remedy: str) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each tensor in `path` by its header alone, which fits the file's size.
+
+    Raises as `read_json` does.
+    """
+    from safetensors import SafetensorError, safe_open
+
     try:
-        return path.read_bytes()
+        open_file(path).close()
+        with safe_open(path, "pt") as file:
+            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
         raise RunError(f"{path}: got no such file, expected one; {remedy}") from error
+    except (OSError, SafetensorError, ValueError) as error:
+        raise _no_tensors(path, error, remedy) from error
+
+
+def _no_tensors(path: Path, error: Exception, remedy: str) -> RunError:
+    return RunError(
+        f"{path}: got a file that holds no tensors ({error}), expected one of safetensors, so it "
+        f"is damaged or cut off; {remedy}"
+    )

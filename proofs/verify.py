@@ -45,6 +45,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
+import stat
 import sys
 from fractions import Fraction
 from itertools import pairwise
@@ -62,8 +64,11 @@ VERSION = 1
 LEVELS = ("exact", "interval", "float")
 LARGEST_FILE = 1 << 30
 LARGEST_NUMBER = 1e100
+MOST_VALUES = 50_000_000
+MOST_LISTS = 100_000
 MOST_NEURONS = 10_000_000
 MOST_PIECES = 1_024
+MOST_TERMS = 100_000_000  # of sums over the pieces of neurons with a synapse to themselves
 
 _BITS = 96  # of the fraction of a fixed-point number
 _ONE = 1 << _BITS
@@ -502,6 +507,13 @@ def verify(document: Document) -> list[str]:
     norms = _list(document, "norms", "certificate")
     if not norms:
         raise MalformedError("no norm is given")
+    tied = sum(
+        len(row)
+        for i, row in enumerate(circuit.recurrent.rows)
+        if any(synapse[0] == i for synapse in row)
+    )
+    if pieces > 1 and pieces * tied * (len(norms) + 1) > MOST_TERMS:
+        raise MalformedError(f"{pieces} pieces of {tied} synapses in {len(norms)} norms: too many")
     for n, norm in enumerate(norms):
         _only(norm, ("eta", "rate"), f"norms[{n}]")
         eta = _positive(_numbers(norm, "eta", circuit.size, f"norms[{n}]"), f"norms[{n}].eta")
@@ -543,6 +555,10 @@ def _shown(ratio: Fraction) -> str:
 
 def load(text: str) -> Document:
     """Return the document in a text; raise `MalformedError` if it is no plain JSON object."""
+    # Each takes more memory than its characters.
+    values, lists = text.count(","), text.count("[") + text.count("{")
+    if values > MOST_VALUES or lists > MOST_LISTS:
+        raise MalformedError(f"{values} values in {lists} lists: too many")
     try:
         document = json.loads(
             text,
@@ -563,9 +579,11 @@ def load(text: str) -> Document:
 def read(path: str) -> Document:
     """Return the document in a file."""
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would wait, a device need not end
+            raise OSError("no regular file")
         with open(path, "rb") as file:
             content = file.read(LARGEST_FILE + 1)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # of a name that cannot be
         raise MalformedError(f"cannot be read: {error}") from None
     if len(content) > LARGEST_FILE:
         raise MalformedError(f"larger than {LARGEST_FILE} bytes")

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from elegans import capacity
 from elegans.errors import DataError
-from elegans.replications.sets import image_sets
 from elegans.replications.sets.image_sets import read_idx
 
 CODES = {"u1": 0x08, "i1": 0x09, "i2": 0x0B, "i4": 0x0C, "f4": 0x0D, "f8": 0x0E}
@@ -119,10 +119,10 @@ def test_what_is_announced_but_absent_costs_no_memory(tmp_path):
 
 
 def test_an_array_larger_than_the_memory_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(image_sets, "available_bytes", lambda: 11)
-    with pytest.raises(DataError, match=r"takes 12 bytes, expected at most the 11 bytes"):
+    monkeypatch.setattr(capacity, "available_bytes", lambda: 11)
+    with pytest.raises(DataError, match=r"shape \(2, 3\) needs .*\(12 bytes\), but .*\(11 bytes\)"):
         read_idx(write(tmp_path, GOOD))
-    monkeypatch.setattr(image_sets, "available_bytes", lambda: None)  # nobody says
+    monkeypatch.setattr(capacity, "available_bytes", lambda: None)  # nobody says
     assert read_idx(write(tmp_path, GOOD)).shape == (2, 3)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from elegans.capacity import require_bytes
 from elegans.errors import WiringError
 
 # Text with these cannot be written to XML, and line ends among them would break a table.
@@ -18,7 +19,15 @@ _DEFAULT = re.compile("(.+)_(0|[1-9][0-9]{0,9})")
 
 def default_names(layers: Mapping[str, int]) -> tuple[str, ...]:
     """Return the name of each neuron of `layers`, layer and position, such as ``inter_3``."""
+    require_spelt_out(layers)
     return tuple(f"{layer}_{k}" for layer, size in layers.items() for k in range(size))
+
+
+def require_spelt_out(layers: Mapping[str, int]) -> None:
+    """Raise `WiringError` unless there is memory for a text for each neuron of `layers`."""
+    count, longest = sum(layers.values()), max(map(len, layers), default=0)
+    what = f"a name for each of {count} neurons"
+    require_bytes((80 + 4 * longest) * count, what, "make the layers smaller", WiringError)
 
 
 def check_name(what: str, name: str) -> str:

@@ -23,6 +23,7 @@ from elegans.wiring.names import (
     check_size,
     check_unique,
     default_names,
+    require_spelt_out,
 )
 from elegans.wiring.synapses import Synapses, check_ends
 
@@ -181,6 +182,7 @@ class Wiring:
     @cached_property
     def layer_of(self) -> NDArray[np.str_]:
         """The layer's name of each neuron, shape (neuron,)."""
+        require_spelt_out(self._layers)
         return _frozen(np.repeat(list(self._layers), list(self._layers.values())))
 
     @cached_property

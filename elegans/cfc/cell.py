@@ -19,6 +19,8 @@ from elegans.layers.cell import Cell
 from elegans.layers.mapping import ElementwiseMapping
 from elegans.wiring import Synapses, Wiring
 
+_MOST_LAYERS = 1_000  # of a backbone, which would be too deep to train long before
+
 
 @checked(InputError)
 class CfCCell(Cell):
@@ -96,7 +98,7 @@ class CfCCell(Cell):
         self.backbone_activation = check_choice(
             "backbone_activation", backbone_activation, ACTIVATIONS
         )
-        self.backbone_layers = check_count("backbone_layers", backbone_layers, least=0)
+        self.backbone_layers = check_count("backbone_layers", backbone_layers, 0, _MOST_LAYERS)
         self.backbone_units = check_count("backbone_units", backbone_units)
         self.backbone_dropout = _share("backbone_dropout", backbone_dropout)
         self.solution = ClosedForm(mode, units, generator=generator, **factory_kwargs)

@@ -6,8 +6,10 @@ connected to whom, `model.safetensors` holds the parameters and the slots of the
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from elegans.files import (
     read_bytes,
     read_json,
     read_tensors,
+    tensor_shapes,
     write_bytes,
     write_json,
     write_tensors,
@@ -39,6 +42,16 @@ VERSION = 1
 CONFIG, WIRING, WEIGHTS = "config.json", "wiring.json", "model.safetensors"
 READOUT = "readout"
 """The setting that holds the number of outputs of a readout."""
+
+_SMALL = 1_000_000
+"""Neurons of which a layer is planned in no time, whatever the weights hold."""
+
+
+@dataclass(frozen=True)
+class _Config:
+    version: int
+    model: dict[str, Any]
+
 
 _REMEDY = "pass a folder that elegans.save or a training has written"
 
@@ -79,7 +92,7 @@ def save(
     """
     folder = Path(folder)
     settings = layer_settings(model)
-    existing = [name for name in (CONFIG, WIRING, WEIGHTS) if (folder / name).exists()]
+    existing = [name for name in (CONFIG, WIRING, WEIGHTS) if os.path.exists(folder / name)]
     if existing and not overwrite:
         raise RunError(
             f"{folder}: got a folder that holds {existing[0]} already, expected a new one; choose "
@@ -134,16 +147,44 @@ def load(folder: str | os.PathLike[str], *, device: Device = None) -> SequenceLa
     (True, True)
     """
     folder = Path(folder)
-    config = read_json(folder / CONFIG, _REMEDY)
-    if config.get("version") != VERSION or not isinstance(config.get("model"), dict):
+    config = read_json(folder / CONFIG, _REMEDY, _Config)
+    if config["version"] != VERSION:
         raise RunError(
             f"{folder / CONFIG}: got version {config.get('version')!r} of the format, expected "
             f"version {VERSION} with the settings of a model; a newer elegans may read it"
         )
     wiring = read_wiring(folder / WIRING, _REMEDY)
+    _require_fit(config["model"], wiring, folder)
     model = build_layer(config["model"], wiring, folder / CONFIG)
     restore(model, read_tensors(folder / WEIGHTS, _REMEDY), folder / WEIGHTS)
     return moved(model, device, "device =")
+
+
+def _require_fit(settings: dict[str, Any], wiring: Wiring, folder: Path) -> None:
+    """Raise `RunError` unless the weights have the shapes that settings and wiring ask for.
+
+    Nothing is allocated before: a few bytes of settings can ask for any amount of memory.
+    """
+    shapes = tensor_shapes(folder / WEIGHTS, _REMEDY)
+    held = sum(math.prod(shape) for shape in shapes.values())
+    asked = max(wiring.units, wiring.input_size)
+    planned = None
+    if asked <= _SMALL + held:
+        try:
+            with torch.device("meta"):
+                planned = build_layer(settings, wiring, folder / CONFIG).state_dict()
+        except RunError:
+            raise
+        except RuntimeError:  # a layer of the user's that cannot be made without values
+            return
+    expected = {name: tuple(t.shape) for name, t in planned.items()} if planned else {}
+    for name in dict.fromkeys((*expected, *shapes)):
+        if expected.get(name) != shapes.get(name):
+            raise RunError(
+                f"{folder / WEIGHTS}: the weights do not fit the wiring and settings beside them "
+                f"(got {name} of shape {shapes.get(name)}, expected {expected.get(name)} for "
+                f"{wiring.units} neurons and {wiring.input_size} inputs); {_REMEDY}"
+            )
 
 
 def write_circuit(model: SequenceLayer | Readout, folder: Path) -> None:

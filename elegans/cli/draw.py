@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from elegans.checkpoints.saving import CONFIG, WIRING, load
@@ -17,7 +18,7 @@ from elegans.wiring import Wiring
 def run(command: Draw) -> None:
     """Draw the run, the saved model or the wiring, and say where the picture is."""
     source = command.run
-    if not source.exists():
+    if not os.path.exists(source):
         raise RunError(
             f"{source}: got no such file or folder, expected the folder of a run or a wiring in a "
             "file; check the path"

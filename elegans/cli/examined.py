@@ -2,31 +2,42 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Ge, Interval
 
-from elegans.checkpoints.saving import WEIGHTS
+from elegans.checkpoints.saving import CONFIG, WEIGHTS
 from elegans.cli.demo import demonstrations
 from elegans.cli.scoring import task_scores
 from elegans.cli.table import Files, files_of_run, hash_of, name_of
 from elegans.data import Scales, Sequence, split_sequences
 from elegans.data.kinds import per_second
 from elegans.errors import DataError, RunError
+from elegans.files import validated
 from elegans.layers.readout import Readout
 from elegans.layers.sequence_layer import SequenceLayer
 from elegans.proofs.certificates.network import Box
 from elegans.reporting.stability.origin import HashedFile, Origin
 from elegans.reporting.stability.stimulus import Stimulus
 from elegans.reporting.stability.task import Task
+from elegans.tasks.cartpole import MAX_STEPS
 from elegans.training import RunData, RunFolder, baseline_answers, predict
 
 CONTROL_STEP = 0.02
 """Seconds between two observations of the demo."""
 
 Sequences = tuple[Sequence, ...]
+
+
+@dataclass(frozen=True)
+class _Demo:
+    episodes: Annotated[int, Interval(ge=2, le=10_000)]
+    seed: Annotated[int, Ge(0)]
+    window: Annotated[int, Interval(ge=1, le=MAX_STEPS)]
 
 
 @dataclass(frozen=True)
@@ -120,9 +131,9 @@ def data_of_run(folder: RunFolder, other: Path | None) -> ExaminedData:
             f"{folder.path}: got a run that was not trained on columns of a file, expected one of "
             "'elegans train' or 'elegans demo'; pass --inputs LOWEST HIGHEST without --data"
         )
-    files = files_of_run(data["path"]) if other is None else [other]
+    files = files_of_run(data.get("path", "")) if other is None else [other]
     for path in files:
-        if not path.exists():
+        if not os.path.exists(path):
             raise RunError(
                 f"{path}: got no such file, expected the data of the run; pass --data FILE, or "
                 "--inputs LOWEST HIGHEST to do without"
@@ -132,7 +143,7 @@ def data_of_run(folder: RunFolder, other: Path | None) -> ExaminedData:
     same, sequences = hash_of(files) == data.get("sha256"), table.sequences
     steps = sum(len(sequence) for sequence in table)
     origin = "The data that the run was trained on" if same else "Other data than that of the run"
-    training = config.get("training", {})
+    training = _dict_in(config, "training")
     train: Sequences = ()
     judged, part = sequences, f"all sequences of {name}"
     if same and "seed" in training and own.has_targets:
@@ -172,8 +183,10 @@ def _unit_of_time(column: str | None, unit: str | None, elapsed: float) -> tuple
 
 def _episodes(folder: RunFolder) -> ExaminedData:
     """Return the episodes of the demo, which its seed draws again."""
-    settings, training = folder.config["demo"], folder.config["training"]
-    task = demonstrations(settings["episodes"], training["seed"], training["window"])
+    config, remedy = folder.config, "pass --inputs LOWEST HIGHEST to do without its data"
+    asked = _dict_in(config, "training") | _dict_in(config, "demo")
+    demo = validated(asked, _Demo, str(folder.path / CONFIG), remedy)
+    task = demonstrations(demo.episodes, demo.seed, demo.window)
     train, judged = (
         tuple(
             replace(
@@ -200,22 +213,26 @@ def _episodes(folder: RunFolder) -> ExaminedData:
         ("force",),
         None,
         False,
-        training["window"],
+        demo.window,
     )
+
+
+def _dict_in(config: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return a part of the settings, which are as their author liked; empty if it is no object."""
+    part = config.get(name)
+    return part if isinstance(part, dict) else {}
 
 
 def is_of_classes(config: dict[str, Any]) -> bool:
     """Return whether a run was trained to tell classes."""
-    data = config.get("data")
-    return isinstance(data, dict) and bool(data.get("classifies"))
+    return bool(_dict_in(config, "data").get("classifies"))
 
 
 def origin_of_run(run: Path, folder: RunFolder | None, data: Files | None, seed: int) -> Origin:
     """Return versions, seeds and hashes of a run, or of a saved model without a `folder`."""
     config = {} if folder is None else folder.config
     lines = [] if folder is None else folder.metrics()
-    recorded = config.get("data")
-    recorded = recorded if isinstance(recorded, dict) else {}
+    recorded = _dict_in(config, "data")
     files = [HashedFile("weights", WEIGHTS, hash_of([run / WEIGHTS]))]
     if data is not None:
         files.insert(0, HashedFile("data", name_of(data), hash_of(data), recorded.get("sha256")))
@@ -224,7 +241,7 @@ def origin_of_run(run: Path, folder: RunFolder | None, data: Files | None, seed:
         files.insert(0, HashedFile("data", name, None, recorded.get("sha256")))
     return Origin.of(
         seed=seed,
-        training_seed=config.get("training", {}).get("seed"),
+        training_seed=_dict_in(config, "training").get("seed"),
         training_version=config.get("elegans"),
         rollbacks=lines[-1].get("rollbacks") if lines else None,
         files=files,

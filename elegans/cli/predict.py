@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 from elegans.cli.commands import Predict
 from elegans.cli.printing import print_table
 from elegans.cli.scoring import score_rows
@@ -21,8 +24,10 @@ def run(command: Predict) -> None:
             "choose one"
         )
     files = list(files_in(command.data))
-    out, paths = command.out.resolve(), [path.resolve() for path in files]
-    if out in paths or (out.parent in paths and out.parent.is_dir()):
+    with writing(command.out):
+        out = Path(os.path.realpath(command.out))
+    paths = [Path(os.path.realpath(path)) for path in files if os.path.exists(path)]
+    if out in paths or (out.parent in paths and os.path.isdir(out.parent)):
         raise RunError(
             f"got {command.out} as the data and as the place of the predictions, expected another; "
             "choose one, the data would be lost"

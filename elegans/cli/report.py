@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 from elegans.checkpoints.saving import load
@@ -27,7 +28,7 @@ def run(command: Report) -> None:
     check_extra()
     whole = load(command.run)
     model = circuit_of(whole)
-    folder = RunFolder.open(command.run) if (command.run / INITIAL_WIRING).exists() else None
+    folder = RunFolder.open(command.run) if os.path.exists(command.run / INITIAL_WIRING) else None
     stimulus, own = _stimulus(command, folder, whole)
     recorded = folder is not None and (folder.path / LEDGER).exists()
     stability = report(

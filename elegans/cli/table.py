@@ -11,6 +11,7 @@ from elegans.cli.commands import TableOptions, TextOptions
 from elegans.data import Dialect, SequenceTable, read_table
 from elegans.data.opening import files_of
 from elegans.errors import InputError
+from elegans.files import read_bytes
 
 Files = Sequence[Path]
 """A file, a folder, or several files."""
@@ -57,7 +58,7 @@ def hash_of(data: Files) -> str:
     total = hashlib.sha256()
     for path in data:
         for file in files_of(path):
-            total.update(file.read_bytes())
+            total.update(read_bytes(file, "check the path"))
     return total.hexdigest()
 
 

@@ -167,7 +167,12 @@ def _settings(command: Train, table: SequenceTable, begun: RunFolder | None) -> 
 
 def _require_same_data(folder: RunFolder, settings: dict[str, Any]) -> None:
     """Raise `RunError` if the file has changed, and otherwise let it lie anywhere."""
-    recorded = folder.config.get("data", {})
+    recorded = folder.config.get("data")
+    if not isinstance(recorded, dict):
+        raise RunError(
+            f"{folder.path}: got a run without data of its own, expected one of 'elegans train'; "
+            "choose another folder"
+        )
     if recorded.get("sha256") != settings["data"]["sha256"]:
         raise RunError(
             f"{folder.path}: got {settings['data']['path']} with other content than "

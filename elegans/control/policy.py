@@ -147,7 +147,7 @@ class Policy:
         if isinstance(config.get("data"), dict):
             reading = Reading.from_plain(config["data"])
         scales = None
-        if config.get("scaled") or (folder / STANDARDISER).exists():
+        if config.get("scaled") or os.path.exists(folder / STANDARDISER):
             scales = Scales.load(folder)
         return cls(model, scales, limits=limits, reading=reading)
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from elegans.arguments import checked
-from elegans.checks import Placement, check_choice, check_count
+from elegans.checks import MOST_UNFOLDS, Placement, check_choice, check_count
 from elegans.ctrnn.dynamics import ACTIVATIONS, CTRNNDynamics, SensedCTRNN
 from elegans.errors import InputError
 from elegans.layers.cell import WiredCell
@@ -106,7 +106,7 @@ class CTRNNCell(WiredCell):
         **factory_kwargs: Unpack[Placement],
     ) -> None:
         super().__init__(wiring, in_features, input_mapping, output_mapping, **factory_kwargs)
-        self.ode_unfolds = check_count("ode_unfolds", ode_unfolds)
+        self.ode_unfolds = check_count("ode_unfolds", ode_unfolds, most=MOST_UNFOLDS)
         self.activation = check_choice("activation", activation, ACTIVATIONS)
         self.implicit_param_constraints = implicit_param_constraints
         self.solver = get_solver(solver)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -151,11 +152,11 @@ def _resolved(
             f"{source.label}: got no {role} column, expected at least one; name the columns that "
             f"hold the {role}s"
         )
-    twice = [name for name in found if found.count(name) > 1]
-    if twice:
+    name, count = Counter(found).most_common(1)[0]
+    if count > 1:
         raise DataError(
-            f"{source.label}: got {role} column {twice[0]!r} {found.count(twice[0])} times, "
-            "expected each once; remove the repetition"
+            f"{source.label}: got {role} column {name!r} {count} times, expected each once; remove "
+            "the repetition"
         )
     return tuple(found)
 

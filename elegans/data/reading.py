@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
+from annotated_types import Ge
 from numpy.typing import NDArray
 
 from elegans.data.kinds import (
@@ -19,7 +20,8 @@ from elegans.data.kinds import (
 from elegans.data.opening import JoinedSource
 from elegans.data.sequences import Array, Sequence, SequenceTable
 from elegans.data.sources import Source
-from elegans.errors import DataError
+from elegans.errors import DataError, RunError
+from elegans.files import validated
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,7 +73,7 @@ class Reading:
     time_unit: str | None = None
     missing: Missing = "error"
     sort: bool = False
-    horizon: int = 0
+    horizon: Annotated[int, Ge(0)] = 0
     classifies: bool = False
     date_format: str | None = None
     decimal: str = "."
@@ -119,16 +121,27 @@ class Reading:
 
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> Reading:
-        """Return the reading that `to_plain` wrote."""
-        given = {name: plain[name] for name in cls.__dataclass_fields__ if name in plain}
+        """Return the reading that `to_plain` wrote.
+
+        Raises
+        ------
+        RunError
+            The values are not those of a reading.
+        """
+        source, remedy = "the reading of the data", "the file is damaged: train again"
+        given = dict(plain)
         for role in ("inputs", "targets"):
-            given[role] = tuple(
-                Column(each)  # as runs kept them at first: names of numbers
-                if isinstance(each, str)
-                else Column(**each | {"categories": tuple(each["categories"])})
-                for each in given[role]
-            )
-        return cls(**given | {"notes": tuple(given.get("notes", ()))})
+            if isinstance(plain.get(role), list | tuple):
+                given[role] = [  # as runs kept them at first: names of numbers
+                    {"name": each} if isinstance(each, str) else each for each in plain[role]
+                ]
+        reading = validated(given, cls, source, remedy)
+        columns = (*reading.inputs, *reading.targets)
+        if not reading.inputs or any((c.kind == "category") != bool(c.categories) for c in columns):
+            raise RunError(f"{source}: got no inputs, or a category without words; {remedy}")
+        if reading.classifies and [c.kind for c in reading.targets] != ["category"]:
+            raise RunError(f"{source}: got targets that are no class, expected one; {remedy}")
+        return reading
 
     # --- reading -------------------------------------------------------------------------
 

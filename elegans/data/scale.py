@@ -16,12 +16,27 @@ from torch import Tensor
 
 from elegans.data.sequences import Array, Sequence
 from elegans.errors import DataError, RunError
-from elegans.files import read_json
+from elegans.files import parse_json, read_json, validated
 
 STANDARDISER = "standardiser.json"
 """Where the folder of a run keeps the scales of its data."""
 
 Values = TypeVar("Values", Tensor, NDArray[Any])
+
+
+@dataclass(frozen=True)
+class _PlainScale:
+    origin: list[float]
+    unit: list[float]
+    offset: float
+    names: list[str]
+
+
+@dataclass(frozen=True)
+class _PlainScales:
+    inputs: dict[str, Any]
+    targets: dict[str, Any]
+    elapsed: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,11 +223,13 @@ class Scale:
             When the text was not written by `to_json`.
         """
         try:
-            fields = json.loads(text)
-            if "mean" in fields:  # as runs kept it at first
-                return cls(fields["mean"], fields["scale"])
-            return cls(fields["origin"], fields["unit"], fields["offset"], fields["names"])
-        except (ValueError, KeyError, TypeError) as error:
+            fields = parse_json(text)
+            if isinstance(fields, dict) and "mean" in fields:  # as runs kept it at first
+                fields = {"origin": fields["mean"], "unit": fields.get("scale")}
+                fields |= {"offset": 0.0, "names": []}
+            plain = validated(fields, _PlainScale, "the scale", "write it with to_json")
+            return cls(**vars(plain))
+        except (ValueError, RunError) as error:
             raise DataError(
                 f"got {text[:60]!r}, expected a JSON object with 'origin', 'unit', 'offset' and "
                 f"'names' ({error}); write it with to_json"
@@ -334,11 +351,12 @@ class Scales:
             The values are not those of scales.
         """
         try:
+            fields = validated(plain, _PlainScales, STANDARDISER, "train again")
             inputs, targets = (
-                Scale.from_json(json.dumps(plain[name])) for name in ("inputs", "targets")
+                Scale.from_json(json.dumps(each)) for each in (fields.inputs, fields.targets)
             )
-            return cls(inputs, targets, float(plain["elapsed"]))
-        except (KeyError, TypeError, ValueError) as error:
+            return cls(inputs, targets, fields.elapsed)
+        except (ValueError, RunError) as error:
             raise RunError(
                 f"got scales that cannot be read ({error}), expected standardiser.json of a run "
                 "with inputs, targets and elapsed; the file is damaged: train again"

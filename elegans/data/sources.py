@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 from abc import ABC, abstractmethod
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from elegans.errors import DataError
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
 MISSING = ("", "?", "NA", "N/A", "nan", "NaN", "null", "NULL")
 """Cells that count as missing."""
+
+MOST_COLUMNS = 20_000
+"""Columns of which a file with more is no table."""
 
 _LISTED = 20
 
@@ -39,6 +43,21 @@ class Source(ABC):
         self.label, self.stem = label, stem
         self.notes: list[str] = []
         """Rules of reading that were applied."""
+
+    def set_names(self, names: Sequence[str], where: str = "", remedy: str = "") -> None:
+        """Take the names of the columns; raise `DataError` if there are too many or two alike."""
+        if len(names) > MOST_COLUMNS:
+            raise DataError(
+                f"{self.label}{where}: got {len(names)} columns, expected at most {MOST_COLUMNS}; "
+                "a row of the table is a line: transpose it"
+            )
+        name, count = (Counter(names).most_common(1) or [("", 0)])[0]
+        if count > 1:
+            raise DataError(
+                f"{self.label}{where}: got {count} columns named {name!r}, expected each name "
+                f"once; rename one of them{remedy}"
+            )
+        self.names = tuple(names)
 
     @abstractmethod
     def load(self, names: tuple[str, ...], text: tuple[str, ...] = ()) -> pd.DataFrame:
@@ -80,15 +99,8 @@ class FrameSource(Source):
     ) -> None:
         super().__init__(label, stem)
         self._first = first  # the number of the first row in its sheet
-        names = [str(name) for name in frame.columns]
-        twice = [name for name in names if names.count(name) > 1]
-        if twice:
-            raise DataError(
-                f"{label}: got {names.count(twice[0])} columns named {twice[0]!r}, expected each "
-                "name once; rename one of them"
-            )
-        self._frame = frame.set_axis(names, axis=1)
-        self.names = tuple(names)
+        self.set_names([str(name) for name in frame.columns])
+        self._frame = frame.set_axis(list(self.names), axis=1)
 
     def load(self, names: tuple[str, ...], text: tuple[str, ...] = ()) -> pd.DataFrame:
         """Return the named columns."""

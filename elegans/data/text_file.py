@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import bz2
+import codecs
 import csv
 import gzip
+import io
 import lzma
 import warnings
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TextIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from elegans import capacity
 from elegans.data.sources import MISSING, Source, number_in
 from elegans.errors import DataError
+from elegans.files import open_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,6 +32,8 @@ if TYPE_CHECKING:
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "spaces"}
 _OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 _LOOKED_AT = 50
+_LONGEST_LINE = 1 << 24
+_CELL_BYTES = 24  # what pandas needs for a cell besides its text
 
 
 _MARKS = {"tab": "\t", "space": " ", "comma": ",", "semicolon": ";"}
@@ -76,6 +82,33 @@ class Dialect:
         )
 
 
+class _Metered(io.RawIOBase):
+    """Bytes of a table on their way, counted with its cells: nobody knows them in advance."""
+
+    def __init__(self, file: BinaryIO, path: Path, separator: str) -> None:
+        super().__init__()
+        self._file, self._path, self._separator = file, path, separator.encode()
+        self._available = capacity.available_bytes()
+        self._size = self._cells = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        block = self._file.read(len(buffer))
+        buffer[: len(block)] = block
+        self._size += len(block)
+        self._cells += block.count(b"\n") + block.count(self._separator)
+        needed = self._size + _CELL_BYTES * self._cells
+        if self._available is not None and needed > self._available:
+            raise DataError(
+                f"{self._path}: got {self._size:,} bytes of text and more, whose "
+                f"{self._cells:,} cells need {needed:,} bytes of memory, expected at most the "
+                f"{self._available:,} there are; cut the table into several files"
+            )
+        return len(block)
+
+
 class TextFile(Source):
     """A text file of rows of cells, possibly compressed."""
 
@@ -87,6 +120,10 @@ class TextFile(Source):
                 f"got the separator {dialect.separator!r}, expected one character, or tab, space, "
                 "comma or semicolon in words; pass one"
             )
+        try:
+            codecs.lookup(dialect.encoding)
+        except (LookupError, ValueError) as error:
+            raise self._no_encoding() from error
         lines = self._first_lines()
         if not lines or not lines[0].strip():
             raise DataError(
@@ -119,13 +156,7 @@ class TextFile(Source):
             self.notes.append(f"cells are separated by {SEPARATORS.get(self.separator, 'marks')}")
         if self.decimal == ",":
             self.notes.append("decimal commas")
-        twice = [name for name in first if name and first.count(name) > 1]
-        if twice:
-            raise DataError(
-                f"{path}, line 1: got {first.count(twice[0])} columns named {twice[0]!r}, expected "
-                "each name once; rename one of them, or pass --header no"
-            )
-        self.names = tuple(name for name in first if name)
+        self.set_names([name for name in first if name], ", line 1", ", or pass --header no")
 
     def load(self, names: tuple[str, ...], text: tuple[str, ...] = ()) -> pd.DataFrame:
         """Return the named columns, those of `text` as they are written."""
@@ -183,7 +214,22 @@ class TextFile(Source):
 
     def _first_lines(self) -> list[str]:
         with self._opened() as file:
-            return list(islice(file, _LOOKED_AT))
+            lines: list[str] = []
+            for line in islice(self._lines_of(file), _LOOKED_AT):
+                lines.append(line)
+                if sum(map(len, lines)) > _LONGEST_LINE:
+                    break
+            return lines
+
+    def _lines_of(self, file: TextIO) -> Iterator[str]:
+        """Return the lines; raise `DataError` at one that would not end."""
+        while line := file.readline(_LONGEST_LINE + 1):
+            if len(line) > _LONGEST_LINE:
+                raise DataError(
+                    f"{self.path}: got a line of more than {_LONGEST_LINE:,} characters, expected "
+                    "a shorter one; this is no table, or its lines end in another way"
+                )
+            yield line
 
     def _rows(self, lines: list[str]) -> list[list[str]]:
         rows: list[list[str]] = []
@@ -204,25 +250,27 @@ class TextFile(Source):
 
     @contextmanager
     def _opened(self) -> Iterator[TextIO]:
-        opener = _OPENERS.get(self.path.suffix.lower(), open)
+        opener = _OPENERS.get(self.path.suffix.lower())
+        separator = getattr(self, "separator", ",")  # not known yet for the first lines
+        encoding = self._dialect.encoding
         try:
-            with opener(self.path, "rt", encoding=self._dialect.encoding, newline="") as file:
-                yield file
+            with ExitStack() as opened:
+                packed = opened.enter_context(open_file(self.path))
+                plain = packed if opener is None else opened.enter_context(opener(packed, "rb"))
+                metered = io.BufferedReader(_Metered(plain, self.path, separator), 1 << 18)
+                yield opened.enter_context(io.TextIOWrapper(metered, encoding, newline=""))
         except UnicodeDecodeError as error:
             raise DataError(
                 f"{self.path}: got bytes that are not UTF-8 ({error.reason} at byte {error.start} "
                 "of a block), expected UTF-8 text; save the file as 'CSV UTF-8', or pass "
                 "--encoding latin-1 or what it is"
             ) from error
-        except LookupError as error:
-            raise DataError(
-                f"{self.path}: got the encoding {self._dialect.encoding!r}, expected one that "
-                "Python knows, such as utf-8 or latin-1; choose one"
-            ) from error
+        except (LookupError, UnicodeError) as error:
+            raise self._no_encoding() from error
         except (gzip.BadGzipFile, lzma.LZMAError, zlib.error, EOFError) as error:
             raise self._not_whole(error) from error
         except OSError as error:
-            if opener is not open and error.strerror is None:  # how bz2 says so
+            if opener is not None and error.strerror is None:  # how bz2 says so
                 raise self._not_whole(error) from error
             raise DataError(
                 f"{self.path}: got a file that cannot be opened ({error.strerror or error}), "
@@ -230,6 +278,17 @@ class TextFile(Source):
             ) from error
         except csv.Error as error:
             raise self._damaged(error) from error
+        except MemoryError as error:
+            raise DataError(
+                f"{self.path}: got a file that needs more memory than there is, expected a smaller "
+                "one; cut the table into several files, or take a larger machine"
+            ) from error
+
+    def _no_encoding(self) -> DataError:
+        return DataError(
+            f"{self.path}: got the encoding {self._dialect.encoding!r}, expected one of text that "
+            "Python knows, such as utf-8 or latin-1; choose one"
+        )
 
     def _not_whole(self, error: Exception) -> DataError:
         return DataError(
@@ -243,7 +302,8 @@ class TextFile(Source):
             "quotes; write it again"
         )
 
-    def _reader(self, lines: Iterator[str]) -> Any:
+    def _reader(self, source: TextIO | Iterator[str]) -> Any:
+        lines = self._lines_of(source) if isinstance(source, io.TextIOWrapper) else source
         if self.separator == " ":
             lines = (" ".join(line.split()) + "\n" for line in lines)
         return csv.reader(lines, delimiter=self.separator, skipinitialspace=True, strict=True)

@@ -111,10 +111,11 @@ class MemoryCell(nn.Module):
         )
         home = torch.device("cpu") if generator is None else generator.device
         for parameter, draw in draws:
+            if parameter.is_meta:
+                continue
             value = torch.empty(parameter.shape, device=home)  # the same numbers in any precision
             draw(value, generator=generator)
-            if not parameter.is_meta:
-                parameter.copy_(value)
+            parameter.copy_(value)
 
     def forward(self, x: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """Take one step from (h, c), each (batch, neuron), and return the new pair."""

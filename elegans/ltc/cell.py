@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from elegans.arguments import checked, shown
-from elegans.checks import Placement, check_count
+from elegans.checks import MOST_UNFOLDS, Placement, check_count
 from elegans.errors import InputError
 from elegans.hooks import is_plain
 from elegans.layers.capabilities import JointCell
@@ -107,7 +107,7 @@ class LTCCell(WiredCell):
         **factory_kwargs: Unpack[Placement],
     ) -> None:
         super().__init__(wiring, in_features, input_mapping, output_mapping, **factory_kwargs)
-        self.ode_unfolds = check_count("ode_unfolds", ode_unfolds)
+        self.ode_unfolds = check_count("ode_unfolds", ode_unfolds, most=MOST_UNFOLDS)
         self.epsilon = _checked_epsilon(epsilon)
         self.implicit_param_constraints = implicit_param_constraints
         self.solver = get_solver(solver)

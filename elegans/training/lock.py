@@ -116,7 +116,8 @@ def training_lock(folder: Path) -> Iterator[bool]:
         Another process, or another thread of this one, trains there, or may do so: the message
         names it, and what to do. Or the folder cannot be written to.
     """
-    path = folder.resolve() / LOCK
+    with writing(folder):
+        path = folder.resolve() / LOCK
     holder = Holder.here()
     with _changing:
         before = _held.get(path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from scipy.special import softmax
@@ -14,11 +14,20 @@ from elegans.data import Dialect, Reading, Scales, SequenceTable
 from elegans.data.opening import Data, open_data
 from elegans.data.sequences import Array
 from elegans.errors import DataError, RunError
+from elegans.files import validated
 from elegans.training.evaluation import predict
 from elegans.training.run_folder import RunFolder, load_model
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+@dataclass(frozen=True)
+class _Text:
+    separator: str | None = None
+    decimal: Literal[".", ","] | None = None
+    header: Literal["yes", "no"] | None = None
+    encoding: str | None = None
 
 
 @dataclass(frozen=True)
@@ -79,7 +88,17 @@ class RunData:
                 "'elegans train'; pass its folder"
             )
         reading = Reading.from_plain(own)
-        dialect = Dialect.of(**own.get("text", {}))
+        remedy = "repeat the training in another folder"
+        text = validated(own.get("text", {}), _Text, f"{folder.path}, data.text", remedy)
+        scales = folder.scales
+        sizes = len(scales.inputs), len(scales.targets)
+        if sizes != (len(reading.input_names), len(reading.target_names)):
+            raise RunError(
+                f"{folder.path}: got scales of {sizes[0]} inputs and {sizes[1]} targets, expected "
+                f"{len(reading.input_names)} and {len(reading.target_names)} as in its reading of "
+                f"the data; {remedy}"
+            )
+        dialect = Dialect.of(**vars(text))
         if reading.decimal == "," and dialect.decimal is None:
             dialect = replace(dialect, decimal=",")  # a point would be one of thousands
         source = open_data(data, dialect)
@@ -95,7 +114,7 @@ class RunData:
         wanted = reading if has_targets else reading.without_targets()
         table = wanted.read(source, answers_known=needs_targets)
         known = any(not np.isnan(one.targets).all() for one in table)
-        return cls(folder, table, folder.scales, reading, known)
+        return cls(folder, table, scales, reading, known)
 
     def answers(self) -> list[Array]:
         """Return what the circuit answers to each sequence, (time, output): of classes logits."""

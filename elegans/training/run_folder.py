@@ -24,10 +24,11 @@ import re
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from annotated_types import Interval
 from torch import Tensor
 
 import elegans
@@ -47,9 +48,12 @@ from elegans.errors import InputError, RunError
 from elegans.files import (
     json_line,
     make_folder,
+    parse_json,
+    read_bytes,
     read_json,
     read_tensors,
     remove_parts,
+    validated,
     write_bytes,
     write_json,
     write_tensors,
@@ -78,6 +82,68 @@ _PARTIAL_CHECKPOINT = re.compile(r"\.checkpoint-\d{8}\.part")
 _WRITTEN = (CONFIG, STANDARDISER, INITIAL_WIRING, METRICS, LEDGER, WEIGHTS, WIRING)
 """Files that only the holder of the lock writes."""
 _NEW_FOLDER = "choose another folder, or pass --resume (resume=True) to continue the run"
+
+
+Count = Annotated[int, Interval(ge=0, le=2**53)]
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What `config.json` holds in any case; what was asked for is as the user likes."""
+
+    model: dict[str, Any]
+    elegans: str = ""
+    scaled: bool = False
+    warm_start: str | None = None
+
+
+@dataclass(frozen=True)
+class _Training:
+    steps: Annotated[int, Interval(ge=1, le=2**53)] = 1
+    seed: Count = 0
+    window: Annotated[int, Interval(ge=1, le=2**53)] = 1
+
+
+@dataclass(frozen=True)
+class _Data:
+    path: str | list[str] = ""
+    sha256: str = ""
+    classifies: bool = False
+
+
+_ASKED = {"training": _Training, "data": _Data}
+
+
+@dataclass(frozen=True)
+class _Best:
+    best_step: Count
+    best_loss: float
+
+
+@dataclass(frozen=True)
+class _Evaluated:
+    step: Count
+    train_loss: float | None = None
+    validation_loss: float = 0.0
+    learning_rate: float = 0.0
+    rewired: Count = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Edited:
+    step: Count
+    synapses: str
+    source: Count
+    cut: Count
+    grown: Count | None
+    polarity: int | None
+    weight: float
+    outcome: str
+    grown_source: Count | None = None
+    age: Count | None = None
+    notes: dict[str, float | None] = field(default_factory=dict)
+    grown_synapses: str | None = None
 
 
 @dataclass(frozen=True)
@@ -165,7 +231,7 @@ class RunFolder:
             There is no run, or one of a newer format.
         """
         run = cls(path)
-        if not (run.path / CONFIG).is_file():
+        if not os.path.isfile(run.path / CONFIG):
             raise RunError(
                 f"{run.path}: got a folder without {CONFIG}, expected the folder of a run; check "
                 "the path, or start a run there without --resume"
@@ -195,13 +261,13 @@ class RunFolder:
             yield
 
     def _require_folder(self) -> None:
-        if self.path.exists() and not self.path.is_dir():
+        if os.path.exists(self.path) and not os.path.isdir(self.path):
             raise RunError(f"{self.path}: got a file, expected a folder; choose another name")
 
     def require_free(self) -> None:
         """Raise `RunError` if the folder holds a run already; nothing is touched."""
         self._require_folder()
-        if (self.path / CONFIG).exists() or self.checkpoints():
+        if os.path.exists(self.path / CONFIG) or self.checkpoints():
             raise RunError(
                 f"{self.path}: got a folder that holds a run already, expected a new one; "
                 f"{_NEW_FOLDER}"
@@ -209,7 +275,7 @@ class RunFolder:
 
     def require_unused(self) -> None:
         """Raise `RunError` if a training has begun to write here."""
-        if self.checkpoints() or (self.path / METRICS).exists():
+        if self.checkpoints() or os.path.exists(self.path / METRICS):
             raise RunError(
                 f"{self.path}: got a run that was trained already, expected a new one; "
                 f"{_NEW_FOLDER}"
@@ -229,7 +295,7 @@ class RunFolder:
         asked = json.loads(json.dumps(run_config(model, settings)))
         require_same_settings(self.path, self.config, asked, (*settings, "model"))
         require_same_circuit(self.path / INITIAL_WIRING, self.initial_wiring, model.wiring)
-        if self.config.get("scaled", (self.path / STANDARDISER).exists()):
+        if self.config.get("scaled", os.path.exists(self.path / STANDARDISER)):
             require_same_scales(self.path / STANDARDISER, self.scales, scales)
 
     def extend(self, steps: int) -> None:
@@ -250,13 +316,18 @@ class RunFolder:
     @property
     def config(self) -> dict[str, Any]:
         """Contents of `config.json`, its format checked."""
-        config = read_json(self.path / CONFIG, "start the run again in another folder")
+        remedy = "start the run again in another folder"
+        config = read_json(self.path / CONFIG, remedy)
         if config.get("format") != FORMAT or config.get("version") != VERSION:
             raise RunError(
                 f"{self.path / CONFIG}: got format {config.get('format')!r} of version "
                 f"{config.get('version')!r}, expected {FORMAT!r} of version {VERSION}; pass the "
                 "folder of a training, or use the version of elegans that wrote it"
             )
+        validated(config, _Run, str(self.path / CONFIG), remedy)
+        for name, schema in _ASKED.items():
+            if isinstance(config.get(name), dict):
+                validated(config[name], schema, f"{self.path / CONFIG}, {name}", remedy)
         return config
 
     @property
@@ -273,7 +344,7 @@ class RunFolder:
 
     def checkpoints(self) -> list[int]:
         """Return the steps of the complete checkpoints, the newest last."""
-        if not self.path.is_dir():
+        if not os.path.isdir(self.path):
             return []
         matches = (_CHECKPOINT.fullmatch(entry.name) for entry in self.path.iterdir())
         return sorted(int(match[1]) for match in matches if match is not None)
@@ -372,25 +443,25 @@ class RunFolder:
 
     def metrics(self) -> list[dict[str, Any]]:
         """Return the lines of `metrics.jsonl` up to the first that is not whole."""
-        return _lines(self.path / METRICS)
+        return _lines(self.path / METRICS, _Evaluated)
 
     def _repr_html_(self) -> str:
-        if not (self.path / CONFIG).is_file():
+        if not os.path.isfile(self.path / CONFIG):
             return table_html(str(self.path), {"run": "none is here"})
         config = self.config
-        asked = config.get("training", {}).get("steps", "?")
+        asked = self.steps or "?"
         rows: dict[str, object] = {"made by": f"elegans {config.get('command', '')}".strip()}
         lines = self.metrics()
         rows["steps"] = f"{lines[-1]['step'] if lines else 0} of {asked}"
         if steps := self.checkpoints():
-            plain = read_json(
-                self.checkpoint_path(steps[-1]) / "training.json", "delete the folder"
-            )
+            progress = self.checkpoint_path(steps[-1]) / "training.json"
+            plain = read_json(progress, "delete the folder", _Best)
             rows["validation error"] = f"{plain['best_loss']:.4g} at step {plain['best_step']}"
         if lines:
-            rows["rewired"] = f"{lines[-1]['rewired']} synapses"
+            rows["rewired"] = f"{lines[-1].get('rewired', 0)} synapses"
         pictures = (
-            picture_html(path.read_bytes(), path.stem) for path in sorted(self.path.glob("*.png"))
+            picture_html(read_bytes(path, "delete it"), path.stem)
+            for path in sorted(self.path.glob("*.png"))
         )
         return table_html(str(self.path), rows) + "".join(pictures)
 
@@ -404,7 +475,7 @@ class RunFolder:
 
     def ledger(self) -> list[dict[str, Any]]:
         """Return the lines of `ledger.jsonl`."""
-        return _lines(self.path / LEDGER)
+        return _lines(self.path / LEDGER, _Edited)
 
     def write_result(self, model: SequenceLayer | Readout) -> None:
         """Write the layer for use: its weights and its wiring."""
@@ -434,17 +505,20 @@ def run_config(model: SequenceLayer | Readout, settings: dict[str, Any]) -> dict
     }
 
 
-def _lines(path: Path) -> list[dict[str, Any]]:
-    if not path.exists():
+def _lines(path: Path, schema: type[Any]) -> list[dict[str, Any]]:
+    if not os.path.exists(path):
         return []
+    remedy = "restore the file, or delete its lines from this one on"
     records = []
-    for line in path.read_bytes().splitlines(keepends=True):
+    content = read_bytes(path, "restore the file, or delete it")
+    for number, line in enumerate(content.splitlines(keepends=True), start=1):
         try:
-            record = json.loads(line)
+            record = parse_json(line)
         except ValueError:  # of the text or of its encoding
             break
         whole = line.endswith(b"\n") and isinstance(record, dict)
         if not whole or not isinstance(record.get("step"), int):
             break
+        validated(record, schema, f"{path}, line {number}", remedy)
         records.append(record)
     return records

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -22,6 +22,7 @@ from elegans.errors import (
     RunError,
     SolveError,
 )
+from elegans.files import validated
 from elegans.layers.readout import Readout
 from elegans.layers.sequence_layer import SequenceLayer
 from elegans.pruning import Edit, GuardResult, ProposedEdit, PruneRewire
@@ -31,16 +32,26 @@ from elegans.training.evaluation import WindowTensors
 from elegans.training.ledger_file import LedgerMark
 from elegans.training.optimizers import OPTIMIZERS
 from elegans.training.rewiring import rewirer_settings
-from elegans.training.run_folder import Checkpoint, RunFolder
+from elegans.training.run_folder import Checkpoint, Count, RunFolder
 
 _LARGEST_BATCH = 256
-_PROGRESS: dict[str, type | tuple[type, ...]] = {
-    "best_step": int,
-    "best_loss": (int, float),
-    "loss_sum": (int, float),
-    "losses": int,
-    "seconds": (int, float),
-}
+
+
+@dataclass(frozen=True)
+class _Progress:
+    """What training.json holds besides the step; the defaults stand for older checkpoints."""
+
+    best_step: Count
+    best_loss: float
+    loss_sum: float
+    losses: Count
+    seconds: float
+    best_synapses: Count = 0
+    steps: Count = 0
+    patient_from: Count = 0
+    rewirer: dict[str, Any] | None = None
+    rollbacks: list[dict[str, Any]] = field(default_factory=list)
+    ledger: LedgerMark | None = None
 
 
 @runtime_checkable
@@ -422,7 +433,9 @@ class TrainingState:
         place = run.checkpoint_path(checkpoint.step)
         try:
             self._continue_from(checkpoint, place, run.marked_ledger)
-        except (AttributeError, ElegansError, KeyError, TypeError, ValueError) as error:
+        except (
+            ArithmeticError, AttributeError, ElegansError, LookupError, TypeError, ValueError
+        ) as error:  # fmt: skip
             raise RunError(
                 f"{place}: got a checkpoint that cannot be continued from ({error}), expected a "
                 "whole one of the same circuit and settings; repeat the command that began the "
@@ -464,10 +477,8 @@ class TrainingState:
                 count if field == "step" else value.to(parameters[name])
             ).clone()
         plain = checkpoint.plain
-        for name, kind in _PROGRESS.items():
-            if not isinstance(plain[name], kind):
-                raise TypeError(f"training.json holds {plain[name]!r} as {name}")
-        self._mark = LedgerMark(**plain["ledger"]) if "ledger" in plain else LedgerMark()
+        progress = validated(plain, _Progress, "training.json", "restore it")
+        self._mark = progress.ledger or LedgerMark()
         if self.rewirer is not None:
             # Older checkpoints hold the ledger themselves.
             listed = {"ledger": edits(self._mark)} if "ledger" in plain else {}
@@ -506,7 +517,13 @@ def _rewiring_steps(config: TrainingConfig, begun: Checkpoint | None, run: RunFo
             "many; ask for more to extend it"
         )
     recorded = None if run is None else run.steps  # as older checkpoints do not say it
-    return int(begun.plain.get("rewiring_steps", recorded or config.steps))
+    steps = begun.plain.get("rewiring_steps", recorded or config.steps)
+    if type(steps) is not int or not 1 <= steps <= 2**53:
+        raise RunError(
+            f"got a checkpoint whose rewiring takes {steps!r:.40} steps, expected a number of "
+            "them; delete its folder to continue from the one before"
+        )
+    return steps
 
 
 def _copy(model: SequenceLayer | Readout) -> dict[str, Tensor]:

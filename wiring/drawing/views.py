@@ -16,6 +16,7 @@ from elegans.wiring.drawing.colors import synapse_colors as colors_of_synapses
 from elegans.wiring.drawing.matrix import MATRIX_SIZE, draw_matrix
 from elegans.wiring.drawing.painting import PLAIN
 from elegans.wiring.drawing.strands import Drawing, check_same_neurons, magnitudes
+from elegans.wiring.names import require_spelt_out
 from elegans.wiring.wiring import Wiring
 
 if TYPE_CHECKING:
@@ -127,6 +128,8 @@ def draw(
         raise WiringError(
             f"got ax={shown(ax)}, expected axes of matplotlib, such as plt.gca(); leave it out"
         )
+    if chosen != "classes":
+        require_spelt_out({"sensory": wiring.input_size, **wiring.layers})
     for name, other in (("before", before), ("later", later)):
         check_same_neurons(name, other, wiring)
     drawing = Drawing(

@@ -26,6 +26,7 @@ import csv
 import io
 from collections.abc import Iterator
 
+from elegans.capacity import require_bytes
 from elegans.errors import WiringError
 from elegans.wiring.exchange.json_text import FORMAT, VERSION
 from elegans.wiring.synapses import Synapses
@@ -58,6 +59,8 @@ def to_csv(wiring: Wiring) -> str:
 
 def from_csv(text: str) -> Wiring:
     """Return the wiring written in `text`."""
+    needed = len(text) + 300 * text.count("\n") + 60 * text.count(",")  # of lists and their texts
+    require_bytes(needed, "the table", "load it on a larger machine", WiringError)
     head, body = _split(text)
     count = _count(head)
     layers = _layers(head[1:])

@@ -10,8 +10,9 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from elegans.capacity import require_bytes
 from elegans.errors import WiringError
-from elegans.files import write_bytes
+from elegans.files import open_file, write_bytes
 from elegans.wiring.exchange.csv_edges import from_csv, to_csv
 from elegans.wiring.exchange.json_text import from_json, to_json
 from elegans.wiring.exchange.networkx_graph import from_graphml, to_graphml
@@ -43,7 +44,10 @@ def load(path: str | os.PathLike[str]) -> Wiring:
     path = Path(path)
     _, read = _format(path)
     try:
-        content = path.read_bytes()
+        with open_file(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            require_bytes(size, f"{path}: the file", "it holds another thing", WiringError)
+            content = file.read()
     except OSError as error:
         raise WiringError(
             f"cannot read a wiring from {path}: {error.strerror or error}; check the path, which "

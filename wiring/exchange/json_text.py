@@ -29,6 +29,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from elegans.errors import WiringError
+from elegans.files import parse_json
 from elegans.wiring.synapses import Synapses
 from elegans.wiring.wiring import Wiring
 
@@ -55,8 +56,8 @@ def to_json(wiring: Wiring) -> str:
 def from_json(text: str) -> Wiring:
     """Return the wiring written in `text`."""
     try:
-        data = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        data = parse_json(text)
+    except ValueError as error:
         raise WiringError(
             f"expected JSON, but it does not parse ({error}); the file may be cut off"
         ) from error

@@ -6,11 +6,13 @@ import warnings
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Hashable, Mapping
 from typing import Any
+from xml.parsers import expat
 
 import networkx as nx
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from elegans.capacity import require_bytes
 from elegans.errors import WiringError
 from elegans.wiring.exchange.json_text import FORMAT, VERSION
 from elegans.wiring.synapses import Synapses
@@ -175,13 +177,18 @@ def from_graphml(text: str) -> Wiring:
     """Return the wiring written in `text`."""
     if "<!DOCTYPE" in text or "<!ENTITY" in text:  # they let a small file grow without end
         raise WiringError("expected GraphML without a document type declaration; remove it")
+    needed = len(text) + 500 * text.count("<")  # of elements, nodes and edges
+    require_bytes(needed, "the graph", "load it on a larger machine", WiringError)
     try:
+        _check_depth(text)
         with warnings.catch_warnings():  # about types that are missing: from_networkx checks all
             warnings.simplefilter("ignore", UserWarning)
             graph = nx.parse_graphml(text)
     except (
         ElementTree.ParseError,
+        expat.ExpatError,
         nx.NetworkXError,
+        ArithmeticError,
         LookupError,
         ValueError,
         TypeError,
@@ -193,3 +200,25 @@ def from_graphml(text: str) -> Wiring:
             "may be cut off"
         ) from error
     return from_networkx(graph)
+
+
+_DEEPEST = 32  # GraphML nests graph, node and data
+
+
+def _check_depth(text: str) -> None:
+    """Raise `ValueError` if elements are nested as in no GraphML, before a tree is made of them."""
+    depth = 0
+
+    def enter(name: str, attributes: object) -> None:
+        nonlocal depth
+        depth += 1
+        if depth > _DEEPEST:
+            raise ValueError(f"elements nested {depth} deep")
+
+    def leave(name: str) -> None:
+        nonlocal depth
+        depth -= 1
+
+    parser = expat.ParserCreate()
+    parser.StartElementHandler, parser.EndElementHandler = enter, leave
+    parser.Parse(text, True)

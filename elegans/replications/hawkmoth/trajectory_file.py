@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 import secrets
-import zipfile
-import zlib
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from elegans.errors import DataError, InputError
-from elegans.files import writing
+from elegans.data.npz_file import NpzArchive
+from elegans.errors import DataError, InputError, RunError
+from elegans.files import parse_json, validated, writing
 from elegans.replications.hawkmoth.body import Moth
 from elegans.replications.hawkmoth.trajectories import INPUTS, OUTPUTS, Ranges, Trajectories
 
 FORMAT = "elegans.hawkmoth"
 VERSION = 1
 _REMEDY = "pass a file that save_trajectories has written"
+
+
+@dataclass(frozen=True)
+class _About:
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    moth: dict[str, int | float]
+    ranges: dict[str, tuple[float, float]]
+    duration: float
+    seed: int
 
 
 def save_trajectories(data: Trajectories, path: str | os.PathLike[str]) -> None:
@@ -60,9 +67,10 @@ def save_trajectories(data: Trajectories, path: str | os.PathLike[str]) -> None:
         "duration": data.duration,
         "seed": data.seed,
     }
-    place = Path(path).resolve()
-    beside = place.with_name(f".{place.name}.{secrets.token_hex(4)}.part")
+    place = Path(path)
     with writing(place):
+        place = Path(os.path.realpath(place))  # through a link, to the file that is meant
+        beside = place.with_name(f".{place.name}.{secrets.token_hex(4)}.part")
         try:
             with beside.open("xb") as file:  # rows go out as they are: no copy of them in memory
                 np.savez(
@@ -87,22 +95,17 @@ def load_trajectories(path: str | os.PathLike[str]) -> Trajectories:
     """
     path = Path(path)
     try:
-        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
-            arrays: dict[str, Any] = {name: file[name] for name in ("about", "inputs", "outputs")}
-    except OSError as error:
-        raise DataError(
-            f"{path}: cannot be read ({error.strerror or error}), expected a data set; {_REMEDY}"
-        ) from error
-    except (
-        ValueError, KeyError, EOFError, AttributeError, TypeError, NotImplementedError,
-        RuntimeError, zipfile.BadZipFile, zlib.error, pickle.UnpicklingError,
-    ) as error:  # fmt: skip
+        with NpzArchive(path) as file:
+            arrays = {name: file.read(name) for name in ("about", "inputs", "outputs")}
+    except DataError as error:
+        if isinstance(error.__cause__, OSError):
+            raise
         raise DataError(
             f"{path}: got a damaged or other file ({error}), expected a data set of the hawkmoth; "
             f"{_REMEDY}"
         ) from error
     try:
-        about = json.loads(str(arrays["about"]))
+        about = parse_json(str(arrays["about"]))
         form, version = about["format"], about["version"]
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(
@@ -115,17 +118,18 @@ def load_trajectories(path: str | os.PathLike[str]) -> Trajectories:
             f"{VERSION}; {_REMEDY}, or update elegans"
         )
     try:
-        if tuple(about["inputs"]) != INPUTS or tuple(about["outputs"]) != OUTPUTS:
+        plain = validated(about, _About, "the settings in it", _REMEDY)
+        if (plain.inputs, plain.outputs) != (INPUTS, OUTPUTS):
             raise DataError("its columns are in another order")
         return Trajectories(
             arrays["inputs"],
             arrays["outputs"],
-            Moth(**about["moth"]),
-            Ranges(**about["ranges"]),
-            float(about["duration"]),
-            int(about["seed"]),
+            Moth(**plain.moth),
+            Ranges(**plain.ranges),
+            plain.duration,
+            plain.seed,
         )
-    except (DataError, InputError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except (DataError, InputError, RunError, TypeError, OverflowError) as error:
         raise DataError(
             f"{path}: got a damaged data set ({error}), expected a whole one; {_REMEDY}"
         ) from error

@@ -14,16 +14,15 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from elegans.capacity import available_bytes
+from elegans.capacity import DEFLATE_GROWTH, require_bytes
 from elegans.errors import DataError
+from elegans.files import open_file
 from elegans.replications.sets.classification_set import ClassificationSet
 
 _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _GZIP = b"\x1f\x8b"
 _MOST_AXES = 32
 _BLOCK = 1 << 20
-# A block of deflate grows at most 1032-fold, so a compressed file bounds what it can hold.
-_MOST_GROWTH = 1032
 
 
 def read_idx(path: str | Path) -> NDArray[Any]:
@@ -64,25 +63,16 @@ def read_idx(path: str | Path) -> NDArray[Any]:
     Source: Y. LeCun, C. Cortes, C. J. C. Burges, "The MNIST database of handwritten digits".
     """
     path = Path(path)
-    if not path.is_file():
-        raise DataError(
-            f"{path}: got {'a folder' if path.is_dir() else 'no file of this name'}, expected an "
-            "idx file; check the path"
-        )
-    size = path.stat().st_size
     with _opened(path) as (file, compressed):
+        size = path.stat().st_size
         kind, shape, header = _header(path, file)
         expected = math.prod(shape) * kind.itemsize
-        most = size * _MOST_GROWTH if compressed else size - header
+        most = size * DEFLATE_GROWTH if compressed else size - header
         if expected > most:
             got = f"a file of {size} bytes" if compressed else f"{most} bytes of numbers"
             raise _too_few(path, got, kind, shape, expected)
-        available = available_bytes()
-        if available is not None and expected > available:
-            raise DataError(
-                f"{path}: got an array of shape {shape} that takes {expected} bytes, expected at "
-                f"most the {available} bytes of memory available; read it on a larger machine"
-            )
+        what = f"{path}: an array of shape {shape}"
+        require_bytes(expected, what, "read it on a larger machine", DataError)
         numbers = bytearray()
         while len(numbers) < expected:
             block = file.read(min(_BLOCK, expected - len(numbers)))
@@ -133,7 +123,15 @@ def _header(path: Path, file: BinaryIO) -> tuple[np.dtype[Any], tuple[int, ...],
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[BinaryIO, bool]]:
-    with path.open("rb") as plain:
+    try:
+        opened = open_file(path)
+    except OSError as error:
+        got = {FileNotFoundError: "no file of this name", IsADirectoryError: "a folder"}
+        raise DataError(
+            f"{path}: got {got.get(type(error)) or error.strerror}, expected an idx file; check "
+            "the path"
+        ) from error
+    with opened as plain:
         compressed = plain.read(2) == _GZIP
         plain.seek(0)
         if not compressed:
@@ -308,7 +306,7 @@ def _find(folder: Path, prefix: str, content: str, axes: int) -> Path | None:
     for mark in ("-", "."):
         for suffix in ("", ".gz"):
             path = folder / f"{prefix}-{content}{mark}idx{axes}-ubyte{suffix}"
-            if path.is_file():
+            if os.path.isfile(path):
                 return path
     return None
 

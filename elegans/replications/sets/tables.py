@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import importlib.util
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from elegans.errors import DataError
 from elegans.extras import require_extra
+from elegans.files import open_file
 from elegans.replications.sets.classification_set import ClassificationSet
 
 
@@ -190,8 +192,37 @@ def read_penguins(path: Path) -> ClassificationSet:
     DataError
         When a column is missing or a cell holds something else than expected.
     """
-    features, labels = [], []
-    with path.open(encoding="utf-8", newline="") as file:
+    features: list[list[float]] = []
+    labels: list[int] = []
+    try:
+        _read_rows(path, features, labels)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(
+            f"{path}: cannot be read ({error}); install palmerpenguins again"
+        ) from error
+    if not features:
+        raise DataError(f"{path}: got no complete row, expected some; install palmerpenguins again")
+    return ClassificationSet(
+        "penguins",
+        np.array(features, dtype=np.float32),
+        np.array(labels, dtype=np.int64),
+        SPECIES,
+        (
+            *(f"island {name}" for name in _ISLANDS),
+            "bill length / 50 mm",
+            "bill depth / 20 mm",
+            "flipper length / 200 mm",
+            "body mass / 5000 g",
+            *(f"sex {name}" for name in _SEXES),
+            *(f"year {name}" for name in _YEARS),
+        ),
+        "Palmer Station LTER, from the package palmerpenguins (CC0)",
+    )
+
+
+def _read_rows(path: Path, features: list[list[float]], labels: list[int]) -> None:
+    """Add the complete rows of the table to features and labels."""
+    with io.TextIOWrapper(open_file(path), encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file)
         expected = ["species", "island", *_DIVISORS, "sex", "year"]
         missing = [name for name in expected if name not in (reader.fieldnames or ())]
@@ -219,24 +250,6 @@ def read_penguins(path: Path) -> ClassificationSet:
                     f"{', '.join(SPECIES + _ISLANDS + _SEXES + _YEARS)}; install palmerpenguins "
                     "again"
                 ) from error
-    if not features:
-        raise DataError(f"{path}: got no complete row, expected some; install palmerpenguins again")
-    return ClassificationSet(
-        "penguins",
-        np.array(features, dtype=np.float32),
-        np.array(labels, dtype=np.int64),
-        SPECIES,
-        (
-            *(f"island {name}" for name in _ISLANDS),
-            "bill length / 50 mm",
-            "bill depth / 20 mm",
-            "flipper length / 200 mm",
-            "body mass / 5000 g",
-            *(f"sex {name}" for name in _SEXES),
-            *(f"year {name}" for name in _YEARS),
-        ),
-        "Palmer Station LTER, from the package palmerpenguins (CC0)",
-    )
 
 
 def _table() -> Path:
