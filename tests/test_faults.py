@@ -4,6 +4,7 @@ import campaign
 import control_steps
 import disks
 import file_operations
+import fuzz
 import kills
 import pytest
 import rewires
@@ -15,6 +16,7 @@ SHORT = {
     "signals": (signals, 3),
     "control steps": (control_steps, 100_000),
     "rewires": (rewires, 2_000),
+    "damaged inputs": (fuzz, 1),
 }
 
 

@@ -118,6 +118,7 @@ def training_lock(folder: Path) -> Iterator[bool]:
     """
     with writing(folder):
         path = folder.resolve() / LOCK
+        missing = _missing(path.parent)
     holder = Holder.here()
     with _changing:
         before = _held.get(path)
@@ -127,7 +128,7 @@ def training_lock(folder: Path) -> Iterator[bool]:
             is_nested = True
         else:
             is_nested = False
-            held = _held[path] = _Held(holder, threading.get_ident(), _missing(path.parent))
+            held = _held[path] = _Held(holder, threading.get_ident(), missing)
     if is_nested:
         yield False
         return
