@@ -225,6 +225,35 @@ def read_json(path: Path, remedy: str, schema: Any = None) -> dict[str, Any]:
     return value
 
 
+def read_json_lines(path: Path, schema: Any) -> list[dict[str, Any]]:
+    """Return the objects in a file of JSON lines up to the first that is not whole.
+
+    A file that is missing has none. An object has a whole number `step`, and fields as `schema`
+    says.
+
+    Raises
+    ------
+    RunError
+        A field is not as expected, or the file cannot be read.
+    """
+    if not os.path.exists(path):
+        return []
+    remedy = "restore the file, or delete its lines from this one on"
+    records = []
+    content = read_bytes(path, "restore the file, or delete it")
+    for number, line in enumerate(content.splitlines(keepends=True), start=1):
+        try:
+            record = parse_json(line)
+        except ValueError:  # of the text or of its encoding
+            break
+        whole = line.endswith(b"\n") and isinstance(record, dict)
+        if not whole or not isinstance(record.get("step"), int):
+            break
+        validated(record, schema, f"{path}, line {number}", remedy)
+        records.append(record)
+    return records
+
+
 def validated(value: Any, schema: type[T], source: str, remedy: str) -> T:
     """Return plain values as a `schema`, a dataclass; other fields are left out, no type is cast.
 

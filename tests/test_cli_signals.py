@@ -86,7 +86,7 @@ def test_signals_save_and_the_end_is_the_same(tmp_path, undisturbed, name, words
     assert time.monotonic() - sent < 20  # of a machine that does much else
     assert "everything is saved in run" in folder.with_suffix(".stderr").read_text()
     run = RunFolder.open(folder / "run")
-    assert run.checkpoints()[-1] >= run.metrics()[-1]["step"]
+    assert run.checkpoints.steps()[-1] >= run.metrics()[-1]["step"]
     assert not (folder / "run" / "training.lock").exists()
     if words is TRAIN:
         assert finish(begin(folder, f"{words} --resume")) == 0
@@ -106,7 +106,7 @@ def test_a_terminal_that_is_closed(tmp_path):
     os.close(terminal)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 129
     run = RunFolder(folder / "run")
-    assert run.checkpoints()[-1] >= run.metrics()[-1]["step"]
+    assert run.checkpoints.steps()[-1] >= run.metrics()[-1]["step"]
 
 
 def test_of_two_that_continue_one_run_one_is_refused(tmp_path, undisturbed):

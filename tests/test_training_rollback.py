@@ -72,7 +72,7 @@ def test_it_goes_on_from_the_last_checkpoint_with_half_the_rate(tmp_path):
     for line in result.metrics:
         factor = 0.5 if line["rollbacks"] else 1.0
         assert line["learning_rate"] == factor * CONFIG.learning_rate_at(max(0, line["step"] - 1))
-    assert run.load_checkpoint().plain["rollbacks"] == result.rollbacks
+    assert run.checkpoints.load().progress.rollbacks == result.rollbacks
     assert all(edit.step <= 24 for edit in result.ledger)
     assert run.ledger() == [edit.to_dict() for edit in result.ledger]
     assert [edit.step for edit in result.ledger] == sorted(edit.step for edit in result.ledger)
@@ -102,7 +102,7 @@ def test_it_is_what_continuing_with_the_smaller_rate_would_be(tmp_path, change, 
     other, again = begin(tmp_path / "other"), circuit()
     with pytest.raises(TrainingStopped):
         train(again, config, [OnStep(lambda done: interrupt() if done == 7 else None)], run=other)
-    path = other.checkpoint_path(7) / "training.json"
+    path = other.checkpoints.path(7) / "training.json"
     plain = json.loads(path.read_text())
     path.write_text(json.dumps(plain | {"rollbacks": rolled.rollbacks}))
     again = circuit()
@@ -168,9 +168,9 @@ def test_the_checkpoint_of_a_layer_that_is_not_finite_is_not_taken(tmp_path):
     result = train(model, poison=[Poison(model, [14])], run=run)
     assert [(one["step"], one["to"]) for one in result.rollbacks] == [(14, 7)]
     assert "is not finite" in result.rollbacks[0]["what"]
-    assert run.checkpoints() == [21, 24]
+    assert run.checkpoints.steps() == [21, 24]
     for step in (21, 24):
-        tensors = run.load_checkpoint(step).model.values()
+        tensors = run.checkpoints.load(step).model.values()
         assert all(bool(torch.isfinite(tensor).all()) for tensor in tensors)
 
 
@@ -274,8 +274,8 @@ def test_a_run_of_before_is_continued(tmp_path):
     train(circuit(), run=whole)
     with pytest.raises(TrainingStopped):
         train(model, poison=[OnStep(lambda done: interrupt() if done == 11 else None)], run=run)
-    for step in run.checkpoints():
-        path = run.checkpoint_path(step) / "training.json"
+    for step in run.checkpoints.steps():
+        path = run.checkpoints.path(step) / "training.json"
         plain = json.loads(path.read_text())
         plain["rewirer"]["ledger"] = run.ledger()[: plain.pop("ledger")["lines"]]
         del plain["rollbacks"]

@@ -9,7 +9,9 @@ import torch
 from elegans import LTC
 from elegans.data import Scales, Sequence
 from elegans.errors import RunError
-from elegans.training import Checkpoint, RunFolder, load_model, predict
+from elegans.training import RunFolder, load_model, predict
+from elegans.training.checkpoint import Checkpoint
+from elegans.training.schemas import Progress
 from elegans.wiring import AutoNCP
 
 
@@ -19,7 +21,8 @@ def circuit():
 
 def checkpoint(step):
     value = {"x": torch.full((3,), float(step))}
-    return Checkpoint(step, value, value, value, {"note": step})
+    progress = Progress(step, best_step=step, best_loss=0.5, loss_sum=0.0, losses=0, seconds=1.5)
+    return Checkpoint(value, value, value, progress)
 
 
 @pytest.fixture
@@ -88,11 +91,11 @@ def test_a_run_is_extended_and_not_shortened(run):
 
 def test_two_checkpoints_are_kept(run):
     for step in (5, 10, 15):
-        run.save_checkpoint(checkpoint(step))
-    assert run.checkpoints() == [10, 15]
-    loaded = run.load_checkpoint()
+        run.checkpoints.save(checkpoint(step))
+    assert run.checkpoints.steps() == [10, 15]
+    loaded = run.checkpoints.load()
     assert loaded.step == 15
-    assert loaded.plain == {"note": 15}
+    assert loaded.progress == checkpoint(15).progress
     assert loaded.best["x"].tolist() == [15.0] * 3
 
 
@@ -111,12 +114,12 @@ def test_two_checkpoints_are_kept(run):
 )
 def test_checkpoints_of_stops_do_not_stay(run, stops, end, kept):
     for step in stops:
-        run.save_checkpoint(checkpoint(step), 7, is_stop=step % 7 > 0 and step < end)
-    assert run.checkpoints() == kept
+        run.checkpoints.save(checkpoint(step), 7, is_stop=step % 7 > 0 and step < end)
+    assert run.checkpoints.steps() == kept
 
 
 def test_what_was_left_half_done_goes_when_the_run_is_opened_for_training(run):
-    run.save_checkpoint(checkpoint(5))
+    run.checkpoints.save(checkpoint(5))
     for name in (
         ".checkpoint-00000004.part",
         ".checkpoint-4.part",
@@ -142,14 +145,14 @@ def test_a_checkpoint_that_is_half_removed_is_none(run, monkeypatch):
         raise KeyboardInterrupt
 
     for step in (5, 10):
-        run.save_checkpoint(checkpoint(step))
+        run.checkpoints.save(checkpoint(step))
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "rmtree", lambda p, **o: remove(p) if p.exists() else None)
         with pytest.raises(KeyboardInterrupt):
-            run.save_checkpoint(checkpoint(15))
-    assert run.checkpoints() == [10, 15]
-    run.save_checkpoint(checkpoint(20))
-    assert run.checkpoints() == [15, 20]
+            run.checkpoints.save(checkpoint(15))
+    assert run.checkpoints.steps() == [10, 15]
+    run.checkpoints.save(checkpoint(20))
+    assert run.checkpoints.steps() == [15, 20]
     with run.locked():
         assert not list(run.path.glob(".checkpoint*"))
 
@@ -158,7 +161,7 @@ def test_a_checkpoint_that_is_half_removed_is_none(run, monkeypatch):
 def test_an_interruption_at_any_moment_leaves_a_whole_checkpoint(run, monkeypatch, moment):
     """The n-th call that moves a file or folder fails; before and after it the run is usable."""
     for step in (5, 10):
-        run.save_checkpoint(checkpoint(step))
+        run.checkpoints.save(checkpoint(step))
     calls = 0
 
     def failing(function):
@@ -180,41 +183,41 @@ def test_an_interruption_at_any_moment_leaves_a_whole_checkpoint(run, monkeypatc
         patch.setattr(os, "replace", failing(os.replace))
         patch.setattr(shutil, "rmtree", failing(shutil.rmtree))
         try:
-            run.save_checkpoint(checkpoint(15))
+            run.checkpoints.save(checkpoint(15))
         except KeyboardInterrupt:
             interrupted = True
     assert interrupted
-    assert run.load_checkpoint().step in (10, 15)
-    run.save_checkpoint(checkpoint(15))
-    run.save_checkpoint(checkpoint(20))
-    assert run.load_checkpoint().step == 20
-    assert run.checkpoints() == [15, 20]
+    assert run.checkpoints.load().step in (10, 15)
+    run.checkpoints.save(checkpoint(15))
+    run.checkpoints.save(checkpoint(20))
+    assert run.checkpoints.load().step == 20
+    assert run.checkpoints.steps() == [15, 20]
 
 
 @pytest.mark.parametrize(
     "name", ["model.safetensors", "best.safetensors", "training.safetensors", "training.json"]
 )
 def test_a_damaged_checkpoint_names_file_and_remedy(run, name):
-    run.save_checkpoint(checkpoint(5))
+    run.checkpoints.save(checkpoint(5))
     path = run.path / "checkpoint-00000005" / name
     whole = path.read_bytes()
     path.write_bytes(whole[:-20])
     before = files(run.path)
     with pytest.raises(RunError, match=f"{name}: .*damaged or cut off; start the run again"):
-        run.load_checkpoint()
+        run.checkpoints.load()
     path.write_bytes(whole)
-    run.save_checkpoint(checkpoint(8))
+    run.checkpoints.save(checkpoint(8))
     (run.path / "checkpoint-00000008" / name).unlink()
     with pytest.raises(RunError, match="delete the folder checkpoint-00000008 to continue from s"):
-        run.load_checkpoint()
+        run.checkpoints.load()
     assert set(before) <= set(files(run.path))
 
 
 def test_a_checkpoint_in_the_wrong_folder(run):
-    run.save_checkpoint(checkpoint(5))
+    run.checkpoints.save(checkpoint(5))
     (run.path / "checkpoint-00000005").rename(run.path / "checkpoint-00000006")
     with pytest.raises(RunError, match="another step than the name of its folder"):
-        run.load_checkpoint()
+        run.checkpoints.load()
 
 
 def test_metrics_are_cut_to_a_step(run):

@@ -79,12 +79,12 @@ def stop_at(step):
 
 
 def state_of(run):
-    checkpoint = run.load_checkpoint()
+    checkpoint = run.checkpoints.load()
     return {
         f"{part}/{name}": tensor
         for part in ("model", "best", "optimizer")
         for name, tensor in getattr(checkpoint, part).items()
-    }, {name: value for name, value in checkpoint.plain.items() if name != "seconds"}
+    }, replace(checkpoint.progress, seconds=0.0)
 
 
 def without_time(metrics):
@@ -151,7 +151,7 @@ def test_a_crash_continues_from_the_last_checkpoint(tmp_path):
             progress=False,
             callbacks=[OnStep(crash)],
         )
-    assert crashed.checkpoints() == [7, 14]
+    assert crashed.checkpoints.steps() == [7, 14]
     assert crashed.metrics()[-1]["step"] == 15
     with (tmp_path / "crashed/metrics.jsonl").open("a") as file:
         file.write('{"step": 16, "train_')  # the line that was being written
@@ -198,7 +198,7 @@ def test_second_interrupt_stops_at_once_and_keeps_the_checkpoint(tmp_path):
             circuit(), TRAIN, VALIDATION, CONFIG, run=run, progress=False, callbacks=[OnStep(watch)]
         )
     assert not isinstance(stop.value, TrainingStopped)
-    assert run.checkpoints() == [7]
+    assert run.checkpoints.steps() == [7]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
@@ -227,7 +227,7 @@ def test_each_signal_saves_and_is_told(tmp_path, name):
             circuit(), TRAIN, VALIDATION, CONFIG, run=run, progress=False, callbacks=[OnStep(watch)]
         )
     assert stop.value.signal == number
-    assert run.checkpoints() == [7, 9]
+    assert run.checkpoints.steps() == [7, 9]
     assert [signal.getsignal(one) for one in STOPS] == handlers
     assert not (tmp_path / "training.lock").exists()
 
@@ -247,7 +247,7 @@ def test_a_second_signal_of_another_kind_stops_at_once(tmp_path, moment):
             circuit(), TRAIN, VALIDATION, CONFIG, run=run, progress=False, callbacks=[OnStep(watch)]
         )
     assert not isinstance(stop.value, TrainingStopped)
-    assert run.checkpoints() == ([7] if moment == 9 else [])
+    assert run.checkpoints.steps() == ([7] if moment == 9 else [])
 
 
 @pytest.mark.usefixtures("usual_signals")
@@ -265,7 +265,7 @@ def test_a_terminal_that_closes_says_so_twice(tmp_path, first):
             circuit(), TRAIN, VALIDATION, CONFIG, run=run, progress=False, callbacks=[OnStep(watch)]
         )
     assert stop.value.signal == first
-    assert run.checkpoints() == [7, 9]
+    assert run.checkpoints.steps() == [7, 9]
     assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
 
 
@@ -367,7 +367,7 @@ def test_divergence_is_named_and_the_checkpoint_stays(tmp_path):
 
     with pytest.raises(SolveError, match=r"diverged at step 10: the loss is .*step 7 in .*stays"):
         fit(model, TRAIN, VALIDATION, CONFIG, run=run, progress=False, callbacks=[OnStep(poison)])
-    assert run.checkpoints() == [7]
+    assert run.checkpoints.steps() == [7]
     tensors, _ = state_of(run)
     assert all(torch.isfinite(tensor).all() for tensor in tensors.values())
 
@@ -529,7 +529,7 @@ def test_a_checkpoint_of_other_values_is_refused(tmp_path, change):
     else:
         plain |= change
     file.write_text(json.dumps(plain))
-    with pytest.raises(RunError, match=r"(?s)cannot be continued from .* delete this folder"):
+    with pytest.raises(RunError, match=r"(?s)got .* delete (this|the) folder"):
         fit(circuit(), TRAIN, VALIDATION, CONFIG, run=run, resume=True, progress=False)
 
 
@@ -541,7 +541,7 @@ def test_the_ledger_is_what_the_checkpoint_counts_on(tmp_path, damage):
             callbacks=[OnStep(stop_at(11))])  # fmt: skip
     path, before = tmp_path / "ledger.jsonl", run.ledger()
     assert before
-    assert "outcome" not in (run.checkpoint_path(11) / "training.json").read_text()
+    assert "outcome" not in (run.checkpoints.path(11) / "training.json").read_text()
     content = path.read_bytes()
     if damage == "missing":
         path.unlink()
@@ -582,7 +582,7 @@ def test_a_checkpoint_that_lacks_a_tensor_is_refused(tmp_path, part):
     tensors = safetensors.torch.load(file.read_bytes())
     tensors.pop(sorted(tensors)[0])
     file.write_bytes(safetensors.torch.save(tensors))
-    with pytest.raises(RunError, match=r"(?s)cannot be continued from .* delete this folder"):
+    with pytest.raises(RunError, match=r"(?s)got .* delete (this|the) folder"):
         fit(circuit(), TRAIN, VALIDATION, CONFIG, run=run, resume=True, progress=False)
 
 
@@ -826,8 +826,8 @@ def test_an_extended_run_is_patient_anew(tmp_path):
 def test_a_checkpoint_that_does_not_say_for_how_long_rewiring_was_laid_out(tmp_path):
     run = RunFolder.create(tmp_path, circuit(), {"training": {"steps": 24}})
     fit(circuit(), TRAIN, VALIDATION, CONFIG, run=run, progress=False)
-    for step in run.checkpoints():
-        path = run.checkpoint_path(step) / "training.json"
+    for step in run.checkpoints.steps():
+        path = run.checkpoints.path(step) / "training.json"
         plain = json.loads(path.read_text())
         for name in ("rewiring_steps", "steps", "patient_from"):
             del plain[name]

@@ -252,13 +252,6 @@ VALID: dict[str, Callable[[], Arguments]] = {
     },
     "elegans.pruning.parts_of": lambda: {"model": circuit()},
     # Training
-    "elegans.training.Checkpoint": lambda: {
-        "step": 1,
-        "model": {},
-        "best": {},
-        "optimizer": {},
-        "plain": {},
-    },
     "elegans.training.Callback": dict,
     "elegans.training.CsvLog": lambda: {"path": "log.csv"},
     "elegans.training.OnStep": lambda: {"function": print},

@@ -19,6 +19,8 @@ from typing import Any
 
 sys.path.append(str(Path(__file__).parents[2] / "tests"))
 
+import damaged_files
+import damaged_states
 from campaign import main, require
 
 SECONDS = 20
@@ -32,6 +34,8 @@ class TooLongError(BaseException):
 
 
 def _limits() -> None:
+    for name in damaged_files.READERS:
+        damaged_files.whole(name)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     warnings.simplefilter("ignore")
 
@@ -41,20 +45,8 @@ def _limits() -> None:
     signal.signal(signal.SIGALRM, stop)
 
 
-def names() -> list[tuple[str, str]]:
-    """Return the readers of files and the doors of states."""
-    import damaged_files
-    import damaged_states
-
-    files = [("file", name) for name in damaged_files.READERS]
-    return [*files, *(("state", name) for name in damaged_states.DOORS)]
-
-
 def turn(kind: str, name: str, seeds: range) -> tuple[Counter[str], list[str]]:
     """Try some cases; return what came of them, and the seeds of those that were not borne."""
-    import damaged_files
-    import damaged_states
-
     outcomes: Counter[str] = Counter()
     broken = []
     for seed in seeds:
@@ -78,7 +70,12 @@ def turn(kind: str, name: str, seeds: range) -> tuple[Counter[str], list[str]]:
 
 def campaign(count: int, seed: int, folder: Path) -> dict[str, Any]:
     """Try `count` damaged inputs, spread evenly over all readers."""
-    readers = names()
+    readers = [("file", name) for name in damaged_files.READERS]
+    readers += [("state", name) for name in damaged_states.DOORS]
+    for name, reader in damaged_files.READERS.items():  # kernels are compiled here, for all
+        content = damaged_files.whole(name)[reader.file]
+        refused = damaged_files.attempt(name, content, folder / name)
+        require(refused is None, f"{name}: the whole file is refused ({refused})")
     each = -(-count // len(readers))
     turns = [
         (kind, name, range(begin, min(begin + CASES, (seed + 1) * each)))

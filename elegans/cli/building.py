@@ -69,7 +69,7 @@ def build(
     """
     device = command.device
     if begun is not None and begun.config.get("warm_start") is not None:
-        if begun.checkpoints():
+        if begun.checkpoints.steps():
             place = begun.path / CONFIG
             model = build_layer(begun.config["model"], begun.initial_wiring, place)
             return moved(model, device, "the device"), begun.scales

@@ -18,7 +18,6 @@ if TYPE_CHECKING:  # loaded when first used: the shell needs the settings for --
     from elegans.training.config import TrainingConfig as TrainingConfig
     from elegans.training.evaluation import predict as predict
     from elegans.training.run_data import RunData as RunData
-    from elegans.training.run_folder import Checkpoint as Checkpoint
     from elegans.training.run_folder import RunFolder as RunFolder
     from elegans.training.run_folder import load_model as load_model
     from elegans.training.state import Condition as Condition

@@ -6,22 +6,12 @@ import json
 import os
 import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from elegans.errors import RunError
 from elegans.files import json_line, writing
-
-
-@dataclass(frozen=True)
-class LedgerMark:
-    """How much of the file belongs to a state of the training."""
-
-    lines: int = 0
-    bytes: int = 0
-    crc32: int = 0
-    """Checksum of these bytes."""
+from elegans.training.schemas import LedgerMark
 
 
 def append_edits(path: Path, mark: LedgerMark, records: Iterable[dict[str, Any]]) -> LedgerMark:

@@ -20,16 +20,10 @@ from __future__ import annotations
 
 import json
 import os
-import re
-import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
-
-from annotated_types import Interval
-from torch import Tensor
+from typing import Any
 
 import elegans
 from elegans.arguments import checked
@@ -48,27 +42,34 @@ from elegans.errors import InputError, RunError
 from elegans.files import (
     json_line,
     make_folder,
-    parse_json,
     read_bytes,
     read_json,
-    read_tensors,
+    read_json_lines,
     remove_parts,
     validated,
     write_bytes,
     write_json,
-    write_tensors,
     writing,
 )
 from elegans.html import picture_html, table_html
 from elegans.layers.readout import Readout
 from elegans.layers.sequence_layer import SequenceLayer
+from elegans.training.checkpoint import Checkpoints
 from elegans.training.continuing import (
     require_same_circuit,
     require_same_scales,
     require_same_settings,
 )
-from elegans.training.ledger_file import LedgerMark, append_edits, read_edits
+from elegans.training.ledger_file import append_edits, read_edits
 from elegans.training.lock import refresh, training_lock
+from elegans.training.schemas import (
+    DataPart,
+    Edited,
+    Evaluated,
+    LedgerMark,
+    RunConfig,
+    TrainingPart,
+)
 from elegans.wiring import Wiring
 
 FORMAT = "elegans.run"
@@ -77,96 +78,9 @@ INITIAL_WIRING = "wiring_initial.json"
 METRICS = "metrics.jsonl"
 LEDGER = "ledger.jsonl"
 
-_CHECKPOINT = re.compile(r"checkpoint-(\d{8})")
-_PARTIAL_CHECKPOINT = re.compile(r"\.checkpoint-\d{8}\.part")
 _WRITTEN = (CONFIG, STANDARDISER, INITIAL_WIRING, METRICS, LEDGER, WEIGHTS, WIRING)
 """Files that only the holder of the lock writes."""
 _NEW_FOLDER = "choose another folder, or pass --resume (resume=True) to continue the run"
-
-
-Count = Annotated[int, Interval(ge=0, le=2**53)]
-
-
-@dataclass(frozen=True)
-class _Run:
-    """What `config.json` holds in any case; what was asked for is as the user likes."""
-
-    model: dict[str, Any]
-    elegans: str = ""
-    scaled: bool = False
-    warm_start: str | None = None
-
-
-@dataclass(frozen=True)
-class _Training:
-    steps: Annotated[int, Interval(ge=1, le=2**53)] = 1
-    seed: Count = 0
-    window: Annotated[int, Interval(ge=1, le=2**53)] = 1
-
-
-@dataclass(frozen=True)
-class _Data:
-    path: str | list[str] = ""
-    sha256: str = ""
-    classifies: bool = False
-
-
-_ASKED = {"training": _Training, "data": _Data}
-
-
-@dataclass(frozen=True)
-class _Best:
-    best_step: Count
-    best_loss: float
-
-
-@dataclass(frozen=True)
-class _Evaluated:
-    step: Count
-    train_loss: float | None = None
-    validation_loss: float = 0.0
-    learning_rate: float = 0.0
-    rewired: Count = 0
-    seconds: float = 0.0
-
-
-@dataclass(frozen=True)
-class _Edited:
-    step: Count
-    synapses: str
-    source: Count
-    cut: Count
-    grown: Count | None
-    polarity: int | None
-    weight: float
-    outcome: str
-    grown_source: Count | None = None
-    age: Count | None = None
-    notes: dict[str, float | None] = field(default_factory=dict)
-    grown_synapses: str | None = None
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """Everything that continuing needs, at a boundary between two steps.
-
-    Parameters
-    ----------
-    step
-        Steps done.
-    model, best
-        State of the layer now and where it was best on the validation windows.
-    optimizer
-        Tensors of the optimiser under ``parameter/name``.
-    plain
-        Plain values: progress, the state of the rewirer, and how much of the ledger belongs to it.
-    """
-
-    step: int
-    model: dict[str, Tensor]
-    best: dict[str, Tensor]
-    optimizer: dict[str, Tensor]
-    plain: dict[str, Any]
 
 
 @checked(InputError)
@@ -181,6 +95,7 @@ class RunFolder:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
+        self.checkpoints = Checkpoints(self.path)
 
     # --- creation ------------------------------------------------------------------------
 
@@ -255,9 +170,7 @@ class RunFolder:
         with training_lock(self.path) as is_outermost:
             if is_outermost:
                 remove_parts(self.path, lambda name: True, dead=_WRITTEN.__contains__)
-                for entry in self.path.iterdir():
-                    if _PARTIAL_CHECKPOINT.fullmatch(entry.name):
-                        shutil.rmtree(entry)
+                self.checkpoints.remove_parts()
             yield
 
     def _require_folder(self) -> None:
@@ -267,7 +180,7 @@ class RunFolder:
     def require_free(self) -> None:
         """Raise `RunError` if the folder holds a run already; nothing is touched."""
         self._require_folder()
-        if os.path.exists(self.path / CONFIG) or self.checkpoints():
+        if os.path.exists(self.path / CONFIG) or self.checkpoints.steps():
             raise RunError(
                 f"{self.path}: got a folder that holds a run already, expected a new one; "
                 f"{_NEW_FOLDER}"
@@ -275,7 +188,7 @@ class RunFolder:
 
     def require_unused(self) -> None:
         """Raise `RunError` if a training has begun to write here."""
-        if self.checkpoints() or os.path.exists(self.path / METRICS):
+        if self.checkpoints.steps() or os.path.exists(self.path / METRICS):
             raise RunError(
                 f"{self.path}: got a run that was trained already, expected a new one; "
                 f"{_NEW_FOLDER}"
@@ -324,8 +237,8 @@ class RunFolder:
                 f"{config.get('version')!r}, expected {FORMAT!r} of version {VERSION}; pass the "
                 "folder of a training, or use the version of elegans that wrote it"
             )
-        validated(config, _Run, str(self.path / CONFIG), remedy)
-        for name, schema in _ASKED.items():
+        validated(config, RunConfig, str(self.path / CONFIG), remedy)
+        for name, schema in (("training", TrainingPart), ("data", DataPart)):
             if isinstance(config.get(name), dict):
                 validated(config[name], schema, f"{self.path / CONFIG}, {name}", remedy)
         return config
@@ -339,91 +252,6 @@ class RunFolder:
     def initial_wiring(self) -> Wiring:
         """The circuit before training."""
         return read_wiring(self.path / INITIAL_WIRING, "start the run again in another folder")
-
-    # --- checkpoints ---------------------------------------------------------------------
-
-    def checkpoints(self) -> list[int]:
-        """Return the steps of the complete checkpoints, the newest last."""
-        if not os.path.isdir(self.path):
-            return []
-        matches = (_CHECKPOINT.fullmatch(entry.name) for entry in self.path.iterdir())
-        return sorted(int(match[1]) for match in matches if match is not None)
-
-    def checkpoint_path(self, step: int) -> Path:
-        """Return the folder of the checkpoint of `step`."""
-        return self.path / f"checkpoint-{step:08d}"
-
-    def save_checkpoint(
-        self, checkpoint: Checkpoint, every: int = 1, *, is_stop: bool = False
-    ) -> None:
-        """Write a checkpoint, and remove older ones when it is complete.
-
-        One is kept beside it, the newest of those at multiples of `every`, so that the folder does
-        not tell whether and where the training was stopped. That of step 0 is kept at a stop only.
-        """
-        refresh(self.path)
-        place = self.checkpoint_path(checkpoint.step)
-        if not place.exists():  # else saved at this step: a run is a function of its settings
-            beside = self._empty_part(place)
-            make_folder(beside)
-            write_tensors(beside / "model.safetensors", checkpoint.model)
-            write_tensors(beside / "best.safetensors", checkpoint.best)
-            write_tensors(beside / "training.safetensors", checkpoint.optimizer)
-            write_json(beside / "training.json", {"step": checkpoint.step, **checkpoint.plain})
-            os.replace(beside, place)
-        older = [step for step in self.checkpoints() if step < checkpoint.step]
-        kept = [step for step in older if step % every == 0 and (step or is_stop)][-1:]
-        for step in older:
-            if step not in kept:
-                self._remove_checkpoint(step)
-
-    def drop_checkpoints(self, after: int) -> None:
-        """Remove the checkpoints after a step, from which the training goes on in another way."""
-        for step in self.checkpoints():
-            if step > after:
-                self._remove_checkpoint(step)
-
-    def _remove_checkpoint(self, step: int) -> None:
-        place = self.checkpoint_path(step)
-        beside = self._empty_part(place)
-        os.replace(place, beside)  # half removed it must not look like a whole one
-        shutil.rmtree(beside)
-
-    @staticmethod
-    def _empty_part(place: Path) -> Path:
-        """Return the name under which a checkpoint is made or removed, and nothing is there."""
-        beside = place.with_name(f".{place.name}.part")
-        shutil.rmtree(beside, ignore_errors=True)  # of an earlier interruption
-        return beside
-
-    def load_checkpoint(self, step: int | None = None) -> Checkpoint | None:
-        """Return the newest checkpoint, None if the run stopped before the first; or up to `step`.
-
-        Raises
-        ------
-        RunError
-            It is damaged; the message names the file and the way out. Nothing is changed.
-        """
-        steps = [done for done in self.checkpoints() if step is None or done <= step]
-        if not steps:
-            return None
-        place = self.checkpoint_path(steps[-1])
-        remedy = (
-            f"delete the folder {place.name} to continue from step {steps[-2]}"
-            if len(steps) > 1
-            else "start the run again in another folder"
-        )
-        plain = read_json(place / "training.json", remedy)
-        model, best, optimizer = (
-            read_tensors(place / f"{name}.safetensors", remedy)
-            for name in ("model", "best", "training")
-        )
-        if plain.pop("step", None) != steps[-1]:
-            raise RunError(
-                f"{place / 'training.json'}: got another step than the name of its folder says; "
-                f"{remedy}"
-            )
-        return Checkpoint(steps[-1], model, best, optimizer, plain)
 
     # --- history and result --------------------------------------------------------------
 
@@ -443,7 +271,7 @@ class RunFolder:
 
     def metrics(self) -> list[dict[str, Any]]:
         """Return the lines of `metrics.jsonl` up to the first that is not whole."""
-        return _lines(self.path / METRICS, _Evaluated)
+        return read_json_lines(self.path / METRICS, Evaluated)
 
     def _repr_html_(self) -> str:
         if not os.path.isfile(self.path / CONFIG):
@@ -453,10 +281,9 @@ class RunFolder:
         rows: dict[str, object] = {"made by": f"elegans {config.get('command', '')}".strip()}
         lines = self.metrics()
         rows["steps"] = f"{lines[-1]['step'] if lines else 0} of {asked}"
-        if steps := self.checkpoints():
-            progress = self.checkpoint_path(steps[-1]) / "training.json"
-            plain = read_json(progress, "delete the folder", _Best)
-            rows["validation error"] = f"{plain['best_loss']:.4g} at step {plain['best_step']}"
+        if steps := self.checkpoints.steps():
+            last = self.checkpoints.progress(steps[-1])
+            rows["validation error"] = f"{last.best_loss:.4g} at step {last.best_step}"
         if lines:
             rows["rewired"] = f"{lines[-1].get('rewired', 0)} synapses"
         pictures = (
@@ -475,7 +302,7 @@ class RunFolder:
 
     def ledger(self) -> list[dict[str, Any]]:
         """Return the lines of `ledger.jsonl`."""
-        return _lines(self.path / LEDGER, _Edited)
+        return read_json_lines(self.path / LEDGER, Edited)
 
     def write_result(self, model: SequenceLayer | Readout) -> None:
         """Write the layer for use: its weights and its wiring."""
@@ -503,22 +330,3 @@ def run_config(model: SequenceLayer | Readout, settings: dict[str, Any]) -> dict
         **settings,
         "model": layer_settings(model),
     }
-
-
-def _lines(path: Path, schema: type[Any]) -> list[dict[str, Any]]:
-    if not os.path.exists(path):
-        return []
-    remedy = "restore the file, or delete its lines from this one on"
-    records = []
-    content = read_bytes(path, "restore the file, or delete it")
-    for number, line in enumerate(content.splitlines(keepends=True), start=1):
-        try:
-            record = parse_json(line)
-        except ValueError:  # of the text or of its encoding
-            break
-        whole = line.endswith(b"\n") and isinstance(record, dict)
-        if not whole or not isinstance(record.get("step"), int):
-            break
-        validated(record, schema, f"{path}, line {number}", remedy)
-        records.append(record)
-    return records

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -22,36 +22,20 @@ from elegans.errors import (
     RunError,
     SolveError,
 )
-from elegans.files import validated
 from elegans.layers.readout import Readout
 from elegans.layers.sequence_layer import SequenceLayer
 from elegans.pruning import Edit, GuardResult, ProposedEdit, PruneRewire
 from elegans.training.callbacks import Callback
+from elegans.training.checkpoint import Checkpoint
 from elegans.training.config import TrainingConfig
 from elegans.training.evaluation import WindowTensors
-from elegans.training.ledger_file import LedgerMark
 from elegans.training.optimizers import OPTIMIZERS
+from elegans.training.points import Points
 from elegans.training.rewiring import rewirer_settings
-from elegans.training.run_folder import Checkpoint, Count, RunFolder
+from elegans.training.run_folder import RunFolder
+from elegans.training.schemas import LedgerMark, Progress
 
 _LARGEST_BATCH = 256
-
-
-@dataclass(frozen=True)
-class _Progress:
-    """What training.json holds besides the step; the defaults stand for older checkpoints."""
-
-    best_step: Count
-    best_loss: float
-    loss_sum: float
-    losses: Count
-    seconds: float
-    best_synapses: Count = 0
-    steps: Count = 0
-    patient_from: Count = 0
-    rewirer: dict[str, Any] | None = None
-    rollbacks: list[dict[str, Any]] = field(default_factory=list)
-    ledger: LedgerMark | None = None
 
 
 @runtime_checkable
@@ -149,7 +133,7 @@ class TrainingState:
         self._patient_from = 0
         self.rollbacks: list[dict[str, Any]] = []
         self._initial = self.best
-        self._points: list[Checkpoint] = []
+        self._points = Points(None if run is None else run.checkpoints, config.checkpoint_every)
         self._mark = LedgerMark()
         self.metrics: list[dict[str, Any]] = []
         self._loss_sum = torch.zeros((), dtype=torch.float64)
@@ -288,8 +272,8 @@ class TrainingState:
 
     def _diverged(self, what: str) -> DivergenceError:
         kept = times = ""
-        if self.run is not None and self.run.checkpoints():
-            kept = f"; the checkpoint of step {self.run.checkpoints()[-1]} in {self.run.path} stays"
+        if self.run is not None and (saved := self.run.checkpoints.steps()):
+            kept = f"; the checkpoint of step {saved[-1]} in {self.run.path} stays"
         if self.rollbacks:
             steps = ", ".join(str(rollback["step"]) for rollback in self.rollbacks)
             times = (
@@ -313,11 +297,13 @@ class TrainingState:
         """
         self.require_finite()
         if self.run is not None and self.step > 0:
-            self._points.append(self.save(self.run))
+            point = self.save(self.run)
         elif self.config.rollbacks:
-            self._points.append(self._checkpoint())
-        # The newest may have been taken after the step that was too large.
-        self._points = self._points[-2:] if self.config.rollbacks else []
+            point = self._checkpoint()
+        else:
+            return
+        if self.config.rollbacks:
+            self._points.add(point)
 
     def require_finite(self) -> None:
         """Raise `DivergenceError` if the layer holds numbers that are not finite."""
@@ -340,7 +326,8 @@ class TrainingState:
         DivergenceError
             It was done as often as it may be, or there is no earlier point.
         """
-        point = self._last_point()
+        tried = self.rollbacks[-1]["to"] if self.rollbacks else None
+        point = self._points.last(self.step, tried)
         if point is None or len(self.rollbacks) >= self.config.rollbacks:
             raise diverged
         record = {"step": self.step, "to": point.step, "what": diverged.what}
@@ -348,35 +335,19 @@ class TrainingState:
         edits = [edit.to_dict() for edit in self.ledger]
         metrics = [line for line in self.metrics if line["step"] <= point.step]
         # As a run is continued that was killed: so it ends alike, whether it is killed now or not.
-        as_read = replace(point, plain=json.loads(json.dumps(point.plain)))
+        rewirer = json.loads(json.dumps(point.progress.rewirer))
+        as_read = replace(point, progress=replace(point.progress, rewirer=rewirer))
         self.model.load_state_dict(self._initial)
         self._lay_out()
         self._continue_from(as_read, Path("the last point"), lambda mark: edits[: mark.lines])
         self.metrics, self.rollbacks = metrics, rollbacks
         self._earlier_seconds, self._started = seconds, time.monotonic()
-        self._points = [one for one in self._points if one.step < self.step] + [point]
+        self._points.add(point)
         if self.run is not None:
-            self.run.drop_checkpoints(after=self.step)
+            self.run.checkpoints.drop(after=self.step)
             self.run.cut_metrics(self.step)
             self._write_ledger(self.run)
         return record
-
-    def _last_point(self) -> Checkpoint | None:
-        """Return the last point before this step that was not just tried, or else that one."""
-        tried = self.rollbacks[-1]["to"] if self.rollbacks else None
-        points = {point.step: point for point in self._points if point.step < self.step}
-        steps = set(points)
-        if self.run is not None:  # one that was continued has earlier points in its folder
-            every = self.config.checkpoint_every
-            saved = [done for done in self.run.checkpoints() if done < self.step]
-            steps |= {done for done in saved if done % every == 0} or set(saved)
-        if not steps:
-            return None
-        newest = max(steps)
-        step = max(steps - {newest}, default=newest) if newest == tried else newest
-        return (
-            points[step] if self.run is None else points.get(step) or self.run.load_checkpoint(step)
-        )
 
     # --- saving --------------------------------------------------------------------------
 
@@ -387,31 +358,33 @@ class TrainingState:
             for name, parameter in self.model.named_parameters()
             for key, value in self.optimizer.state[parameter].items()
         }
-        plain = {
-            "best_step": self.best_step,
-            "best_loss": self.best_loss,
-            "best_synapses": self.best_synapses,
-            "loss_sum": float(self._loss_sum),
-            "losses": self._losses,
-            "seconds": self.seconds,
-            "steps": self.config.steps,
-            "rewiring_steps": self.rewiring_steps,
-            "patient_from": self._patient_from,
-            "rollbacks": self.rollbacks,
-            "ledger": asdict(self._mark) | {"lines": len(self.ledger)},
-            "rewirer": None if self.rewirer is None else self.rewirer.state_dict(ledger=False),
-        }
-        return Checkpoint(self.step, _copy(self.model), self.best, moments, plain)
+        rewirer = None if self.rewirer is None else self.rewirer.state_dict(ledger=False)
+        progress = Progress(
+            step=self.step,
+            best_step=self.best_step,
+            best_loss=self.best_loss,
+            best_synapses=self.best_synapses,
+            loss_sum=float(self._loss_sum),
+            losses=self._losses,
+            seconds=self.seconds,
+            steps=self.config.steps,
+            rewiring_steps=self.rewiring_steps,
+            patient_from=self._patient_from,
+            rollbacks=self.rollbacks,
+            ledger=replace(self._mark, lines=len(self.ledger)),
+            rewirer=rewirer,
+        )
+        return Checkpoint(_copy(self.model), self.best, moments, progress)
 
     def save(self, run: RunFolder) -> Checkpoint:
         """Write a checkpoint, then what follows from it."""
         every = self.config.checkpoint_every
         is_stop = self.step < self.config.steps and self.step % every > 0 and not self.is_stuck
-        if is_stop and self._points and self._points[-1].step == 0:
-            run.save_checkpoint(self._points[-1], every)
+        if is_stop and self._points.beginning is not None:
+            run.checkpoints.save(self._points.beginning, every)
         self._write_ledger(run)
         checkpoint = self._checkpoint()
-        run.save_checkpoint(checkpoint, every, is_stop=is_stop)
+        run.checkpoints.save(checkpoint, every, is_stop=is_stop)
         try:
             self.model.load_state_dict(self.best)
             run.write_result(self.model)
@@ -430,7 +403,7 @@ class TrainingState:
             run.cut_metrics(-1)
             run.append_ledger(LedgerMark(), ())
             return
-        place = run.checkpoint_path(checkpoint.step)
+        place = run.checkpoints.path(checkpoint.step)
         try:
             self._continue_from(checkpoint, place, run.marked_ledger)
         except (
@@ -443,7 +416,7 @@ class TrainingState:
                 "before"
             ) from error
         if self.step % self.config.checkpoint_every == 0:
-            self._points = [checkpoint]
+            self._points.add(checkpoint)
         run.cut_metrics(self.step)
         self._write_ledger(run)
         self.metrics = run.metrics()
@@ -476,23 +449,24 @@ class TrainingState:
             self.optimizer.state[parameters[name]][field] = (
                 count if field == "step" else value.to(parameters[name])
             ).clone()
-        plain = checkpoint.plain
-        progress = validated(plain, _Progress, "training.json", "restore it")
+        progress = checkpoint.progress
         self._mark = progress.ledger or LedgerMark()
         if self.rewirer is not None:
             # Older checkpoints hold the ledger themselves.
-            listed = {"ledger": edits(self._mark)} if "ledger" in plain else {}
-            self.rewirer.load_state_dict(plain["rewirer"] | listed)
-        self.step = checkpoint.step
+            listed = {} if progress.ledger is None else {"ledger": edits(progress.ledger)}
+            self.rewirer.load_state_dict((progress.rewirer or {}) | listed)
+        self.step = progress.step
         self.best = checkpoint.best
-        self.best_step, self.best_loss = plain["best_step"], plain["best_loss"]
-        self.best_synapses = plain.get("best_synapses", self.synapses)
-        self._loss_sum.fill_(plain["loss_sum"])
-        self._losses = plain["losses"]
-        self._earlier_seconds = plain["seconds"]
-        self._patient_from = plain.get("patient_from", 0)
-        self.rollbacks = list(plain.get("rollbacks", []))
-        if self.config.steps > plain.get("steps", self.config.steps):  # it is extended
+        self.best_step, self.best_loss = progress.best_step, progress.best_loss
+        self.best_synapses = (
+            self.synapses if progress.best_synapses is None else progress.best_synapses
+        )
+        self._loss_sum.fill_(progress.loss_sum)
+        self._losses = progress.losses
+        self._earlier_seconds = progress.seconds
+        self._patient_from = progress.patient_from
+        self.rollbacks = list(progress.rollbacks)
+        if progress.steps is not None and self.config.steps > progress.steps:  # it is extended
             self._patient_from = self.step
 
 
@@ -517,13 +491,7 @@ def _rewiring_steps(config: TrainingConfig, begun: Checkpoint | None, run: RunFo
             "many; ask for more to extend it"
         )
     recorded = None if run is None else run.steps  # as older checkpoints do not say it
-    steps = begun.plain.get("rewiring_steps", recorded or config.steps)
-    if type(steps) is not int or not 1 <= steps <= 2**53:
-        raise RunError(
-            f"got a checkpoint whose rewiring takes {steps!r:.40} steps, expected a number of "
-            "them; delete its folder to continue from the one before"
-        )
-    return steps
+    return begun.progress.rewiring_steps or recorded or config.steps
 
 
 def _copy(model: SequenceLayer | Readout) -> dict[str, Tensor]:

@@ -164,9 +164,9 @@ def _fit(
         )
     if run is not None and not resume:
         run.require_unused()
-    if condition is not None and not (run is not None and resume and run.checkpoints()):
+    if condition is not None and not (run is not None and resume and run.checkpoints.steps()):
         condition.establish()
-    begun = run.load_checkpoint() if run is not None and resume else None
+    begun = run.checkpoints.load() if run is not None and resume else None
     training = TrainingState(model, train, validation, config, run, condition, begun)
     if run is not None and resume:
         training.restore(run, begun)
