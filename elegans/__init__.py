@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from elegans import reporting as reporting
     from elegans import solvers as solvers
     from elegans import tasks as tasks
+    from elegans import torch as torch
     from elegans import training as training
     from elegans import wiring as wiring
+    from elegans import wirings as wirings
     from elegans.cfc import CfC as CfC
     from elegans.cfc import CfCCell as CfCCell
     from elegans.cfc import WiredCfCCell as WiredCfCCell

@@ -181,12 +181,12 @@ def check_dense(name: str, values: Tensor, device: torch.device | None = None) -
 def as_computed(
     name: str, values: Any, dtype: torch.dtype, device: torch.device | None = None
 ) -> Tensor:
-    """Return the tensor `values` in the precision `dtype`, cast under autocast only.
+    """Return the tensor `values` in the precision `dtype`.
 
     Raises
     ------
     InputError
-        It is no dense tensor, of another type outside autocast, or not where the layer is.
+        It is no dense tensor of real numbers, or not where the layer is.
     """
     if isinstance(values, PackedSequence):
         raise InputError(
@@ -203,16 +203,12 @@ def as_computed(
             f"{name} is on {values.device}, the layer is on {device}; move one of them: "
             f"{name}.to({str(device)!r})"
         )
-    if values.dtype == dtype:
-        return values
-    if values.is_floating_point() and torch.is_autocast_enabled(values.device.type):
-        return values.to(dtype)
-    remedy = f"{name}.to({dtype})"
-    if values.is_floating_point():
-        remedy += f" or model.to({values.dtype})"
-    raise InputError(
-        f"{name} is {values.dtype}, the layer computes in {dtype}; convert one of them: {remedy}"
-    )
+    if values.is_complex():
+        raise InputError(
+            f"{name} is {values.dtype}, the layer computes in {dtype}; pass real numbers, such as "
+            f"{name}.abs() or torch.view_as_real({name})"
+        )
+    return values.to(dtype)
 
 
 def moved(model: M, device: Any, called: str) -> M:

@@ -25,6 +25,7 @@ from elegans.wiring.names import (
     default_names,
     require_spelt_out,
 )
+from elegans.wiring.ncps_names import NcpsNames
 from elegans.wiring.synapses import Synapses, check_ends
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class Neuron:
 
 
 @checked(WiringError)
-class Wiring:
+class Wiring(NcpsNames):
     """A neural circuit: layers of neurons, recurrent synapses, and synapses from the input.
 
     Neurons are numbered layer by layer in the order of `layers`, motor neurons first, because
@@ -267,6 +268,75 @@ class Wiring:
     def sensory_adjacency(self) -> NDArray[np.int64]:
         """Return the sensory polarities as a dense matrix ``[input, target]``."""
         return self._sensory.adjacency(self.input_size, self.units)
+
+    # --- building ------------------------------------------------------------------------
+
+    @classmethod
+    def from_adjacency(
+        cls, adjacency: ArrayLike, sensory_adjacency: ArrayLike, outputs: int
+    ) -> Wiring:
+        """Return the wiring of two matrices of polarities, 0 where no synapse is.
+
+        Parameters
+        ----------
+        adjacency
+            ``[source, target]``, shape (neuron, neuron).
+        sensory_adjacency
+            ``[input, target]``, shape (input, neuron).
+        outputs
+            Number of motor neurons, which come first; the others are inter neurons.
+
+        Raises
+        ------
+        WiringError
+            The shapes do not fit, a number is none of -1, 0 and 1, or there are more outputs than
+            neurons.
+
+        Examples
+        --------
+        >>> Wiring.from_adjacency([[0, 0], [1, -1]], [[0, 1]], outputs=1)
+        Wiring(1 sensory, 1 inter, 1 motor; 2 synapses, 1 sensory synapses)
+        """
+        from elegans.wiring.exchange.matrices import from_adjacency
+
+        return from_adjacency(adjacency, sensory_adjacency, outputs)
+
+    def build(self, input_size: int) -> Wiring:
+        """Return this wiring, as a recipe would that has drawn it for `input_size` inputs."""
+        if input_size != self.input_size:
+            raise WiringError(
+                f"the wiring was made for {self.input_size} inputs, got input_size="
+                f"{input_size!r}; build its recipe with it"
+            )
+        return self
+
+    def as_built(self) -> Wiring:
+        """Return this wiring."""
+        return self
+
+    def is_built(self) -> bool:
+        """Return true, as the inputs are known."""
+        return True
+
+    def get_config(self) -> dict[str, Any]:
+        """Return matrices and sizes as plain values, under the names of ``ncps``.
+
+        `to_json` keeps layers, names and parallel synapses as well.
+        """
+        return {
+            "units": self.units,
+            "adjacency_matrix": self.adjacency().tolist(),
+            "sensory_adjacency_matrix": self.sensory_adjacency().tolist(),
+            "input_dim": self.input_size,
+            "output_dim": self.output_size,
+        }
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Wiring:
+        """Return the wiring of which `get_config` told, with motor and inter neurons."""
+        return cls.from_adjacency(
+            config["adjacency_matrix"], config["sensory_adjacency_matrix"], config["output_dim"]
+        )
 
     # --- editing -------------------------------------------------------------------------
 

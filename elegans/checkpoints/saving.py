@@ -232,7 +232,7 @@ def layer_settings(model: SequenceLayer | Readout) -> dict[str, Any]:
     """
     if isinstance(model, Readout):
         return layer_settings(model.layer) | {READOUT: model.output_size}
-    kind = type(model)
+    kind: type[SequenceLayer] = vars(type(model)).get("saved_as") or type(model)
     registered = layer_classes()
     if registered.get(kind.__name__) is not kind:
         raise RunError(

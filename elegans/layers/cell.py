@@ -136,9 +136,9 @@ class Cell(nn.Module, ABC):
         Parameters
         ----------
         inputs
-            Shape (batch, input).
+            Shape (batch, input). Numbers of another type are converted to that of the parameters.
         states
-            Shape (batch, neuron).
+            Shape (batch, neuron) or (1, neuron).
         elapsed_time
             Time since the last step: a number, or shape (batch,) or (batch, 1).
 
@@ -166,6 +166,8 @@ class Cell(nn.Module, ABC):
                     f"{name} has shape {tuple(value.shape)}, expected (batch, {size}); add an axis "
                     "for a single sample with unsqueeze(0)"
                 )
+        if len(state) == 1:
+            state = state.expand(len(x), -1)
         if len(x) != len(state):
             raise InputError(
                 f"got {len(x)} inputs and {len(state)} states, expected one state each"
@@ -204,12 +206,12 @@ def as_wiring(wiring: int | Recipe | Wiring, input_size: int | None) -> Wiring:
                 f"build the wiring with input_size={input_size} or pass its recipe"
             )
         return wiring
+    if isinstance(wiring, Recipe) and (input_size is not None or wiring.is_built()):
+        return wiring.as_built() if input_size is None else wiring.wiring_for(input_size)
     if input_size is None:
         raise InputError(
             "the number of inputs is not known; pass in_features, or a Wiring in place of a recipe"
         )
-    if isinstance(wiring, Recipe):
-        return wiring.build(input_size)
     if isinstance(wiring, int | np.integer) and not isinstance(wiring, bool):
         return FullyConnected(int(wiring)).build(input_size)
     remedy = ""

@@ -36,6 +36,7 @@ class ElementwiseMapping(nn.Module):
 
     def __init__(self, kind: str | None, size: int, **factory_kwargs: Unpack[Placement]) -> None:
         super().__init__()
+        kind = None if kind == "none" else kind  # as ncps has it
         if kind not in MAPPINGS:
             raise InputError(f"unknown mapping {kind!r}, expected one of {MAPPINGS}")
         self.kind = kind

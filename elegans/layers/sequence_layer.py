@@ -114,6 +114,28 @@ class SequenceLayer(nn.Module):
         """Number of synapses from the inputs."""
         return self.cell.sensory_synapse_count
 
+    # Names that ncps has for them:
+
+    @property
+    def rnn_cell(self) -> Cell:
+        """The cell."""
+        return self.cell
+
+    @property
+    def lstm(self) -> MemoryCell | None:
+        """The memory."""
+        return self.memory
+
+    @property
+    def use_mixed(self) -> bool:
+        """Whether there is a memory."""
+        return self.memory is not None
+
+    @property
+    def wiring_or_units(self) -> Wiring | int:
+        """The circuit as it is now, or its number of neurons where it has no synapses."""
+        return self.wiring if self.cell.synapse_sets() else self.state_size
+
     def settings(self) -> dict[str, Any]:
         """Return the arguments that build such a layer, without units, wiring and precision.
 
@@ -176,14 +198,16 @@ class SequenceLayer(nn.Module):
         ----------
         input
             Shape (batch, time, input), (time, batch, input) unless `batch_first`, or (time,
-            input) for one sequence. A sequence may be empty.
+            input) for one sequence. A sequence may be empty. Numbers of another type, such as
+            the float64 of NumPy, integers or bool, are converted to the type of the parameters.
         hx
-            State to begin with, shape (batch, neuron), (neuron,) for one sequence, a pair of
-            such with mixed memory; zeros by default.
+            State to begin with, shape (batch, neuron) or (1, neuron), (neuron,) for one sequence,
+            a pair of such with mixed memory; zeros by default.
         timespans
-            Time that each step lasts, >= 0, shape (batch, time) or (batch, time, 1) (the first
-            two axes as in `input`), (time,) or (time, 1) for one sequence; 1 by default. A step
-            that lasts 0 leaves the state, memory included, exactly as it is.
+            Time that each step lasts, >= 0, shape (batch, time) or (1, time) (the axes as in
+            `input`), (time,) for one sequence; with a last axis of 1, or of all neurons at the
+            same time, as well; 1 by default. A step that lasts 0 leaves the state, memory
+            included, exactly as it is.
         lengths
             Number of valid steps of each sequence, shape (batch,). The steps after them are
             padding: whatever they hold, the state stays and the output repeats.
@@ -297,18 +321,32 @@ class SequenceLayer(nn.Module):
     def _elapsed(self, timespans: Tensor | None, x: Tensor, batched: bool) -> Tensor:
         if timespans is None:
             return x.new_ones(x.shape[:2])
-        expected = self._batch_and_time_first(x[..., 0], batched) if batched else x[0, :, 0]
-        shape = tuple(expected.shape)
+        batch, time = x.shape[:2]
+        shapes: list[tuple[int, ...]] = [(time,)]
+        if batched and self.batch_first:
+            shapes = [(batch, time), (1, time)]
+        elif batched:
+            shapes = [(time, batch), (time, 1)]
         if not isinstance(timespans, Tensor) or timespans.is_complex():
             got = timespans.dtype if isinstance(timespans, Tensor) else type(timespans).__name__
             raise InputError(f"timespans must be a tensor of real numbers, got {got}")
         check_dense("timespans", timespans, x.device)
-        if tuple(timespans.shape) not in (shape, (*shape, 1)):
+        elapsed = timespans
+        if timespans.dim() == len(shapes[0]) + 1 and timespans.shape[-1] in (1, self.state_size):
+            elapsed = timespans[..., 0]  # the same for every neuron
+            if values_are_visible(timespans) and not bool(
+                (timespans == elapsed.unsqueeze(-1)).all()
+            ):
+                raise InputError(
+                    "timespans hold other elapsed times for other neurons of a step, expected one "
+                    f"a step, shape {shapes[0]}; a circuit has one clock"
+                )
+        if tuple(elapsed.shape) not in shapes:
             raise InputError(
-                f"timespans must hold one elapsed time a step, shape {shape} or {(*shape, 1)}, "
-                f"got shape {tuple(timespans.shape)}"
+                f"timespans must hold one elapsed time a step, shape {shapes[0]} or "
+                f"{(*shapes[0], 1)}, got shape {tuple(timespans.shape)}"
             )
-        return self._batch_and_time_first(timespans.reshape(shape).to(x), batched)
+        return self._batch_and_time_first(elapsed.expand(shapes[0]).to(x), batched)
 
     def _valid(self, lengths: Tensor | None, x: Tensor, batched: bool) -> Tensor | None:
         if lengths is None:
@@ -347,15 +385,18 @@ class SequenceLayer(nn.Module):
                 + (f"{len(pair)} tensors" if len(pair) > 1 else "one tensor")
             )
         expected_shape = shape if batched else shape[1:]
+        one_for_all = (1, self.state_size)
         states = [as_computed("hx", state, x.dtype, x.device) for state in pair]
         for state in states:
-            if tuple(state.shape) != expected_shape:
+            if tuple(state.shape) != expected_shape and not (
+                batched and tuple(state.shape) == one_for_all
+            ):
                 layers = tuple(state.shape) == (1, *expected_shape)
                 raise InputError(
                     f"hx has shape {tuple(state.shape)}, expected {expected_shape}"
                     + ("; there is no axis of layers here: pass hx[0]" if layers else "")
                 )
-        h, *c = (state.reshape(shape) for state in states)
+        h, *c = (state.expand(shape) for state in states)
         return h, c[0] if c else None
 
 

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+import dataclasses
+import inspect
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from elegans.capacity import require_bytes
 from elegans.errors import WiringError
+from elegans.wiring.ncps_names import NcpsNames
 from elegans.wiring.synapses import Synapses
 from elegans.wiring.wiring import Wiring
 
 _BYTES = 64  # a synapse, at the most crowded moment of drawing it
 
 
-class Recipe(ABC):
+class Recipe(NcpsNames):
     """Instructions for drawing a wiring: a frozen value with a seed.
 
     Families derive from this class as frozen dataclasses, validate their arguments on
@@ -46,6 +52,103 @@ class Recipe(ABC):
     @abstractmethod
     def build(self, input_size: int) -> Wiring:
         """Draw the wiring for `input_size` sensory neurons."""
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        if "build" in cls.__dict__:
+            cls.build = _remembered(cls.build)  # type: ignore[method-assign]
+
+    def wiring_for(self, input_size: int) -> Wiring:
+        """Return the wiring that a layer of `input_size` inputs takes."""
+        return self.build(input_size)
+
+    # --- what users of ncps read; see `NcpsNames` ------------------------------------------
+
+    def is_built(self) -> bool:
+        """Return whether it was built, by hand or by a layer that got it."""
+        return bool(self.__dict__.get(_BUILT))
+
+    def as_built(self) -> Wiring:
+        """Return the wiring that was built last.
+
+        Raises
+        ------
+        WiringError
+            It was never built, or for several numbers of inputs.
+        """
+        built: dict[int, Wiring] = self.__dict__.get(_BUILT, {})
+        if len(built) == 1:
+            (wiring,) = built.values()
+            return wiring
+        name = type(self).__name__
+        if not built:
+            raise WiringError(
+                f"this {name} is not built yet, as the number of inputs is not known; call "
+                "build(input_size), or give it to a layer first"
+            )
+        raise WiringError(
+            f"this {name} was built for {' and '.join(map(str, sorted(built)))} inputs, expected "
+            "one number of them; ask the wiring that build(input_size) returned, or model.wiring"
+        )
+
+    def _neurons_and_layers(self) -> Wiring:
+        if self.is_built():
+            return self.as_built()
+        draw = inspect.unwrap(type(self).build)
+        wiring: Wiring = draw(self, 1)  # not remembered: nobody has asked for one input
+        return wiring
+
+    @property
+    def adjacency_matrix(self) -> NDArray[np.int32]:
+        """Polarities ``[source, target]``, 0 where no synapse is.
+
+        Before it is built, and where the drawing begins with the inputs, there is none.
+        """
+        if self.is_built():
+            return super().adjacency_matrix
+        units = self._neurons_and_layers().units
+        return self._drawn_without_inputs().adjacency(units, units).astype(np.int32)
+
+    def _drawn_without_inputs(self) -> Synapses:
+        """Return the synapses between neurons that do not depend on the number of inputs."""
+        return Synapses.empty()
+
+    @property
+    def synapse_count(self) -> int:
+        """Number of synapses between neurons; 0 before it is built, as `adjacency_matrix`."""
+        return int(np.abs(self.adjacency_matrix).sum())
+
+    @property
+    def sensory_synapse_count(self) -> int:
+        """Number of synapses from the inputs, once it is built."""
+        return self.as_built().sensory_synapse_count
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments by name."""
+        fields = dataclasses.fields(self)  # type: ignore[arg-type]  # every family is a dataclass
+        return {field.name: getattr(self, field.name) for field in fields}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Recipe:
+        """Return the recipe of which `get_config` told."""
+        return cls(**config)
+
+
+_BUILT = "_built"
+"""Where a recipe keeps the wirings that it was built into, by inputs: no field, no part of it."""
+
+
+def _remembered(build: Callable[..., Wiring]) -> Callable[..., Wiring]:
+    """Return `build`, after which the recipe knows what it has built."""
+
+    @wraps(build)
+    def wrapper(self: Recipe, input_size: int) -> Wiring:
+        wiring = build(self, input_size)
+        if isinstance(wiring, Wiring):  # one that is built by hand returns nothing
+            self.__dict__.setdefault(_BUILT, {})[wiring.input_size] = wiring
+        return wiring
+
+    return wrapper
 
 
 def check_share(name: str, value: float, least: float = 0.0) -> None:

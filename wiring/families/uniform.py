@@ -19,7 +19,7 @@ class _Uniform(Recipe):
     """Motor neurons first, the others in one layer called inter."""
 
     units: int
-    output_dim: int | None
+    output_dim: int | None  # type: ignore[assignment]  # None stands for all, until it is made
 
     def __post_init__(self) -> None:
         check_size("units", self.units)
@@ -30,11 +30,16 @@ class _Uniform(Recipe):
                     f"output_dim must be at most units, got {self.output_dim} outputs of "
                     f"{self.units} units"
                 )
+        else:
+            object.__setattr__(self, "output_dim", self.units)
 
     @property
     def output_size(self) -> int:
         """Number of motor neurons; every neuron is one when `output_dim` is not given."""
-        return self.units if self.output_dim is None else self.output_dim
+        return int(self.output_dim or self.units)
+
+    def _drawn_without_inputs(self) -> Synapses:
+        return self._neurons_and_layers().recurrent
 
     def _wiring(self, input_size: int, recurrent: Synapses, sensory: Synapses) -> Wiring:
         layers = {"motor": self.output_size}
