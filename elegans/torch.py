@@ -43,7 +43,7 @@ class CfC(elegans.CfC):
     >>> import elegans
     >>> from elegans.wirings import AutoNCP
     >>> CfC(8, AutoNCP(28, 4)).synapse_count, elegans.CfC(8, AutoNCP(28, 4)).synapse_count
-    (346, 116)
+    (399, 112)
     """
 
     saved_as: ClassVar[type] = elegans.CfC

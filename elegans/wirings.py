@@ -100,13 +100,13 @@ class Wiring(Recipe, metaclass=_AnyWiring):
 
     def add_synapse(self, src: int, dest: int, polarity: int) -> None:
         """Add a synapse between neurons, or replace the polarity of the one that is there."""
-        _add(self.adjacency_matrix, "neuron", src, dest, polarity)
+        _add(self.adjacency_matrix, src, dest, polarity)
 
     def add_sensory_synapse(self, src: int, dest: int, polarity: int) -> None:
         """Add a synapse from an input, or replace the polarity of the one that is there."""
         if self.sensory_adjacency_matrix is None:
             raise WiringError("the number of inputs is not known; call set_input_dim or build")
-        _add(self.sensory_adjacency_matrix, "input", src, dest, polarity)
+        _add(self.sensory_adjacency_matrix, src, dest, polarity)
 
     def build(self, input_dim: int) -> Any:
         """Say how many inputs there are, if it was not said; a subclass draws synapses then."""
@@ -180,11 +180,10 @@ def _zeros(sources: int, targets: int) -> NDArray[np.int32]:
     return np.zeros((sources, targets), dtype=np.int32)
 
 
-def _add(matrix: NDArray[np.int32], kind: str, source: int, target: int, polarity: int) -> None:
+def _add(matrix: NDArray[np.int32], source: int, target: int, polarity: int) -> None:
     for name, index, count in (("src", source, len(matrix)), ("dest", target, matrix.shape[1])):
         if not 0 <= index < count:
-            what = kind if name == "src" else "neuron"
-            raise WiringError(f"{name} must be a {what} from 0 to {count - 1}, got {index!r}")
+            raise WiringError(f"{name} must be from 0 to {count - 1}, got {index!r}")
     if polarity not in (-1, 1):
         raise WiringError(f"polarity must be -1 or 1, got {polarity!r}")
     matrix[source, target] = polarity

@@ -549,12 +549,23 @@ class LayerConformance:
         packed = torch.nn.utils.rnn.pack_sequence([torch.zeros(4, 3)])
         with pytest.raises(InputError, match="PackedSequence; pass the padded tensor and the len"):
             model(packed)
-        with pytest.raises(
-            InputError, match=r"input is torch.int64.*convert .*: input.to\(torch.f"
-        ):
-            model(torch.zeros(4, 6, 3, dtype=torch.int64))
-        with pytest.raises(InputError, match=r"input is torch.float64, the layer computes in"):
-            model(self.inputs(dtype=torch.float64))
+        with pytest.raises(InputError, match=r"input is torch.complex64, the layer computes in"):
+            model(self.inputs().to(torch.complex64))
+
+    @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.int64, torch.uint8,
+                                       torch.bool], ids=str)  # fmt: skip
+    def test_numbers_of_other_types_are_converted(self, dtype):
+        model = self.make()
+        x, hx = self.inputs() > 0, torch.arange(model.state_size).repeat(4, 1) % 2
+        output, state = model(x.to(dtype), hx.to(dtype), timespans=x[..., 0].to(dtype))
+        assert output.dtype == state.dtype == torch.float32
+        expected = model(x.float(), hx.float(), timespans=x[..., 0].float())
+        assert torch.equal(output, expected[0])
+        assert torch.equal(state, expected[1])
+        step, expected = (
+            model.cell(x[:, 0].to(kind), hx.to(kind)) for kind in (dtype, torch.float32)
+        )
+        assert torch.equal(step[0], expected[0])
 
     @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
     def test_input_that_is_not_finite_is_named(self, bad):
@@ -594,6 +605,23 @@ class LayerConformance:
             with pytest.raises(InputError, match="lengths must hold one integer a sequence"):
                 model(x, lengths=wrong)
 
+    @pytest.mark.parametrize("batch", [1, 4])
+    @pytest.mark.parametrize("batch_first", [True, False])
+    def test_one_clock_and_one_state_serve_all_samples(self, batch, batch_first):
+        model, x = self.make(batch_first=batch_first), self.inputs()[:batch]
+        clock, hx = torch.rand(1, 6), torch.rand(1, model.state_size)
+        each = clock.expand(batch, 6)
+        if not batch_first:
+            x, clock, each = x.transpose(0, 1), clock.t(), each.t()
+        output = model(x, hx.expand(batch, -1), each)[0]
+        neurons = each.unsqueeze(-1).expand(*each.shape, model.state_size)
+        for timespans in (clock, clock.unsqueeze(-1), each.unsqueeze(-1), neurons):
+            assert torch.equal(model(x, hx, timespans)[0], output)
+        with pytest.raises(InputError, match="other elapsed times for other neurons"):
+            model(x, hx, neurons * torch.arange(model.state_size))
+        first = x[0] if not batch_first else x[:, 0]
+        assert torch.equal(model.cell(first, hx)[1], model.cell(first, hx.expand(batch, -1))[1])
+
     def test_wrong_state(self):
         model, x = self.make(), self.inputs()
         units = model.state_size
@@ -603,8 +631,8 @@ class LayerConformance:
             model(x[0], torch.zeros(1, units))
         with pytest.raises(InputError, match=r"there is no axis of layers here: pass hx\[0\]"):
             model(x, torch.zeros(1, 4, units))
-        with pytest.raises(InputError, match=r"hx is torch.float64, the layer computes in"):
-            model(x, torch.zeros(4, units, dtype=torch.float64))
+        with pytest.raises(InputError, match=r"hx is torch.complex64, the layer computes in"):
+            model(x, torch.zeros(4, units, dtype=torch.complex64))
         with pytest.raises(InputError, match=r"hx must be a tensor, got ndarray"):
             model(x, np.zeros((4, units)))
         with pytest.raises(InputError, match="one tensor without, got 2 tensors"):

@@ -408,12 +408,12 @@ def test_cell_steps_make_the_sequence():
         ),
         (torch.zeros(3), torch.zeros(7), 1.0, r"unsqueeze\(0\)"),
         (torch.zeros(2, 3), torch.zeros(2, 6), 1.0, r"states has shape \(2, 6\), expected \(batch"),
-        (torch.zeros(2, 3), torch.zeros(1, 7), 1.0, "got 2 inputs and 1 states"),
+        (torch.zeros(2, 3), torch.zeros(3, 7), 1.0, "got 2 inputs and 3 states"),
         (torch.zeros(2, 3), torch.zeros(2, 7), -1.0, "elapsed_time holds -1.0 at batch 0"),
         (torch.zeros(2, 3), torch.zeros(2, 7), float("nan"), "elapsed_time holds nan"),
         (torch.zeros(2, 3), torch.zeros(2, 7), torch.ones(2, 7), "elapsed_time must be a number"),
         (torch.full((2, 3), torch.inf), torch.zeros(2, 7), 1.0, "inputs holds inf at batch 0, fea"),
-        (torch.zeros(2, 3).double(), torch.zeros(2, 7), 1.0, "inputs is torch.float64"),
+        (torch.zeros(2, 3).cfloat(), torch.zeros(2, 7), 1.0, "inputs is torch.complex64"),
     ],
 )
 def test_wrong_input_of_a_cell(inputs, states, elapsed, message):

@@ -458,7 +458,7 @@ class TestBadInput:
             (np.zeros(3, complex), "real numbers, a list or a tensor, got an array of complex128"),
             (np.array(["a", "b", "c"]), "got an array of <U1"),
             (["a", "b", "c"], r"got list; convert it, as by np.asarray"),
-            (torch.zeros(3, dtype=torch.float64), "observation is torch.float64, the layer"),
+            (torch.zeros(3, dtype=torch.complex64), "observation is torch.complex64, the layer"),
         ],
     )
     def test_observations(self, options, observation, said):

@@ -99,7 +99,8 @@ class CfCCell(Cell):
             "backbone_activation", backbone_activation, ACTIVATIONS
         )
         self.backbone_layers = check_count("backbone_layers", backbone_layers, 0, _MOST_LAYERS)
-        self.backbone_units = check_count("backbone_units", backbone_units)
+        least = 1 if self.backbone_layers else 0  # as in ncps, where none are 0 wide
+        self.backbone_units = check_count("backbone_units", backbone_units, least)
         self.backbone_dropout = _share("backbone_dropout", backbone_dropout)
         self.solution = ClosedForm(mode, units, generator=generator, **factory_kwargs)
         self.input_mapping = ElementwiseMapping(input_mapping, inputs, **factory_kwargs)
