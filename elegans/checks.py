@@ -190,8 +190,8 @@ def as_computed(
     """
     if isinstance(values, PackedSequence):
         raise InputError(
-            f"{name} is a PackedSequence; pass the padded tensor and the lengths=, as "
-            "torch.nn.utils.rnn.pad_packed_sequence returns them"
+            f"{name} is a PackedSequence, which layers take and a single step does not; pass a "
+            "tensor, such as one of those that torch.nn.utils.rnn.unpack_sequence returns"
         )
     if not isinstance(values, Tensor):
         raise InputError(

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import torch
 from torch.nn.utils import parametrize, prune
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import elegans
 from elegans.ensemble import Ensemble
 from elegans.errors import InputError, SolveError
 from elegans.layers.cell import WiredCell
+from elegans.layers.readout import Readout
 from elegans.layers.registry import layer_classes
 from elegans.pruning import Pruner, PruneRewire, Relative
 
@@ -547,10 +549,56 @@ class LayerConformance:
         with pytest.raises(InputError, match=r"input must be a tensor, got list"):
             model([[0.0, 0.0, 0.0]])
         packed = torch.nn.utils.rnn.pack_sequence([torch.zeros(4, 3)])
-        with pytest.raises(InputError, match="PackedSequence; pass the padded tensor and the len"):
-            model(packed)
+        with pytest.raises(InputError, match="is a PackedSequence, which layers take and a single"):
+            model.cell(packed, torch.zeros(1, model.state_size))
         with pytest.raises(InputError, match=r"input is torch.complex64, the layer computes in"):
             model(self.inputs().to(torch.complex64))
+
+    @pytest.mark.parametrize("batch_first", [True, False])
+    @pytest.mark.parametrize("lengths", [[4], [6, 6, 6], [1, 6, 3, 6], [6, 3, 1, 1]], ids=str)
+    def test_packed_sequences(self, lengths, batch_first):
+        model = self.make(batch_first=batch_first)
+        count, longest = len(lengths), max(lengths)
+        x, hx = self.inputs(count, longest), torch.rand(count, model.state_size)
+        spans = torch.rand(count, longest)
+        padded, clock = (x, spans) if batch_first else (x.transpose(0, 1), spans.t())
+        output, final, states = model(
+            padded, hx, clock, lengths=torch.tensor(lengths), return_states=True
+        )
+        is_sorted = lengths == sorted(lengths, reverse=True)
+        packed, times = (
+            pack_padded_sequence(values, torch.tensor(lengths), batch_first, is_sorted)
+            for values in (padded, clock)
+        )
+        for timespans in (clock, times):
+            own, last, inner = model(packed, hx, timespans, return_states=True)
+            assert torch.equal(last, final)
+            for got, expected in ((own, output), (inner, states)):
+                back, counts = pad_packed_sequence(got, batch_first)
+                assert counts.tolist() == lengths
+                whole = expected if batch_first else expected.transpose(0, 1)
+                back = back if batch_first else back.transpose(0, 1)
+                for k, length in enumerate(lengths):
+                    assert torch.equal(back[k, :length], whole[k, :length])
+                assert torch.equal(got.batch_sizes, packed.batch_sizes)
+        read = Readout(model, 2)
+        expected = read(padded, hx, clock, lengths=torch.tensor(lengths))[0]
+        back = pad_packed_sequence(read(packed, hx, times)[0], batch_first)[0]
+        first = (slice(None), 0) if batch_first else (0,)
+        assert torch.equal(back[first], expected[first])
+
+    def test_packed_sequences_and_the_last_output(self):
+        model, lengths = self.make(return_sequences=False), torch.tensor([2, 5, 1])
+        x = self.inputs(3, 5)
+        packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+        assert torch.equal(model(packed)[0], model(x, lengths=lengths)[0])
+        with pytest.raises(InputError, match="lengths besides a PackedSequence"):
+            model(packed, lengths=lengths)
+        others = pack_padded_sequence(
+            torch.ones(3, 5), torch.tensor([2, 4, 1]), batch_first=True, enforce_sorted=False
+        )
+        with pytest.raises(InputError, match=r"of \[2, 4, 1\] steps, the inputs of \[2, 5, 1\]"):
+            model(packed, timespans=others)
 
     @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.int64, torch.uint8,
                                        torch.bool], ids=str)  # fmt: skip

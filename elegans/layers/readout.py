@@ -6,11 +6,13 @@ from typing import Any, Unpack
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
 from elegans.arguments import checked
 from elegans.capacity import require_bytes
 from elegans.checks import Placement, check_count, check_keywords
 from elegans.errors import InputError
+from elegans.layers.packed import run_packed
 from elegans.layers.sequence_layer import SequenceLayer, State
 from elegans.synapses.initial import draw_uniform
 from elegans.wiring import Wiring
@@ -107,10 +109,16 @@ class Readout(nn.Module):
         self.layer.apply_weight_constraints()
 
     def forward(
-        self, input: Tensor, hx: State | None = None, *args: Any, **kwargs: Any
-    ) -> tuple[Tensor, State]:
+        self,
+        input: Tensor | PackedSequence,
+        hx: State | None = None,
+        timespans: Tensor | PackedSequence | None = None,
+        **options: Any,
+    ) -> tuple[Any, ...]:
         """Return outputs and the final state; arguments are those of the layer."""
-        _, final, states = self.layer(input, hx, *args, return_states=True, **kwargs)
+        if isinstance(input, PackedSequence):
+            return run_packed(self, input, hx, timespans, self.layer.batch_first, options)
+        _, final, states = self.layer(input, hx, timespans, return_states=True, **options)
         if not self.layer.return_sequences:
             axis = -2 if self.layer.batch_first or states.dim() == 2 else 0
             potentials = final[0] if isinstance(final, tuple) else final

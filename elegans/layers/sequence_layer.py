@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
 from elegans.checks import (
     Placement,
@@ -23,6 +24,7 @@ from elegans.layers.capabilities import Saved, require
 from elegans.layers.cell import Cell
 from elegans.layers.description import as_html, in_a_line
 from elegans.layers.mapping import MemoryCell
+from elegans.layers.packed import run_packed
 from elegans.solvers import require_finite
 from elegans.synapses.slots import SynapseSlots
 from elegans.wiring import Wiring
@@ -185,9 +187,9 @@ class SequenceLayer(nn.Module):
 
     def forward(
         self,
-        input: Tensor,
+        input: Tensor | PackedSequence,
         hx: State | None = None,
-        timespans: Tensor | None = None,
+        timespans: Tensor | PackedSequence | None = None,
         *,
         lengths: Tensor | None = None,
         return_states: bool = False,
@@ -200,6 +202,7 @@ class SequenceLayer(nn.Module):
             Shape (batch, time, input), (time, batch, input) unless `batch_first`, or (time,
             input) for one sequence. A sequence may be empty. Numbers of another type, such as
             the float64 of NumPy, integers or bool, are converted to the type of the parameters.
+            Or a `PackedSequence`: outputs (and states) are packed as it is then.
         hx
             State to begin with, shape (batch, neuron) or (1, neuron), (neuron,) for one sequence,
             a pair of such with mixed memory; zeros by default.
@@ -232,6 +235,9 @@ class SequenceLayer(nn.Module):
         SolveError
             The solve failed or left the finite numbers; names time, step and neuron.
         """
+        if isinstance(input, PackedSequence):
+            options = {"lengths": lengths, "return_states": return_states}
+            return run_packed(self, input, hx, timespans, self.batch_first, options)
         home = next((parameter.device for parameter in self.parameters()), None)
         input = as_computed("input", input, self.cell.dtype, home)
         batched = self._check_shape(input)
@@ -318,7 +324,9 @@ class SequenceLayer(nn.Module):
             return values[0]
         return values.transpose(0, 1) if has_time and not self.batch_first else values
 
-    def _elapsed(self, timespans: Tensor | None, x: Tensor, batched: bool) -> Tensor:
+    def _elapsed(
+        self, timespans: Tensor | PackedSequence | None, x: Tensor, batched: bool
+    ) -> Tensor:
         if timespans is None:
             return x.new_ones(x.shape[:2])
         batch, time = x.shape[:2]
