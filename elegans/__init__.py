@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from elegans.layers.execution import backend as backend
     from elegans.layers.readout import Readout as Readout
     from elegans.layers.registry import register_layer as register_layer
+    from elegans.layers.stacked import Stacked as Stacked
     from elegans.ltc import LTC as LTC
     from elegans.ltc import LTCCell as LTCCell
     from elegans.pruning import Pruner as Pruner

@@ -90,6 +90,13 @@ def check_seed(seed: Any) -> int:
     return check_count("seed", seed, least=0, most=2**63 - 1)
 
 
+def check_share(name: str, value: Any) -> float:
+    """Return `value` as a float; raise `InputError` unless it is from 0 to less than 1."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
+        raise InputError(f"{name} must be a number from 0 to less than 1, got {value!r}")
+    return float(value)
+
+
 def check_choice(name: str, value: Any, choices: Iterable[str]) -> str:
     """Return `value`; raise `InputError`, which lists the choices, unless it is one of them."""
     choices = tuple(choices)

@@ -125,6 +125,11 @@ VALID: dict[str, Callable[[], Arguments]] = {
     "elegans.CTRNNCell": lambda: {"wiring": 5, "in_features": 2, "device": None, "dtype": None},
     "elegans.WiredCfCCell": lambda: {"wiring": 5, "in_features": 2, "device": None, "dtype": None},
     "elegans.CfCCell": lambda: {"input_size": 2, "hidden_size": 5, "device": None, "dtype": None},
+    "elegans.Stacked": lambda: {
+        "make": lambda inputs: elegans.CTRNN(inputs, 3),
+        "input_size": 2,
+        "num_layers": 1,
+    },
     "elegans.Readout": lambda: {
         "layer": circuit(),
         "output_size": 2,

@@ -13,7 +13,7 @@ from elegans.arguments import checked
 from elegans.capacity import require_bytes
 from elegans.cfc.backbone import ACTIVATIONS, DenseMap, check_outputs, output_projection
 from elegans.cfc.closed_form import GATES, HEADS, ClosedForm
-from elegans.checks import Placement, check_choice, check_count, check_keywords
+from elegans.checks import Placement, check_choice, check_count, check_keywords, check_share
 from elegans.errors import InputError
 from elegans.layers.cell import Cell
 from elegans.layers.mapping import ElementwiseMapping
@@ -101,7 +101,7 @@ class CfCCell(Cell):
         self.backbone_layers = check_count("backbone_layers", backbone_layers, 0, _MOST_LAYERS)
         least = 1 if self.backbone_layers else 0  # as in ncps, where none are 0 wide
         self.backbone_units = check_count("backbone_units", backbone_units, least)
-        self.backbone_dropout = _share("backbone_dropout", backbone_dropout)
+        self.backbone_dropout = check_share("backbone_dropout", backbone_dropout)
         self.solution = ClosedForm(mode, units, generator=generator, **factory_kwargs)
         self.input_mapping = ElementwiseMapping(input_mapping, inputs, **factory_kwargs)
         outputs = check_outputs(proj_size)
@@ -278,9 +278,3 @@ class CfCCell(Cell):
                     "the state was saved with"
                 )
         super()._load_from_state_dict(state_dict, prefix, *args)
-
-
-def _share(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
-        raise InputError(f"{name} must be a number from 0 to less than 1, got {value!r}")
-    return float(value)
