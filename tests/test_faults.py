@@ -1,5 +1,8 @@
 """The campaigns of benchmarks/faults, shortened: whatever breaks a training or a controller."""
 
+import re
+from pathlib import Path
+
 import campaign
 import control_steps
 import disks
@@ -39,6 +42,13 @@ def test_the_page_shows_what_the_campaigns_saw():
     assert page == campaign.with_table(page)
     assert campaign.results()
     assert set(campaign.results()) <= {*SHORT, "full disks"}
+
+
+def test_the_page_names_tests_that_are_there():
+    named = re.findall(r"`(test_\w+\.py)::(test_\w+)`", campaign.PAGE.read_text())
+    assert len(named) > 30
+    for file, name in named:
+        assert f"def {name}(" in (Path(__file__).parent / file).read_text(), name
 
 
 def test_a_broken_promise_stops_a_campaign():
