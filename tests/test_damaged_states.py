@@ -20,6 +20,11 @@ def test_damage(door):
     assert [problem for seed in range(15) if (problem := attempt(door, seed))] == []
 
 
+@pytest.mark.parametrize("seed", [556, 1544])
+def test_numbers_that_only_a_wider_type_holds(seed):
+    assert attempt("Pruner with momentum", seed) is None
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("door", DOORS)
 def test_much_damage(door):

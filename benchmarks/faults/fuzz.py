@@ -76,6 +76,8 @@ def campaign(count: int, seed: int, folder: Path) -> dict[str, Any]:
         content = damaged_files.whole(name)[reader.file]
         refused = damaged_files.attempt(name, content, folder / name)
         require(refused is None, f"{name}: the whole file is refused ({refused})")
+    for make, load in damaged_states.DOORS.values():
+        load(*make())
     each = -(-count // len(readers))
     turns = [
         (kind, name, range(begin, min(begin + CASES, (seed + 1) * each)))

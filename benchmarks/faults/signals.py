@@ -27,6 +27,7 @@ PATIENCE = 2.0
 
 def campaign(count: int, seed: int, folder: Path) -> dict[str, Any]:
     """Stop `count` trainings while they train, and run them to their ends."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup trainings would ignore it, too
     draw = random.Random(seed)
     reference, _ = undisturbed(folder)
     saved: dict[str, list[float]] = {one.name: [] for one in SIGNALS}

@@ -182,8 +182,11 @@ class Momentum:
             )
         self.means = {
             part.name: numbers(
-                f"momentum of {part.name}", state[part.name], torch.float64, part.mask.shape
-            ).to(part.parameter)
+                f"momentum of {part.name}",
+                state[part.name],
+                part.parameter.dtype,
+                part.mask.shape,
+            ).to(part.parameter.device)
             for part in self._parts
             if part.name in state
         }
