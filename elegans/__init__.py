@@ -44,6 +44,10 @@ if TYPE_CHECKING:
     from elegans.layers.stacked import Stacked as Stacked
     from elegans.ltc import LTC as LTC
     from elegans.ltc import LTCCell as LTCCell
+    from elegans.neural import NeuralLTC as NeuralLTC
+    from elegans.neural import NeuralLTCCell as NeuralLTCCell
+    from elegans.neural import NeuralODE as NeuralODE
+    from elegans.neural import NeuralODECell as NeuralODECell
     from elegans.pruning import Pruner as Pruner
     from elegans.pruning import PruneRewire as PruneRewire
     from elegans.reporting.stability.report import report as report

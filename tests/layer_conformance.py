@@ -250,7 +250,7 @@ class LayerConformance:
             assert torch.equal(~synapses.is_open, pruned)
             before = synapses.strength()
             assert not before[pruned].any()
-            optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
             for _ in range(2):
                 optimizer.zero_grad()
                 model(x)[1].sum().backward()

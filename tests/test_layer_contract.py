@@ -30,8 +30,15 @@ from elegans.layers.registry import FAMILIES, layer_classes, register_layer
 from elegans.pruning.compact import compact
 from elegans.wiring import AutoNCP
 
-LAYERS = ("CTRNN", "CfC", "LTC")
-CELLS = (elegans.CTRNNCell, elegans.CfCCell, elegans.LTCCell, elegans.WiredCfCCell)
+LAYERS = ("CTRNN", "CfC", "LTC", "NeuralLTC", "NeuralODE")
+CELLS = (
+    elegans.CTRNNCell,
+    elegans.CfCCell,
+    elegans.LTCCell,
+    elegans.NeuralLTCCell,
+    elegans.NeuralODECell,
+    elegans.WiredCfCCell,
+)
 UNITS = (5, AutoNCP(7, OUTPUTS))
 
 
@@ -45,9 +52,11 @@ def made(kind, **options):
 
 def test_every_family_registers_a_layer_with_tests_of_its_own():
     assert set(LAYERS) <= set(layer_classes())
-    assert len(FAMILIES) == len(LAYERS)
-    for name in LAYERS:
-        tests = (Path(__file__).parent / f"test_{name.lower()}.py").read_text()
+    families = {getattr(elegans, name).__module__.rpartition(".")[0] for name in LAYERS}
+    assert families == set(FAMILIES)
+    for family in families:
+        name = family.rpartition(".")[2]
+        tests = (Path(__file__).parent / f"test_{name}.py").read_text()
         assert "Conformance" in tests
 
 
@@ -158,6 +167,8 @@ def test_what_the_cells_offer():
         "CTRNNCell": ["Flow", "Bounded", "Counted", "Saved"],
         "CfCCell": ["StepJacobian", "Saved"],
         "LTCCell": ["Flow", *joint, "Bounded", "Counted", "Saved"],
+        "NeuralLTCCell": ["Flow", "Counted", "Saved"],
+        "NeuralODECell": ["Flow", "Counted", "Saved"],
         "WiredCfCCell": ["StepJacobian", "Saved"],
     }
 

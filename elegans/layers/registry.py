@@ -8,7 +8,7 @@ from typing import TypeVar
 from elegans.errors import InputError
 from elegans.layers.sequence_layer import SequenceLayer
 
-FAMILIES = ("elegans.ltc", "elegans.ctrnn", "elegans.cfc")
+FAMILIES = ("elegans.ltc", "elegans.ctrnn", "elegans.cfc", "elegans.neural")
 """Packages of the library that register a layer when they are imported."""
 
 _LAYERS: dict[str, type[SequenceLayer]] = {}
