@@ -12,7 +12,7 @@ from torch.nn.parameter import is_lazy
 
 from elegans.errors import InputError
 from elegans.synapses.liquid import LiquidSynapses
-from elegans.synapses.slots import MASK_SUFFIX, zero_outside
+from elegans.synapses.slots import MASK_SUFFIX, SynapseSlots, zero_outside
 
 _COMPARED = (bool, int, float, complex, str, type(None), torch.dtype, tuple, list)
 """Settings of a module that are compared; others need not know when they are equal."""
@@ -244,6 +244,8 @@ def unstacked(template: nn.Module, root: Stack, k: int, counts: dict[str, list[i
             elif not bool(values.all()) or path not in counts:
                 persistent = name not in node._non_persistent_buffers_set
                 module.register_buffer(name, values, persistent=persistent)
+        if isinstance(module, SynapseSlots):
+            module.accept_connections()
     return member
 
 

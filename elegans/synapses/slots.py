@@ -6,10 +6,11 @@ a slot and resets its values, so that shapes and the state of optimisers stay va
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -26,6 +27,9 @@ CONNECTION = {"source": torch.int32, "target": torch.int32, "polarity": torch.in
 
 MASK_SUFFIX = "_mask"
 """The bool buffer ``<weight>_mask`` says which entries of a weight matrix are there."""
+
+_CHECKSUM = "_elegans_checksum"
+"""Attribute of the buffer `source`: checksum of the connections that the values belong to."""
 
 _INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 """Integers by their size in bytes."""
@@ -55,14 +59,16 @@ class OpenCheck:
         # A copy begins to count the versions of its own mask anew.
         return OpenCheck, ()
 
-    def __call__(self, mask: Tensor) -> bool:
-        """Return whether `mask` is true everywhere."""
+    def __call__(self, mask: Tensor, changed: Callable[[], None] | None = None) -> bool:
+        """Return whether `mask` is true everywhere; call `changed` before a look at a new one."""
         if mask.is_meta or not values_are_visible(mask):
             return mask.is_meta
         if mask.is_inference():  # has no version
             return bool(mask.all())
         cached = self._known
         if cached is None or cached[0] is not mask or cached[1] != mask._version:
+            if changed is not None:
+                changed()
             cached = self._known = mask, mask._version, bool(mask.all())
         return cached[2]
 
@@ -172,6 +178,7 @@ class SynapseSlots(nn.Module):
             buffer = getattr(self, name)
             buffer.copy_(torch.tensor(getattr(synapses, name), device=buffer.device))
         self.mask.fill_(True)
+        self.accept_connections()
 
     def reset_parameters(
         self, synapses: Synapses, generator: torch.Generator | None = None
@@ -190,7 +197,8 @@ class SynapseSlots(nn.Module):
 
     def all_open(self) -> bool:
         """Whether no synapse is pruned, as far as Python may know: not while values are traced."""
-        return self._foreign_mask() is None and self._open_check(self.mask)
+        all_open = self._open_check(self.mask, self.check_connections)
+        return all_open and self._foreign_mask() is None
 
     @property
     def is_open(self) -> Tensor:
@@ -229,6 +237,39 @@ class SynapseSlots(nn.Module):
 
     # --- connections ---------------------------------------------------------------------
 
+    def accept_connections(self) -> None:
+        """Take the connections in the buffers for those that the values belong to."""
+        # An attribute of the buffer: torch.func.functional_call brings buffers of its own.
+        setattr(self.source, _CHECKSUM, self._checksum())
+
+    def check_connections(self) -> None:
+        """Raise `InputError` if others than `accept_connections` saw stand in the buffers."""
+        accepted = getattr(self.source, _CHECKSUM, None)
+        now = None if accepted is None else self._checksum()
+        if now is not None and now != accepted:
+            raise InputError(
+                f"got other connections of {len(self)} synapses than their values were made for, "
+                "as an average over parameters and buffers leaves them, expected those of the "
+                "circuit that is averaged; make the average anew with use_buffers=False and, where "
+                "a pruner edits the circuit, let pruner.follow(average) keep both together"
+            )
+
+    def _checksum(self) -> int | None:
+        """Return a checksum of the connections; None where their values cannot be seen."""
+        columns = [getattr(self, name) for name in CONNECTION]
+        if not all(type(column) is Tensor and values_are_visible(column) for column in columns):
+            return None
+        checksum = 0
+        for column in columns:
+            checksum = zlib.crc32(column.cpu().numpy().tobytes(), checksum)
+        return checksum
+
+    def _apply(self, *args: Any, **kwargs: Any) -> Self:
+        self.check_connections()
+        super()._apply(*args, **kwargs)
+        self.accept_connections()
+        return self
+
     def current_polarity(self) -> Tensor:
         """Return +1 or -1 for each slot, shape (synapse,)."""
         return self.polarity
@@ -240,6 +281,7 @@ class SynapseSlots(nn.Module):
                 "the layer is on the meta device and holds no connections; load a state with "
                 "assign=True, or call to_empty(...) and reset_parameters()"
             )
+        self.check_connections()
         slots = self.open_slots()
         columns = (self.source, self.target, self.current_polarity())
         return slots, [column[slots].cpu().numpy() for column in columns]
@@ -313,6 +355,7 @@ class SynapseSlots(nn.Module):
             for name, dtype in CONNECTION.items():
                 getattr(self, name)[slots] = getattr(fresh, name).to(dtype)
             self._write(slots, fresh)
+            self.accept_connections()
 
     def _write(self, slots: Tensor, fresh: FreshSynapses) -> None:
         """Write the values of `fresh` into the parameters."""
@@ -350,6 +393,12 @@ class SynapseSlots(nn.Module):
                 state_dict[prefix + "source"], dtype=torch.bool
             )
         super()._load_from_state_dict(state_dict, prefix, *args)
+        if prefix + "source" in state_dict:
+            self.accept_connections()
+
+    def _save_to_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        self.check_connections()
+        super()._save_to_state_dict(*args, **kwargs)
 
     def check_state(
         self, state_dict: Mapping[str, Any], prefix: str, sources: int, targets: int
