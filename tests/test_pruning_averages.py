@@ -15,6 +15,7 @@ from torch.optim.swa_utils import (
 )
 
 import elegans
+from elegans.ensemble import Ensemble
 from elegans.errors import InputError, PruningError
 from elegans.pruning import OneShot, Pruner, PruneRewire
 from elegans.wiring import AutoNCP
@@ -326,6 +327,24 @@ def test_averaged_connections_are_refused():
     assert not torch.equal(source, averaged)
     with pytest.raises(InputError, match="use_buffers=False"):
         average(torch.randn(2, 3, 5))
+
+
+@pytest.mark.parametrize("layer", [elegans.LTC, elegans.CTRNN])
+def test_averaged_connections_of_members_are_refused(layer):
+    model = Ensemble.of(lambda seed: layer(5, AutoNCP(20, 3, seed=1)), range(2))
+    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.9), use_buffers=True)
+    x = torch.randn(2, 3, 5)
+    average(x)
+    for _ in range(30):
+        average.update_parameters(model)
+    with pytest.raises(InputError, match="other connections"):
+        average(x)
+    with pytest.raises(InputError, match="other connections"):
+        average.module.member(0)
+    with pytest.raises(InputError, match="other connections"):
+        average.state_dict()
+    average.load_state_dict(AveragedModel(model).state_dict())
+    average(x)
 
 
 def test_a_circuit_moves_is_copied_saved_and_called_with_other_states():

@@ -142,7 +142,8 @@ class LiquidModule(LightningModule):
 
 def _averages(trainer: Trainer) -> list[nn.Module]:
     """Return the averages of Lightning's callbacks, which have no public name."""
-    held = [getattr(callback, "_average_model", None) for callback in trainer.callbacks]
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    held = [getattr(callback, "_average_model", None) for callback in callbacks]
     return [average for average in held if isinstance(average, nn.Module)]
 
 

@@ -11,7 +11,8 @@ from torch.optim.swa_utils import AveragedModel
 
 from elegans.errors import PruningError
 from elegans.pruning.parts.part import PrunableWeight
-from elegans.synapses.slots import MASK_SUFFIX, SynapseSlots
+from elegans.synapses.connections import Connections
+from elegans.synapses.slots import MASK_SUFFIX
 
 
 def averaged_module(average: nn.Module) -> nn.Module:
@@ -74,7 +75,7 @@ def restart(model: nn.Module, average: nn.Module, parts: Iterable[PrunableWeight
             value.copy_(torch.where(where, parameter.to(value.device), value))
         for name in part.buffers:
             other.get_buffer(name).copy_(mine.get_buffer(name))
-        if isinstance(other, SynapseSlots):
+        if isinstance(other, Connections):
             other.accept_connections()
 
 

@@ -6,30 +6,24 @@ a slot and resets its values, so that shapes and the state of optimisers stay va
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from elegans.arguments import checked
 from elegans.checks import Device, check_placement, values_are_visible
 from elegans.errors import InputError
+from elegans.synapses.connections import CONNECTION, Connections
 from elegans.wiring import Synapses
-
-CONNECTION = {"source": torch.int32, "target": torch.int32, "polarity": torch.int8}
-"""Buffers that say which neurons a slot connects, and how."""
 
 MASK_SUFFIX = "_mask"
 """The bool buffer ``<weight>_mask`` says which entries of a weight matrix are there."""
-
-_CHECKSUM = "_elegans_checksum"
-"""Attribute of the buffer `source`: checksum of the connections that the values belong to."""
 
 _INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 """Integers by their size in bytes."""
@@ -119,7 +113,7 @@ class FreshSynapses:
 
 
 @checked(InputError)
-class SynapseSlots(nn.Module):
+class SynapseSlots(Connections):
     """A set of synapses in slots: `source`, `target`, `polarity` and `mask`, shape (synapse,).
 
     The connections travel with the ``state_dict`` in int32 and int8, and so does the mask: a
@@ -236,39 +230,6 @@ class SynapseSlots(nn.Module):
         self.mask.copy_(mask)
 
     # --- connections ---------------------------------------------------------------------
-
-    def accept_connections(self) -> None:
-        """Take the connections in the buffers for those that the values belong to."""
-        # An attribute of the buffer: torch.func.functional_call brings buffers of its own.
-        setattr(self.source, _CHECKSUM, self._checksum())
-
-    def check_connections(self) -> None:
-        """Raise `InputError` if others than `accept_connections` saw stand in the buffers."""
-        accepted = getattr(self.source, _CHECKSUM, None)
-        now = None if accepted is None else self._checksum()
-        if now is not None and now != accepted:
-            raise InputError(
-                f"got other connections of {len(self)} synapses than their values were made for, "
-                "as an average over parameters and buffers leaves them, expected those of the "
-                "circuit that is averaged; make the average anew with use_buffers=False and, where "
-                "a pruner edits the circuit, let pruner.follow(average) keep both together"
-            )
-
-    def _checksum(self) -> int | None:
-        """Return a checksum of the connections; None where their values cannot be seen."""
-        columns = [getattr(self, name) for name in CONNECTION]
-        if not all(type(column) is Tensor and values_are_visible(column) for column in columns):
-            return None
-        checksum = 0
-        for column in columns:
-            checksum = zlib.crc32(column.cpu().numpy().tobytes(), checksum)
-        return checksum
-
-    def _apply(self, *args: Any, **kwargs: Any) -> Self:
-        self.check_connections()
-        super()._apply(*args, **kwargs)
-        self.accept_connections()
-        return self
 
     def current_polarity(self) -> Tensor:
         """Return +1 or -1 for each slot, shape (synapse,)."""
@@ -393,12 +354,6 @@ class SynapseSlots(nn.Module):
                 state_dict[prefix + "source"], dtype=torch.bool
             )
         super()._load_from_state_dict(state_dict, prefix, *args)
-        if prefix + "source" in state_dict:
-            self.accept_connections()
-
-    def _save_to_state_dict(self, *args: Any, **kwargs: Any) -> None:
-        self.check_connections()
-        super()._save_to_state_dict(*args, **kwargs)
 
     def check_state(
         self, state_dict: Mapping[str, Any], prefix: str, sources: int, targets: int

@@ -14,7 +14,8 @@ from elegans.layers.cell import Cell
 from elegans.pruning.parts.moments import Moments
 from elegans.pruning.parts.part import PrunableWeight
 from elegans.pruning.schemas import numbers
-from elegans.synapses.slots import CONNECTION, SynapseSlots
+from elegans.synapses.connections import CONNECTION
+from elegans.synapses.slots import SynapseSlots
 from elegans.wiring.wiring import SENSORY
 
 
