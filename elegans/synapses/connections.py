@@ -8,7 +8,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from elegans.checks import values_are_visible
+from elegans.checks import in_transform, values_are_visible
 from elegans.errors import InputError
 
 CONNECTION = {"source": torch.int32, "target": torch.int32, "polarity": torch.int8}
@@ -46,12 +46,14 @@ class Connections(nn.Module):
 
     def _checksum(self) -> int | None:
         """Return a checksum of the connections; None where there are none to be seen."""
+        if in_transform():
+            return None
         columns = [self._buffers.get(name) for name in CONNECTION]
         checksum = 0
         for column in columns:
             if type(column) is not Tensor or not values_are_visible(column):
                 return None
-            checksum = zlib.crc32(column.cpu().numpy().tobytes(), checksum)
+            checksum = zlib.crc32(column.cpu().contiguous().numpy(), checksum)
         return checksum
 
     def _apply(self, *args: Any, **kwargs: Any) -> Self:
