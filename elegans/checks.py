@@ -145,6 +145,11 @@ def values_are_visible(*tensors: Tensor) -> bool:
     return not (any(t.is_cuda for t in tensors) and torch.cuda.is_current_stream_capturing())
 
 
+def in_transform() -> bool:
+    """Whether a transform of `torch.func` runs, which wraps the result of every operation."""
+    return torch._C._functorch.maybe_current_level() is not None
+
+
 def is_transformed(tensor: Tensor) -> bool:
     """Whether some transform of `torch.func` wraps `tensor`."""
     wrapped: bool = torch._C._functorch.is_functorch_wrapped_tensor(tensor)

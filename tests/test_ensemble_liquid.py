@@ -183,6 +183,7 @@ def test_edits_and_copies():
     other = copy.deepcopy(ensemble)
     with torch.no_grad():
         other.stacked.get_buffer("cell.recurrent.source")[0] = 0
+    other.stacked.get_submodule("cell.recurrent").accept_connections()
     assert torch.equal(ensemble(x)[0], before)
     assert not torch.equal(other(x)[0][0], before[0])
     torch.testing.assert_close(other(x)[0][0], other.member(0)(x)[0], **CLOSE)

@@ -1,12 +1,19 @@
 """Lightning trains, accumulates, rewires, saves and continues as one would by hand."""
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import (
+    EMAWeightAveraging,
+    ModelCheckpoint,
+    StochasticWeightAveraging,
+    WeightAveraging,
+)
 from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_avg_fn
 from torch.utils.data import DataLoader, TensorDataset
 
 import elegans
@@ -36,11 +43,13 @@ def trainer(*callbacks, **settings):
     return Trainer(callbacks=list(callbacks), **quiet, **settings)
 
 
-def by_hand(model, epochs, every=1, rule=None):
+def by_hand(model, epochs, every=1, rule=None, average=None):
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     loader = data()
     steps = epochs * len(loader) // every
     rewirer = rule and PruneRewire.from_rule(rule, model, optimizer, steps)
+    if average:
+        rewirer.follow(average)
     for _ in range(epochs):
         for k, (x, y) in enumerate(loader, 1):
 
@@ -53,6 +62,8 @@ def by_hand(model, epochs, every=1, rule=None):
                 optimizer.zero_grad()
                 if rewirer:
                     rewirer.step(closure)
+                if average:
+                    average.update_parameters(model)
     return rewirer
 
 
@@ -79,13 +90,70 @@ def test_training_is_that_by_hand(rule, every):
     assert_equal(ours, theirs)
 
 
+@pytest.mark.parametrize("use_buffers", [True, False])
+@pytest.mark.parametrize(
+    ("callback", "options"),
+    [
+        (WeightAveraging, {}),
+        (partial(EMAWeightAveraging, decay=0.9), {"avg_fn": get_ema_avg_fn(0.9)}),
+    ],
+)
+def test_an_average_is_that_by_hand(callback, options, use_buffers):
+    ours, theirs = layer(), layer()
+    average = AveragedModel(theirs, **options)
+    rewirer = by_hand(theirs, 4, rule="free", average=average)
+    assert rewirer.counts["rewired"] > 0
+    callbacks = RewireCallback("free"), callback(use_buffers=use_buffers)
+    trainer(*callbacks, max_epochs=4).fit(LiquidModule(ours), data(), data())
+    assert_equal(ours, average.module)
+    assert ours.wiring == theirs.wiring
+
+
+@pytest.mark.filterwarnings("ignore:Swapping scheduler")
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("name", ["mean", "moving", "stochastic"])
+def test_averages_hold_the_circuit_of_the_training(name, first):
+    average = {
+        "mean": WeightAveraging,
+        "moving": partial(EMAWeightAveraging, decay=0.9),
+        "stochastic": partial(StochasticWeightAveraging, 1e-2, swa_epoch_start=1),
+    }[name]()
+    seen = []
+
+    class Look(Callback):
+        def on_train_batch_end(self, trainer, pl_module, *_):
+            seen.append(pl_module.model.wiring)
+
+    rewire = RewireCallback("free")
+    callbacks = (average, rewire) if first else (rewire, average)
+    module = LiquidModule(layer())
+    trainer(*callbacks, Look(), max_epochs=4).fit(module, data(), data())
+    assert rewire.rewirer.counts["rewired"] > 0
+    assert module.model.wiring == seen[-1] != seen[0]
+    held = average._average_model
+    held = getattr(held, "module", held)
+    assert_equal(held.model, module.model)
+
+
+def test_averages_of_a_circuit_that_stays():
+    model = layer()
+    wiring = model.wiring
+    trainer(EMAWeightAveraging(decay=0.9), max_epochs=8).fit(LiquidModule(model), data(), data())
+    assert model.wiring == wiring
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
+@pytest.mark.parametrize("average", [None, partial(EMAWeightAveraging, decay=0.9)])
 @pytest.mark.parametrize("rule", ["free", "development"])
-def test_a_training_that_is_continued_ends_as_one_that_was_not_interrupted(rule, tmp_path):
+def test_a_training_that_is_continued_ends_as_one_that_was_not_interrupted(rule, average, tmp_path):
     synapses = 30 if rule == "development" else None
     whole = layer()
-    trainer(RewireCallback(rule, synapses), max_epochs=6).fit(LiquidModule(whole), data(), data())
+
+    def usual():
+        return RewireCallback(rule, synapses), *([average()] if average else [])
+
+    trainer(*usual(), max_epochs=6).fit(LiquidModule(whole), data(), data())
 
     class Stop(Callback):
         def on_train_epoch_end(self, trainer, pl_module):
@@ -93,7 +161,7 @@ def test_a_training_that_is_continued_ends_as_one_that_was_not_interrupted(rule,
 
     def part(*callbacks):
         kept = ModelCheckpoint(tmp_path, save_last=True)
-        callbacks = RewireCallback(rule, synapses), kept, *callbacks
+        callbacks = *usual(), kept, *callbacks
         return trainer(*callbacks, max_epochs=6, enable_checkpointing=True)
 
     part(Stop()).fit(LiquidModule(layer()), data(), data())

@@ -34,7 +34,7 @@ from elegans.layers.readout import Readout, circuit_of
 from elegans.layers.registry import layer_classes
 from elegans.layers.sequence_layer import SequenceLayer
 from elegans.solvers import Solver, get_solver
-from elegans.synapses.slots import CONNECTION
+from elegans.synapses.connections import CONNECTION
 from elegans.wiring import Wiring
 
 FORMAT = "elegans.model"

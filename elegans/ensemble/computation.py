@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from elegans.ensemble.stacking import Stack
 from elegans.errors import InputError
-from elegans.synapses.slots import MASK_SUFFIX
+from elegans.synapses.slots import MASK_SUFFIX, OpenCheck
 
 
 class Given(NamedTuple):
@@ -54,9 +54,16 @@ class Computation(ABC):
 class General(Computation):
     """Any module: `torch.func.vmap` over a call with the tensors of a member."""
 
+    def __init__(self, template: nn.Module) -> None:
+        super().__init__(template)
+        self._open_checks: dict[str, OpenCheck] = {}
+
     def run(self, root: Stack, members: int, given: Given) -> Any:
         """Return what every member returns; see `Computation.run`."""
         self._refresh_masks(root)
+        for path, node in root.named_modules():
+            if isinstance(node, Stack) and isinstance(mask := node._buffers.get("mask"), Tensor):
+                self._open_checks.setdefault(path, OpenCheck())(mask, node.check_connections)
 
         def call(state: dict[str, Tensor], *inputs: Any) -> Any:
             return torch.func.functional_call(self.template, state, inputs, given.options)

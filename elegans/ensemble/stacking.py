@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from elegans.errors import InputError
+from elegans.synapses.connections import Connections
 from elegans.synapses.liquid import LiquidSynapses
 from elegans.synapses.slots import MASK_SUFFIX, zero_outside
 
@@ -18,7 +19,7 @@ _COMPARED = (bool, int, float, complex, str, type(None), torch.dtype, tuple, lis
 """Settings of a module that are compared; others need not know when they are equal."""
 
 
-class Stack(nn.Module):
+class Stack(Connections):
     """A module of the members: its parameters and buffers have a leading member axis."""
 
     def extra_repr(self) -> str:
@@ -187,6 +188,7 @@ def _fill(node: Stack, modules: Sequence[nn.Module], first: nn.Module) -> None:
         tensors = [_buffer(m, name, count) for m, count in _counted(modules, counts)]
         joint = _padded(tensors) if padded else torch.stack(tensors)
         node.register_buffer(name, joint, persistent=persistent)
+    node.accept_connections()
 
 
 def _counted(modules: Sequence[nn.Module], counts: list[int]) -> Iterator[tuple[nn.Module, int]]:
@@ -229,6 +231,8 @@ def unstacked(template: nn.Module, root: Stack, k: int, counts: dict[str, list[i
     nodes = dict(root.named_modules())
     for path, module in member.named_modules():
         node, end = nodes[path], None
+        if isinstance(node, Connections):
+            node.check_connections()
         if path in counts:
             end = counts[path][k]
         for name in _present(module._parameters):
@@ -244,6 +248,8 @@ def unstacked(template: nn.Module, root: Stack, k: int, counts: dict[str, list[i
             elif not bool(values.all()) or path not in counts:
                 persistent = name not in node._non_persistent_buffers_set
                 module.register_buffer(name, values, persistent=persistent)
+        if isinstance(module, Connections):
+            module.accept_connections()
     return member
 
 

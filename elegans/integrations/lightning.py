@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from elegans.errors import InputError
@@ -15,6 +15,7 @@ from elegans.layers.readout import Readout
 from elegans.layers.sequence_layer import SequenceLayer
 from elegans.pruning import PruneRewire
 from elegans.pruning.amount.schedules import last_sparsity
+from elegans.pruning.averages import copy_integers
 from elegans.pruning.rules import settings_of
 
 require_extra("lightning", "lightning")
@@ -124,6 +125,11 @@ class LiquidModule(LightningModule):
         outputs = self(x, *timespans)
         return outputs
 
+    def on_train_start(self) -> None:
+        """Let averages over parameters and buffers copy connections, which no mean is one of."""
+        for average in _averages(self.trainer):
+            copy_integers(average)
+
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Return Adam over all parameters."""
         return torch.optim.Adam(self.parameters(), lr=self.learning_rate)
@@ -134,12 +140,20 @@ class LiquidModule(LightningModule):
         self.model.apply_weight_constraints()
 
 
+def _averages(trainer: Trainer) -> list[nn.Module]:
+    """Return the averages of Lightning's callbacks, which have no public name."""
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    held = [getattr(callback, "_average_model", None) for callback in callbacks]
+    return [average for average in held if isinstance(average, nn.Module)]
+
+
 class RewireCallback(Callback):
     """Lets the circuits of a module rewire themselves, after each optimiser step.
 
     Its state is in Lightning's checkpoints, so that a training that is continued makes the same
     edits as one that was not interrupted; in one that is longer than it was meant to be, rewiring
-    ends where it would have ended.
+    ends where it would have ended. The averages of ``WeightAveraging``, ``EMAWeightAveraging`` and
+    ``StochasticWeightAveraging`` follow every edit, see `elegans.Pruner.follow`.
 
     Parameters
     ----------
@@ -216,6 +230,8 @@ class RewireCallback(Callback):
             settings = settings_of(self.rule, self._steps, saved["sparsity"], **self.changes)
             self.rewirer = PruneRewire(pl_module, optimizer, **settings)
             self.rewirer.load_state_dict(saved["rewirer"])
+        for average in _averages(trainer):
+            self.rewirer.follow(average)
         self._done = trainer.global_step
 
     def on_train_batch_end(

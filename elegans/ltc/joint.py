@@ -141,7 +141,7 @@ class JointLTCCell(JointCell):
     def _slots(self, kind: str) -> Slots:
         node, alike = getattr(self._stack, kind), getattr(self.template, kind)
         weight, *others = (getattr(node, name).reshape(-1) for name in alike.VALUES)
-        if not self._open_check[kind](node.mask):
+        if not self._open_check[kind](node.mask, node.check_connections):
             weight = torch.where(node.mask.reshape(-1), weight, alike.positivity.closed)
         polarity = node.polarity.reshape(-1) if alike.fixed_polarity else None
         return Slots(*self._joint_ends(kind), polarity, weight, *others)

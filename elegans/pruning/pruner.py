@@ -16,6 +16,7 @@ from elegans.errors import PruningError
 from elegans.pruning.amount.schedules import Schedule, Sparsity, check_sparsity, check_step
 from elegans.pruning.amount.scopes import Scope, as_scope, select, spread
 from elegans.pruning.amount.thresholds import Threshold
+from elegans.pruning.averages import prepare, restart
 from elegans.pruning.criteria import as_criterion
 from elegans.pruning.criteria.magnitude import Closure, Criterion, ScoringContext
 from elegans.pruning.cutting import check_not_empty, cut
@@ -182,6 +183,7 @@ class Pruner(PrunerState):
             )
         self._guards = list(guards)
         self._optimizer: Any = optimizer
+        self._averages: list[nn.Module] = []
         self._attach()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -211,6 +213,57 @@ class Pruner(PrunerState):
         """
         self._guards.append(guard)
 
+    def follow(self, average: nn.Module) -> None:
+        r"""Keep an average over the parameters of the model together with its connections.
+
+        After each edit, the averaged value of a weight that was cut, or has grown, is the value
+        that it has in the model at that moment, and its mask and connection are those of the
+        model; nothing else of the average changes. The count n of what was averaged is one number
+        for the whole model and goes on: in an equal average the value at the edit stands for the n
+        values before, so that the next one has the share 1 / (n + 1).
+
+        Buffers that are not floating are copied from then on, never averaged: masks, connections,
+        counts of batches. Where a state is loaded, load that of the average after that of the
+        pruner.
+
+        Parameters
+        ----------
+        average
+            A ``torch.optim.swa_utils.AveragedModel`` of ``pruner.model``, or a copy of the model
+            that is averaged in another way. It may be older than the pruner and its edits.
+
+        Raises
+        ------
+        PruningError
+            Its parameters are not those of the model; nothing is changed then.
+
+        Examples
+        --------
+        >>> import torch
+        >>> from torch.optim.swa_utils import AveragedModel
+        >>> model = torch.nn.Linear(2, 1)
+        >>> average, pruner = AveragedModel(model), Pruner(model)
+        >>> pruner.follow(average)
+        >>> average.update_parameters(model)
+        >>> pruner.prune(0.5)
+        {'weight': 0.5}
+        >>> int((average.module.weight == 0).sum())
+        1
+        """
+        prepare(self.model, average)
+        if all(average is not known for known in self._averages):
+            self._averages.append(average)
+        self._restart_averages()
+
+    def _restart_averages(self) -> None:
+        for average in self._averages:
+            restart(self.model, average, self.parts)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue as `PrunerState.load_state_dict`; averages have the same masks then."""
+        super().load_state_dict(state)
+        self._restart_averages()
+
     def step(self, closure: Closure | None = None) -> int:
         """Count one optimiser step, and cut and grow when it is time.
 
@@ -239,9 +292,11 @@ class Pruner(PrunerState):
         with self._undone_on_error(cuts and exchanges):
             if cuts and self.schedule is not None:
                 self._explored.note()
-                self.prune(self.schedule.sparsity(step), closure)
+                self._prune(self.schedule.sparsity(step), closure)
             if exchanges:
                 rounds = self._planned(step, closure)
+        if cuts:
+            self._restart_averages()
         self._explored.note()
         if cuts and self.schedule is not None:
             self.schedule.advance()
@@ -249,7 +304,10 @@ class Pruner(PrunerState):
         log = self._log(step)
         for each in rounds:
             self._explored.is_noted = False
-            self.cut += each.carry_out(log)
+            try:
+                self.cut += each.carry_out(log)
+            finally:  # what was edited before a guard raised stays
+                self._restart_averages()
         return self.cut - before
 
     def report_metric(self, loss: float | Tensor) -> None:
@@ -283,6 +341,11 @@ class Pruner(PrunerState):
             The sparsity is not valid, a layer would lose all its weights, a score is not a number,
             or the model has changed since the mask was made. No weight is changed then.
         """
+        self._prune(sparsity, closure, rounds)
+        self._restart_averages()
+        return self.sparsities()
+
+    def _prune(self, sparsity: Sparsity, closure: Closure | None, rounds: int = 1) -> None:
         check_sparsity("sparsity", sparsity)
         check_step("rounds", rounds)
         self._check_parts()
@@ -290,7 +353,6 @@ class Pruner(PrunerState):
         with self._undone_on_error(rounds > 1):
             for k in range(1, rounds + 1):
                 self._cut_to(1 - (1 - goal) ** (k / rounds), closure)
-        return self.sparsities()
 
     def apply_masks(self, masks: Mapping[str, Tensor]) -> dict[str, float]:
         """Keep only the weights of `masks`, for rules that decide by themselves how many go.
@@ -331,6 +393,7 @@ class Pruner(PrunerState):
                 )
             after.append(mask & part.mask)
         self._hold(after)
+        self._restart_averages()
         return self.sparsities()
 
     @torch.no_grad()

@@ -6,7 +6,7 @@ a slot and resets its values, so that shapes and the state of optimisers stay va
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
@@ -14,15 +14,13 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from elegans.arguments import checked
 from elegans.checks import Device, check_placement, values_are_visible
 from elegans.errors import InputError
+from elegans.synapses.connections import CONNECTION, Connections
 from elegans.wiring import Synapses
-
-CONNECTION = {"source": torch.int32, "target": torch.int32, "polarity": torch.int8}
-"""Buffers that say which neurons a slot connects, and how."""
 
 MASK_SUFFIX = "_mask"
 """The bool buffer ``<weight>_mask`` says which entries of a weight matrix are there."""
@@ -55,14 +53,16 @@ class OpenCheck:
         # A copy begins to count the versions of its own mask anew.
         return OpenCheck, ()
 
-    def __call__(self, mask: Tensor) -> bool:
-        """Return whether `mask` is true everywhere."""
+    def __call__(self, mask: Tensor, changed: Callable[[], None] | None = None) -> bool:
+        """Return whether `mask` is true everywhere; call `changed` before a look at a new one."""
         if mask.is_meta or not values_are_visible(mask):
             return mask.is_meta
         if mask.is_inference():  # has no version
             return bool(mask.all())
         cached = self._known
         if cached is None or cached[0] is not mask or cached[1] != mask._version:
+            if changed is not None:
+                changed()
             cached = self._known = mask, mask._version, bool(mask.all())
         return cached[2]
 
@@ -113,7 +113,7 @@ class FreshSynapses:
 
 
 @checked(InputError)
-class SynapseSlots(nn.Module):
+class SynapseSlots(Connections):
     """A set of synapses in slots: `source`, `target`, `polarity` and `mask`, shape (synapse,).
 
     The connections travel with the ``state_dict`` in int32 and int8, and so does the mask: a
@@ -172,6 +172,7 @@ class SynapseSlots(nn.Module):
             buffer = getattr(self, name)
             buffer.copy_(torch.tensor(getattr(synapses, name), device=buffer.device))
         self.mask.fill_(True)
+        self.accept_connections()
 
     def reset_parameters(
         self, synapses: Synapses, generator: torch.Generator | None = None
@@ -190,7 +191,8 @@ class SynapseSlots(nn.Module):
 
     def all_open(self) -> bool:
         """Whether no synapse is pruned, as far as Python may know: not while values are traced."""
-        return self._foreign_mask() is None and self._open_check(self.mask)
+        all_open = self._open_check(self.mask, self.check_connections)
+        return all_open and self._foreign_mask() is None
 
     @property
     def is_open(self) -> Tensor:
@@ -240,6 +242,7 @@ class SynapseSlots(nn.Module):
                 "the layer is on the meta device and holds no connections; load a state with "
                 "assign=True, or call to_empty(...) and reset_parameters()"
             )
+        self.check_connections()
         slots = self.open_slots()
         columns = (self.source, self.target, self.current_polarity())
         return slots, [column[slots].cpu().numpy() for column in columns]
@@ -313,6 +316,7 @@ class SynapseSlots(nn.Module):
             for name, dtype in CONNECTION.items():
                 getattr(self, name)[slots] = getattr(fresh, name).to(dtype)
             self._write(slots, fresh)
+            self.accept_connections()
 
     def _write(self, slots: Tensor, fresh: FreshSynapses) -> None:
         """Write the values of `fresh` into the parameters."""

@@ -39,6 +39,9 @@ class PrunableWeight(ABC):
     owner: str
     """Dotted name of the module that holds it."""
     members: int
+    buffers: tuple[str, ...]
+    """Buffers beside the weight, in its shape, that say which weight each entry is: the mask, and
+    where synapses lead."""
 
     @property
     @abstractmethod
@@ -121,6 +124,11 @@ class PrunableWeight(ABC):
     @abstractmethod
     def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
         """Iterate over the parameters that a cut forgets, with their dotted names."""
+
+    def entries(self, mask: Tensor, parameter: Tensor) -> Tensor:
+        """Return which entries of one of its parameters belong to the weights of `mask`."""
+        maps = [1] * (parameter.dim() - mask.dim())  # axes between member and synapse
+        return mask.reshape(*mask.shape[:-1], *maps, mask.shape[-1]).expand(parameter.shape)
 
     def flat(self, values: Tensor) -> Tensor:
         """Return `values` in the shape of the weight as (member, weight)."""

@@ -14,6 +14,7 @@ from elegans.layers.cell import Cell
 from elegans.pruning.parts.moments import Moments
 from elegans.pruning.parts.part import PrunableWeight
 from elegans.pruning.schemas import numbers
+from elegans.synapses.connections import CONNECTION
 from elegans.synapses.slots import SynapseSlots
 from elegans.wiring.wiring import SENSORY
 
@@ -25,6 +26,7 @@ class SynapsePart(PrunableWeight):
     """
 
     members = 1
+    buffers = (*CONNECTION, "mask")
 
     def __init__(self, name: str, cell: Cell, kind: str) -> None:
         self.owner = name
@@ -149,6 +151,8 @@ class StackedSynapsePart(PrunableWeight):
     as a whole.
     """
 
+    buffers = (*CONNECTION, "mask")
+
     def __init__(self, name: str, node: nn.Module, alike: SynapseSlots, *, members: int) -> None:
         self.owner, _, self._attribute = name.rpartition(".")
         self.name, self.members = name, members
@@ -204,10 +208,7 @@ class StackedSynapsePart(PrunableWeight):
         changed = self.mask ^ mask
         self.mask.copy_(mask)
         for _, parameter in self.named_parameters():
-            member, synapse = changed.shape
-            maps = [1] * (parameter.dim() - 2)  # axes between member and synapse
-            everywhere = changed.reshape(member, *maps, synapse).expand(parameter.shape)
-            moments.reset(parameter, everywhere)
+            moments.reset(parameter, self.entries(changed, parameter))
 
     @property
     def possible(self) -> int:

@@ -27,6 +27,7 @@ class WeightPart(PrunableWeight):
     def __init__(self, name: str, module: nn.Module, attribute: str, *, members: int = 0) -> None:
         self.name, self.owner = name, name.rpartition(".")[0]
         self._module, self._attribute = module, attribute
+        self.buffers = (attribute + MASK_SUFFIX,)
         self._stacked = members > 0
         self.members = max(1, members)
         self._parameter: nn.Parameter = getattr(module, attribute)
@@ -42,8 +43,7 @@ class WeightPart(PrunableWeight):
         """Put the mask beside the weight, and a guard on its gradient."""
         if self._buffer is None:
             mask = torch.ones_like(self._parameter, dtype=torch.bool)
-            name = self._attribute + MASK_SUFFIX
-            self._module.register_buffer(name, mask, persistent=False)
+            self._module.register_buffer(self.buffers[0], mask, persistent=False)
         if self._parameter.requires_grad and not hasattr(self._parameter, _GUARDED):
             guard = self._close_gradient
             self._parameter.register_post_accumulate_grad_hook(guard)  # type: ignore[no-untyped-call]
@@ -51,7 +51,7 @@ class WeightPart(PrunableWeight):
 
     @property
     def _buffer(self) -> Tensor | None:
-        return self._module._buffers.get(self._attribute + MASK_SUFFIX)
+        return self._module._buffers.get(self.buffers[0])
 
     @property
     def mask(self) -> Tensor:
