@@ -32,7 +32,7 @@ from elegans.wiring import Synapses, Wiring
 
 AVAILABLE = 1 << 27
 ROOM = 1 << 29
-SECONDS = 30
+SECONDS = 150  # against hanging: a busy machine may take a while
 
 
 def _answer(requests):

@@ -53,7 +53,7 @@ class Connections(nn.Module):
         for column in columns:
             if type(column) is not Tensor or not values_are_visible(column):
                 return None
-            checksum = zlib.crc32(column.cpu().contiguous().numpy(), checksum)
+            checksum = zlib.crc32(column.cpu().contiguous().numpy().data, checksum)
         return checksum
 
     def _apply(self, *args: Any, **kwargs: Any) -> Self:
