@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from elegans.arguments import checked
-from elegans.checks import MOST_UNFOLDS, Placement, check_choice, check_count
-from elegans.ctrnn.dynamics import ACTIVATIONS, CTRNNDynamics, SensedCTRNN
+from elegans.checks import Placement, check_choice
+from elegans.ctrnn.dynamics import ACTIVATIONS, SensedCTRNN
 from elegans.errors import InputError
-from elegans.layers.cell import WiredCell
-from elegans.solvers import Solver, get_solver
+from elegans.layers.flow_cell import FlowCell
+from elegans.solvers import Solver
 from elegans.synapses.constraints import POSITIVITY, SMALLEST_CAPACITANCE, Positivity
 from elegans.synapses.signed import SignedSynapses
 from elegans.wiring import Recipe, Wiring
@@ -28,7 +28,7 @@ _GAIN = {"sigmoid": 2.0, "tanh": 1.0}  # 4 would undo the sigmoid's steepest slo
 
 
 @checked(InputError)
-class CTRNNCell(WiredCell):
+class CTRNNCell(FlowCell):
     r"""One step of a continuous-time recurrent neural network.
 
     .. math::
@@ -105,11 +105,17 @@ class CTRNNCell(WiredCell):
         generator: torch.Generator | None = None,
         **factory_kwargs: Unpack[Placement],
     ) -> None:
-        super().__init__(wiring, in_features, input_mapping, output_mapping, **factory_kwargs)
-        self.ode_unfolds = check_count("ode_unfolds", ode_unfolds, most=MOST_UNFOLDS)
+        super().__init__(
+            wiring,
+            in_features,
+            input_mapping,
+            output_mapping,
+            ode_unfolds,
+            solver,
+            **factory_kwargs,
+        )
         self.activation = check_choice("activation", activation, ACTIVATIONS)
         self.implicit_param_constraints = implicit_param_constraints
-        self.solver = get_solver(solver)
         self.recurrent, self.sensory = (
             SignedSynapses(
                 synapses, sources, self.state_size, gain=gain, generator=generator, **factory_kwargs
@@ -121,11 +127,6 @@ class CTRNNCell(WiredCell):
         )
         self.tau = nn.Parameter(torch.empty(self.state_size, **factory_kwargs))
         self.bias = nn.Parameter(torch.empty(self.state_size, **factory_kwargs))
-        self._draw_neurons(generator)
-
-    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw all parameters anew; see `WiredCell.reset_parameters`."""
-        super().reset_parameters(generator)
         self._draw_neurons(generator)
 
     @torch.no_grad()
@@ -172,14 +173,6 @@ class CTRNNCell(WiredCell):
         tau = self._positivity(self.tau, floor=SMALLEST_CAPACITANCE)
         return tau, tau
 
-    def dynamics(self, inputs: Tensor) -> CTRNNDynamics:
-        """Return the differential equation under constant inputs, shape (batch, input)."""
-        return self.sense(inputs.unsqueeze(1)).at(0)
-
-    def step(self, sensed: SensedCTRNN, time: int, state: Tensor, elapsed: Tensor) -> Tensor:
-        """Return the state (batch, neuron) after step `time`, lasting `elapsed` (batch, 1)."""
-        return self.solver.advance(sensed.at(time), state, elapsed, self.ode_unfolds)
-
     @torch.no_grad()
     def apply_weight_constraints(self) -> None:
         """Clip time constants after an optimiser step; needed without implicit constraints."""
@@ -199,8 +192,6 @@ class CTRNNCell(WiredCell):
     def settings(self) -> dict[str, Any]:
         """Return keyword arguments that build such a cell, without wiring and precision."""
         return super().settings() | {
-            "ode_unfolds": self.ode_unfolds,
             "activation": self.activation,
             "implicit_param_constraints": self.implicit_param_constraints,
-            "solver": self.solver,
         }

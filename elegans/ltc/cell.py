@@ -10,15 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from elegans.arguments import checked, shown
-from elegans.checks import MOST_UNFOLDS, Placement, check_count
+from elegans.checks import Placement
 from elegans.errors import InputError
 from elegans.hooks import is_plain
 from elegans.layers.capabilities import JointCell
-from elegans.layers.cell import WiredCell
 from elegans.layers.execution import choose_fused
+from elegans.layers.flow_cell import FlowCell
 from elegans.ltc.dynamics import MULTIPLY_ADDS, LiquidDynamics, Sensed, effective, run_fused, sense
 from elegans.ltc.joint import JointLTCCell
-from elegans.solvers import Solver, get_solver
+from elegans.solvers import Solver
 from elegans.solvers.circuit import Circuit
 from elegans.synapses.constraints import POSITIVITY, SMALLEST_CAPACITANCE
 from elegans.synapses.initial import Initializer
@@ -27,7 +27,7 @@ from elegans.wiring import Recipe, Wiring
 
 
 @checked(InputError)
-class LTCCell(WiredCell):
+class LTCCell(FlowCell):
     r"""One step of a liquid time-constant circuit.
 
     .. math::
@@ -106,11 +106,17 @@ class LTCCell(WiredCell):
         generator: torch.Generator | None = None,
         **factory_kwargs: Unpack[Placement],
     ) -> None:
-        super().__init__(wiring, in_features, input_mapping, output_mapping, **factory_kwargs)
-        self.ode_unfolds = check_count("ode_unfolds", ode_unfolds, most=MOST_UNFOLDS)
+        super().__init__(
+            wiring,
+            in_features,
+            input_mapping,
+            output_mapping,
+            ode_unfolds,
+            solver,
+            **factory_kwargs,
+        )
         self.epsilon = _checked_epsilon(epsilon)
         self.implicit_param_constraints = implicit_param_constraints
-        self.solver = get_solver(solver)
         self._initial = Initializer(POSITIVITY[self._constraint], initialization)
         for name in ("gleak", "vleak", "cm"):
             self.register_parameter(
@@ -126,11 +132,6 @@ class LTCCell(WiredCell):
             )
             for synapses in (self._blueprint.recurrent, self._blueprint.sensory)
         )
-        self._draw_neurons(generator)
-
-    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw all parameters anew; see `WiredCell.reset_parameters`."""
-        super().reset_parameters(generator)
         self._draw_neurons(generator)
 
     @torch.no_grad()
@@ -214,10 +215,6 @@ class LTCCell(WiredCell):
         """Return the differential equation under constant inputs, shape (batch, input)."""
         return self.sense(inputs.unsqueeze(1)).at(0)
 
-    def step(self, sensed: Sensed, time: int, state: Tensor, elapsed: Tensor) -> Tensor:
-        """Return the state (batch, neuron) after step `time`, lasting `elapsed` (batch, 1)."""
-        return self.solver.advance(sensed.at(time), state, elapsed, self.ode_unfolds)
-
     def run(self, inputs: Tensor, state: Tensor, elapsed: Tensor) -> tuple[Tensor, Tensor]:
         """Return outputs and states, by a kernel where one fits; see `Cell.run`."""
         inputs, circuit = self.circuit(inputs)
@@ -284,10 +281,8 @@ class LTCCell(WiredCell):
     def settings(self) -> dict[str, Any]:
         """Return keyword arguments that build such a cell, without wiring and precision."""
         return super().settings() | {
-            "ode_unfolds": self.ode_unfolds,
             "epsilon": self.epsilon,
             "implicit_param_constraints": self.implicit_param_constraints,
-            "solver": self.solver,
             "fixed_polarity": self.recurrent.fixed_polarity,
         }
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Unpack
+from typing import Any, ClassVar, Unpack
 
 import torch
 from torch import Tensor, nn
 
 from elegans.arguments import checked
-from elegans.checks import MOST_UNFOLDS, Placement, check_choice, check_count
+from elegans.checks import Placement, check_choice
 from elegans.errors import InputError
-from elegans.layers.cell import WiredCell
-from elegans.neural.dynamics import ACTIVATIONS, NeuralDynamics, SensedNeural
-from elegans.solvers import Solver, get_solver
+from elegans.layers.flow_cell import FlowCell
+from elegans.neural.dynamics import ACTIVATIONS, SensedNeural
+from elegans.solvers import Solver
 from elegans.synapses.constraints import POSITIVITY
 from elegans.synapses.initial import draw_uniform
 from elegans.synapses.signed import SignedSynapses
@@ -26,7 +26,7 @@ INITIAL_REVERSAL = 3.0
 
 
 @checked(InputError)
-class NeuralODECell(WiredCell):
+class NeuralODECell(FlowCell):
     r"""One step of a neural ODE along the synapses of a wiring.
 
     .. math::
@@ -44,7 +44,7 @@ class NeuralODECell(WiredCell):
     ode_unfolds
         Solver steps for each step of the sequence; adaptive solvers choose their own.
     activation
-        phi: ``"tanh"`` or ``"sigmoid"``.
+        phi: ``"tanh"``, the default, or ``"sigmoid"``.
     solver
         Name of a solver (`elegans.solvers.solver_names`) or a `Solver`. The semi-implicit one takes
         Euler's steps here, as there is no leak.
@@ -79,15 +79,22 @@ class NeuralODECell(WiredCell):
         output_mapping: str | None = "affine",
         ode_unfolds: int = 6,
         *,
-        activation: str = "tanh",
+        activation: str | None = None,
         solver: str | Solver = "semi_implicit",
         generator: torch.Generator | None = None,
         **factory_kwargs: Unpack[Placement],
     ) -> None:
-        super().__init__(wiring, in_features, input_mapping, output_mapping, **factory_kwargs)
-        self.ode_unfolds = check_count("ode_unfolds", ode_unfolds, most=MOST_UNFOLDS)
+        super().__init__(
+            wiring,
+            in_features,
+            input_mapping,
+            output_mapping,
+            ode_unfolds,
+            solver,
+            **factory_kwargs,
+        )
+        activation = self._activation if activation is None else activation
         self.activation = check_choice("activation", activation, ACTIVATIONS)
-        self.solver = get_solver(solver)
         self.recurrent, self.sensory = (
             SignedSynapses(
                 synapses, sources, self.state_size, generator=generator, **factory_kwargs
@@ -103,14 +110,10 @@ class NeuralODECell(WiredCell):
             )
         self._draw_neurons(generator)
 
-    _neurons: tuple[str, ...] = ("bias",)
+    _activation: ClassVar[str] = "tanh"
+    _neurons: ClassVar[tuple[str, ...]] = ("bias",)
     """Parameters of which each neuron has one."""
     bias: Tensor
-
-    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw all parameters anew; see `WiredCell.reset_parameters`."""
-        super().reset_parameters(generator)
-        self._draw_neurons(generator)
 
     @torch.no_grad()
     def _draw_neurons(self, generator: torch.Generator | None) -> None:
@@ -135,14 +138,6 @@ class NeuralODECell(WiredCell):
         recurrent = self.recurrent.total()
         return SensedNeural(arriving.unbind(1), recurrent, self.activation, self._liquid())
 
-    def dynamics(self, inputs: Tensor) -> NeuralDynamics:
-        """Return the differential equation under constant inputs, shape (batch, input)."""
-        return self.sense(inputs.unsqueeze(1)).at(0)
-
-    def step(self, sensed: SensedNeural, time: int, state: Tensor, elapsed: Tensor) -> Tensor:
-        """Return the state (batch, neuron) after step `time`, lasting `elapsed` (batch, 1)."""
-        return self.solver.advance(sensed.at(time), state, elapsed, self.ode_unfolds)
-
     # --- capabilities; see elegans.layers.capabilities --------------------------------------
 
     def operations(self) -> dict[str, int]:
@@ -151,11 +146,7 @@ class NeuralODECell(WiredCell):
 
     def settings(self) -> dict[str, Any]:
         """Return keyword arguments that build such a cell, without wiring and precision."""
-        return super().settings() | {
-            "ode_unfolds": self.ode_unfolds,
-            "activation": self.activation,
-            "solver": self.solver,
-        }
+        return super().settings() | {"activation": self.activation}
 
 
 @checked(InputError)
@@ -181,7 +172,7 @@ class NeuralLTCCell(NeuralODECell):
     ode_unfolds, solver, generator
         As in `NeuralODECell`.
     activation
-        phi: ``"sigmoid"``, or ``"tanh"``, which may let states grow without bound.
+        phi: ``"sigmoid"``, the default, or ``"tanh"``, which may let states grow without bound.
 
     Raises
     ------
@@ -202,34 +193,10 @@ class NeuralLTCCell(NeuralODECell):
     True
     """
 
+    _activation = "sigmoid"
     _neurons = ("bias", "tau", "reversal")
     tau: Tensor
     reversal: Tensor
-
-    def __init__(
-        self,
-        wiring: int | Recipe | Wiring,
-        in_features: int | None = None,
-        input_mapping: str | None = "affine",
-        output_mapping: str | None = "affine",
-        ode_unfolds: int = 6,
-        *,
-        activation: str = "sigmoid",
-        solver: str | Solver = "semi_implicit",
-        generator: torch.Generator | None = None,
-        **factory_kwargs: Unpack[Placement],
-    ) -> None:
-        super().__init__(
-            wiring,
-            in_features,
-            input_mapping,
-            output_mapping,
-            ode_unfolds,
-            activation=activation,
-            solver=solver,
-            generator=generator,
-            **factory_kwargs,
-        )
 
     @torch.no_grad()
     def _draw_neurons(self, generator: torch.Generator | None) -> None:

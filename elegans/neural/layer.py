@@ -74,9 +74,9 @@ class NeuralODE(SequenceLayer):
             input_mapping,
             output_mapping,
             ode_unfolds,
+            activation=activation,
             solver=solver,
             generator=generator,
-            **({} if activation is None else {"activation": activation}),
             **factory_kwargs,
         )
         super().__init__(cell, return_sequences, batch_first, mixed_memory, generator=generator)
