@@ -158,6 +158,11 @@ class TorchDiffEq(Solver):
         *,
         adjoint: bool,
     ) -> Tensor:
+        if torch.jit.is_tracing():
+            raise SolverError(
+                f"got the adaptive solver {self.name!r} under torch.jit.trace, which would keep the "
+                "steps of its example for all inputs; choose one of fixed steps, such as 'rk4'"
+            )
         if state.numel() == 0:  # nothing moves, and no norm is defined
             return state + elapsed * system.derivative(state)
         motion = _Motion(self, system, state.detach(), elapsed)

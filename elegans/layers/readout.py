@@ -107,10 +107,15 @@ class Readout(nn.Module):
         self.layer.apply_weight_constraints()
 
     def forward(
-        self, input: Tensor, hx: State | None = None, *args: Any, **kwargs: Any
+        self,
+        input: Tensor,
+        hx: State | None = None,
+        timespans: Tensor | None = None,
+        *,
+        lengths: Tensor | None = None,
     ) -> tuple[Tensor, State]:
         """Return outputs and the final state; arguments are those of the layer."""
-        _, final, states = self.layer(input, hx, *args, return_states=True, **kwargs)
+        _, final, states = self.layer(input, hx, timespans, lengths=lengths, return_states=True)
         if not self.layer.return_sequences:
             axis = -2 if self.layer.batch_first or states.dim() == 2 else 0
             potentials = final[0] if isinstance(final, tuple) else final

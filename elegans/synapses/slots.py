@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from elegans.arguments import checked
-from elegans.checks import Device, check_placement, values_are_visible
+from elegans.checks import Device, check_placement, check_whole, values_are_visible
 from elegans.errors import InputError
 from elegans.wiring import Synapses
 
@@ -240,6 +240,8 @@ class SynapseSlots(nn.Module):
                 "the layer is on the meta device and holds no connections; load a state with "
                 "assign=True, or call to_empty(...) and reset_parameters()"
             )
+        remedy = "look at the circuit before fully_shard, or load its full state into another"
+        check_whole(self.parameters(), remedy)
         slots = self.open_slots()
         columns = (self.source, self.target, self.current_polarity())
         return slots, [column[slots].cpu().numpy() for column in columns]
