@@ -175,8 +175,8 @@ def check_whole(
 def refuse_script(module: nn.Module) -> NoReturn:
     """Raise `InputError`: the ``__prepare_scriptable__`` of what TorchScript cannot read."""
     raise InputError(
-        f"torch.jit.script cannot read the Python of {type(module).__name__}; use torch.export.export "
-        "or torch.jit.trace, which record what it computes"
+        f"torch.jit.script cannot read the Python of {type(module).__name__}; use "
+        "torch.export.export or torch.jit.trace, which record what it computes"
     )
 
 

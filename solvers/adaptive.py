@@ -160,7 +160,7 @@ class TorchDiffEq(Solver):
     ) -> Tensor:
         if torch.jit.is_tracing():
             raise SolverError(
-                f"got the adaptive solver {self.name!r} under torch.jit.trace, which would keep the "
+                f"got the adaptive solver {self.name!r} under torch.jit.trace, which keeps the "
                 "steps of its example for all inputs; choose one of fixed steps, such as 'rk4'"
             )
         if state.numel() == 0:  # nothing moves, and no norm is defined

@@ -254,6 +254,10 @@ class SequenceLayer(nn.Module):
             check_elapsed("timespans", elapsed, ("batch", "time"))
         h, c = self._initial_state(hx, x, batched)
 
+        for hook in self.cell._forward_pre_hooks.values():
+            # Masks of prune and the like set a parameter of the cell, which is not called itself.
+            if type(hook).__module__.startswith("torch.nn.utils"):
+                hook(self.cell, ())
         initial = h
         output, states, h, c = self._run(x, h, c, elapsed)
         self._check_states(initial, states, h, elapsed)
