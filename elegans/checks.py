@@ -128,12 +128,18 @@ def check_device(device: Any, called: str) -> None:
         ) from error
 
 
+def is_traced() -> bool:
+    """Whether `torch.jit.trace` is going on."""
+    answer: bool = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+    return answer
+
+
 def values_are_visible(*tensors: Tensor) -> bool:
     """Whether Python may look at the values.
 
     Not while tracing, exporting, capturing a graph of the GPU, or under vmap.
     """
-    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+    if torch.compiler.is_compiling() or is_traced():
         return False
     if any(t.is_meta or _is_batched(t) for t in tensors):
         return False

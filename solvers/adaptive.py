@@ -158,7 +158,7 @@ class TorchDiffEq(Solver):
         *,
         adjoint: bool,
     ) -> Tensor:
-        if torch.jit.is_tracing():
+        if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
             raise SolverError(
                 f"got the adaptive solver {self.name!r} under torch.jit.trace, which keeps the "
                 "steps of its example for all inputs; choose one of fixed steps, such as 'rk4'"

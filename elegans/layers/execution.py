@@ -18,7 +18,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from elegans.checks import check_choice, is_shard, is_transformed
+from elegans.checks import check_choice, is_shard, is_traced, is_transformed
 from elegans.errors import InputError
 from elegans.solvers import Solver
 
@@ -117,7 +117,7 @@ def _obstacle(solver: Solver, *tensors: Tensor | None) -> str | None:
     """Return why no kernel fits, or None."""
     if solver.kernel is None:
         return f"there is no kernel for the solver {solver.name!r}"
-    if torch.jit.is_tracing() or torch.onnx.is_in_onnx_export():
+    if is_traced() or torch.onnx.is_in_onnx_export():
         return "the graph of torch.jit.trace and of torch.onnx has no place for a kernel"
     if torch.autograd.forward_ad._current_level >= 0:
         return "forward-mode differentiation is going on"
