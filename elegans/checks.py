@@ -1,7 +1,7 @@
 """Checks of what a user hands to a layer: arguments, shapes, types and values.
 
-Values are not looked at while `torch.compile` or `torch.export` trace, nor under `torch.func.vmap`,
-where they do not exist yet.
+Values are not looked at while `torch.compile`, `torch.export` or `torch.jit.trace` trace, nor under
+`torch.func.vmap`, where they do not exist yet or would become constants.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ import difflib
 import inspect
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any, TypedDict, TypeVar
+from typing import Any, NoReturn, TypedDict, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from elegans.arguments import shown
-from elegans.errors import InputError
+from elegans.errors import ElegansError, InputError
 
 Device = torch.device | str | None
 
@@ -135,12 +135,20 @@ def check_device(device: Any, called: str) -> None:
         ) from error
 
 
+def is_traced() -> bool:
+    """Whether `torch.jit.trace` is going on."""
+    answer: bool = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+    return answer
+
+
 def values_are_visible(*tensors: Tensor) -> bool:
     """Whether Python may look at the values.
 
     Not while tracing, exporting, capturing a graph of the GPU, or under vmap.
     """
-    if torch.compiler.is_compiling() or any(t.is_meta or _is_batched(t) for t in tensors):
+    if torch.compiler.is_compiling() or is_traced():
+        return False
+    if any(t.is_meta or _is_batched(t) for t in tensors):
         return False
     return not (any(t.is_cuda for t in tensors) and torch.cuda.is_current_stream_capturing())
 
@@ -165,6 +173,29 @@ def _is_batched(tensor: Tensor) -> bool:
             return True
         tensor = functorch.get_unwrapped(tensor)
     return False
+
+
+def is_shard(tensor: Tensor) -> bool:
+    """Whether `tensor` is a ``DTensor``, of which a process holds a part."""
+    return hasattr(type(tensor), "full_tensor")  # importing the class takes longer than torch
+
+
+def check_whole(
+    tensors: Iterable[Tensor], remedy: str, error: type[ElegansError] = InputError
+) -> None:
+    """Raise `error` if one of the tensors is a ``DTensor``, as `fully_shard` leaves them."""
+    if any(is_shard(tensor) for tensor in tensors):
+        raise error(
+            f"got parameters that are DTensors, shards of whole ones, expected whole ones; {remedy}"
+        )
+
+
+def refuse_script(module: nn.Module) -> NoReturn:
+    """Raise `InputError`: the ``__prepare_scriptable__`` of what TorchScript cannot read."""
+    raise InputError(
+        f"torch.jit.script cannot read the Python of {type(module).__name__}; use "
+        "torch.export.export or torch.jit.trace, which record what it computes"
+    )
 
 
 def check_dense(name: str, values: Tensor, device: torch.device | None = None) -> None:
@@ -206,9 +237,13 @@ def as_computed(
             "tensor, such as one of those that torch.nn.utils.rnn.unpack_sequence returns"
         )
     if not isinstance(values, Tensor):
-        raise InputError(
-            f"{name} must be a tensor, got {type(values).__name__}; use torch.as_tensor(...)"
-        )
+        got, remedy = type(values).__name__, "use torch.as_tensor(...)"
+        if isinstance(values, fx.Proxy):
+            got += " of torch.fx, which has no shape to look at"
+            remedy = (
+                "use torch.export, or a torch.fx.Tracer whose is_leaf_module keeps layers whole"
+            )
+        raise InputError(f"{name} must be a tensor, got {got}; {remedy}")
     check_dense(name, values, device)
     if device is not None and values.device.type != device.type:
         raise InputError(

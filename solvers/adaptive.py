@@ -158,6 +158,11 @@ class TorchDiffEq(Solver):
         *,
         adjoint: bool,
     ) -> Tensor:
+        if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
+            raise SolverError(
+                f"got the adaptive solver {self.name!r} under torch.jit.trace, which keeps the "
+                "steps of its example for all inputs; choose one of fixed steps, such as 'rk4'"
+            )
         if state.numel() == 0:  # nothing moves, and no norm is defined
             return state + elapsed * system.derivative(state)
         motion = _Motion(self, system, state.detach(), elapsed)

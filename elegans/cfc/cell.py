@@ -264,7 +264,7 @@ class CfCCell(Cell):
     def _split(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return heads and gates (batch, map, neuron)."""
         heads, gates = HEADS[self.mode], GATES[self.mode]
-        maps = x.reshape(len(x), heads + gates, self._units)
+        maps = x.reshape(x.shape[0], heads + gates, self._units)
         return maps[:, :heads], maps[:, heads:]
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:

@@ -18,6 +18,7 @@ from elegans.checks import (
     check_elapsed,
     check_finite,
     check_keywords,
+    refuse_script,
 )
 from elegans.errors import InputError, SolveError
 from elegans.layers.mapping import ElementwiseMapping
@@ -31,6 +32,8 @@ class Cell(nn.Module, ABC):
     A layer calls `run` for a whole sequence, or, where memory comes between the steps, `sense`
     once and `step` for each of them, then `read` on the states.
     """
+
+    __prepare_scriptable__ = refuse_script
 
     @property
     @abstractmethod

@@ -18,7 +18,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from elegans.checks import check_choice, is_transformed
+from elegans.checks import check_choice, is_shard, is_traced, is_transformed
 from elegans.errors import InputError
 from elegans.solvers import Solver
 
@@ -117,6 +117,8 @@ def _obstacle(solver: Solver, *tensors: Tensor | None) -> str | None:
     """Return why no kernel fits, or None."""
     if solver.kernel is None:
         return f"there is no kernel for the solver {solver.name!r}"
+    if is_traced() or torch.onnx.is_in_onnx_export():
+        return "the graph of torch.jit.trace and of torch.onnx has no place for a kernel"
     if torch.autograd.forward_ad._current_level >= 0:
         return "forward-mode differentiation is going on"
     given = [tensor for tensor in tensors if tensor is not None]
@@ -126,6 +128,8 @@ def _obstacle(solver: Solver, *tensors: Tensor | None) -> str | None:
     for tensor in given:
         if tensor.device != device or device.type not in FUSED_DEVICES:
             return f"a tensor is on {tensor.device}"
+        if is_shard(tensor):
+            return "a tensor is a DTensor"
         if tensor.dtype not in FUSED_TYPES:
             return f"a tensor is {tensor.dtype}"
     return _not_ready(device.type)

@@ -113,12 +113,14 @@ class Readout(nn.Module):
         input: Tensor | PackedSequence,
         hx: State | None = None,
         timespans: Tensor | PackedSequence | None = None,
-        **options: Any,
+        *,
+        lengths: Tensor | None = None,
     ) -> tuple[Any, ...]:
         """Return outputs and the final state; arguments are those of the layer."""
         if isinstance(input, PackedSequence):
+            options = {"lengths": lengths}
             return run_packed(self, input, hx, timespans, self.layer.batch_first, options)
-        _, final, states = self.layer(input, hx, timespans, return_states=True, **options)
+        _, final, states = self.layer(input, hx, timespans, lengths=lengths, return_states=True)
         if not self.layer.return_sequences:
             axis = -2 if self.layer.batch_first or states.dim() == 2 else 0
             potentials = final[0] if isinstance(final, tuple) else final

@@ -17,6 +17,8 @@ from elegans.checks import (
     check_dense,
     check_elapsed,
     check_finite,
+    check_whole,
+    refuse_script,
     values_are_visible,
 )
 from elegans.errors import InputError, RunError
@@ -54,6 +56,8 @@ class SequenceLayer(nn.Module):
     generator
         Source of randomness for the memory; PyTorch's default generator when None.
     """
+
+    __prepare_scriptable__ = refuse_script
 
     def __init__(
         self,
@@ -231,14 +235,18 @@ class SequenceLayer(nn.Module):
         ------
         InputError
             A shape, type or value is not valid; faulty values are named by batch and time. While
-            `torch.compile` or `torch.export` trace, values are not looked at.
+            `torch.compile`, `torch.export` or `torch.jit.trace` trace, values are not looked at.
         SolveError
             The solve failed or left the finite numbers; names time, step and neuron.
         """
         if isinstance(input, PackedSequence):
             options = {"lengths": lengths, "return_states": return_states}
             return run_packed(self, input, hx, timespans, self.batch_first, options)
-        home = next((parameter.device for parameter in self.parameters()), None)
+        first = next(self.parameters(), None)
+        home = None
+        if first is not None:
+            check_whole([first], "call fully_shard on the layer or what holds it, not on its cell")
+            home = first.device
         input = as_computed("input", input, self.cell.dtype, home)
         batched = self._check_shape(input)
         x = self._batch_and_time_first(input, batched)  # (batch, time, input)
@@ -252,6 +260,10 @@ class SequenceLayer(nn.Module):
             check_elapsed("timespans", elapsed, ("batch", "time"))
         h, c = self._initial_state(hx, x, batched)
 
+        for hook in self.cell._forward_pre_hooks.values():
+            # Masks of prune and the like set a parameter of the cell, which is not called itself.
+            if type(hook).__module__.startswith("torch.nn.utils"):
+                hook(self.cell, ())
         initial = h
         output, states, h, c = self._run(x, h, c, elapsed)
         self._check_states(initial, states, h, elapsed)

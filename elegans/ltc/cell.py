@@ -222,6 +222,10 @@ class LTCCell(FlowCell):
         if not choose_fused(self.solver, *tensors):
             states = self.unroll(sense(inputs, circuit), state, elapsed)
             return self.read(states), states
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            # fully_shard frees the memory of parameters between the passes; kernels would hold it.
+            tensors = tuple(p if p is None else p.clone() for p in circuit.parameters)
+            circuit = circuit.holding(tensors, circuit.connections)
         output, states = run_fused(inputs, state, elapsed, circuit, self.solver, self.ode_unfolds)
         return (self.read(states) if circuit.positivity == "identity" else output), states
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from elegans.arguments import checked
+from elegans.checks import check_whole
 from elegans.errors import PruningError
 from elegans.pruning.amount.schedules import Schedule, Sparsity, check_sparsity, check_step
 from elegans.pruning.amount.scopes import Scope, as_scope, select, spread
@@ -153,6 +154,8 @@ class Pruner(PrunerState):
         optimizer_state_names: Sequence[str] | None = None,
         seed: int = 0,
     ) -> None:
+        remedy = "prune before fully_shard, or train with DistributedDataParallel"
+        check_whole(model.parameters(), remedy, PruningError)
         self.model = model
         settings = PrunerSettings(
             as_scope(scope),

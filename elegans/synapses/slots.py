@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from elegans.arguments import checked
-from elegans.checks import Device, check_placement, values_are_visible
+from elegans.checks import Device, check_placement, check_whole, values_are_visible
 from elegans.errors import InputError
 from elegans.synapses.connections import CONNECTION, Connections
 from elegans.wiring import Synapses
@@ -243,6 +243,8 @@ class SynapseSlots(Connections):
                 "assign=True, or call to_empty(...) and reset_parameters()"
             )
         self.check_connections()
+        remedy = "look at the circuit before fully_shard, or load its full state into another"
+        check_whole(self.parameters(), remedy)
         slots = self.open_slots()
         columns = (self.source, self.target, self.current_polarity())
         return slots, [column[slots].cpu().numpy() for column in columns]
