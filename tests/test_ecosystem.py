@@ -2,6 +2,8 @@
 
 import copy
 import io
+import subprocess
+import sys
 import warnings
 
 import pytest
@@ -74,6 +76,22 @@ def test_traces_are_saved_and_loaded(model, x):
     for time in (5, 7):  # nothing is cut or repeated in silence
         with pytest.raises(RuntimeError):
             traced(torch.randn(2, time, 3), state, torch.ones(2, time))
+
+
+@tracing
+@pytest.mark.slow
+def test_a_trace_is_loaded_without_this_library(x, tmp_path):
+    layer = elegans.LTC(3, AutoNCP(7, 2))
+    torch.jit.save(torch.jit.trace(layer, (x,), check_trace=False), tmp_path / "layer.pt")
+    torch.save(x, tmp_path / "x.pt")
+    code = (
+        "import sys; sys.modules['elegans'] = None; import torch; "
+        "print(torch.jit.load('layer.pt')(torch.load('x.pt'))[0].double().sum().item())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert float(done.stdout) == pytest.approx(layer(x)[0].double().sum().item(), abs=1e-4)
 
 
 @tracing
