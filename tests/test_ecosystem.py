@@ -167,9 +167,7 @@ def test_compile_in_one_graph(kind, x, dynamic):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("kind", ["CTRNN", "CfC"])
-def test_onnx(kind, x, tmp_path):
-    model = LAYERS[kind]()
+def test_onnx(model, x, tmp_path):
     for needed in ("onnx", "onnxscript"):
         pytest.importorskip(needed)
     runtime = pytest.importorskip("onnxruntime")

@@ -17,6 +17,7 @@ from elegans.solvers.circuit import Slots
 from elegans.synapses.constraints import Positivity, signed
 from elegans.synapses.initial import INITIAL_RANGES, Initializer
 from elegans.synapses.slots import FreshSynapses, SynapseSlots
+from elegans.synapses.sums import places
 from elegans.wiring import Synapses
 
 
@@ -56,10 +57,10 @@ class SynapseValues(NamedTuple):
         `state` holds the presynaptic potentials, shape (..., source); `conductance` and `drive`
         have the shape (..., neuron).
         """
-        gate = self.gate(state)
+        gate, target = self.gate(state), places(self.target)
         return (
-            conductance.index_add(-1, self.target, gate),
-            drive.index_add(-1, self.target, gate * self.erev),
+            conductance.index_add(-1, target, gate),
+            drive.index_add(-1, target, gate * self.erev),
         )
 
 

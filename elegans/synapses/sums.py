@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 import torch.nn.functional as F  # noqa: N812  # the name every torch reader knows
 from torch import Tensor
 
@@ -59,7 +60,7 @@ class SynapticSum(NamedTuple):
             return flat.reshape(*x.shape[:-1], maps, self.targets)
         arriving = self.weight * x.index_select(-1, self.source).unsqueeze(-2)  # (map, synapse)
         start = x.new_zeros(*x.shape[:-1], maps, self.targets)
-        return start.index_add(-1, self.target, arriving)
+        return start.index_add(-1, places(self.target), arriving)
 
     def matrix(self) -> Tensor:
         """Return the weights as a matrix, (map, target, source); parallel synapses are summed."""
@@ -70,3 +71,8 @@ class SynapticSum(NamedTuple):
         flat = self.weight.new_zeros(maps, self.targets * self.sources)
         flat = flat.index_add(-1, place, self.weight)
         return flat.reshape(maps, self.targets, self.sources)
+
+
+def places(index: Tensor) -> Tensor:
+    """Return indices to add values at; in 64 bits for onnxruntime, which takes no others."""
+    return index.long() if torch.onnx.is_in_onnx_export() else index
