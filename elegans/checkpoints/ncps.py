@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
@@ -13,6 +14,7 @@ from elegans.capacity import require_bytes
 from elegans.checkpoints import ncps_cfc, ncps_ltc
 from elegans.checks import FLOATS, all_finite
 from elegans.errors import InputError
+from elegans.layers.cell import Cell
 from elegans.layers.sequence_layer import SequenceLayer
 
 State = Mapping[str, Tensor] | nn.Module
@@ -20,12 +22,18 @@ State = Mapping[str, Tensor] | nn.Module
 
 _FAMILIES: tuple[ModuleType, ...] = (ncps_ltc, ncps_cfc)
 
+_CELL = "rnn_cell."
+_MARK = re.compile(
+    r"((?:.*?\.)??)(rnn_cell\.)?(?:layer_\d+\.)?(?:sparsity_mask|time_a\.weight|w_tau)"
+)
+"""Keys that every cell of ``ncps`` has one of: the prefix of its layer, the name of the cell."""
+
 _VECTORS = ("bias", "gleak", "vleak", "cm", "put_w", "put_b")
 """Ends of the names of vectors; all else are matrices."""
 
 
 @checked(InputError)
-def from_ncps(saved: State, **options: Any) -> SequenceLayer:
+def from_ncps(saved: State, *, prefix: str | None = None, **options: Any) -> SequenceLayer:
     """Build the layer that computes what a layer of ``ncps`` computes.
 
     Sizes, connections, mappings, projection and mixed memory are read off the state: an
@@ -37,7 +45,11 @@ def from_ncps(saved: State, **options: Any) -> SequenceLayer:
     Parameters
     ----------
     saved
-        ``ncps_model.state_dict()``, or the ``ncps`` layer itself.
+        ``ncps_model.state_dict()``, or the ``ncps`` layer itself; the state of a module that holds
+        one, a checkpoint of Lightning, or the state of a cell, which becomes that of a layer.
+    prefix
+        What the keys of the layer begin with, such as ``"encoder."``; found by itself where there
+        is one layer of ``ncps``.
     **options
         Arguments that a state does not hold. LTC: ``ode_unfolds``, ``epsilon``,
         ``implicit_param_constraints``; ``layers``, the names and sizes of the layers, motor first,
@@ -52,7 +64,7 @@ def from_ncps(saved: State, **options: Any) -> SequenceLayer:
     Raises
     ------
     InputError
-        The state is not one of an ``ncps`` LTC or CfC.
+        The state is not one of an ``ncps`` LTC or CfC, or of several without a `prefix`.
 
     Examples
     --------
@@ -64,21 +76,21 @@ def from_ncps(saved: State, **options: Any) -> SequenceLayer:
     >>> torch.equal(twin(x)[0], model(x)[0])
     True
     """
-    state = _state(saved)
+    state = _state(saved, prefix)
     layer: SequenceLayer = _family_of_state(state).build(state, **options)
     return layer
 
 
 @checked(InputError)
-def load_ncps(model: SequenceLayer, saved: State) -> None:
+def load_ncps(model: SequenceLayer, saved: State, *, prefix: str | None = None) -> None:
     """Load what ``ncps`` saved into a layer of the same family, connections and sizes.
 
     Parameters
     ----------
     model
         An `elegans.LTC` or `elegans.CfC`.
-    saved
-        ``ncps_model.state_dict()``, or the ``ncps`` layer itself.
+    saved, prefix
+        As in `from_ncps`.
 
     Raises
     ------
@@ -91,7 +103,7 @@ def load_ncps(model: SequenceLayer, saved: State) -> None:
     >>> first, second = elegans.CfC(2, 5), elegans.CfC(2, 5)
     >>> load_ncps(second, to_ncps(first))
     """
-    state, family = _state(saved), _family_of_layer(model)
+    state, family = _state(saved, prefix), _family_of_layer(model)
     if family is not _family_of_state(state):
         raise InputError(
             f"the state is not of the family of {type(model).__name__}; "
@@ -100,7 +112,8 @@ def load_ncps(model: SequenceLayer, saved: State) -> None:
     family.load(model, state)
 
 
-def to_ncps(model: SequenceLayer) -> dict[str, Tensor]:
+@checked(InputError)
+def to_ncps(model: SequenceLayer | Cell, *, prefix: str = "") -> dict[str, Tensor]:
     """Return the parameters of a layer as the ``ncps`` layer of the same wiring holds them.
 
     Entries of absent synapses, which have no effect there, are those of a neutral synapse.
@@ -108,7 +121,10 @@ def to_ncps(model: SequenceLayer) -> dict[str, Tensor]:
     Parameters
     ----------
     model
-        An `elegans.LTC`, or an `elegans.CfC` that is dense or has ``ncps_connections``.
+        An `elegans.LTC`, or an `elegans.CfC` that is dense or has ``ncps_connections``; or the cell
+        of one, for a cell of ``ncps``.
+    prefix
+        What the keys shall begin with, for a module that holds a layer.
 
     Returns
     -------
@@ -127,13 +143,44 @@ def to_ncps(model: SequenceLayer) -> dict[str, Tensor]:
     >>> sorted(to_ncps(elegans.LTC(2, 3)))[:3]
     ['rnn_cell.cm', 'rnn_cell.erev', 'rnn_cell.gleak']
     """
-    state: dict[str, Tensor] = _family_of_layer(model).save(model)
-    return state
+    is_cell = isinstance(model, Cell)
+    layer = SequenceLayer(model) if isinstance(model, Cell) else model
+    state: dict[str, Tensor] = _family_of_layer(model).save(layer)
+    return {prefix + key.removeprefix(_CELL if is_cell else ""): v for key, v in state.items()}
 
 
-def _state(saved: State) -> dict[str, Tensor]:
+def _part(state: Any, prefix: str | None) -> Any:
+    """Return the part of a state that is of a layer of ``ncps``, as the layer itself has it."""
+    if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
+        state = state["state_dict"]  # a checkpoint of Lightning
+    if not isinstance(state, Mapping) or not all(isinstance(key, str) for key in state):
+        return state
+    # Prefixes, and whether a layer is there or a cell.
+    places = {found[1]: found[2] for key in state if (found := _MARK.fullmatch(key))}
+    if prefix is None and len(places) > 1:
+        raise InputError(
+            f"the state holds {len(places)} layers of ncps, expected the prefix of one, such as "
+            f"prefix={min(places)!r}; they are {sorted(places)}"
+        )
+    prefix = next(iter(places), None) if prefix is None else prefix
+    if prefix is None:
+        return state
+    if prefix not in places:
+        raise InputError(
+            f"the state holds no layer of ncps with the prefix {prefix!r}, expected one of "
+            f"{sorted(places)}"
+        )
+    start = "" if places[prefix] else _CELL
+    return {
+        start + key.removeprefix(prefix): value
+        for key, value in state.items()
+        if key.startswith(prefix)
+    }
+
+
+def _state(saved: State, prefix: str | None) -> dict[str, Tensor]:
     """Return a state whose entries are vectors and matrices of finite numbers, masks of 0 and 1."""
-    state = saved.state_dict() if isinstance(saved, nn.Module) else saved
+    state = _part(saved.state_dict() if isinstance(saved, nn.Module) else saved, prefix)
     if not isinstance(state, Mapping) or not any(_is_state(family, state) for family in _FAMILIES):
         contents = [*state][:6] if isinstance(state, Mapping) else shown(state)
         raise InputError(
@@ -178,7 +225,7 @@ def _family_of_state(state: Mapping[str, Tensor]) -> ModuleType:
 
 def _family_of_layer(model: nn.Module) -> ModuleType:
     for family in _FAMILIES:
-        if isinstance(model, family.LAYER):
+        if isinstance(model, (family.LAYER, *family.CELLS)):
             return family
     raise InputError(
         f"ncps has no layer like {type(model).__name__}, expected an elegans.LTC or elegans.CfC"

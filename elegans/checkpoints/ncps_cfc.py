@@ -23,6 +23,7 @@ from elegans.synapses.slots import SynapseSlots
 from elegans.wiring import Synapses, Wiring
 
 LAYER = CfC
+CELLS = (CfCCell, WiredCfCCell)
 
 _CELL = "rnn_cell."
 _HEADS = ("ff1", "ff2")

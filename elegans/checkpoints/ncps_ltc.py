@@ -16,10 +16,12 @@ from torch import Tensor
 
 from elegans.checks import check_representable
 from elegans.errors import InputError
+from elegans.ltc.cell import LTCCell
 from elegans.ltc.layer import LTC
 from elegans.wiring import Synapses, Wiring
 
 LAYER = LTC
+CELLS = (LTCCell,)
 
 _CELL = "rnn_cell."
 _NEURON = ("gleak", "vleak", "cm")

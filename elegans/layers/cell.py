@@ -25,6 +25,19 @@ from elegans.layers.mapping import ElementwiseMapping
 from elegans.synapses.slots import SynapseSlots
 from elegans.wiring import FullyConnected, Recipe, Synapses, Wiring
 
+_OF_NCPS = ("sparsity_mask", "ff1.weight", "layer_0.ff1.weight")
+
+
+def refuse_ncps(state_dict: Mapping[str, Any], prefix: str) -> None:
+    """Raise `InputError` if the keys after `prefix` are those of a cell of ``ncps``."""
+    found = next((prefix + name for name in _OF_NCPS if prefix + name in state_dict), None)
+    if found is not None:
+        raise InputError(
+            f"the state holds {found!r}, a key of ncps, expected those of elegans; "
+            "elegans.from_ncps(state) builds the layer, elegans.load_ncps(layer, state) fills one "
+            "that there is, both with prefix=... for a part of a state (docs/from-ncps.md)"
+        )
+
 
 class Cell(nn.Module, ABC):
     """One step of a recurrent circuit.
@@ -199,6 +212,10 @@ class Cell(nn.Module, ABC):
     def read(self, state: Tensor) -> Tensor:
         """Return the output (..., output) of the state (..., neuron)."""
 
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        refuse_ncps(state_dict, prefix)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
 
 def as_wiring(wiring: int | Recipe | Wiring, input_size: int | None) -> Wiring:
     """Return the wiring that an integer, a recipe or a wiring stands for."""
@@ -340,6 +357,7 @@ class WiredCell(Cell):
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         # Everything is checked before anything is copied.
+        refuse_ncps(state_dict, prefix)
         sizes = state_dict.get(prefix + "layer_sizes")
         if (
             isinstance(sizes, Tensor)

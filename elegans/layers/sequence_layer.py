@@ -23,7 +23,7 @@ from elegans.checks import (
 )
 from elegans.errors import InputError, RunError
 from elegans.layers.capabilities import Saved, require
-from elegans.layers.cell import Cell
+from elegans.layers.cell import Cell, refuse_ncps
 from elegans.layers.description import as_html, in_a_line
 from elegans.layers.mapping import MemoryCell
 from elegans.layers.packed import run_packed
@@ -186,6 +186,10 @@ class SequenceLayer(nn.Module):
 
     def _repr_html_(self) -> str:
         return as_html(self)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        refuse_ncps(state_dict, f"{prefix}rnn_cell.")
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     # --- calls ---------------------------------------------------------------------------
 
