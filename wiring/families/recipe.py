@@ -142,8 +142,8 @@ def _remembered(build: Callable[..., Wiring]) -> Callable[..., Wiring]:
     """Return `build`, after which the recipe knows what it has built."""
 
     @wraps(build)
-    def wrapper(self: Recipe, input_size: int) -> Wiring:
-        wiring = build(self, input_size)
+    def wrapper(self: Recipe, *arguments: Any, **keywords: Any) -> Wiring:
+        wiring = build(self, *arguments, **keywords)
         if isinstance(wiring, Wiring):  # one that is built by hand returns nothing
             self.__dict__.setdefault(_BUILT, {})[wiring.input_size] = wiring
         return wiring
