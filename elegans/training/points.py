@@ -5,7 +5,7 @@ from __future__ import annotations
 from elegans.training.checkpoint import Checkpoint, Checkpoints
 
 
-class Points:
+class RollbackPoints:
     """The last two states at a multiple of so many steps: in memory, and in the folder of a run.
 
     Two, as the newest may have been taken after the step that was too large.

@@ -30,7 +30,7 @@ from elegans.training.checkpoint import Checkpoint
 from elegans.training.config import TrainingConfig
 from elegans.training.evaluation import WindowTensors
 from elegans.training.optimizers import OPTIMIZERS
-from elegans.training.points import Points
+from elegans.training.points import RollbackPoints
 from elegans.training.rewiring import rewirer_settings
 from elegans.training.run_folder import RunFolder
 from elegans.training.schemas import LedgerMark, Progress
@@ -133,7 +133,9 @@ class TrainingState:
         self._patient_from = 0
         self.rollbacks: list[dict[str, Any]] = []
         self._initial = self.best
-        self._points = Points(None if run is None else run.checkpoints, config.checkpoint_every)
+        self._points = RollbackPoints(
+            None if run is None else run.checkpoints, config.checkpoint_every
+        )
         self._mark = LedgerMark()
         self.metrics: list[dict[str, Any]] = []
         self._loss_sum = torch.zeros((), dtype=torch.float64)
