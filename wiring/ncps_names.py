@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
 _BY_HAND = "elegans.wirings.Wiring(units) is built by hand"
 _REPLACED = {
-    "add_synapse": f"edit(add=[(source, target, polarity)]) returns a new wiring, and {_BY_HAND}",
-    "add_sensory_synapse": "edit(add_sensory=[(input, target, polarity)]) returns a new wiring, "
+    "add_synapse": "edit(add=[(source, target, polarity)]) of a built wiring returns a new one, "
     f"and {_BY_HAND}",
+    "add_sensory_synapse": "edit(add_sensory=[(input, target, polarity)]) of a built wiring "
+    f"returns a new one, and {_BY_HAND}",
     "set_input_dim": f"build(input_size) returns a new wiring, and {_BY_HAND}",
     "set_output_dim": f"outputs are chosen when a wiring is made, and {_BY_HAND}",
 }
