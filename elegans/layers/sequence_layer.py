@@ -365,7 +365,12 @@ class SequenceLayer(nn.Module):
                     "timespans hold other elapsed times for other neurons of a step, expected one "
                     f"a step, shape {shapes[0]}; a circuit has one clock"
                 )
-        if tuple(elapsed.shape) not in shapes:
+        # Size by size: a compiler may trace some as symbols, and find no tuple of them in a list.
+        if not any(
+            elapsed.dim() == len(shape)
+            and all(own == size for own, size in zip(elapsed.shape, shape, strict=True))
+            for shape in shapes
+        ):
             raise InputError(
                 f"timespans must hold one elapsed time a step, shape {shapes[0]} or "
                 f"{(*shapes[0], 1)}, got shape {tuple(timespans.shape)}"
