@@ -17,7 +17,7 @@ import re
 import secrets
 import stat
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -43,6 +43,8 @@ ABANDONED = 3600.0
 
 _PART = re.compile(r"\.(.+)\.[0-9a-f]{8}\.part")
 
+_MOST_TRIES = 3
+
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write `content` to `path`; an old file stays as it was until the new one is complete.
@@ -51,40 +53,41 @@ def write_bytes(path: Path, content: bytes) -> None:
     """
     _check_name(path)
     path = Path(os.path.realpath(path))  # through a link, to the file that is meant
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        with beside.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
-    remove_parts(path.parent, lambda name: name == path.name)
+    for tries in range(1, _MOST_TRIES + 1):
+        beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+        try:
+            with beside.open("xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(beside, path)
+            break
+        except BaseException as error:
+            beside.unlink(missing_ok=True)
+            # Somebody who takes over the folder may have taken this writer for a dead one.
+            if not isinstance(error, FileNotFoundError) or tries == _MOST_TRIES:
+                raise
+    remove_parts(path.parent, path.name)
 
 
-def remove_parts(
-    folder: Path, wanted: Callable[[str], bool], dead: Callable[[str], bool] = lambda name: False
-) -> None:
+def remove_parts(folder: Path, name: str | None = None) -> None:
     """Remove what writers that were killed have left in a folder: `.NAME.xxxxxxxx.part`.
 
     Parameters
     ----------
     folder
         Where they wrote.
-    wanted
-        Whether those of a NAME are looked at.
-    dead
-        Whether those of a NAME are known to have no writer; others are taken to have one until
-        nothing was written for an hour.
+    name
+        Look at those of this NAME, and take them to have a writer until nothing was written for an
+        hour. By default all are removed, at once: a writer who is alive begins anew.
     """
     with suppress(OSError), os.scandir(folder) as entries:  # what stays, the next one removes
         for entry in entries:
             part = _PART.fullmatch(entry.name)
-            if part is None or not wanted(part[1]) or not entry.is_file(follow_symlinks=False):
+            if part is None or not entry.is_file(follow_symlinks=False):
                 continue
-            if dead(part[1]) or time.time() - entry.stat().st_mtime > ABANDONED:
+            old = time.time() - entry.stat().st_mtime > ABANDONED
+            if name is None or (part[1] == name and old):
                 os.unlink(entry.path)
 
 

@@ -127,14 +127,15 @@ def test_what_was_left_half_done_goes_when_the_run_is_opened_for_training(run):
     ):
         (run.path / name).mkdir()
         (run.path / name / "model.safetensors").write_text("half")
-    for name in (".ledger.jsonl.0123abcd.part", ".report.html.0123abcd.part", ".mine.part"):
+    half = (".ledger.jsonl.0123abcd.part", ".learning.png.0123abcd.part")
+    for name in (*half, ".mine.part"):
         (run.path / name).write_text("half")
     before = files(run.path)
     assert files(RunFolder.open(run.path).path) == before  # to read it changes nothing
     with run.locked():
         pass
     gone = {name.relative_to(run.path).parts[0] for name in before.keys() - files(run.path).keys()}
-    assert gone == {".checkpoint-00000004.part", ".ledger.jsonl.0123abcd.part"}
+    assert gone == {".checkpoint-00000004.part", *half}
 
 
 def test_a_checkpoint_that_is_half_removed_is_none(run, monkeypatch):

@@ -11,7 +11,7 @@ import elegans.checkpoints.saving
 from elegans import LTC, PruneRewire
 from elegans.checkpoints.saving import layer_settings, load, save
 from elegans.errors import RunError
-from elegans.files import write_bytes
+from elegans.files import remove_parts, write_bytes
 from elegans.solvers import TorchDiffEq
 from elegans.wiring import AutoNCP
 
@@ -179,6 +179,28 @@ def test_what_a_killed_writer_left_goes_with_a_later_write(tmp_path):
     new.write_text("half")  # somebody may be writing it at this moment
     write_bytes(tmp_path / "file", b"whole")
     assert {path.name for path in tmp_path.iterdir()} == {"file", new.name, other.name, odd.name}
+
+
+def test_a_writer_begins_anew_when_its_part_is_taken_for_that_of_a_dead_one(tmp_path, monkeypatch):
+    flush, removed = os.fsync, []
+
+    def taken_over(file):
+        flush(file)
+        if len(removed) < most:
+            removed.append(file)
+            remove_parts(tmp_path)
+
+    monkeypatch.setattr("elegans.files.os.fsync", taken_over)
+    for most in (1, 2):
+        removed.clear()
+        write_bytes(tmp_path / "file", b"whole")
+        assert len(removed) == most
+        assert [path.name for path in tmp_path.iterdir()] == ["file"]
+        assert (tmp_path / "file").read_bytes() == b"whole"
+    most = 99
+    with pytest.raises(FileNotFoundError):  # whatever removes them, the end is not put off for ever
+        write_bytes(tmp_path / "file", b"other")
+    assert (tmp_path / "file").read_bytes() == b"whole"
 
 
 def test_a_place_that_cannot_be_written(tmp_path):

@@ -29,8 +29,6 @@ import elegans
 from elegans.arguments import checked
 from elegans.checkpoints.saving import (
     CONFIG,
-    WEIGHTS,
-    WIRING,
     layer_settings,
     load,
     read_wiring,
@@ -78,8 +76,6 @@ INITIAL_WIRING = "wiring_initial.json"
 METRICS = "metrics.jsonl"
 LEDGER = "ledger.jsonl"
 
-_WRITTEN = (CONFIG, STANDARDISER, INITIAL_WIRING, METRICS, LEDGER, WEIGHTS, WIRING)
-"""Files that only the holder of the lock writes."""
 _NEW_FOLDER = "choose another folder, or pass --resume (resume=True) to continue the run"
 
 
@@ -169,7 +165,7 @@ class RunFolder:
         self._require_folder()
         with training_lock(self.path) as is_outermost:
             if is_outermost:
-                remove_parts(self.path, lambda name: True, dead=_WRITTEN.__contains__)
+                remove_parts(self.path)
                 self.checkpoints.remove_parts()
             yield
 
