@@ -1,14 +1,18 @@
 """Tables as they are published: separators, headers, dates, gaps, words; files, folders, frames."""
 
 import gzip
+import io
 import json
+import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from elegans.cli import main
 from elegans.data import Dialect, Reading, column_names, read_table, split_sequences
 from elegans.data.kinds import categories_of, kind_of
+from elegans.data.metered import reading_shown
 from elegans.data.opening import open_data
 from elegans.errors import DataError, ElegansError
 
@@ -536,3 +540,31 @@ def test_more_that_is_refused(tmp_path):
     ):
         with pytest.raises(ElegansError, match=message):
             read_table(data, **({"targets": "y"} | options))
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize("name", ["walk.csv", "walk.csv.gz"])
+def test_a_bar_shows_how_far_reading_is_where_it_lasts(tmp_path, monkeypatch, name):
+    pd.DataFrame({"x": range(20_000), "y": 1.5}).to_csv(path := tmp_path / name, index=False)
+    monkeypatch.setenv("COLUMNS", "90")
+    monkeypatch.setenv("LINES", "30")
+
+    def shown(file, patience, read):
+        monkeypatch.setattr("elegans.data.metered.PATIENCE", patience)
+        monkeypatch.setattr(sys, "stderr", file)
+        read()
+        return file.getvalue()
+
+    def inside():
+        with reading_shown():
+            assert len(read_table(path, targets="y").places[0]) == 20_000
+
+    assert f"reading {name}" in shown(Terminal(), 0.0, inside)
+    assert f"reading {name}" in shown(Terminal(), 0.0, lambda: main(["inspect", str(path)]))
+    assert shown(Terminal(), 60.0, inside) == ""  # it is soon done
+    assert shown(io.StringIO(), 0.0, inside) == ""  # no terminal
+    assert shown(Terminal(), 0.0, lambda: read_table(path, targets="y")) == ""  # a program reads

@@ -55,7 +55,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             args=argv,
             config=(tyro.conf.FlagCreatePairsOff,),
         )
-        import_module(f"elegans.cli.{type(command).__name__.lower()}").run(command)
+        run = import_module(f"elegans.cli.{type(command).__name__.lower()}").run
+        if getattr(command, "quiet", False):
+            run(command)
+        else:
+            with import_module("elegans.data.metered").reading_shown():
+                run(command)
     except ElegansError as error:
         print(f"elegans: error: {_one_line(error)}", file=sys.stderr)
         return WRONG

@@ -8,6 +8,7 @@ import csv
 import gzip
 import io
 import lzma
+import os
 import warnings
 import zlib
 from collections.abc import Callable, Iterator
@@ -16,12 +17,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TextIO
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from elegans import capacity
+from elegans.data.metered import Metered
 from elegans.data.sources import MISSING, Source, number_in
 from elegans.errors import DataError
 from elegans.files import open_file
@@ -33,7 +34,6 @@ SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": 
 _OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 _LOOKED_AT = 50
 _LONGEST_LINE = 1 << 24
-_CELL_BYTES = 24  # what pandas needs for a cell besides its text
 
 
 _MARKS = {"tab": "\t", "space": " ", "comma": ",", "semicolon": ";"}
@@ -80,33 +80,6 @@ class Dialect:
         return cls(
             mark, decimal, None if header is None else header == "yes", encoding or cls.encoding
         )
-
-
-class _Metered(io.RawIOBase):
-    """Bytes of a table on their way, counted with its cells: nobody knows them in advance."""
-
-    def __init__(self, file: BinaryIO, path: Path, separator: str) -> None:
-        super().__init__()
-        self._file, self._path, self._separator = file, path, separator.encode()
-        self._available = capacity.available_bytes()
-        self._size = self._cells = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        block = self._file.read(len(buffer))
-        buffer[: len(block)] = block
-        self._size += len(block)
-        self._cells += block.count(b"\n") + block.count(self._separator)
-        needed = self._size + _CELL_BYTES * self._cells
-        if self._available is not None and needed > self._available:
-            raise DataError(
-                f"{self._path}: got {self._size:,} bytes of text and more, whose "
-                f"{self._cells:,} cells need {needed:,} bytes of memory, expected at most the "
-                f"{self._available:,} there are; cut the table into several files"
-            )
-        return len(block)
 
 
 class TextFile(Source):
@@ -257,8 +230,10 @@ class TextFile(Source):
             with ExitStack() as opened:
                 packed = opened.enter_context(open_file(self.path))
                 plain = packed if opener is None else opened.enter_context(opener(packed, "rb"))
-                metered = io.BufferedReader(_Metered(plain, self.path, separator), 1 << 18)
-                yield opened.enter_context(io.TextIOWrapper(metered, encoding, newline=""))
+                size = os.fstat(packed.fileno()).st_size if opener is None else None
+                metered = Metered(plain, self.path, separator, size)
+                buffered = io.BufferedReader(metered, 1 << 18)
+                yield opened.enter_context(io.TextIOWrapper(buffered, encoding, newline=""))
         except UnicodeDecodeError as error:
             raise DataError(
                 f"{self.path}: got bytes that are not UTF-8 ({error.reason} at byte {error.start} "
