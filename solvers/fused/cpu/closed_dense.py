@@ -6,11 +6,11 @@ backward pass (input, output), biases, sizes (layer + 1,), the rows before and a
 which the first are inputs and state and the last the maps, neuron (2, neuron), the rows rate and
 asymptote, form, the pair mode and activation, and tanh, its height and steepness.
 
-What is kept has a row for each feature and a vector for each step of each block, so that gradients
-of weights are products of two matrices, which PyTorch computes: `tape`, inputs and states before a
-step; `activations` and `slopes` of the hidden layers; `kept`, four for each neuron as
-`closed_form` keeps them; `back`, gradients before the activation of each hidden layer, then those
-four that come back. Where no gradient is wanted they have no vectors.
+What is kept has the shape (block * step, row, lane); gradients of weights are products of such
+matrices, summed over steps, which PyTorch computes. The rows are, of `tape`, inputs and states
+before a step; of `activations` and `slopes`, those of the hidden layers; of `kept`, four for each
+neuron as `closed_form` keeps them; of `back`, gradients before the activation of each hidden layer,
+then the four that come back. Where no gradient is wanted there are no steps.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import numpy as np
 from numba import njit, prange
 
 from elegans.solvers.fused.cpu.closed_form import (
+    KEPT,
     PURE,
     copy_lengths,
     copy_step,
@@ -113,7 +114,7 @@ def _activate(
     rows: Array, begin: int, count: int, kept: Any, place: int, form: Any, lanes: Any
 ) -> None:
     """Apply the activation to the vectors at `begin`; `kept` takes results and slopes."""
-    activations, slopes, pitch = kept
+    activations, slopes = kept
     activation, height, steepness = form
     slope = np.empty(rows.shape[1], rows.dtype)
     for i in range(count):
@@ -124,15 +125,15 @@ def _activate(
             value = load(rows, begin + i, lanes)
             value, by = _activated(value, activation, height, steepness, rows.dtype.type(1))
             store(rows, begin + i, value)
-        if pitch:
-            store(activations, place + i * pitch, value)
-            store(slopes, place + i * pitch, by)
+        if len(activations):
+            store(activations, place + i, value)
+            store(slopes, place + i, by)
 
 
 @njit(**OPTIONS)
 def _solve(
     rows: Array, first: int, maps: int, neuron: Array, h: Array, kept: Array, place: int,
-    pitch: int, mode: int, lanes: Any,
+    mode: int, lanes: Any,
 ) -> None:  # fmt: skip
     """Replace the states at `first` by those after a step, from the vectors at `maps`."""
     neurons, lengths = neuron.shape[1], load(h, 0, lanes)
@@ -143,8 +144,8 @@ def _solve(
         new, aside = solved(mode, read, lengths, neuron[0, i], neuron[1, i], unit)
         state = if_lasting(lengths, new, load(rows, first + i, lanes), zero)
         store(rows, first + i, state)
-        if pitch:
-            store_four(kept, place + i * pitch, neurons * pitch, aside)
+        if len(kept):
+            store_four(kept, place + i, neurons, aside)
 
 
 @kernel(parallel=True)
@@ -158,7 +159,7 @@ def forward(given: Any, lanes: Any, states: Array, kept: Any, work: Array) -> No
     tape, activations, slopes, aside = kept
     (_, time, inputs), neurons, width = x.shape, initial.shape[1], len(lanes)
     height, steepness = x.dtype.type(tanh_of[0]), x.dtype.type(tanh_of[1])
-    pitch, layers, room = tape.shape[1], len(sizes) - 1, work.shape[1]
+    layers, room, hidden = len(sizes) - 1, work.shape[1], slopes.shape[1]
     most, flat = (room - sizes[0]) // 2, work.reshape((-1, width))
     for block in prange(work.shape[0]):
         first, h = block * width, np.empty(width, x.dtype)
@@ -168,32 +169,42 @@ def forward(given: Any, lanes: Any, states: Array, kept: Any, work: Array) -> No
             column = block * time + t
             copy_step(x, first, t, work[block], 0)
             copy_lengths(elapsed, first, t, h)
-            if pitch:
+            if len(tape):
                 for i in range(sizes[0]):
-                    store(tape, i * pitch + column, load(work, begin + i, lanes))
+                    store(tape, column * sizes[0] + i, load(work, begin + i, lanes))
             read, place, other = begin, begin + sizes[0], begin + sizes[0] + most
             weight, bias = 0, 0
             for k in range(layers):
                 both = sizes[k], sizes[k + 1]
                 _product(weights, weight, biases, bias, both, work, read, place, lanes)
                 if k + 1 < layers:
-                    into = activations, slopes, pitch
+                    into = activations, slopes
                     how = form[1], height, steepness
                     _activate(
-                        flat, place, both[1], into, bias * pitch + column,
+                        flat, place, both[1], into, column * hidden + bias,
                         how, lanes,
                     )  # fmt: skip
                 weight += both[0] * both[1]
                 bias += both[1]
                 read, place, other = place, other, place
-            _solve(work, begin + inputs, read, neuron, h, aside, column, pitch, form[0], lanes)
+            _solve(
+                work,
+                begin + inputs,
+                read,
+                neuron,
+                h,
+                aside,
+                column * KEPT * neurons,
+                form[0],
+                lanes,
+            )
             write_step(work[block], inputs, first, t, states)
 
 
 @njit(**OPTIONS)
 def _solve_back(
     rows: Array, first: int, maps: int, neuron: Array, h: Array, kept: Array, place: int,
-    back: Array, into: int, pitch: int, mode: int, lanes: Any,
+    back: Array, into: int, mode: int, lanes: Any,
 ) -> Any:  # fmt: skip
     """Replace gradients of states after a step, at `first`, by those of states that stay.
 
@@ -207,10 +218,10 @@ def _solve_back(
         gradient = load(rows, first + i, lanes)
         store(rows, first + i, if_lasting(lengths, none, gradient, zero))
         gradient = if_lasting(lengths, gradient, none, zero)
-        found = load_four(kept, place + i * pitch, neurons * pitch, lanes)
+        found = load_four(kept, place + i, neurons, lanes)
         by, by_h = gone_back(mode, gradient, found, lengths, neuron[0, i], neuron[1, i], unit)
         to_h += by_h
-        store_four(back, into + i * pitch, neurons * pitch, by)
+        store_four(back, into + i, neurons, by)
         store(rows, maps + i, by[0])
         if mode != PURE:
             store(rows, maps + neurons + i, by[1])
@@ -232,8 +243,8 @@ def backward(
     to_x, to_initial, to_elapsed = into
     slopes, aside = kept
     (batch, time, inputs), neurons, width = x.shape, initial.shape[1], len(lanes)
-    pitch, layers, room = back.shape[1], len(sizes) - 1, work.shape[1]
-    most, hidden = (room - sizes[0]) // 2, slopes.shape[0]
+    layers, room, hidden = len(sizes) - 1, work.shape[1], slopes.shape[1]
+    most, rows = (room - sizes[0]) // 2, back.shape[1]
     for block in prange(work.shape[0]):
         first, begin = block * width, block * room
         h, to_h = np.empty(width, x.dtype), np.empty(width, x.dtype)
@@ -246,8 +257,8 @@ def backward(
                     work[block, inputs + i, b] += from_states[first + b, t, i]
             read, place, other = begin + sizes[0], begin + sizes[0] + most, begin + sizes[0]
             by_h = _solve_back(
-                work, begin + inputs, read, neuron, h, aside, column, back,
-                hidden * pitch + column, pitch, form[0], lanes,
+                work, begin + inputs, read, neuron, h, aside,
+                column * KEPT * neurons, back, column * rows + hidden, form[0], lanes,
             )  # fmt: skip
             store(to_h, 0, by_h)
             weight, row = len(weights), hidden
@@ -271,10 +282,10 @@ def backward(
                     _product(weights, weight, weights, -1, both, work, read, place, lanes)
                     row -= sizes[k]
                     for i in range(sizes[k]):
-                        slot = (row + i) * pitch + column
-                        by = load(work, place + i, lanes) * load(slopes, slot, lanes)
+                        slope = load(slopes, column * hidden + row + i, lanes)
+                        by = load(work, place + i, lanes) * slope
                         store(work, place + i, by)
-                        store(back, slot, by)
+                        store(back, column * rows + row + i, by)
                     read, place, other = place, other, place
             write_step(work[block], 0, first, t, to_x)
             for b in range(min(width, batch - first)):

@@ -224,11 +224,6 @@ class DenseProblem(ClosedProblem):
         self.sizes = np.array([self.inputs + self.neurons, *(len(w) for w in weights)])
         self.biases = np.concatenate(self.layers[1::2])
 
-    @property
-    def pitch(self) -> int:
-        """Vectors from a row to the next: an odd number, or rows would share lines of the cache."""
-        return self.blocks * self.time | 1
-
     def _given(self, weights: list[Any]) -> Any:
         flat = np.concatenate([w.ravel() for w in weights])
         arrays = self.x, self.initial, self.elapsed, flat, self.biases, self.sizes
@@ -238,9 +233,9 @@ class DenseProblem(ClosedProblem):
     def shapes(self, keep: bool) -> list[tuple[int, ...]]:
         """See `ClosedProblem.shapes`: tape, activations, slopes and kept."""
         hidden = int(self.sizes[1:-1].sum())
-        across = (self.pitch, self.width) if keep else (0, self.width)
+        steps = self.blocks * self.time if keep else 0
         rows = int(self.sizes[0]), hidden, hidden, KEPT * self.neurons
-        return [(count, *across) for count in rows]
+        return [(steps, count, self.width) for count in rows]
 
     def forward(self, states: Any, kept: list[Any]) -> None:
         """See `ClosedProblem.forward`."""
@@ -257,38 +252,29 @@ class DenseProblem(ClosedProblem):
     def backward(self, from_states: Any, kept: list[Any], wants_x: bool, into: Any) -> Any:
         """See `ClosedProblem.backward`."""
         tape, activations, slopes, aside = kept
-        outputs = [int(n) for n in self.sizes[1:]]
-        outputs[-1] = KEPT * self.neurons
-        across = self.pitch, self.width
-        back, work = _WORKSPACE.take((sum(outputs), *across), self.kind), self._work()
+        hidden, steps = slopes.shape[1], len(tape)
+        back = _WORKSPACE.take((steps, hidden + aside.shape[1], self.width), self.kind)
+        work = self._work()
         run(
             closed_dense.backward,
             from_states, self._given([w.T for w in self.layers[::2]]), self.lanes,
             (slopes, aside), back, wants_x, tuple(into), work,
         )  # fmt: skip
         _WORKSPACE.give_back(work)
-        steps = self.blocks * self.time * self.width  # of samples
-        weights, begin, read = [], 0, tape
-        for k, output in enumerate(outputs):
-            by, values = (_flat(a, steps) for a in (back[begin : begin + output], read))
-            maps = int(self.sizes[k + 1])
-            weights += [torch.mm(by[:maps], values.T).numpy(), by[:maps].sum(1).numpy()]
-            hidden = sum(outputs[:k])
-            read = activations[hidden : hidden + output]
-            begin += output
-        rest = _flat(back[begin - KEPT * self.neurons :], steps)
-        n = self.neurons
-        to_asymptote, to_rate = (
-            rest[m * n : (m + 1) * n].sum(1).numpy() if self.is_pure else np.empty(0, self.kind)
-            for m in (1, 2)
-        )
+        rows, read, weights = torch.from_numpy(back), torch.from_numpy(tape), []
+        sums = rows.sum((0, 2)).numpy()
+        begin = 0
+        for outputs, inputs in zip(self.sizes[1:].tolist(), self.sizes.tolist(), strict=False):
+            by = rows[:, begin : begin + outputs]
+            # A product for each step and block, one after the other: the sums are near.
+            into_weight = rows.new_zeros(outputs, inputs)
+            into_weight.addbmm_(by, read.transpose(1, 2))
+            weights += [into_weight.numpy(), sums[begin : begin + outputs]]
+            read = torch.from_numpy(activations)[:, begin : begin + outputs]
+            begin += outputs
         _WORKSPACE.give_back(back)
-        return to_rate, to_asymptote, weights
-
-
-def _flat(rows: Any, steps: int) -> Tensor:
-    """Return rows (feature, step, lane) as a matrix without the vectors between them."""
-    return torch.from_numpy(rows.reshape(len(rows), -1)[:, :steps])
+        rest = sums[hidden:].reshape(KEPT, self.neurons)
+        return rest[2], rest[1], weights
 
 
 def closed_problem_of(tensors: Any, connections: Any, settings: ClosedSettings) -> ClosedProblem:
@@ -307,4 +293,4 @@ def closed_room_for(tensors: Any, is_dense: bool) -> Any:
     rows = inputs + neurons + KEPT * neurons
     if is_dense:
         rows = rows + 2 * sum(weight.shape[0] for weight in tensors[COMMON:-2:2])
-    return rows * (samples * (time + 1) + WIDTH)
+    return rows * samples * (time + 1)

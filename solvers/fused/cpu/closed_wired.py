@@ -9,7 +9,8 @@ synapse,), sorted by target; in mode ``"pure"`` the heads have (synapse,), and g
 `tape` (block, step + 1, input + neuron, lane) has inputs and states before each step; what a
 synapse reads is counted from the first row of its step, so that what lies beyond the rows of that
 step is the new state. `kept` and `back` (block, step, 4, neuron, lane) have what `closed_form`
-keeps and what comes back. Where no gradient is wanted, `tape` has 2 steps and `kept` 1, written in turn.
+keeps and what comes back. Where no gradient is wanted, `tape` has 2 steps and `kept` 1, written in
+turn.
 """
 
 from __future__ import annotations
