@@ -31,10 +31,11 @@ def run_dense(cell: CfCCell, inputs: Tensor, state: Tensor, elapsed: Tensor) -> 
     form = _form(cell.solution, inputs)
     if not choose_closed_form(reason, inputs, state, elapsed, *form, *_parameters(maps)):
         return None
-    first = torch.cat([cell.input_map.weight, cell.recurrent_map.weight], 1)
-    layers = [first, cell.input_map.bias]
-    for layer in maps[2:]:
-        layers += [layer.weight, layer.bias]
+    # The first layer reads inputs and state.
+    layers = [torch.cat([cell.input_map.weight, cell.recurrent_map.weight], 1)]
+    for k, layer in enumerate(maps):
+        layers += [] if k < 2 else [layer.weight]
+        layers += [] if layer.bias is None else [layer.bias]
     activation = ACTIVATIONS[cell.backbone_activation].value
 
     def reference(
@@ -104,9 +105,8 @@ def run_wired(cell: WiredCfCCell, inputs: Tensor, state: Tensor, elapsed: Tensor
     weights = [synapses.weights() for synapses in sets]
     return closed_form(
         _held(cell.input_mapping(inputs), state, elapsed, *form, cell.bias, *weights),
-        [end for synapses in sets for end in synapses.ends()],
+        [*(end for synapses in sets for end in synapses.ends()), cell.layer_sizes],
         cell.mode,
-        layers=cell.layer_counts,
         reference=reference,
     )
 

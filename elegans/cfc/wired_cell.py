@@ -195,11 +195,6 @@ class WiredCfCCell(WiredCell):
             self.projection.reset_parameters(generator)
 
     @property
-    def layer_counts(self) -> tuple[int, ...]:
-        """Neurons of each layer, motor neurons first; the last layer is updated first."""
-        return tuple(self._blueprint.layers.values())
-
-    @property
     def mode(self) -> str:
         """Name of the closed form that is evaluated."""
         return self.solution.mode

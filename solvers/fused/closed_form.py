@@ -18,7 +18,6 @@ def closed_form(
     connections: Sequence[Tensor],
     mode: str,
     *,
-    layers: Sequence[int] = (),
     activation: str = "tanh",
     height: float = 1.0,
     steepness: float = 1.0,
@@ -35,18 +34,17 @@ def closed_form(
         again those of gates with synapses of their own. Behind a backbone: weight (output, input)
         and bias (output,) of each layer, the first of which reads inputs and state.
     connections
-        Source and target of each set of synapses. Nothing behind a backbone.
+        Source and target of each set of synapses, then the number of neurons of each layer, the
+        last to be updated first. Nothing behind a backbone.
     mode
         One of `CLOSED_MODES`.
-    layers
-        Neurons of each layer, the last to be updated first. Nothing behind a backbone.
     activation, height, steepness
         One of `ACTIVATIONS`; ``"tanh"`` is height * tanh(steepness * x).
     reference
         Computes the same in plain PyTorch from `tensors`; second derivatives use it.
     """
     indices = CLOSED_MODES.index(mode), ACTIVATIONS.index(activation)
-    settings = ClosedSettings(*indices, height, steepness, tuple(layers))
+    settings = ClosedSettings(*indices, height, steepness)
     if torch.compiler.is_compiling():
         from elegans.solvers.fused.closed_library import traced  # registers the operator, once
 

@@ -18,7 +18,7 @@ from elegans.solvers.fused.cpu.closed_problem import closed_problem_of, closed_r
 from elegans.solvers.fused.library import on_its_own, one_by_one
 from elegans.solvers.fused.settings import ClosedSettings
 
-_SETTINGS = "SymInt mode, SymInt activation, float height, float steepness, int[] layers"
+_SETTINGS = "SymInt mode, SymInt activation, float height, float steepness"
 
 
 def traced(
@@ -27,15 +27,10 @@ def traced(
     """Return the states through the registered operator, for a graph."""
     needed = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
     states, _ = torch.ops.elegans.closed_form(
-        list(tensors), list(connections), *astuple(settings)[:-1], list(settings.layers), needed
+        list(tensors), list(connections), *astuple(settings), needed
     )
     found: Tensor = states
     return found
-
-
-def _settings(arguments: Sequence[Any]) -> ClosedSettings:
-    *numbers, layers = arguments
-    return ClosedSettings(*numbers, tuple(layers))
 
 
 @custom_op(
@@ -47,10 +42,10 @@ def _closed_form(
     tensors: list[Tensor], connections: list[Tensor], *settings_and_keep: Any
 ) -> tuple[Tensor, Tensor]:
     *settings, keep = settings_and_keep
-    problem = closed_problem_of(tensors, connections, _settings(settings))
+    problem = closed_problem_of(tensors, connections, ClosedSettings(*settings))
     if not keep:
         return problem.run(False)[0], tensors[0].new_empty(0)
-    room = tensors[0].new_empty(closed_room_for(tensors, not settings_and_keep[-2]))
+    room = tensors[0].new_empty(closed_room_for(tensors, not connections))
     return problem.run_into(room), room
 
 
@@ -59,7 +54,7 @@ def _(
     tensors: list[Tensor], connections: list[Tensor], *settings_and_keep: Any
 ) -> tuple[Tensor, Tensor]:
     x, initial = tensors[:2]
-    room = closed_room_for(tensors, not settings_and_keep[-2]) if settings_and_keep[-1] else 0
+    room = closed_room_for(tensors, not connections) if settings_and_keep[-1] else 0
     return x.new_empty(x.shape[0], x.shape[1], initial.shape[1]), x.new_empty(room)
 
 
@@ -76,7 +71,7 @@ def _closed_form_backward(
     room: Tensor,
     *settings: Any,
 ) -> list[Tensor]:
-    problem = closed_problem_of(tensors, connections, _settings(settings))
+    problem = closed_problem_of(tensors, connections, ClosedSettings(*settings))
     kept = problem.kept_in(room) if room.numel() else None
     return [on_its_own(gradient) for gradient in problem.back(from_states, kept, True)]
 
@@ -98,7 +93,7 @@ def _backward(ctx: Any, from_states: Tensor, _: Any) -> Any:
     gradients = torch.ops.elegans.closed_form_backward(
         from_states, tensors, connections, room, *ctx.settings
     )
-    return gradients, [None] * len(connections), *([None] * 6)
+    return gradients, [None] * len(connections), *([None] * 5)
 
 
 _closed_form.register_autograd(_backward, setup_context=_remember)

@@ -34,8 +34,6 @@ class ClosedSettings:
     height: float
     steepness: float
     """Of the activation ``"tanh"``: height * tanh(steepness * x)."""
-    layers: tuple[int, ...]
-    """Neurons of each layer of a wiring, the last to be updated first; none behind a backbone."""
 
 
 CLOSED_MODES = ("default", "pure", "no_gate")

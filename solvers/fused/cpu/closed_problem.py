@@ -126,19 +126,20 @@ class WiredProblem(ClosedProblem):
     """A CfC along synapses.
 
     The weights are the bias (map, neuron), recurrent and sensory weights (map, synapse) and, where
-    gates have synapses of their own, those. `connections` are source and target of each set.
+    gates have synapses of their own, those. `connections` are source and target of each set, then
+    the number of neurons of each layer, the last to be updated first.
     """
 
     def __init__(self, tensors: Any, connections: Any, settings: ClosedSettings) -> None:
         super().__init__(tensors, settings)
         bias, *weights = tensors[COMMON:]
         self.bias = numpy_of(bias)
-        count = len(settings.layers)  # the first of which are updated last
-        layer_of = np.repeat(np.arange(count)[::-1], settings.layers)
+        *ends, layers = connections
+        layer_of = np.repeat(np.arange(len(layers))[::-1], numpy_of(layers))
         self.order = np.argsort(layer_of, kind="stable").astype(np.int32)
         self.sets, self.slots, self.counts = [], [], [tuple(w.shape) for w in weights]
         for k, weight in enumerate(weights):
-            sorted_ = by_target(*connections[2 * k : 2 * k + 2], self.neurons)
+            sorted_ = by_target(ends[2 * k], ends[2 * k + 1], self.neurons)
             start, source = sorted_.start.numpy(), sorted_.source.numpy()
             reads = source
             if k % 2 == 0:
@@ -278,8 +279,8 @@ class DenseProblem(ClosedProblem):
 
 
 def closed_problem_of(tensors: Any, connections: Any, settings: ClosedSettings) -> ClosedProblem:
-    """Return the problem: along synapses or, where there are no layers, behind a backbone."""
-    if settings.layers:
+    """Return the problem: along synapses or, where there are none, behind a backbone."""
+    if connections:
         return WiredProblem(tensors, connections, settings)
     return DenseProblem(tensors, settings)
 
