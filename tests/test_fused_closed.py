@@ -20,7 +20,7 @@ ANY = {
     "batch": (0, 1, 4, 5, 16, 17, 33),
     "neurons": (1, 2, 17),
     "inputs": (1, INPUTS),
-    "time": (0, 1, 3),
+    "time": (1, 3),
     "lengths": ("full", "ragged"),
     "elapsed": ("ones", "some 0", "all 0"),
     "hx": ("given", "none"),
