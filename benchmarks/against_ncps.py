@@ -1,8 +1,9 @@
-"""The LTC layer against ncps 1.0.1: time, parameters, memory; and how they grow with the circuit.
+"""LTC and CfC against ncps 1.0.1: time, parameters, memory; and how they grow with the circuit.
 
-Run ``python benchmarks/against_ncps.py``; needs ``ncps``. Both sides use the same wiring and the
-same weights, in turn, in one process; memory is the rise of a fresh process' peak while it runs
-one forward and backward pass.
+Run ``python benchmarks/against_ncps.py``, with ``--cfc`` for the CfC alone; needs ``ncps``. Both
+sides use the same weights, in turn, in one process, and the same wiring but for the CfC called
+``wired``, whose synapses are those of the recipe; memory is the rise of a fresh process' peak while
+it runs one forward and backward pass.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ SIZES = [  # units, outputs, inputs, batch, time
     (64, 8, 17, 32, 32),
     (128, 8, 32, 64, 64),
 ]
+CFC_SIZES = [(32, 16), (32, 64), (64, 16), (64, 64)]
+"""Units and batch of the CfCs, with 8 inputs, 4 motor neurons and 32 steps."""
+
 LONG = 1 << 18
 """Neurons x batch x time from which on a few runs are enough, and long enough."""
 
@@ -36,6 +40,44 @@ def models(units: int, outputs: int, inputs: int) -> dict[str, torch.nn.Module]:
     ours = elegans.LTC(inputs, AutoNCP(units, outputs))
     elegans.load_ncps(ours, theirs.state_dict())
     return {"elegans": ours, "ncps": theirs}
+
+
+def cfc_models(kind: str, units: int) -> dict[str, torch.nn.Module]:
+    """Return a CfC of ncps and one with its weights, or on a wiring with synapses of its own."""
+    torch.manual_seed(0)
+    if kind == "dense":
+        theirs = ncps.torch.CfC(8, units)
+        ours = elegans.CfC(8, units)
+    else:
+        theirs = ncps.torch.CfC(8, ncps.wirings.AutoNCP(units, 4))
+        ours = elegans.CfC(8, AutoNCP(units, 4), ncps_connections=kind == "wired as ncps")
+    if kind != "wired":
+        elegans.load_ncps(ours, theirs.state_dict())
+    return {"elegans": ours, "ncps": theirs}
+
+
+def compare_cfc(kind: str, units: int, batch: int, runs: int) -> dict[str, Any]:
+    sides = cfc_models(kind, units)
+    x = torch.randn(batch, 32, 8)
+    contenders = {
+        "fused": with_path("fused", step(sides["elegans"], x)),
+        "reference": with_path("reference", step(sides["elegans"], x)),
+        "ncps": step(sides["ncps"], x),
+    }
+    seconds = interleaved(contenders, runs)
+    gap = float("nan")
+    if kind != "wired":
+        with torch.no_grad(), elegans.backend("fused"):
+            gap = float((sides["elegans"](x)[0] - sides["ncps"](x)[0]).abs().max())
+    return {
+        "CfC": kind,
+        "units": units,
+        "batch": batch,
+        **{f"{name} ms": 1e3 * time for name, time in seconds.items()},
+        "ncps / fused": seconds["ncps"] / seconds["fused"],
+        "reference / fused": seconds["reference"] / seconds["fused"],
+        "difference": gap,
+    }
 
 
 def with_path(path: str, function: Callable[[], object]) -> Callable[[], object]:
@@ -152,9 +194,15 @@ def slope(rows: list[dict[str, Any]], name: str) -> float:
     return float(np.log(high[name] / low[name]) / np.log(high["neurons"] / low["neurons"]))
 
 
-def main(runs: int, out: Path) -> None:
-    torch.set_num_threads(min(2, torch.get_num_threads()))
-    print("The same wiring and weights (AutoNCP, sparsity 0.5)\n")
+def main(runs: int, out: Path, threads: int, cfc_alone: bool) -> None:
+    torch.set_num_threads(threads)
+    print("CfC, forward and backward, 32 steps\n")
+    kinds = "wired", "wired as ncps", "dense"
+    cfc = [compare_cfc(kind, *size, runs) for kind in kinds for size in CFC_SIZES]
+    print(table(cfc))
+    if cfc_alone:
+        return
+    print("\nLTC: the same wiring and weights (AutoNCP, sparsity 0.5)\n")
     against = [row for size in SIZES for row in compare(size, runs)]
     print(table(against))
     print(
@@ -166,7 +214,7 @@ def main(runs: int, out: Path) -> None:
     print("\nGrowth from 1,000 to 10,000 neurons as a power of the number of neurons:")
     for name, exponent in exponents.items():
         print(f"  {name:<11} {exponent:.2f}")
-    save(out, against_ncps=against, growth=growth, exponents=exponents)
+    save(out, cfc=cfc, against_ncps=against, growth=growth, exponents=exponents)
     print(f"\nwrote {out}")
 
 
@@ -174,5 +222,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=7)
     parser.add_argument("--out", type=Path, default=Path("against_ncps.json"))
+    parser.add_argument("--threads", type=int, default=min(2, torch.get_num_threads()))
+    parser.add_argument("--cfc", action="store_true", help="the CfC alone; writes no file")
     arguments = parser.parse_args()
-    main(arguments.runs, arguments.out)
+    main(arguments.runs, arguments.out, arguments.threads, arguments.cfc)

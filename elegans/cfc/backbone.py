@@ -85,7 +85,7 @@ def check_outputs(proj_size: int | None) -> int | None:
     return None if proj_size is None else check_count("proj_size", proj_size)
 
 
-_HEIGHT, _STEEPNESS = 1.7159, 0.666  # LeCun's, with the digits that ncps gives them
+HEIGHT, STEEPNESS = 1.7159, 0.666  # LeCun's, with the digits that ncps gives them
 
 
 class Activation(NamedTuple):
@@ -112,8 +112,8 @@ def _gelu_slope(x: Tensor) -> Tensor:
 
 ACTIVATIONS = {
     "lecun_tanh": Activation(
-        lambda x: _HEIGHT * torch.tanh(_STEEPNESS * x),
-        lambda x: _HEIGHT * _STEEPNESS * _tanh_slope(_STEEPNESS * x),
+        lambda x: HEIGHT * torch.tanh(STEEPNESS * x),
+        lambda x: HEIGHT * STEEPNESS * _tanh_slope(STEEPNESS * x),
     ),
     "silu": Activation(F.silu, _silu_slope),
     "relu": Activation(F.relu, lambda x: (x > 0).to(x)),

@@ -13,6 +13,7 @@ from elegans.arguments import checked
 from elegans.capacity import require_bytes
 from elegans.cfc.backbone import ACTIVATIONS, DenseMap, check_outputs, output_projection
 from elegans.cfc.closed_form import GATES, HEADS, ClosedForm
+from elegans.cfc.kernels import run_dense
 from elegans.checks import Placement, check_choice, check_count, check_keywords, check_share
 from elegans.errors import InputError
 from elegans.layers.cell import Cell, refuse_ncps
@@ -203,6 +204,13 @@ class CfCCell(Cell):
         sensed: Tensor = self.input_map(self.input_mapping(inputs))
         return sensed.unbind(1)
 
+    def run(self, inputs: Tensor, state: Tensor, elapsed: Tensor) -> tuple[Tensor, Tensor]:
+        """Return outputs and states, by a kernel where one fits; see `Cell.run`."""
+        states = run_dense(self, inputs, state, elapsed)
+        if states is None:
+            return super().run(inputs, state, elapsed)
+        return self.read(states), states
+
     def step(self, sensed: tuple[Tensor, ...], time: int, state: Tensor, elapsed: Tensor) -> Tensor:
         """Return the state (batch, neuron) after step `time`, lasting `elapsed` (batch, 1)."""
         activation = ACTIVATIONS[self.backbone_activation].value
@@ -212,7 +220,7 @@ class CfCCell(Cell):
             for layer in self.backbone:
                 x = self._dropout(activation(layer(x)))
             x = self.maps(x)
-        new: Tensor = self.solution(*self._split(x), elapsed)
+        new: Tensor = self.solution(*self.split(x), elapsed)
         return torch.where(elapsed > 0, new, state)
 
     def step_jacobian(self, inputs: Tensor, state: Tensor, elapsed: Tensor) -> Tensor:
@@ -232,7 +240,7 @@ class CfCCell(Cell):
             for layer in (*self.backbone, self.maps):
                 spread = layer.weight @ (activation.slope(x).unsqueeze(-1) * spread)
                 x = layer(activation.value(x))
-        slopes = torch.cat(self.solution.slopes(*self._split(x), elapsed), dim=-2)
+        slopes = torch.cat(self.solution.slopes(*self.split(x), elapsed), dim=-2)
         spread = spread.reshape(*slopes.shape, self._units)
         jacobian = (slopes.unsqueeze(-1) * spread).sum(1)
         identity = torch.eye(self._units, dtype=x.dtype, device=x.device)
@@ -261,7 +269,7 @@ class CfCCell(Cell):
     def _dropout(self, x: Tensor) -> Tensor:
         return F.dropout(x, self.backbone_dropout, self.training) if self.backbone_dropout else x
 
-    def _split(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def split(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return heads and gates (batch, map, neuron)."""
         heads, gates = HEADS[self.mode], GATES[self.mode]
         maps = x.reshape(x.shape[0], heads + gates, self._units)

@@ -110,13 +110,8 @@ class ClosedForm(nn.Module):
         neurons
             Which neurons these are.
         """
-        if self.rate is not None and self.asymptote is not None:
-            f = heads[..., 0, :]
-            decay, asymptote = self._decay(f, elapsed, neurons), self.asymptote[neurons]
-            return asymptote - asymptote * f * decay
-        f, g = torch.tanh(heads).unbind(-2)
-        s = _gate(gates, elapsed)
-        return f + s * g if self.mode == "no_gate" else f * (1 - s) + s * g
+        rate, asymptote = (None if p is None else p[neurons] for p in (self.rate, self.asymptote))
+        return solve(self.mode, heads, gates, elapsed, rate, asymptote)
 
     def slopes(
         self, heads: Tensor, gates: Tensor, elapsed: Tensor, neurons: slice = slice(None)
@@ -124,7 +119,7 @@ class ClosedForm(nn.Module):
         """Return the derivatives of `forward` by heads and gates, in their shapes."""
         if self.rate is not None and self.asymptote is not None:
             f = heads[..., 0, :]
-            decay = self._decay(f, elapsed, neurons)
+            decay = _decay(f, elapsed, self.rate[neurons])
             slope = -self.asymptote[neurons] * decay * (1 - elapsed * f.abs())
             return slope.unsqueeze(-2), gates
         f, g = torch.tanh(heads).unbind(-2)
@@ -137,9 +132,26 @@ class ClosedForm(nn.Module):
             torch.stack([swing * elapsed, swing], dim=-2),
         )
 
-    def _decay(self, f: Tensor, elapsed: Tensor, neurons: slice) -> Tensor:
-        assert self.rate is not None
-        return torch.exp(-elapsed * (self.rate[neurons].abs() + f.abs()))
+
+def solve(
+    mode: str,
+    heads: Tensor,
+    gates: Tensor,
+    elapsed: Tensor,
+    rate: Tensor | None,
+    asymptote: Tensor | None,
+) -> Tensor:
+    """Return the new states (batch, neuron); see `ClosedForm.forward`."""
+    if rate is not None and asymptote is not None:
+        f = heads[..., 0, :]
+        return asymptote - asymptote * f * _decay(f, elapsed, rate)
+    f, g = torch.tanh(heads).unbind(-2)
+    s = _gate(gates, elapsed)
+    return f + s * g if mode == "no_gate" else f * (1 - s) + s * g
+
+
+def _decay(f: Tensor, elapsed: Tensor, rate: Tensor) -> Tensor:
+    return torch.exp(-elapsed * (rate.abs() + f.abs()))
 
 
 def _gate(gates: Tensor, elapsed: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Unpack, cast
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from elegans.arguments import checked
 from elegans.cfc.backbone import check_outputs, output_projection
 from elegans.cfc.closed_form import GATES, HEADS, ClosedForm
+from elegans.cfc.kernels import run_wired
 from elegans.cfc.wiring import with_all_gates, with_ncps_connections, with_own_states
 from elegans.checks import Placement, check_choice
 from elegans.errors import InputError
@@ -209,13 +211,20 @@ class WiredCfCCell(WiredCell):
 
     def sense(self, inputs: Tensor) -> tuple[SensedStage, ...]:
         """Return what inputs (batch, time, input) add to the maps of each layer."""
-        mapped = self.input_mapping(inputs)
+        weights = [synapses.weights() for synapses in self.synapse_sets().values()]
+        return self.sensed_by(weights, self.bias, self.input_mapping(inputs))
+
+    def sensed_by(
+        self, weights: Sequence[Tensor], bias: Tensor, mapped: Tensor
+    ) -> tuple[SensedStage, ...]:
+        """Do as `sense` with mapped inputs, for weights in the order of `synapse_sets`."""
         drives, groups = [], []
-        for maps, recurrent, sensory in self.groups():
+        pairs = zip(self.groups(), weights[::2], weights[1::2], strict=True)
+        for (maps, recurrent, sensory), recurrent_weight, sensory_weight in pairs:
             sizes = sensory.sources, sensory.targets
-            arriving = SynapticSum.of(sensory.weights(), *sensory.ends(), *sizes)
-            drives.append(self.bias[maps] + arriving(mapped))
-            groups.append((recurrent.weights(), *recurrent.ends()))  # (map, synapse), (synapse,)
+            arriving = SynapticSum.of(sensory_weight, *sensory.ends(), *sizes)
+            drives.append(bias[maps] + arriving(mapped))
+            groups.append((recurrent_weight, *recurrent.ends()))  # (map, synapse), (synapse,)
         drive = torch.cat(drives, dim=-2)  # (batch, time, map, neuron)
         sensed = []
         for stage in self._stages:
@@ -231,14 +240,32 @@ class WiredCfCCell(WiredCell):
             sensed.append(SensedStage(stage, drive[..., neurons].unbind(1), tuple(sums)))
         return tuple(sensed)
 
+    def run(self, inputs: Tensor, state: Tensor, elapsed: Tensor) -> tuple[Tensor, Tensor]:
+        """Return outputs and states, by a kernel where one fits; see `Cell.run`."""
+        states = run_wired(self, inputs, state, elapsed)
+        if states is None:
+            return super().run(inputs, state, elapsed)
+        return self.read(states), states
+
     def step(
         self, sensed: tuple[SensedStage, ...], time: int, state: Tensor, elapsed: Tensor
     ) -> Tensor:
         """Return the state (batch, neuron) after step `time`, lasting `elapsed` (batch, 1)."""
+        return self.step_by(self.solution, sensed, time, state, elapsed)
+
+    def step_by(
+        self,
+        solution: Callable[[Tensor, Tensor, Tensor, slice], Tensor],
+        sensed: tuple[SensedStage, ...],
+        time: int,
+        state: Tensor,
+        elapsed: Tensor,
+    ) -> Tensor:
+        """Do as `step` with a closed form called like `ClosedForm`."""
         current = state
         for layer_inputs in sensed:
             maps = self._split(layer_inputs.maps(time, current))
-            new = self.solution(*maps, elapsed, layer_inputs.stage.neurons)
+            new = solution(*maps, elapsed, layer_inputs.stage.neurons)
             current = _with_slice(current, layer_inputs.stage.neurons, new, dim=-1)
         return torch.where(elapsed > 0, current, state)
 

@@ -13,16 +13,9 @@ from numba import njit, prange
 from numba.np.numpy_support import carray
 
 from elegans.ensemble import dense_kernels
-from elegans.ensemble.dense_kernels import (
-    IDENTITY,
-    RELU,
-    SIGMOID,
-    TANH,
-    four,
-    one,
-    pointer,
-)
+from elegans.ensemble.dense_kernels import IDENTITY, RELU, SIGMOID, TANH, pointer
 from elegans.solvers.fused.cpu.compiling import INLINE, OPTIONS, kernel
+from elegans.solvers.fused.cpu.products import four, one
 from elegans.solvers.fused.cpu.vectors import (
     load,
     splat,

@@ -15,20 +15,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from numba import extending, njit, prange, types
 from numba.np.numpy_support import carray
 
 from elegans.solvers.fused.cpu.compiling import INLINE, OPTIONS, kernel
-from elegans.solvers.fused.cpu.sigmoid import exponential, sigmoid
-from elegans.solvers.fused.cpu.vectors import (
-    item,
-    load,
-    polynomial,
-    splat,
-    store,
-    where_less,
-)
+from elegans.solvers.fused.cpu.products import four, one
+from elegans.solvers.fused.cpu.sigmoid import sigmoid, tanh
+from elegans.solvers.fused.cpu.vectors import item, splat, store, where_less
 
 Array = Any
 
@@ -38,7 +31,6 @@ ACTIVATIONS = ("identity", "tanh", "sigmoid", "relu")
 IDENTITY, TANH, SIGMOID, RELU = range(len(ACTIVATIONS))
 
 _intrinsic: Any = extending.intrinsic
-_overload: Any = extending.overload
 
 
 @_intrinsic
@@ -53,36 +45,6 @@ def pointer(typing: Any, address: Any, like: Any) -> Any:
     return kind(like.dtype)(types.intp, like), codegen
 
 
-def tanh(x: Any) -> Any:
-    """Return tanh(x) within 3e-7 relative (5e-15 in float64)."""
-    raise TypeError("tanh() is for compiled code")
-
-
-_NEAR = 0.39
-"""Below this square, 1 - 2 / (e^2x + 1) cancels, and a polynomial takes over."""
-
-
-def _tanh_ratio(y: Any) -> Any:
-    """Return tanh(s) / s at y = s^2."""
-    s = np.sqrt(np.maximum(y, 1e-30))
-    return np.tanh(s) / s
-
-
-@_overload(tanh, strict=False, jit_options=INLINE)
-def _tanh(x: Any) -> Any:
-    kind = {types.float32: np.float32, types.float64: np.float64}[x.kind]
-    degree = 5 if kind is np.float32 else 13
-    points = np.polynomial.Chebyshev.interpolate(_tanh_ratio, degree, [0, _NEAR])
-    series = polynomial([float(c) for c in points.convert(kind=np.polynomial.Polynomial).coef])
-    near, one, two = kind(_NEAR), kind(1), kind(2)
-
-    def implementation(x):  # type: ignore[no-untyped-def]
-        y = x * x
-        return where_less(y, near, x * series(y), one - two / (exponential(x + x) + one))
-
-    return implementation
-
-
 @njit(**INLINE)
 def _activated(value: Any, kind: int, zero: Any, lanes: Any) -> Any:
     if kind == TANH:
@@ -92,51 +54,6 @@ def _activated(value: Any, kind: int, zero: Any, lanes: Any) -> Any:
     if kind == RELU:
         return where_less(value, zero, splat(zero, lanes), value)
     return value
-
-
-@njit(**INLINE)
-def four(
-    weights: Array,
-    first: int,
-    apart: int,
-    step: int,
-    count: int,
-    rows: Array,
-    begin: int,
-    pitch: int,
-    sums: Any,
-    lanes: Any,
-) -> Any:
-    """Add to four `sums` the vectors of `rows` at begin + k pitch, weighted.
-
-    The weights of the first sum are at first + k step, those of the next ones `apart`.
-    """
-    a, b, c, d = sums
-    for k in range(count):
-        value, place = load(rows, begin + k * pitch, lanes), first + k * step
-        a += item(weights, place) * value
-        b += item(weights, place + apart) * value
-        c += item(weights, place + 2 * apart) * value
-        d += item(weights, place + 3 * apart) * value
-    return a, b, c, d
-
-
-@njit(**INLINE)
-def one(
-    weights: Array,
-    first: int,
-    step: int,
-    count: int,
-    rows: Array,
-    begin: int,
-    pitch: int,
-    sums: Any,
-    lanes: Any,
-) -> Any:
-    """Do the same for one sum."""
-    for k in range(count):
-        sums += item(weights, first + k * step) * load(rows, begin + k * pitch, lanes)
-    return sums
 
 
 @njit(**OPTIONS)

@@ -2,7 +2,7 @@
 
 The reference path is the definition; it takes any type and device, works under `torch.func`, and
 can be differentiated twice. The fused path runs a whole sequence in one call; `torch.compile` and
-`torch.export` see it as the operator ``torch.ops.elegans.sequence``.
+`torch.export` see it as the operator ``torch.ops.elegans.sequence``, or ``closed_form`` of a CfC.
 """
 
 from __future__ import annotations
@@ -100,23 +100,47 @@ def choose_fused(solver: Solver, *tensors: Tensor | None) -> bool:
     InputError
         The fused path is forced and no kernel fits; says why and what is supported.
     """
+    reason = None
+    if solver.kernel is None:
+        reason = f"there is no kernel for the solver {solver.name!r}"
+    supported = (
+        "the solvers 'semi_implicit' and 'exponential' in float32 and float64 on CPU and CUDA"
+    )
+    return _choose(reason, supported, FUSED_DEVICES, tensors)
+
+
+def choose_closed_form(reason: str | None, *tensors: Tensor | None) -> bool:
+    """Whether a kernel shall run a CfC on `tensors`; `reason` is why it does not fit, or None.
+
+    Raises
+    ------
+    InputError
+        The fused path is forced and no kernel fits; says why and what is supported.
+    """
+    supported = "a CfC without dropout and hooks in float32 and float64 on the CPU"
+    return _choose(reason, supported, ("cpu",), tensors)
+
+
+def _choose(
+    reason: str | None,
+    supported: str,
+    devices: tuple[str, ...],
+    tensors: tuple[Tensor | None, ...],
+) -> bool:
     path = chosen_path()
     if path == "reference":
         return False
-    reason = _obstacle(solver, *tensors)
+    reason = reason or _obstacle(devices, tensors)
     if reason is not None and path == "fused":
         raise InputError(
-            f"the fused path was asked for, but {reason}; it supports the solvers "
-            "'semi_implicit' and 'exponential' in float32 and float64 on CPU and CUDA, outside of "
+            f"the fused path was asked for, but {reason}; it supports {supported}, outside of "
             "torch.func; choose elegans.backend('auto')"
         )
     return reason is None
 
 
-def _obstacle(solver: Solver, *tensors: Tensor | None) -> str | None:
+def _obstacle(devices: tuple[str, ...], tensors: tuple[Tensor | None, ...]) -> str | None:
     """Return why no kernel fits, or None."""
-    if solver.kernel is None:
-        return f"there is no kernel for the solver {solver.name!r}"
     if is_traced() or torch.onnx.is_in_onnx_export():
         return "the graph of torch.jit.trace and of torch.onnx has no place for a kernel"
     if torch.autograd.forward_ad._current_level >= 0:
@@ -126,7 +150,7 @@ def _obstacle(solver: Solver, *tensors: Tensor | None) -> str | None:
         return "tensors are being transformed"
     device = given[0].device
     for tensor in given:
-        if tensor.device != device or device.type not in FUSED_DEVICES:
+        if tensor.device != device or device.type not in devices:
             return f"a tensor is on {tensor.device}"
         if is_shard(tensor):
             return "a tensor is a DTensor"

@@ -107,14 +107,12 @@ def _sequence_backward(
     kept = problem.kept_in(room) if room.numel() else None
     gradients = problem.back(from_output, from_states, states, kept, True)
     return [
-        torch.empty_like(tensor)
-        if gradient is None or not tensor.numel()
-        else _on_its_own(gradient)
+        torch.empty_like(tensor) if gradient is None or not tensor.numel() else on_its_own(gradient)
         for gradient, tensor in zip(gradients, tensors, strict=True)
     ]
 
 
-def _on_its_own(gradient: Tensor) -> Tensor:
+def on_its_own(gradient: Tensor) -> Tensor:
     """Return `gradient` in memory of its own, as the results of an operator must be."""
     is_part = gradient.untyped_storage().nbytes() > gradient.nbytes
     return gradient.clone() if is_part else gradient
@@ -142,7 +140,7 @@ def _backward(ctx: Any, from_output: Tensor, from_states: Tensor, _: Any) -> Any
 _sequence.register_autograd(_backward, setup_context=_remember)
 
 
-def _one_by_one(operator: Any, info: Any, in_dims: Any, *arguments: Any) -> Any:
+def one_by_one(operator: Any, info: Any, in_dims: Any, *arguments: Any) -> Any:
     """Run the operator for each element of `torch.func.vmap` and stack the results."""
 
     def pick(value: Any, dim: Any, k: int) -> Any:
@@ -161,5 +159,5 @@ def _one_by_one(operator: Any, info: Any, in_dims: Any, *arguments: Any) -> Any:
     return results, [0] * len(results)
 
 
-_sequence.register_vmap(partial(_one_by_one, torch.ops.elegans.sequence))
-_sequence_backward.register_vmap(partial(_one_by_one, torch.ops.elegans.sequence_backward))
+_sequence.register_vmap(partial(one_by_one, torch.ops.elegans.sequence))
+_sequence_backward.register_vmap(partial(one_by_one, torch.ops.elegans.sequence_backward))

@@ -36,6 +36,11 @@ def sigmoid(x: Any) -> Any:
     raise TypeError("sigmoid() is for compiled code")
 
 
+def tanh(x: Any) -> Any:
+    """Return tanh(x) within 3e-7 relative (5e-15 in float64)."""
+    raise TypeError("tanh() is for compiled code")
+
+
 def softplus(x: Any) -> Any:
     """Return log(1 + e^x); x itself from 20 on, as PyTorch has it, and 0 below -87 (-708)."""
     raise TypeError("softplus() is for compiled code")
@@ -82,6 +87,30 @@ def _exponential(x: Any) -> Any:
 def _sigmoid(x: Any) -> Any:
     one = _KINDS[x.kind](1)
     return lambda x: one / (one + exponential(-x))
+
+
+_NEAR = 0.39
+"""Below this square, 1 - 2 / (e^2x + 1) cancels, and a polynomial takes over."""
+
+
+def _tanh_ratio(y: Any) -> Any:
+    """Return tanh(s) / s at y = s^2."""
+    s = np.sqrt(np.maximum(y, 1e-30))
+    return np.tanh(s) / s
+
+
+@_overloaded(tanh)
+def _tanh(x: Any) -> Any:
+    kind = _KINDS[x.kind]
+    degree = 5 if kind is np.float32 else 13
+    series = polynomial(_interpolated(_tanh_ratio, degree, 0, _NEAR))
+    near, one, two = kind(_NEAR), kind(1), kind(2)
+
+    def implementation(x):  # type: ignore[no-untyped-def]
+        y = x * x
+        return where_less(y, near, x * series(y), one - two / (exponential(x + x) + one))
+
+    return implementation
 
 
 def _atanh_ratio(y: Any) -> Any:
