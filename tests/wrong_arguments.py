@@ -120,11 +120,13 @@ VALID: dict[str, Callable[[], Arguments]] = {
     # Layers and cells
     "elegans.LTC": lambda: {**_LAYER, "device": None, "dtype": None},
     "elegans.CTRNN": lambda: {**_LAYER, "device": None, "dtype": None},
+    "elegans.LrcSSM": lambda: {**_LAYER, "device": None, "dtype": None},
     "elegans.NeuralLTC": lambda: {**_LAYER, "device": None, "dtype": None},
     "elegans.NeuralODE": lambda: {**_LAYER, "device": None, "dtype": None},
     "elegans.CfC": lambda: {**_LAYER, "device": None, "dtype": None},
     "elegans.LTCCell": lambda: {"wiring": 5, "in_features": 2, "device": None, "dtype": None},
     "elegans.CTRNNCell": lambda: {"wiring": 5, "in_features": 2, "device": None, "dtype": None},
+    "elegans.LrcSSMCell": lambda: {"wiring": 5, "in_features": 2, "device": None, "dtype": None},
     "elegans.NeuralLTCCell": lambda: {"wiring": 5, "in_features": 2, "device": None, "dtype": None},
     "elegans.NeuralODECell": lambda: {"wiring": 5, "in_features": 2, "device": None, "dtype": None},
     "elegans.WiredCfCCell": lambda: {"wiring": 5, "in_features": 2, "device": None, "dtype": None},
