@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from elegans.layers.readout import Readout as Readout
     from elegans.layers.registry import register_layer as register_layer
     from elegans.layers.stacked import Stacked as Stacked
+    from elegans.lrc import LRC as LRC
+    from elegans.lrc import LRCCell as LRCCell
     from elegans.lrc_ssm import LrcSSM as LrcSSM
     from elegans.lrc_ssm import LrcSSMCell as LrcSSMCell
     from elegans.ltc import LTC as LTC

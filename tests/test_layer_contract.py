@@ -30,10 +30,11 @@ from elegans.layers.registry import FAMILIES, layer_classes, register_layer
 from elegans.pruning.compact import compact
 from elegans.wiring import AutoNCP, Synapses
 
-LAYERS = ("CTRNN", "CfC", "LTC", "LrcSSM", "NeuralLTC", "NeuralODE")
+LAYERS = ("CTRNN", "CfC", "LRC", "LTC", "LrcSSM", "NeuralLTC", "NeuralODE")
 CELLS = (
     elegans.CTRNNCell,
     elegans.CfCCell,
+    elegans.LRCCell,
     elegans.LTCCell,
     elegans.LrcSSMCell,
     elegans.NeuralLTCCell,
@@ -176,6 +177,7 @@ def test_what_the_cells_offer():
         "CTRNNCell": ["Flow", "Bounded", "Counted", "Saved"],
         "CfCCell": ["StepJacobian", "Saved"],
         "LTCCell": ["Flow", *joint, "Bounded", "Counted", "Saved"],
+        "LRCCell": ["Flow", "Counted", "Saved"],
         "LrcSSMCell": ["Flow", "Counted", "Saved"],
         "NeuralLTCCell": ["Flow", "Counted", "Saved"],
         "NeuralODECell": ["Flow", "Counted", "Saved"],

@@ -11,11 +11,12 @@ from torch.testing import assert_close
 import elegans
 from elegans import LrcSSM, LrcSSMCell
 from elegans.errors import InputError, SolverError
-from elegans.lrc_ssm.cell import ELASTANCES, PARALLEL_FROM, WIDEST
+from elegans.lrc_ssm.cell import PARALLEL_FROM, WIDEST
 from elegans.lrc_ssm.dynamics import LrcSSMDynamics
 from elegans.pruning import Pruner
 from elegans.solvers import get_solver, parallel, solver_names
 from elegans.solvers.parallel import linear_scan, loop, solve
+from elegans.synapses.elastic import ELASTANCES
 from elegans.wiring import AutoNCP, FullyConnected, Synapses, Wiring
 
 NONE = Synapses([], [], [])

@@ -19,13 +19,11 @@ from elegans.lrc_ssm.dynamics import LrcSSMDynamics, Own, SensedLrcSSM
 from elegans.solvers import Solver
 from elegans.solvers.parallel import solve
 from elegans.synapses.constraints import POSITIVITY
+from elegans.synapses.elastic import ELASTANCES
 from elegans.synapses.initial import draw_uniform
 from elegans.synapses.maps import MappedSynapses
 from elegans.synapses.sums import SynapticSum
 from elegans.wiring import Recipe, Synapses, Wiring
-
-ELASTANCES = ("asymmetric", "symmetric")
-"""Forms of the liquid capacitance."""
 
 PARALLEL_FROM = 128
 """Steps from which on a sequence is solved in parallel, unless `elegans.backend` decides."""

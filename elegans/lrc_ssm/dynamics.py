@@ -11,33 +11,7 @@ import torch
 from torch import Tensor
 
 from elegans.solvers import GatedLinearSystem
-
-
-def elastance(level: Tensor, width: Tensor | None) -> Tensor:
-    r"""Return the elastance 1 / C of a liquid capacitance, from 0 to 1, in the shape of `level`.
-
-    .. math:: \epsilon = \sigma(z) \quad\text{or}\quad \epsilon = \sigma(z + d) - \sigma(z - d)
-
-    with a width d > 0: the second one closes on both sides.
-
-    Examples
-    --------
-    >>> elastance(torch.zeros(1), None), elastance(torch.tensor([9.0]), torch.ones(1)) < 0.01
-    (tensor([0.5000]), tensor([True]))
-    """
-    if width is None:
-        return torch.sigmoid(level)
-    return torch.sigmoid(level + width) - torch.sigmoid(level - width)
-
-
-def elastance_slope(level: Tensor, width: Tensor | None) -> Tensor:
-    """Return the derivative of `elastance` by its level, in the shape of `level`."""
-    if width is None:
-        return torch.sigmoid(level) * torch.sigmoid(-level)
-    above, below = level + width, level - width
-    return torch.sigmoid(above) * torch.sigmoid(-above) - (
-        torch.sigmoid(below) * torch.sigmoid(-below)
-    )
+from elegans.synapses.elastic import elastance, elastance_slope
 
 
 class Own(NamedTuple):
