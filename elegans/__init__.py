@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from elegans.checkpoints.saving import load as load
     from elegans.checkpoints.saving import save as save
     from elegans.control.policy import Policy as Policy
+    from elegans.ctgru import CTGRU as CTGRU
+    from elegans.ctgru import CTGRUCell as CTGRUCell
     from elegans.ctrnn import CTRNN as CTRNN
     from elegans.ctrnn import CTRNNCell as CTRNNCell
     from elegans.estimators import LiquidClassifier as LiquidClassifier

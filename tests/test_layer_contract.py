@@ -30,8 +30,9 @@ from elegans.layers.registry import FAMILIES, layer_classes, register_layer
 from elegans.pruning.compact import compact
 from elegans.wiring import AutoNCP, Synapses
 
-LAYERS = ("CTRNN", "CfC", "LRC", "LTC", "LrcSSM", "NeuralLTC", "NeuralODE")
+LAYERS = ("CTGRU", "CTRNN", "CfC", "LRC", "LTC", "LrcSSM", "NeuralLTC", "NeuralODE")
 CELLS = (
+    elegans.CTGRUCell,
     elegans.CTRNNCell,
     elegans.CfCCell,
     elegans.LRCCell,
@@ -46,6 +47,8 @@ UNITS = (5, AutoNCP(7, OUTPUTS))
 
 def wired(kind, units):
     """Return a wiring for a layer or cell; neurons of LrcSSM do not read each other."""
+    if kind is elegans.CTGRU:  # has no wiring to choose
+        return 5
     if kind not in (elegans.LrcSSM, elegans.LrcSSMCell) or isinstance(units, int):
         return units
     wiring = units.build(INPUTS)
@@ -174,6 +177,7 @@ def test_what_the_cells_offer():
     }
     joint = ["LiquidCircuit", "SingleSteps", "Rebuilds", "JoinsMembers"]
     assert offered == {
+        "CTGRUCell": ["StepJacobian", "Saved"],
         "CTRNNCell": ["Flow", "Bounded", "Counted", "Saved"],
         "CfCCell": ["StepJacobian", "Saved"],
         "LTCCell": ["Flow", *joint, "Bounded", "Counted", "Saved"],

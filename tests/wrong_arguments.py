@@ -120,6 +120,7 @@ VALID: dict[str, Callable[[], Arguments]] = {
     # Layers and cells
     "elegans.LTC": lambda: {**_LAYER, "device": None, "dtype": None},
     "elegans.CTRNN": lambda: {**_LAYER, "device": None, "dtype": None},
+    "elegans.CTGRU": lambda: {**_LAYER, "device": None, "dtype": None},
     "elegans.LRC": lambda: {**_LAYER, "device": None, "dtype": None},
     "elegans.LrcSSM": lambda: {**_LAYER, "device": None, "dtype": None},
     "elegans.NeuralLTC": lambda: {**_LAYER, "device": None, "dtype": None},
@@ -133,6 +134,7 @@ VALID: dict[str, Callable[[], Arguments]] = {
     "elegans.NeuralODECell": lambda: {"wiring": 5, "in_features": 2, "device": None, "dtype": None},
     "elegans.WiredCfCCell": lambda: {"wiring": 5, "in_features": 2, "device": None, "dtype": None},
     "elegans.CfCCell": lambda: {"input_size": 2, "hidden_size": 5, "device": None, "dtype": None},
+    "elegans.CTGRUCell": lambda: {"input_size": 2, "hidden_size": 5, "device": None, "dtype": None},
     "elegans.Stacked": lambda: {
         "make": lambda inputs: elegans.CTRNN(inputs, 3),
         "input_size": 2,

@@ -15,6 +15,7 @@ FAMILIES = (
     "elegans.neural",
     "elegans.lrc_ssm",
     "elegans.lrc",
+    "elegans.ctgru",
 )
 """Packages of the library that register a layer when they are imported."""
 

@@ -16,8 +16,14 @@ from elegans.ltc.dynamics import MULTIPLY_ADDS
 from elegans.solvers import Solver
 from elegans.synapses.constraints import POSITIVITY
 from elegans.synapses.elastic import ELASTANCES, ElasticSynapses
-from elegans.synapses.initial import Initializer
+from elegans.synapses.initial import Initializer, draw_uniform
 from elegans.wiring import Recipe, Wiring
+
+INITIAL_POTENTIAL = (1.0, 2.0)
+"""Uniform range of the potentials V, by which all that drives a neuron is multiplied.
+
+Away from 0, where nothing would come through several neurons in a row; signs are those of E.
+"""
 
 
 @checked(InputError)
@@ -63,7 +69,9 @@ class LRCCell(FlowCell):
     Notes
     -----
     Conductances, leaks and widths are softplus of their parameters. As published, a synapse has a
-    drive k of its own in place of w E; both say the same where w > 0.
+    drive k of its own in place of w E; both say the same where w > 0. Potentials V begin in
+    `INITIAL_POTENTIAL`; the published range, within 0.2 of 0, lets little through a wiring of
+    several layers.
 
     References
     ----------
@@ -133,10 +141,12 @@ class LRCCell(FlowCell):
 
     @torch.no_grad()
     def _draw_neurons(self, generator: torch.Generator | None) -> None:
-        for name in ("gleak", "vleak"):
-            parameter = getattr(self, name)
-            like: Placement = {"device": parameter.device, "dtype": parameter.dtype}
-            parameter.copy_(self._initial.draw(name, self.state_size, generator=generator, **like))
+        like: Placement = {"device": self.gleak.device, "dtype": self.gleak.dtype}
+        drawn = self._initial.draw("gleak", self.state_size, generator=generator, **like)
+        self.gleak.copy_(drawn)
+        low, high = INITIAL_POTENTIAL
+        draw_uniform(self.vleak, (high - low) / 2, generator)
+        self.vleak.add_((low + high) / 2)
         self.elastance_bias.zero_()
         if self.elastance == "symmetric":
             one = torch.ones_like(self.elastance_width)
