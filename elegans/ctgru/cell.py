@@ -209,7 +209,7 @@ class CTGRUCell(Cell):
         return SensedCTGRU(retrieval.unbind(1), storage.unbind(1), event.unbind(1))
 
     def _event(self, sensed: SensedCTGRU, time: int, state: Tensor) -> _Event:
-        traces = state.unflatten(-1, (self._units, self.scales))
+        traces = self._traces(state)
         scale = self.scale_map(traces.sum(-1)).split(self._units, dim=-1)
         distance = tuple(
             (own + given[time]).unsqueeze(-1) - self._logarithms()
@@ -225,6 +225,10 @@ class CTGRUCell(Cell):
         stored = (1 - storing) * traces + storing * event.unsqueeze(-1)
         new = (stored * self._decay(elapsed)).flatten(-2)
         return torch.where(elapsed > 0, new, state)
+
+    def _traces(self, state: Tensor) -> Tensor:
+        """Return traces (..., unit, scale) of a state (..., trace)."""
+        return state.reshape(*state.shape[:-1], self._units, self.scales)
 
     def _decay(self, elapsed: Tensor) -> Tensor:
         """Return what is left of each trace, (batch, 1, scale)."""
@@ -250,7 +254,7 @@ class CTGRUCell(Cell):
             -2 * share * (d - (share * d).sum(-1, keepdim=True))
             for share, d in zip((retrieving, storing), distance, strict=True)
         )
-        retrieval, storage = self.scale_map.weight.split(self._units)  # (unit, unit)
+        retrieval, storage = torch.split(self.scale_map.weight, self._units)  # (unit, unit)
         mixed = self.event_map.weight
         through = mixed * (by_retrieval * traces).sum(-1).unsqueeze(-2) @ retrieval
         events = mixed.unsqueeze(-1) * retrieving.unsqueeze(1) + through.unsqueeze(-1)
@@ -268,9 +272,7 @@ class CTGRUCell(Cell):
 
     def read(self, state: Tensor) -> Tensor:
         """Return the mapped sums of the traces of each unit, shape (..., output)."""
-        output: Tensor = self.output_mapping(
-            state.unflatten(-1, (self._units, self.scales)).sum(-1)
-        )
+        output: Tensor = self.output_mapping(self._traces(state).sum(-1))
         return output
 
     def settings(self) -> dict[str, Any]:
