@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from elegans.checkpoints.saving import load as load
     from elegans.checkpoints.saving import save as save
     from elegans.control.policy import Policy as Policy
+    from elegans.ctgru import CTGRU as CTGRU
+    from elegans.ctgru import CTGRUCell as CTGRUCell
     from elegans.ctrnn import CTRNN as CTRNN
     from elegans.ctrnn import CTRNNCell as CTRNNCell
     from elegans.estimators import LiquidClassifier as LiquidClassifier
@@ -42,6 +44,10 @@ if TYPE_CHECKING:
     from elegans.layers.readout import Readout as Readout
     from elegans.layers.registry import register_layer as register_layer
     from elegans.layers.stacked import Stacked as Stacked
+    from elegans.lrc import LRC as LRC
+    from elegans.lrc import LRCCell as LRCCell
+    from elegans.lrc_ssm import LrcSSM as LrcSSM
+    from elegans.lrc_ssm import LrcSSMCell as LrcSSMCell
     from elegans.ltc import LTC as LTC
     from elegans.ltc import LTCCell as LTCCell
     from elegans.neural import NeuralLTC as NeuralLTC

@@ -132,6 +132,8 @@ class Solver(ABC):
     """Name of the step in `elegans.solvers.fused`, if there is one."""
     is_stable: ClassVar[bool] = False
     """Whether steps of any length keep a circuit with positive conductances bounded."""
+    is_elementwise: ClassVar[bool] = False
+    """Whether a neuron that reads itself alone is stepped by itself, and each sample as well."""
 
     @property
     @abstractmethod

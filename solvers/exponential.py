@@ -99,6 +99,7 @@ class Exponential(Solver):
     requires = GatedLinearSystem
     kernel = "exponential"
     is_stable = True
+    is_elementwise = True
 
     def step(self, system: System, state: Tensor, h: Tensor) -> Tensor:
         """Take one step; see `Solver.step`."""
@@ -145,6 +146,7 @@ class ExponentialMidpoint(Solver):
     order = 2
     requires = GatedLinearSystem
     is_stable = True
+    is_elementwise = True
 
     def step(self, system: System, state: Tensor, h: Tensor) -> Tensor:
         """Take one step; see `Solver.step`."""

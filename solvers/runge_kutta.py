@@ -94,6 +94,7 @@ class RungeKutta(Solver):
     """
 
     tableau: ClassVar[ButcherTableau]
+    is_elementwise = True
 
     @property
     def order(self) -> int:

@@ -43,6 +43,7 @@ class SemiImplicit(Solver):
     requires = GatedLinearSystem
     kernel = "semi_implicit"
     is_stable = True
+    is_elementwise = True
 
     def step(self, system: System, state: Tensor, h: Tensor) -> Tensor:
         """Take one step; see `Solver.step`."""

@@ -23,6 +23,7 @@ LAYERS = {
     "CTRNN": lambda **options: elegans.CTRNN(3, WIRING, **options),
     "CfC": lambda **options: elegans.CfC(3, 5, **options),
     "wired CfC": lambda **options: elegans.CfC(3, WIRING, **options),
+    "LrcSSM": lambda **options: elegans.LrcSSM(3, 5, **options),
     "memory": lambda **options: elegans.LTC(3, WIRING, mixed_memory=True, **options),
     "dense memory": lambda **options: elegans.CfC(3, 5, mixed_memory=True, **options),
     "readout": lambda **options: elegans.Readout(elegans.LTC(3, WIRING, **options), 2),

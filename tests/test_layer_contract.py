@@ -28,13 +28,16 @@ from elegans.layers.capabilities import (
 )
 from elegans.layers.registry import FAMILIES, layer_classes, register_layer
 from elegans.pruning.compact import compact
-from elegans.wiring import AutoNCP
+from elegans.wiring import AutoNCP, Synapses
 
-LAYERS = ("CTRNN", "CfC", "LTC", "NeuralLTC", "NeuralODE")
+LAYERS = ("CTGRU", "CTRNN", "CfC", "LRC", "LTC", "LrcSSM", "NeuralLTC", "NeuralODE")
 CELLS = (
+    elegans.CTGRUCell,
     elegans.CTRNNCell,
     elegans.CfCCell,
+    elegans.LRCCell,
     elegans.LTCCell,
+    elegans.LrcSSMCell,
     elegans.NeuralLTCCell,
     elegans.NeuralODECell,
     elegans.WiredCfCCell,
@@ -42,9 +45,19 @@ CELLS = (
 UNITS = (5, AutoNCP(7, OUTPUTS))
 
 
+def wired(kind, units):
+    """Return a wiring for a layer or cell; neurons of LrcSSM do not read each other."""
+    if kind is elegans.CTGRU:  # has no wiring to choose
+        return 5
+    if kind not in (elegans.LrcSSM, elegans.LrcSSMCell) or isinstance(units, int):
+        return units
+    wiring = units.build(INPUTS)
+    return wiring.with_synapses(Synapses([], [], []), wiring.sensory)
+
+
 def made(kind, **options):
     """Return a layer or cell; cells on a wiring take it first."""
-    first = (AutoNCP(7, OUTPUTS), INPUTS)
+    first = (wired(kind, AutoNCP(7, OUTPUTS)), INPUTS)
     if "wiring" not in inspect.signature(kind).parameters:
         first = (INPUTS, 5)
     return kind(*first, **options)
@@ -64,7 +77,7 @@ def test_every_family_registers_a_layer_with_tests_of_its_own():
 @pytest.mark.parametrize("name", LAYERS)
 def test_settings_build_the_layer_again(name, units, tmp_path):
     kind = layer_classes()[name]
-    model = kind(INPUTS, units, return_sequences=False, mixed_memory=True)
+    model = kind(INPUTS, wired(kind, units), return_sequences=False, mixed_memory=True)
     elegans.save(model, tmp_path)
     again = elegans.load(tmp_path)
     assert type(again) is kind
@@ -164,9 +177,12 @@ def test_what_the_cells_offer():
     }
     joint = ["LiquidCircuit", "SingleSteps", "Rebuilds", "JoinsMembers"]
     assert offered == {
+        "CTGRUCell": ["StepJacobian", "Saved"],
         "CTRNNCell": ["Flow", "Bounded", "Counted", "Saved"],
         "CfCCell": ["StepJacobian", "Saved"],
         "LTCCell": ["Flow", *joint, "Bounded", "Counted", "Saved"],
+        "LRCCell": ["Flow", "Counted", "Saved"],
+        "LrcSSMCell": ["Flow", "Counted", "Saved"],
         "NeuralLTCCell": ["Flow", "Counted", "Saved"],
         "NeuralODECell": ["Flow", "Counted", "Saved"],
         "WiredCfCCell": ["StepJacobian", "Saved"],

@@ -16,7 +16,7 @@ from elegans.cfc.closed_form import GATES, HEADS, ClosedForm
 from elegans.cfc.kernels import run_dense
 from elegans.checks import Placement, check_choice, check_count, check_keywords, check_share
 from elegans.errors import InputError
-from elegans.layers.cell import Cell, refuse_ncps
+from elegans.layers.cell import Cell, check_shapes, refuse_ncps
 from elegans.layers.mapping import ElementwiseMapping
 from elegans.wiring import Synapses, Wiring
 
@@ -278,12 +278,5 @@ class CfCCell(Cell):
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         # Everything is checked before anything is copied.
         refuse_ncps(state_dict, prefix)
-        for name, own in self.state_dict().items():
-            saved = state_dict.get(prefix + name)
-            if isinstance(saved, Tensor) and saved.shape != own.shape:
-                raise InputError(
-                    f"the saved state holds {prefix}{name} of shape {tuple(saved.shape)}, this "
-                    f"layer has {tuple(own.shape)}; build the layer with the sizes and the mode "
-                    "the state was saved with"
-                )
+        check_shapes(self, state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args)

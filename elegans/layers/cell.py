@@ -39,6 +39,18 @@ def refuse_ncps(state_dict: Mapping[str, Any], prefix: str) -> None:
         )
 
 
+def check_shapes(module: nn.Module, state_dict: Mapping[str, Any], prefix: str) -> None:
+    """Raise `InputError` if a saved tensor has another shape than that of a dense cell."""
+    for name, own in module.state_dict().items():
+        saved = state_dict.get(prefix + name)
+        if isinstance(saved, Tensor) and saved.shape != own.shape:
+            raise InputError(
+                f"the saved state holds {prefix}{name} of shape {tuple(saved.shape)}, this "
+                f"layer has {tuple(own.shape)}; build the layer with the sizes and the mode "
+                "the state was saved with"
+            )
+
+
 class Cell(nn.Module, ABC):
     """One step of a recurrent circuit.
 

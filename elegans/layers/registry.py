@@ -8,7 +8,15 @@ from typing import TypeVar
 from elegans.errors import InputError
 from elegans.layers.sequence_layer import SequenceLayer
 
-FAMILIES = ("elegans.ltc", "elegans.ctrnn", "elegans.cfc", "elegans.neural")
+FAMILIES = (
+    "elegans.ltc",
+    "elegans.ctrnn",
+    "elegans.cfc",
+    "elegans.neural",
+    "elegans.lrc_ssm",
+    "elegans.lrc",
+    "elegans.ctgru",
+)
 """Packages of the library that register a layer when they are imported."""
 
 _LAYERS: dict[str, type[SequenceLayer]] = {}

@@ -79,10 +79,15 @@ class LiquidDynamics(GatedLinearSystem):
         the result has the shape (batch, synapse).
         """
         synapses = self.recurrent
+        pull = synapses.erev - pulled.index_select(-1, synapses.target)
+        return self.opening(state) * pull
+
+    def opening(self, state: Tensor) -> Tensor:
+        """Return what a change of x_j does to each open conductance, shape (batch, synapse)."""
+        synapses = self.recurrent
         gain = synapses.sigma * (state.index_select(-1, synapses.source) - synapses.mu)
         # sigma(-z) and not 1 - sigma(z), which cancels where the gate is open.
-        slope = synapses.weight * synapses.sigma * torch.sigmoid(gain) * torch.sigmoid(-gain)
-        return slope * (synapses.erev - pulled.index_select(-1, synapses.target))
+        return synapses.weight * synapses.sigma * torch.sigmoid(gain) * torch.sigmoid(-gain)
 
     def matrix(self, entries: Tensor, diagonal: Tensor) -> Tensor:
         """Return `entries` of synapses at (target, source), parallel ones summed, plus a diagonal.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple, Unpack
+from typing import ClassVar, NamedTuple, Unpack
 
 import numpy as np
 import torch
@@ -93,7 +93,7 @@ class LiquidSynapses(SynapseSlots):
         ``device`` and ``dtype`` of the parameters.
     """
 
-    VALUES = ("weight", "sigma", "mu", "erev")
+    VALUES: ClassVar[tuple[str, ...]] = ("weight", "sigma", "mu", "erev")
     STRENGTH = "conductance"
 
     weight: Tensor
