@@ -15,7 +15,7 @@ from elegans.cfc.backbone import ACTIVATIONS, DenseMap, check_outputs, output_pr
 from elegans.cfc.closed_form import GATES, HEADS, ClosedForm
 from elegans.checks import Placement, check_choice, check_count, check_keywords, check_share
 from elegans.errors import InputError
-from elegans.layers.cell import Cell, refuse_ncps
+from elegans.layers.cell import Cell
 from elegans.layers.mapping import ElementwiseMapping
 from elegans.wiring import Synapses, Wiring
 
@@ -266,16 +266,3 @@ class CfCCell(Cell):
         heads, gates = HEADS[self.mode], GATES[self.mode]
         maps = x.reshape(x.shape[0], heads + gates, self._units)
         return maps[:, :heads], maps[:, heads:]
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        # Everything is checked before anything is copied.
-        refuse_ncps(state_dict, prefix)
-        for name, own in self.state_dict().items():
-            saved = state_dict.get(prefix + name)
-            if isinstance(saved, Tensor) and saved.shape != own.shape:
-                raise InputError(
-                    f"the saved state holds {prefix}{name} of shape {tuple(saved.shape)}, this "
-                    f"layer has {tuple(own.shape)}; build the layer with the sizes and the mode "
-                    "the state was saved with"
-                )
-        super()._load_from_state_dict(state_dict, prefix, *args)
