@@ -16,7 +16,7 @@ from elegans.cfc.closed_form import GATES, HEADS, ClosedForm
 from elegans.cfc.kernels import run_dense
 from elegans.checks import Placement, check_choice, check_count, check_keywords, check_share
 from elegans.errors import InputError
-from elegans.layers.cell import Cell, check_shapes, refuse_ncps
+from elegans.layers.cell import Cell
 from elegans.layers.mapping import ElementwiseMapping
 from elegans.wiring import Synapses, Wiring
 
@@ -274,9 +274,3 @@ class CfCCell(Cell):
         heads, gates = HEADS[self.mode], GATES[self.mode]
         maps = x.reshape(x.shape[0], heads + gates, self._units)
         return maps[:, :heads], maps[:, heads:]
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        # Everything is checked before anything is copied.
-        refuse_ncps(state_dict, prefix)
-        check_shapes(self, state_dict, prefix)
-        super()._load_from_state_dict(state_dict, prefix, *args)

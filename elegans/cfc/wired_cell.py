@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Unpack, cast
 
 import numpy as np
@@ -322,8 +322,9 @@ class WiredCfCCell(WiredCell):
         synapses: Synapses = getattr(blueprint, name.removeprefix("gate_"))
         return synapses
 
-    def _check_connections(self, state_dict: dict[str, Any], prefix: str) -> None:
-        super()._check_connections(state_dict, prefix)
+    def check_saved(self, state_dict: Mapping[str, Any], prefix: str) -> None:
+        """Raise `InputError` unless layers and connections in a state fit this cell."""
+        super().check_saved(state_dict, prefix)
         # The synapses onto a layer lie together, and it reads from some layers only.
         for number, name in enumerate(self.synapse_sets()):
             source, target = (

@@ -13,7 +13,7 @@ from elegans.arguments import checked
 from elegans.cfc.backbone import DenseMap
 from elegans.checks import Placement, check_count, check_keywords
 from elegans.errors import InputError
-from elegans.layers.cell import Cell, check_shapes, refuse_ncps
+from elegans.layers.cell import Cell
 from elegans.layers.mapping import ElementwiseMapping
 from elegans.wiring import Synapses, Wiring
 
@@ -283,9 +283,3 @@ class CTGRUCell(Cell):
             "input_mapping": self.input_mapping.kind,
             "output_mapping": self.output_mapping.kind,
         }
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        # Everything is checked before anything is copied.
-        refuse_ncps(state_dict, prefix)
-        check_shapes(self, state_dict, prefix)
-        super()._load_from_state_dict(state_dict, prefix, *args)

@@ -8,7 +8,7 @@ from typing import Any, Unpack
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from elegans.arguments import shown
 from elegans.checks import (
@@ -22,6 +22,7 @@ from elegans.checks import (
 )
 from elegans.errors import InputError, SolveError
 from elegans.layers.mapping import ElementwiseMapping
+from elegans.layers.states import WholeStates, check_shapes
 from elegans.synapses.slots import SynapseSlots
 from elegans.wiring import FullyConnected, Recipe, Synapses, Wiring
 
@@ -39,19 +40,7 @@ def refuse_ncps(state_dict: Mapping[str, Any], prefix: str) -> None:
         )
 
 
-def check_shapes(module: nn.Module, state_dict: Mapping[str, Any], prefix: str) -> None:
-    """Raise `InputError` if a saved tensor has another shape than that of a dense cell."""
-    for name, own in module.state_dict().items():
-        saved = state_dict.get(prefix + name)
-        if isinstance(saved, Tensor) and saved.shape != own.shape:
-            raise InputError(
-                f"the saved state holds {prefix}{name} of shape {tuple(saved.shape)}, this "
-                f"layer has {tuple(own.shape)}; build the layer with the sizes and the mode "
-                "the state was saved with"
-            )
-
-
-class Cell(nn.Module, ABC):
+class Cell(WholeStates, ABC):
     """One step of a recurrent circuit.
 
     A layer calls `run` for a whole sequence, or, where memory comes between the steps, `sense`
@@ -225,8 +214,17 @@ class Cell(nn.Module, ABC):
         """Return the output (..., output) of the state (..., neuron)."""
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        # Everything is checked before anything is copied.
         refuse_ncps(state_dict, prefix)
+        self.check_saved(state_dict, prefix)
+        check_shapes(self, state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def check_saved(self, state_dict: Mapping[str, Any], prefix: str) -> None:
+        """Raise `InputError` unless what is saved under `prefix` fits this circuit.
+
+        Shapes are compared afterwards.
+        """
 
 
 def as_wiring(wiring: int | Recipe | Wiring, input_size: int | None) -> Wiring:
@@ -367,9 +365,8 @@ class WiredCell(Cell):
             "output_mapping": self.output_mapping.kind,
         }
 
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        # Everything is checked before anything is copied.
-        refuse_ncps(state_dict, prefix)
+    def check_saved(self, state_dict: Mapping[str, Any], prefix: str) -> None:
+        """Raise `InputError` unless layers and connections in a state fit this cell."""
         sizes = state_dict.get(prefix + "layer_sizes")
         if (
             isinstance(sizes, Tensor)
@@ -381,11 +378,6 @@ class WiredCell(Cell):
                 f"circuit has {dict(self._blueprint.layers)}; build the layer from the wiring the "
                 "state was saved with"
             )
-        self._check_connections(state_dict, prefix)
-        super()._load_from_state_dict(state_dict, prefix, *args)
-
-    def _check_connections(self, state_dict: dict[str, Any], prefix: str) -> None:
-        """Raise `InputError` unless the connections in a state fit this cell."""
         for name, slots in self.synapse_sets().items():
             sources = self.sensory_size if name.endswith("sensory") else self.state_size
             slots.check_state(state_dict, f"{prefix}{name}.", sources, self.state_size)

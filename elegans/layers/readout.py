@@ -14,12 +14,13 @@ from elegans.checks import Placement, check_count, check_keywords
 from elegans.errors import InputError
 from elegans.layers.packed import run_packed
 from elegans.layers.sequence_layer import SequenceLayer, State
+from elegans.layers.states import Shared
 from elegans.synapses.initial import draw_uniform
 from elegans.wiring import Wiring
 
 
 @checked(InputError)
-class Readout(nn.Module):
+class Readout(Shared):
     r"""A layer with a linear map from the potentials of all its neurons to the outputs.
 
     .. math:: y(t) = W x(t) + b

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from elegans.checks import (
@@ -27,6 +27,7 @@ from elegans.layers.cell import Cell, refuse_ncps
 from elegans.layers.description import as_html, in_a_line
 from elegans.layers.mapping import MemoryCell
 from elegans.layers.packed import run_packed
+from elegans.layers.states import Shared, check_shapes
 from elegans.solvers import require_finite
 from elegans.synapses.slots import SynapseSlots
 from elegans.wiring import Wiring
@@ -40,7 +41,7 @@ State = Tensor | tuple[Tensor, Tensor]
 INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 
-class SequenceLayer(nn.Module):
+class SequenceLayer(Shared):
     """Runs a `Cell` over sequences; `LTC` and its relatives add their constructor.
 
     Parameters
@@ -188,7 +189,10 @@ class SequenceLayer(nn.Module):
         return as_html(self)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        # Everything is checked before anything is copied: cell and memory belong together.
         refuse_ncps(state_dict, f"{prefix}rnn_cell.")
+        self.cell.check_saved(state_dict, f"{prefix}cell.")
+        check_shapes(self, state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     # --- calls ---------------------------------------------------------------------------

@@ -16,10 +16,11 @@ from elegans.checks import check_count, check_share
 from elegans.errors import InputError
 from elegans.layers.packed import run_packed
 from elegans.layers.sequence_layer import SequenceLayer, State
+from elegans.layers.states import WholeStates
 
 
 @checked(InputError)
-class Stacked(nn.Module):
+class Stacked(WholeStates):
     r"""Layers one on another, like `num_layers`, `dropout` and `bidirectional` of ``nn.LSTM``.
 
     Each layer reads the outputs of the one below. Both ways, a second layer reads the sequence

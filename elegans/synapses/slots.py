@@ -375,6 +375,12 @@ class SynapseSlots(Connections):
                 f"the saved state lacks {missing} at {prefix!r}: values without their connections "
                 "would end at other synapses; save model.state_dict() as a whole"
             )
+        lacking = [name for name, _ in self.named_parameters() if prefix + name not in state_dict]
+        if lacking:
+            raise InputError(
+                f"the saved state lacks {lacking} at {prefix!r}: connections without their values "
+                "would take over those of other synapses; save model.state_dict() as a whole"
+            )
         if len(saved["source"]) != len(self):
             raise InputError(
                 f"the saved state holds {len(saved['source'])} synapses at {prefix!r}, this layer "
