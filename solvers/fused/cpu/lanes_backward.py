@@ -27,8 +27,8 @@ from elegans.solvers.fused.cpu.vectors import add, item, load, narrowed, store, 
 
 Array = Any
 
-SUMS = (0,) * 16
-"""Lanes of a sum whose lanes are added up at the end only."""
+SUMS = 16
+"""Lanes, at most, of a sum whose lanes are added up at the end only."""
 
 
 @njit(**INLINE)
@@ -47,11 +47,11 @@ def _gates_back(
 
     Adds to rows_gradient (source, lane); arrays of rows are read and written from their row `first`
     on. `into` is the tuple value_gradients (synapse, 4), which lack factors as
-    `elegans.solvers.fused.cpu.parameters` says, their first row, and whether they are lanewise,
-    (synapse, 4, SUMS).
+    `elegans.solvers.fused.cpu.parameters` says, their first row, whether they are lanewise,
+    (synapse, 4, lane of `narrow`), and `narrow`, see `backward`.
     """
     source, start, weight, sigma, mu, erev = synapses
-    value_gradients, first_value, lanewise = into
+    value_gradients, first_value, lanewise, narrow = into
     from_g, from_a = from_sums
     one = rows.dtype.type(1)
     for e in range(item(start, i), item(start, i + 1)):
@@ -63,10 +63,10 @@ def _gates_back(
         add(rows_gradient, first_gradient + j, slope * (item(weight, e) * gain))
         if lanewise:
             row = 4 * (first_value + e)
-            add(value_gradients, row, narrowed(from_gate * s, SUMS))
-            add(value_gradients, row + 1, narrowed(slope * distance, SUMS))
-            add(value_gradients, row + 2, narrowed(slope, SUMS))
-            add(value_gradients, row + 3, narrowed(from_a * s, SUMS))
+            add(value_gradients, row, narrowed(from_gate * s, narrow))
+            add(value_gradients, row + 1, narrowed(slope * distance, narrow))
+            add(value_gradients, row + 2, narrowed(slope, narrow))
+            add(value_gradients, row + 3, narrowed(from_a * s, narrow))
         else:
             sums = totals(from_gate * s, slope * distance, slope, from_a * s)
             add(value_gradients, first_value + e, sums)
@@ -183,17 +183,17 @@ def _add_given(
 
 
 @njit(**INLINE)
-def _sum_in_place(values: Array, first: int, count: int) -> None:
-    """Turn `count` rows (4, SUMS) from `first` on into their sums, rows of 4, at the beginning."""
+def _sum_in_place(values: Array, first: int, count: int, narrow: Any) -> None:
+    """Turn `count` rows (4, lane) from `first` on into their sums, rows of 4, at the beginning."""
     for e in range(count):
         row = 4 * (first + e)
         sums = totals(
-            load(values, row, SUMS),
-            load(values, row + 1, SUMS),
-            load(values, row + 2, SUMS),
-            load(values, row + 3, SUMS),
+            load(values, row, narrow),
+            load(values, row + 1, narrow),
+            load(values, row + 2, narrow),
+            load(values, row + 3, narrow),
         )
-        store(values, len(SUMS) * first + e, sums)
+        store(values, len(narrow) * first + e, sums)
 
 
 @njit(**INLINE)
@@ -205,17 +205,20 @@ def _sum_lanes(values: Array, into: Array, lanes: Any) -> None:
 
 
 @kernel(parallel=True)
-def backward(results: Any, given: Any, lanes: Any, kept: Any, flags: Any, into: Any) -> None:
+def backward(
+    results: Any, given: Any, lanes: Any, narrow: Any, kept: Any, flags: Any, into: Any
+) -> None:
     """Carry gradients of output and states back to everything that `forward` was given.
 
     `results` are these gradients, of length 0 where there is none, and the states. `into` takes the
     gradients of x, initial and elapsed and, in parts to be summed by the caller, (part, 2, input +
     output), (part, 4 synapses), (part, 4 synapses) and (part, 3, neuron); blocks are dealt out to
     parts. `flags`: whether `kept` is what `forward` left, whether the gradient of elapsed is
-    wanted, and `lanewise`: those of synapses have SUMS times the room, and sums over samples are
-    put off to the end, which is faster while it fits into the cache. Where `kept` is not what
-    `forward` left, the steps of one element of the sequence are taken again from the state before
-    it, into (part, unfolds + 1, neuron, lane) and (part, unfolds, neuron, lane).
+    wanted, and `lanewise`: those of synapses are lanes of `narrow`, a tuple like `lanes` of at most
+    SUMS, and sums over samples are put off to the end, which is faster while it fits into the
+    cache. Where `kept` is not what `forward` left, the steps of one element of the sequence are
+    taken again from the state before it, into (part, unfolds + 1, neuron, lane) and (part, unfolds,
+    neuron, lane).
     """
     x, initial, elapsed, mapping, synapses, sensory, neuron, unfolds, exponential_step = given
     is_kept, wants_h, lanewise = flags
@@ -238,8 +241,8 @@ def backward(results: Any, given: Any, lanes: Any, kept: Any, flags: Any, into: 
         value_gradients[part] = zero
         sensory_gradients[part] = zero
         first_value, first_sensory = part * len(synapses[0]), part * len(sensory[0])
-        into_values = value_gradients, first_value, lanewise
-        into_senses = sensory_gradients, first_sensory, lanewise
+        into_values = value_gradients, first_value, lanewise, narrow
+        into_senses = sensory_gradients, first_sensory, lanewise, narrow
         step = h, exponential_step
         for block in range(part * blocks // parts, (part + 1) * blocks // parts):
             first = block * width
@@ -299,7 +302,7 @@ def backward(results: Any, given: Any, lanes: Any, kept: Any, flags: Any, into: 
                 for i in range(neurons):
                     initial_gradient[first + b, i] = gradient[side, i, b]
         if lanewise:
-            _sum_in_place(value_gradients, first_value, len(synapses[0]))
-            _sum_in_place(sensory_gradients, first_sensory, len(sensory[0]))
+            _sum_in_place(value_gradients, first_value, len(synapses[0]), narrow)
+            _sum_in_place(sensory_gradients, first_sensory, len(sensory[0]), narrow)
         _sum_lanes(from_neurons, neuron_gradients[part], lanes)
         _sum_lanes(from_mapping, mapping_gradients[part], lanes)

@@ -36,8 +36,14 @@ LARGE, CHUNKS = 1 << 17, 32
 FEW = 2
 """Up to so many samples, synapses are the vector axis."""
 
-NARROW, WIDE = 16, 32
-"""Samples of a block. The width must not depend on the number of threads, or sums would."""
+WIDTHS = {16: 8, 63: 16}
+"""Samples of a block for batches up to a size: what two threads can share, or one vector holds.
+
+The width must not depend on the number of threads, or sums would.
+"""
+
+WIDE = 32
+"""Samples of a block for larger batches."""
 
 _WORKSPACE = Workspace(most_bytes=1 << 28)
 _NOTHING = {kind: np.empty(0, kind) for kind in (np.float32, np.float64)}
@@ -59,7 +65,9 @@ class CpuProblem:
         batch, _, inputs = self.x.shape
         neurons = self.initial.shape[1]
         self.few = batch <= FEW
-        self.width = 1 if self.few else NARROW if batch < 2 * WIDE else WIDE
+        wide = next((width for most, width in WIDTHS.items() if batch <= most), WIDE)
+        self.width = 1 if self.few else wide
+        self.narrow = min(self.width, lanes_backward.SUMS)
         self.blocks = -(-batch // self.width)
         self.mapping = np.empty((2, inputs + settings.outputs), self.kind)
         self.mapping[0, :inputs] = 1 if scale is None else numpy_of(scale)
@@ -223,9 +231,9 @@ class CpuProblem:
         counts = [len(synapses[0]) for synapses in self.synapses]
         limit = MOST_BYTES_OF_PARTS // max(1, 4 * sum(counts) * self.kind.itemsize)
         parts = 1 if self.few else max(1, min(self.blocks, limit))
-        room = 4 * sum(counts) * len(lanes_backward.SUMS) * self.kind.itemsize
+        room = 4 * sum(counts) * self.narrow * self.kind.itemsize
         lanewise = not self.few and room <= MOST_BYTES_OF_SUMS
-        each = 4 * len(lanes_backward.SUMS) if lanewise else 4
+        each = 4 * self.narrow if lanewise else 4
         sums = [
             _WORKSPACE.take((parts, *shape), self.kind)
             for shape in (self.mapping.shape, *((each * n,) for n in counts), self.neuron.shape)
@@ -237,6 +245,7 @@ class CpuProblem:
             rows_backward.backward if self.few else lanes_backward.backward,
             (from_output, from_states, states),
             *self._given(),
+            *([] if self.few else [(0,) * self.narrow]),
             tuple(kept or path),
             (kept is not None, wants_h, lanewise),
             (*whole, *sums),
