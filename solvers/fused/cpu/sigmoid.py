@@ -21,7 +21,7 @@ from elegans.solvers.fused.cpu.vectors import clamp, polynomial, shift_exponent,
 _overload: Any = extending.overload
 
 _KINDS: dict[Any, Any] = {types.float32: np.float32, types.float64: np.float64}
-_DEGREE = {types.float32: 5, types.float64: 11}
+_DEGREE = {types.float32: 6, types.float64: 11}
 _LARGEST = {types.float32: 87, types.float64: 708}
 """e to this power is finite, and to its negative is a normal number."""
 
