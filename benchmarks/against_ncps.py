@@ -34,10 +34,13 @@ LONG = 1 << 18
 """Neurons x batch x time from which on a few runs are enough, and long enough."""
 
 
-def models(units: int, outputs: int, inputs: int) -> dict[str, torch.nn.Module]:
+def models(
+    units: int, outputs: int, inputs: int, recipe: str = "AutoNCP"
+) -> dict[str, torch.nn.Module]:
+    """Return an LTC of ncps and one with its weights, on the wiring of a recipe of both."""
     torch.manual_seed(0)
-    theirs = ncps.torch.LTC(inputs, ncps.wirings.AutoNCP(units, outputs))
-    ours = elegans.LTC(inputs, AutoNCP(units, outputs))
+    theirs = ncps.torch.LTC(inputs, getattr(ncps.wirings, recipe)(units, outputs))
+    ours = elegans.LTC(inputs, getattr(elegans.wiring, recipe)(units, outputs))
     elegans.load_ncps(ours, theirs.state_dict())
     return {"elegans": ours, "ncps": theirs}
 

@@ -67,11 +67,17 @@ def sigmoid_limit() -> float:
     return least
 
 
-def compare(size: tuple[int, int, int, int, int], runs: int) -> dict[str, Any]:
+DENSE = [(32, 8, 8, 16, 32), (32, 8, 8, 64, 32)]
+"""Units, outputs, inputs, batch and time of circuits in which all is connected to all."""
+
+
+def compare(
+    size: tuple[int, int, int, int, int], runs: int, recipe: str = "AutoNCP"
+) -> dict[str, Any]:
     units, outputs, inputs, batch, length = size
-    sides = models(units, outputs, inputs)
+    sides = models(units, outputs, inputs, recipe)
     ours = sides["elegans"]
-    longer = models(units, outputs, inputs)["elegans"]  # twice the unfolds
+    longer = models(units, outputs, inputs, recipe)["elegans"]  # twice the unfolds
     longer.cell.ode_unfolds = 12
     lstm = torch.nn.LSTM(inputs, units, batch_first=True)
     x = torch.randn(batch, length, inputs)
@@ -188,13 +194,16 @@ def main(runs: int, out: Path) -> None:
     print("Forward and backward (AutoNCP, sparsity 0.5); forward alone against the sigmoid limit\n")
     sizes = [compare(size, runs) for size in SIZES]
     print(table(sizes))
+    print("\nThe same where every neuron is connected to every neuron\n")
+    dense = [compare(size, runs, "FullyConnected") for size in DENSE]
+    print(table(dense))
     print("\nOne control step: 19 neurons, batch 1\n")
     steps = control(runs)
     print(table(steps))
     print("\nPrune-and-rewire at every 50 steps of training with Adam\n")
     edits = rewiring(runs)
     print(table(edits))
-    save(out, sizes=sizes, control=steps, rewiring=edits)
+    save(out, sizes=sizes, dense=dense, control=steps, rewiring=edits)
     print(f"\nwrote {out}")
 
 

@@ -140,7 +140,7 @@ def _download(name: str, options: dict[str, Any]) -> Path:
         raise MissingExtraError(
             f"there is no folder {name!r}, and to download it: {error}"
         ) from error
-    with _refusals(name):
+    with _refusals(f"{name}: there is no such folder, and"):
         # A repository may hold more, such as the checkpoints of a run.
         return Path(hub.snapshot_download(name, allow_patterns=[*FILES], **options))
 
@@ -154,7 +154,7 @@ def _upload(folder: Path, repo_id: str, is_own_card: bool, options: dict[str, An
         "commit_message": "Push a model of elegans",
         "allow_patterns": [*FILES, CARD],
     } | options
-    with _refusals(repo_id):
+    with _refusals(f"{repo_id}:"):
         repo_id = api.create_repo(repo_id=repo_id, private=private, exist_ok=True).repo_id
         if not is_own_card and api.file_exists(repo_id, CARD, revision=branch):
             given = options.get("ignore_patterns") or []
@@ -171,14 +171,14 @@ def _upload(folder: Path, repo_id: str, is_own_card: bool, options: dict[str, An
 
 
 @contextmanager
-def _refusals(name: str) -> Iterator[None]:
+def _refusals(beginning: str) -> Iterator[None]:
     """Raise `RunError` in place of the errors of the hub: of its network and of its names."""
     try:
         yield
     except (OSError, ValueError) as error:
         raise RunError(
-            f"{name}: there is no such folder, and the hub answered {shown(str(error))}, expected "
-            "a repository; check its name, the revision, the token and the network"
+            f"{beginning} the hub answered {shown(str(error))}, expected a repository; check its "
+            "name, the revision, the token and the network"
         ) from error
 
 
