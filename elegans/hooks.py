@@ -9,6 +9,8 @@ from torch.nn.modules import module as _module
 
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
+_GLOBAL_HOOKS = [getattr(_module, f"_global{name}") for name in _HOOKS]
+
 ELEMENTWISE = (
     nn.CELU,
     nn.ELU,
@@ -57,5 +59,4 @@ def hooks_of(module: nn.Module) -> list[Any]:
 
 def any_global_hook() -> bool:
     """Whether there is a hook of every module."""
-    found: bool = _module._has_any_global_hook()  # type: ignore[no-untyped-call]
-    return found
+    return any(_GLOBAL_HOOKS)
