@@ -40,7 +40,7 @@ class DenseConformance(LayerConformance):
         for key in before:
             state = copy.deepcopy(self.make().state_dict())
             state[key] = state[key][:-1]
-            with pytest.raises(InputError, match="the sizes and the mode the state was saved wi"):
+            with pytest.raises(InputError, match="the mode and the wiring the state was saved wi"):
                 model.load_state_dict(state)
         for key, value in model.state_dict().items():
             assert torch.equal(value, before[key])

@@ -11,7 +11,7 @@ from elegans.ltc.dynamics import LiquidDynamics
 from elegans.solvers import GatedLinearSystem
 from elegans.synapses.elastic import elastance, elastance_slope
 from elegans.synapses.liquid import SynapseValues
-from elegans.synapses.sums import SynapticSum
+from elegans.synapses.sums import SynapticSum, places
 
 
 class LRCDynamics(GatedLinearSystem):
@@ -76,7 +76,7 @@ class LRCDynamics(GatedLinearSystem):
 
     def _slopes(self, state: Tensor) -> tuple[Tensor, Tensor]:
         """Return what each synapse adds to slopes of conductance and drive, (batch, synapse)."""
-        target, erev = self.liquid.recurrent.target, self.liquid.recurrent.erev
+        target, erev = places(self.liquid.recurrent.target), self.liquid.recurrent.erev
         conductance, drive = self.liquid.conductance_and_drive(state)
         level, opening = self.level(state), self.liquid.opening(state)
         fast = elastance(level, self.width)
@@ -105,7 +105,7 @@ class LRCDynamics(GatedLinearSystem):
         """
         conductance, _ = self.conductance_and_drive(state)
         conducting, driving = self._slopes(state)
-        pulled = state.index_select(-1, self.liquid.recurrent.target)
+        pulled = state.index_select(-1, places(self.liquid.recurrent.target))
         return self.liquid.matrix(driving - conducting * pulled, -conductance)
 
     def step_jacobian(self, state: Tensor, h: Tensor) -> Tensor:
@@ -133,7 +133,7 @@ class LRCDynamics(GatedLinearSystem):
         conducting, driving = self._slopes(state)
         whole = 1 + h * conductance
         after = (state + h * drive) / whole
-        pulled = after.index_select(-1, self.liquid.recurrent.target)
+        pulled = after.index_select(-1, places(self.liquid.recurrent.target))
         entries = h * (driving - conducting * pulled)
         return self.liquid.matrix(entries, torch.ones_like(state)) / whole.unsqueeze(-1)
 

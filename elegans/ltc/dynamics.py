@@ -12,6 +12,7 @@ from elegans.solvers import GatedLinearSystem, Solver
 from elegans.solvers.circuit import Circuit
 from elegans.synapses.constraints import POSITIVITY
 from elegans.synapses.liquid import SynapseValues, values_of
+from elegans.synapses.sums import places
 
 MULTIPLY_ADDS = 3
 """Of a synapse: s x - s m in the gate, its conductance and its current. The sigmoid between them
@@ -79,13 +80,13 @@ class LiquidDynamics(GatedLinearSystem):
         the result has the shape (batch, synapse).
         """
         synapses = self.recurrent
-        pull = synapses.erev - pulled.index_select(-1, synapses.target)
+        pull = synapses.erev - pulled.index_select(-1, places(synapses.target))
         return self.opening(state) * pull
 
     def opening(self, state: Tensor) -> Tensor:
         """Return what a change of x_j does to each open conductance, shape (batch, synapse)."""
         synapses = self.recurrent
-        gain = synapses.sigma * (state.index_select(-1, synapses.source) - synapses.mu)
+        gain = synapses.sigma * (state.index_select(-1, places(synapses.source)) - synapses.mu)
         # sigma(-z) and not 1 - sigma(z), which cancels where the gate is open.
         return synapses.weight * synapses.sigma * torch.sigmoid(gain) * torch.sigmoid(-gain)
 

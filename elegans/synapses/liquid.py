@@ -48,7 +48,7 @@ class SynapseValues(NamedTuple):
 
     def gate(self, state: Tensor) -> Tensor:
         r"""Return w \sigma(s (x_j - m)), the open conductance, shape (..., synapse)."""
-        presynaptic = state.index_select(-1, self.source)
+        presynaptic = state.index_select(-1, places(self.source))
         return self.weight * torch.sigmoid(self.sigma * (presynaptic - self.mu))
 
     def add_to(self, conductance: Tensor, drive: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812  # the name every torch reader knows
 from torch import Tensor
 
+from elegans.checks import in_transform
+
 ENTRIES_PER_SYNAPSE = 32
 """A matrix may have so many entries for each synapse before the list of synapses is faster.
 
@@ -58,7 +60,9 @@ class SynapticSum(NamedTuple):
         if self.weight.dim() == 3:
             flat = F.linear(x, self.weight.reshape(maps * self.targets, self.sources))
             return flat.reshape(*x.shape[:-1], maps, self.targets)
-        arriving = self.weight * x.index_select(-1, self.source).unsqueeze(-2)  # (map, synapse)
+        arriving = self.weight * x.index_select(-1, places(self.source)).unsqueeze(
+            -2
+        )  # (map, synapse)
         start = x.new_zeros(*x.shape[:-1], maps, self.targets)
         return start.index_add(-1, places(self.target), arriving)
 
@@ -74,5 +78,9 @@ class SynapticSum(NamedTuple):
 
 
 def places(index: Tensor) -> Tensor:
-    """Return indices to add values at; in 64 bits for onnxruntime, which takes no others."""
-    return index.long() if torch.onnx.is_in_onnx_export() else index
+    """Return indices to read or add values at, in 64 bits where no others are taken.
+
+    That is by onnxruntime, and under `torch.func.vmap` by PyTorch before 2.7.
+    """
+    mapped = not torch.compiler.is_compiling() and in_transform()
+    return index.long() if mapped or torch.onnx.is_in_onnx_export() else index
