@@ -60,9 +60,8 @@ class SynapticSum(NamedTuple):
         if self.weight.dim() == 3:
             flat = F.linear(x, self.weight.reshape(maps * self.targets, self.sources))
             return flat.reshape(*x.shape[:-1], maps, self.targets)
-        arriving = self.weight * x.index_select(-1, places(self.source)).unsqueeze(
-            -2
-        )  # (map, synapse)
+        read = x.index_select(-1, places(self.source)).unsqueeze(-2)
+        arriving = self.weight * read  # (..., map, synapse)
         start = x.new_zeros(*x.shape[:-1], maps, self.targets)
         return start.index_add(-1, places(self.target), arriving)
 
