@@ -113,6 +113,7 @@ def test_of_two_that_continue_one_run_one_is_refused(tmp_path, undisturbed):
     folder = make(tmp_path / "two")
     first = begin(folder, TRAIN)
     wait_for(folder / "run", 3)
+    os.kill(first.pid, signal.SIGSTOP)  # or it might have ended before the others begin
     assert finish(begin(folder, TRAIN)) == finish(begin(folder, f"{TRAIN} --resume")) == 2
     assert f"process {first.pid} on" in folder.with_suffix(".stderr").read_text()
     os.kill(first.pid, signal.SIGKILL)

@@ -237,6 +237,8 @@ class LrcSSMCell(FlowCell):
 
     def _in_parallel(self, inputs: Tensor, *tensors: Tensor) -> bool:
         """Whether a sequence is solved for all steps at once."""
+        if not values_are_visible(inputs, *tensors) or in_transform():
+            return False  # sizes may be symbols, which comparisons would fix
         path = chosen_path()
         narrow = inputs.is_cuda or len(inputs) * self.state_size <= WIDEST
         pays = inputs.shape[1] >= PARALLEL_FROM and narrow
@@ -245,8 +247,6 @@ class LrcSSMCell(FlowCell):
             and self.solver.is_elementwise
             and inputs.numel() > 0
             and inputs.dtype in (torch.float32, torch.float64)
-            and values_are_visible(inputs, *tensors)
-            and not in_transform()
             and torch.autograd.forward_ad._current_level < 0
         )
 
