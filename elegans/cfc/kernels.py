@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from elegans.cfc.backbone import ACTIVATIONS, HEIGHT, STEEPNESS
 from elegans.cfc.closed_form import ClosedForm, solve
 from elegans.hooks import any_global_hook, hooks_of
-from elegans.layers.execution import choose_closed_form
+from elegans.layers.execution import choose_closed_form, memory_may_go
 
 if TYPE_CHECKING:
     from elegans.cfc.cell import CfCCell
@@ -139,7 +139,4 @@ def _hooked(*modules: nn.Module) -> str | None:
 
 def _held(*tensors: Tensor) -> tuple[Tensor, ...]:
     """Return the tensors, or copies where their memory may go between the passes."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        # fully_shard frees the memory of parameters between the passes; kernels would hold it.
-        return tuple(tensor.clone() for tensor in tensors)
-    return tensors
+    return tuple(tensor.clone() for tensor in tensors) if memory_may_go() else tensors

@@ -159,6 +159,14 @@ def _obstacle(devices: tuple[str, ...], tensors: tuple[Tensor | None, ...]) -> s
     return _not_ready(device.type)
 
 
+def memory_may_go() -> bool:
+    """Whether parameters may lose their memory between the passes, so that kernels need copies.
+
+    fully_shard frees it.
+    """
+    return torch.distributed.is_available() and torch.distributed.is_initialized()
+
+
 @_constant_in_graphs
 def _not_ready(device: str) -> str | None:
     """Return why this process runs no kernels on such a device, or None."""

@@ -14,7 +14,7 @@ from elegans.checks import Placement
 from elegans.errors import InputError
 from elegans.hooks import is_plain
 from elegans.layers.capabilities import JointCell
-from elegans.layers.execution import choose_fused
+from elegans.layers.execution import choose_fused, memory_may_go
 from elegans.layers.flow_cell import FlowCell
 from elegans.ltc.dynamics import MULTIPLY_ADDS, LiquidDynamics, Sensed, effective, run_fused, sense
 from elegans.ltc.joint import JointLTCCell
@@ -222,8 +222,7 @@ class LTCCell(FlowCell):
         if not choose_fused(self.solver, *tensors):
             states = self.unroll(sense(inputs, circuit), state, elapsed)
             return self.read(states), states
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            # fully_shard frees the memory of parameters between the passes; kernels would hold it.
+        if memory_may_go():
             tensors = tuple(p if p is None else p.clone() for p in circuit.parameters)
             circuit = circuit.holding(tensors, circuit.connections)
         output, states = run_fused(inputs, state, elapsed, circuit, self.solver, self.ode_unfolds)
