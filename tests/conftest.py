@@ -22,3 +22,11 @@ torch.set_num_threads(1)  # the circuits of the tests are too small to share out
 @pytest.fixture(autouse=True)
 def _same_random_numbers_every_time():
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def memory_without_values():
+    """Memory that PyTorch hands out holds NaN, in place of what happened to be there."""
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)

@@ -525,6 +525,16 @@ def test_an_exported_layer_is_one_operator_at_any_batch_size():
         torch.testing.assert_close(program.module()(x)[0], model(x)[0])
 
 
+def arguments_of(model, batch):
+    """Return what a layer hands to the registered operator."""
+    inputs, circuit = model.cell.circuit(torch.randn(batch, 3, INPUTS, requires_grad=True))
+    nothing, neurons = torch.zeros(0), model.state_size
+    tensors = [inputs, torch.randn(batch, neurons), torch.rand(batch, 3), *circuit.parameters]
+    connections = [nothing if c is None else c for c in circuit.connections]
+    given = [nothing if t is None else t for t in tensors]
+    return given, connections, 2, 6, False, 1, 1e-6, 1e-8, True
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("batch", [1, 17])
 @pytest.mark.parametrize("mapping", ["affine", None])
@@ -533,19 +543,25 @@ def test_the_registered_operator_keeps_the_rules_of_torch_library(batch, mapping
     model = elegans.LTC(
         INPUTS, AutoNCP(9, 2), input_mapping=mapping, fixed_polarity=mapping is None
     )
-    inputs, circuit = model.cell.circuit(torch.randn(batch, 3, INPUTS, requires_grad=True))
-    nothing = torch.empty(0)
-    tensors = [inputs, torch.randn(batch, 9), torch.rand(batch, 3), *circuit.parameters]
-    connections = [nothing if c is None else c for c in circuit.connections]
-    given = [nothing if t is None else t for t in tensors]
-    arguments = (given, connections, 2, 6, False, 1, 1e-6, 1e-8, True)
+    arguments = given, *rest = arguments_of(model, batch)
     torch.library.opcheck(library._sequence, arguments)
-    twice = torch.func.vmap(
-        lambda x: torch.ops.elegans.sequence([x, *given[1:]], *arguments[1:])[0]
-    )(torch.stack([inputs.detach(), 2 * inputs.detach()]))
-    for x, found in zip((inputs, 2 * inputs), twice, strict=True):
-        expected = torch.ops.elegans.sequence([x, *given[1:]], *arguments[1:])[0]
+    both = torch.stack([given[0].detach(), 2 * given[0].detach()])
+    twice = torch.func.vmap(lambda x: torch.ops.elegans.sequence([x, *given[1:]], *rest)[0])(both)
+    for x, found in zip(both, twice, strict=True):
+        expected = torch.ops.elegans.sequence([x, *given[1:]], *rest)[0]
         torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("batch", [1, 3, 4, 7, 8, 9, 16, 17, 33])
+@pytest.mark.parametrize("neurons", [9, 40])
+def test_no_result_of_the_operator_is_left_to_chance(batch, neurons, memory_without_values):
+    pytest.importorskip("elegans.solvers.fused.library")
+    arguments = arguments_of(elegans.LTC(INPUTS, AutoNCP(neurons, 2)), batch)
+    results = torch.ops.elegans.sequence(*arguments)
+    leaves = [tensor for tensor in arguments[0] if tensor.requires_grad]
+    gradients = torch.autograd.grad(results[0].sum(), leaves, allow_unused=True)
+    for result in (*results, *gradients):
+        assert result is None or result.isfinite().all()
 
 
 @pytest.mark.parametrize("solver", ["semi_implicit", "exponential"])

@@ -1,5 +1,7 @@
 """The fused path of CfCs equals the reference path; what is particular to it."""
 
+from dataclasses import astuple
+
 import pytest
 import torch
 from degenerate import SETS, circuit, covering_array, name_of, pairs_left_out
@@ -332,36 +334,51 @@ def test_an_exported_layer_is_one_operator_at_any_batch_and_number_of_steps(unit
         torch.testing.assert_close(program.module()(x)[0], model(x)[0])
 
 
+@pytest.fixture
+def arguments_of(monkeypatch):
+    """Return what a layer hands to the registered operator."""
+
+    def arguments(model, batch):
+        calls, neurons = [], model.state_size
+        with monkeypatch.context() as patch:
+            patch.setattr(torch.compiler, "is_compiling", lambda: True)
+            patch.setattr(
+                library, "traced", lambda *given: calls.append(given) or torch.ones(batch, 3, neurons)
+            )
+            patch.setattr(type(model), "_check_states", lambda *_: None)
+            model(torch.randn(batch, 3, INPUTS, requires_grad=True))
+        (tensors, connections, settings), *_ = calls
+        leaves = [tensor.detach().requires_grad_() for tensor in tensors]
+        return leaves, list(connections), *astuple(settings), True
+
+    return arguments
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("batch", [1, 17])
 @pytest.mark.parametrize("units", [7, AutoNCP(19, 4)], ids=["dense", "wired"])
-def test_the_registered_operator_keeps_the_rules_of_torch_library(batch, units, monkeypatch):
-    model, calls = elegans.CfC(INPUTS, units, mode="pure"), []
-    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
-    monkeypatch.setattr(
-        library, "traced", lambda *given: calls.append(given) or torch.zeros(batch, 3, 7)
-    )
-    x = torch.randn(batch, 3, INPUTS, requires_grad=True)
-    monkeypatch.setattr(type(model), "_check_states", lambda *_: None)
-    if units != 7:
-        monkeypatch.setattr(
-            library,
-            "traced",
-            lambda *given: calls.append(given) or torch.zeros(batch, 3, 19),
-        )
-    model(x)
-    monkeypatch.undo()
-    (tensors, connections, settings), *_ = calls
-    numbers = settings.mode, settings.activation, settings.height, settings.steepness
-    tensors = [t.detach().requires_grad_() for t in tensors]
-    arguments = (tensors, list(connections), *numbers, True)
+def test_the_registered_operator_keeps_the_rules_of_torch_library(batch, units, arguments_of):
+    arguments = arguments_of(elegans.CfC(INPUTS, units, mode="pure"), batch)
     torch.library.opcheck(library._closed_form, arguments)
-    given = [tensor.detach() for tensor in tensors]
+    given = [tensor.detach() for tensor in arguments[0]]
     both = torch.stack([given[0], 2 * given[0]])
     operator = torch.ops.elegans.closed_form
     twice = torch.func.vmap(lambda x: operator([x, *given[1:]], *arguments[1:])[0])(both)
     for x, found in zip(both, twice, strict=True):
         torch.testing.assert_close(found, operator([x, *given[1:]], *arguments[1:])[0])
+
+
+@pytest.mark.parametrize("batch", [1, 7, 8, 9, 16, 17])
+@pytest.mark.parametrize("mode", HEADS)
+@pytest.mark.parametrize("units", [7, AutoNCP(19, 4)], ids=["dense", "wired"])
+def test_no_result_of_the_operator_is_left_to_chance(
+    batch, mode, units, arguments_of, memory_without_values
+):
+    arguments = arguments_of(elegans.CfC(INPUTS, units, mode=mode), batch)
+    states, room = torch.ops.elegans.closed_form(*arguments)
+    gradients = torch.autograd.grad(states.sum(), arguments[0], allow_unused=True)
+    for result in (states, room, *gradients):
+        assert result is None or result.isfinite().all()
 
 
 def test_a_single_step_of_the_cell_takes_the_kernel():

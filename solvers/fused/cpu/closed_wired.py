@@ -115,6 +115,8 @@ def forward(given: Any, lanes: Any, states: Array, tape: Array, kept: Array) -> 
             write_step(tape[block, slot + 1], inputs, first, t, states)
             if slots < time + 1:
                 tape[block, 0] = tape[block, 1]
+        # The last state has no inputs; what an operator returns is not left to chance.
+        tape[block, slots - 1, :inputs] = x.dtype.type(0)
 
 
 @njit(**INLINE)
