@@ -339,12 +339,10 @@ def arguments_of(monkeypatch):
     """Return what a layer hands to the registered operator."""
 
     def arguments(model, batch):
-        calls, neurons = [], model.state_size
+        calls, states = [], torch.ones(batch, 3, model.state_size)
         with monkeypatch.context() as patch:
             patch.setattr(torch.compiler, "is_compiling", lambda: True)
-            patch.setattr(
-                library, "traced", lambda *given: calls.append(given) or torch.ones(batch, 3, neurons)
-            )
+            patch.setattr(library, "traced", lambda *given: calls.append(given) or states)
             patch.setattr(type(model), "_check_states", lambda *_: None)
             model(torch.randn(batch, 3, INPUTS, requires_grad=True))
         (tensors, connections, settings), *_ = calls
