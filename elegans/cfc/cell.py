@@ -18,6 +18,7 @@ from elegans.checks import Placement, check_choice, check_count, check_keywords,
 from elegans.errors import InputError
 from elegans.layers.cell import Cell
 from elegans.layers.mapping import ElementwiseMapping
+from elegans.synapses.plain import PlainStep, plain
 from elegans.wiring import Synapses, Wiring
 
 _MOST_LAYERS = 1_000  # of a backbone, which would be too deep to train long before
@@ -265,6 +266,18 @@ class CfCCell(Cell):
             "input_mapping": self.input_mapping.kind,
             "output_mapping": self.output_mapping.kind,
         }
+
+    def plain_step(self) -> PlainStep:
+        """Return what a step computes, without dropout; see `elegans.synapses.plain`."""
+        maps = [*self.backbone] + ([] if self.maps is None else [self.maps])
+        read = torch.cat([self.input_map.weight, self.recurrent_map.weight], 1)
+        layers = [(read, self.input_map.bias), *((dense.weight, dense.bias) for dense in maps)]
+        return PlainStep(
+            "dense_closed_form",
+            self.solution.plain(),
+            layers=tuple((plain(weight), plain(bias)) for weight, bias in layers),
+            choices={"mode": self.mode, "activation": self.backbone_activation},
+        )
 
     def _dropout(self, x: Tensor) -> Tensor:
         return F.dropout(x, self.backbone_dropout, self.training) if self.backbone_dropout else x

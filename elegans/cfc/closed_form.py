@@ -10,12 +10,16 @@ from torch import Tensor, nn
 
 from elegans.checks import Placement, check_choice
 from elegans.synapses.initial import draw_uniform
+from elegans.synapses.plain import Array, plain
 
 HEADS = {"default": 2, "pure": 1, "no_gate": 2}
 """Number of maps, besides the gates, that each mode reads."""
 
 GATES = {"default": 2, "pure": 0, "no_gate": 2}
 """Number of maps that the time gate of each mode reads."""
+
+MAP_NAMES = {"default": ("f", "g", "a", "b"), "pure": ("f",), "no_gate": ("f", "g", "a", "b")}
+"""The maps of each mode in their order: heads, then gates."""
 
 
 class ClosedForm(nn.Module):
@@ -89,6 +93,10 @@ class ClosedForm(nn.Module):
         """Draw all parameters anew."""
         for parameter in self.parameters():
             draw_uniform(parameter, math.sqrt(6 / (1 + len(parameter))), generator)
+
+    def plain(self) -> dict[str, Array]:
+        """Return rate and asymptote, where there are any, as plain numbers."""
+        return {name: plain(parameter) for name, parameter in self.named_parameters()}
 
     def extra_repr(self) -> str:
         """Return the mode for ``print(model)``."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from elegans.arguments import checked
 from elegans.cfc.backbone import check_outputs, output_projection
-from elegans.cfc.closed_form import GATES, HEADS, ClosedForm
+from elegans.cfc.closed_form import GATES, HEADS, MAP_NAMES, ClosedForm
 from elegans.cfc.kernels import run_wired
 from elegans.cfc.wiring import with_all_gates, with_ncps_connections, with_own_states
 from elegans.checks import Placement, check_choice
@@ -19,6 +19,7 @@ from elegans.errors import InputError
 from elegans.layers.cell import WiredCell, as_wiring
 from elegans.synapses.initial import draw_uniform
 from elegans.synapses.maps import MappedSynapses
+from elegans.synapses.plain import PlainStep, PlainSynapses, plain
 from elegans.synapses.sums import SynapticSum
 from elegans.wiring import Recipe, Synapses, Wiring
 from elegans.wiring.wiring import SENSORY
@@ -314,6 +315,30 @@ class WiredCfCCell(WiredCell):
             "ncps_connections": self.ncps_connections,
             "add_connections": False,
         }
+
+    @torch.no_grad()
+    def plain_step(self) -> PlainStep:
+        """Return what a step computes; see `elegans.synapses.plain`."""
+        names = MAP_NAMES[self.mode]
+        neurons = self.solution.plain() | dict(zip(names, plain(self.bias), strict=True))
+        rank = {name: place for place, name in enumerate(reversed(list(self._blueprint.layers)))}
+        order = np.array([rank[layer] for layer in self._blueprint.layer_of])
+        sets = {}
+        for name, slots in self.synapse_sets().items():
+            is_open = slots.is_open.cpu().numpy()
+            source, target = (end.cpu().numpy()[is_open] for end in slots.ends())
+            if not name.endswith(SENSORY):  # a layer nearer to the input is read anew
+                source = source + len(order) * (order[source] < order[target])
+            own = names[HEADS[self.mode] :] if name.startswith("gate_") else names
+            weights = plain(slots.weights())[:, is_open]
+            columns = zip(own[: len(weights)], weights, strict=True)
+            sets[name] = PlainSynapses.sorted(source, target, len(order), **dict(columns))
+        return PlainStep(
+            "closed_form",
+            neurons | {"order": order.astype(np.float64)},
+            sets,
+            choices={"mode": self.mode},
+        )
 
     def drawn(self, name: str) -> Synapses:
         """Return the connections that a set of synapses was made with."""

@@ -14,6 +14,7 @@ from elegans.errors import InputError
 from elegans.layers.flow_cell import FlowCell
 from elegans.solvers import Solver
 from elegans.synapses.constraints import POSITIVITY, SMALLEST_CAPACITANCE, Positivity
+from elegans.synapses.plain import PlainStep, plain
 from elegans.synapses.signed import SignedSynapses
 from elegans.wiring import Recipe, Wiring
 
@@ -180,6 +181,19 @@ class CTRNNCell(FlowCell):
             self.get_parameter(name).clamp_(min=least)
 
     # --- capabilities; see elegans.layers.capabilities --------------------------------------
+
+    @torch.no_grad()
+    def plain_step(self) -> PlainStep:
+        """Return what a step computes; see `elegans.synapses.plain`."""
+        return PlainStep(
+            "rates",
+            {
+                "capacitance": plain(self._positivity(self.tau, floor=SMALLEST_CAPACITANCE)),
+                "bias": plain(self.bias),
+            },
+            {name: slots.plain(self.state_size) for name, slots in self.synapse_sets().items()},
+            choices={"activation": self.activation},
+        )
 
     def lower_bounds(self) -> dict[str, float]:
         """Return the least value of each clipped parameter by its name."""

@@ -18,6 +18,7 @@ from elegans.layers.cell import Cell
 from elegans.layers.mapping import ElementwiseMapping
 from elegans.solvers import Solver, System
 from elegans.solvers.circuit import Circuit
+from elegans.synapses.plain import PlainStep
 from elegans.wiring import Wiring
 
 if TYPE_CHECKING:
@@ -99,6 +100,13 @@ class JoinsMembers(LiquidCircuit, Protocol):
         """
 
 
+class PlainNumbers(Protocol):
+    """The step as plain numbers: export to other languages."""
+
+    def plain_step(self) -> PlainStep:
+        """Return what a step computes between the maps of inputs and outputs."""
+
+
 class Bounded(Protocol):
     """Parameters that are clipped after optimiser steps."""
 
@@ -127,6 +135,7 @@ CAPABILITIES: tuple[type, ...] = (
     SingleSteps,
     Rebuilds,
     JoinsMembers,
+    PlainNumbers,
     Bounded,
     Counted,
     Saved,

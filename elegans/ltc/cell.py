@@ -23,6 +23,7 @@ from elegans.solvers.circuit import Circuit
 from elegans.synapses.constraints import POSITIVITY, SMALLEST_CAPACITANCE
 from elegans.synapses.initial import Initializer
 from elegans.synapses.liquid import LiquidSynapses, SynapseValues
+from elegans.synapses.plain import PlainStep, plain
 from elegans.wiring import Recipe, Wiring
 
 
@@ -266,6 +267,21 @@ class LTCCell(FlowCell):
     def joint(self, members: int, stack: nn.Module) -> JointCell:
         """Return the cells of many members as one; see `elegans.layers.capabilities`."""
         return JointLTCCell(self, members, stack)
+
+    @torch.no_grad()
+    def plain_step(self) -> PlainStep:
+        """Return what a step computes; see `elegans.synapses.plain`."""
+        circuit = effective(self.circuit(self.vleak.new_zeros(1, 1, self.sensory_size))[1])
+        leak = plain(circuit.gleak)
+        neurons = {
+            "capacitance": plain(circuit.cm),
+            "conductance": leak + circuit.epsilon,
+            "drive": leak * plain(circuit.vleak),
+        }
+        synapses = {
+            name: slots.plain(self.state_size) for name, slots in self.synapse_sets().items()
+        }
+        return PlainStep("liquid", neurons, synapses)
 
     def lower_bounds(self) -> dict[str, float]:
         """Return the least value of each clipped parameter by its name."""

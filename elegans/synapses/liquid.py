@@ -16,6 +16,7 @@ from elegans.hooks import is_plain
 from elegans.solvers.circuit import Slots
 from elegans.synapses.constraints import Positivity, signed
 from elegans.synapses.initial import INITIAL_RANGES, Initializer
+from elegans.synapses.plain import PlainSynapses
 from elegans.synapses.slots import FreshSynapses, SynapseSlots
 from elegans.synapses.sums import places
 from elegans.wiring import Synapses
@@ -189,6 +190,15 @@ class LiquidSynapses(SynapseSlots):
     def apply_weight_constraints(self) -> None:
         """Bring clipped conductances back to zero."""
         self.weight.clamp_(min=0.0)
+
+    @torch.no_grad()
+    def plain(self, neurons: int) -> PlainSynapses:
+        """Return the open synapses onto so many neurons as plain numbers."""
+        is_open = self.is_open.cpu()
+        columns = (column.detach().cpu()[is_open].double().numpy() for column in self.values())
+        source, target, weight, gain, centre, potential = columns
+        values = {"weight": weight, "gain": gain, "centre": centre, "potential": potential}
+        return PlainSynapses.sorted(source, target, neurons, **values)
 
     # --- values for operators ------------------------------------------------------------
 

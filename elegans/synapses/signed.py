@@ -13,6 +13,7 @@ from elegans.arguments import checked
 from elegans.checks import Placement, check_keywords
 from elegans.errors import InputError
 from elegans.synapses.initial import draw_uniform, glorot_bound, mean_glorot_bound
+from elegans.synapses.plain import PlainSynapses, plain
 from elegans.synapses.slots import FreshSynapses, SynapseSlots
 from elegans.synapses.sums import SynapticSum
 from elegans.wiring import Synapses
@@ -100,6 +101,14 @@ class SignedSynapses(SynapseSlots):
         """Return +1 or -1 for each slot: the sign of its weight, shape (synapse,)."""
         sign = self.weight.detach().sign().to(self.polarity.dtype)
         return torch.where(sign == 0, self.polarity, sign)
+
+    @torch.no_grad()
+    def plain(self, neurons: int) -> PlainSynapses:
+        """Return the open synapses onto so many neurons as plain numbers."""
+        is_open = self.is_open.cpu().numpy()
+        source, target = (end.cpu().numpy()[is_open] for end in (self.source, self.target))
+        weight = plain(self.weights())[is_open]
+        return PlainSynapses.sorted(source, target, neurons, weight=weight)
 
     # --- values for operators ------------------------------------------------------------
 

@@ -136,6 +136,11 @@ class Certificate:
         return np.array(self.document["norms"][0]["eta"])
 
     @property
+    def inputs(self) -> Box:
+        """The range of inputs, as the layer is given them, that everything holds for."""
+        return _box(self.document["inputs"])
+
+    @property
     def box(self) -> Box:
         """The box of states in which the rate holds."""
         return _box(self.document["boxes"][-1])
