@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from elegans import control as control
     from elegans import data as data
     from elegans import ensemble as ensemble
+    from elegans import export as export
     from elegans import proofs as proofs
     from elegans import pruning as pruning
     from elegans import replications as replications

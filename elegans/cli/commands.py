@@ -295,3 +295,48 @@ class Report:
     out: Path | None = None
     level: Literal["exact", "interval", "float"] = "interval"
     seed: int = 0
+
+
+@dataclass(frozen=True)
+class Export:
+    """Write a trained circuit in another language, for a chip or another program.
+
+    Scales of the data and output units are part of what is written. What was certified, by
+    `--certify` in the training, is stated.
+
+    Parameters
+    ----------
+    run
+        Folder of a run or of a saved model.
+    to
+        c, one header and one source file of C99.
+    out
+        Folder for the files; by default export in the folder of the run.
+    name
+        Of the files, and what names in them begin with.
+    elapsed
+        Length of a step in the unit of the data's times, or 'argument' where each call is given
+        one; by default a usual step of the data.
+    sigmoid
+        In C: expf of math.h; poly, which needs no library; or table, the fastest without a
+        floating-point unit.
+    clamp
+        Bring inputs into the range that the certificate holds for.
+    flash
+        What there is of it, such as 32k; a circuit that needs more is refused.
+    ram
+        What there is of it, such as 2k.
+    overwrite
+        Replace files that are there.
+    """
+
+    run: Positional[Path]
+    to: Literal["c"]
+    out: Path | None = None
+    name: str = "circuit"
+    elapsed: str | None = None
+    sigmoid: Literal["expf", "poly", "table"] = "expf"
+    clamp: bool = False
+    flash: str | None = None
+    ram: str | None = None
+    overwrite: bool = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,37 +17,36 @@ from elegans.export.c99 import c
 from elegans.export.files import ExportedFiles
 from elegans.proofs import Certificate
 
-Writer = Callable[[Policy, dict[str, Any]], ExportedFiles]
-
 _TARGETS: Mapping[str, tuple[Callable[..., ExportedFiles], tuple[str, ...]]] = {
     "c": (c, ("sigmoid", "clamp", "flash", "ram")),
 }
 """Writers by target, and the settings that only some of them have."""
 
+_BYTES = {"": 1, "k": 1 << 10, "m": 1 << 20}
+
 
 def run(command: Export) -> None:
     """Write the files and say what they are."""
     policy = Policy.load(command.run)
+    path = command.run / CERTIFICATE
+    settings = {
+        "sigmoid": command.sigmoid,
+        "clamp": command.clamp,
+        "flash": _bytes("flash", command.flash),
+        "ram": _bytes("ram", command.ram),
+    }
     writer, own = _TARGETS[command.to]
-    options = {name: getattr(command, name) for name in own}
-    certificate = _certificate_of(command.run, policy)
     exported = writer(
         policy,
         name=command.name,
         elapsed=_elapsed(command.elapsed),
-        certificate=certificate,
-        **options,
+        certificate=Certificate.load(path) if os.path.exists(path) else None,
+        **{name: settings[name] for name in own},
     )
     out: Path = command.run / "export" if command.out is None else command.out
     paths = exported.save(out, overwrite=command.overwrite)
     print(exported.summary)
     print_files(out, [path.name for path in paths])
-
-
-def _certificate_of(run: Path, policy: Policy) -> Certificate | None:
-    """Return the certificate in the folder of a run if it is about the circuit as it is."""
-    path = run / CERTIFICATE
-    return Certificate.load(path) if os.path.exists(path) else None
 
 
 def _elapsed(given: str | None) -> Any:
@@ -57,5 +57,15 @@ def _elapsed(given: str | None) -> Any:
     except ValueError as error:
         raise InputError(
             f"got --elapsed {given}, expected the length of a step in the unit of the data, or "
-            "'argument'"
+            "'argument' where each call is given one"
         ) from error
+
+
+def _bytes(name: str, given: str | None) -> int | None:
+    """Return a size such as 32k in bytes."""
+    if given is None:
+        return None
+    parts = re.fullmatch(r"(\d{1,12})([km]?)b?", given.strip().lower())
+    if parts is None:
+        raise InputError(f"got --{name} {given}, expected bytes, such as 32768 or 32k")
+    return int(parts[1]) * _BYTES[parts[2]]

@@ -93,8 +93,9 @@ class Portable:
         Length of a step in the unit of the data, None where it is an argument.
     unit
         What counts as 1 for the circuit, in the unit of the data.
-    certificate
-        What is proved of the circuit, or None.
+    certificate, certified
+        What is proved of the circuit, and the least and greatest input, (input,) each, in the units
+        of the data, that it holds for; None without a proof.
     clamp
         Least and greatest input, (input,) each, to which inputs are brought, or None.
     wiring
@@ -117,6 +118,7 @@ class Portable:
     elapsed: float | None
     unit: float
     certificate: Certificate | None
+    certified: tuple[Array, Array] | None
     clamp: tuple[Array, Array] | None
     wiring: Wiring
     check: Check
@@ -168,7 +170,13 @@ def portable(
         _require_finite(f"{name} mapping", values)
     unit = 1.0 if policy.scales is None else policy.scales.elapsed
     fixed = _fixed_step(elapsed, unit)
-    ends = _clamp(policy, layer, certificate, clamp)
+    certified = _certified(policy, layer, certificate)
+    if clamp and certified is None:
+        raise InputError(
+            "got clamp=True without a certificate, expected one, whose range of inputs is meant; "
+            "pass certificate=elegans.proofs.certify(model, inputs=...)"
+        )
+    ends = certified if clamp else None
     names = () if policy.scales is None else policy.scales.inputs.names
     targets = policy.classes or (() if policy.scales is None else policy.scales.targets.names)
     return Portable(
@@ -186,6 +194,7 @@ def portable(
         fixed,
         unit,
         certificate,
+        certified,
         ends,
         layer.wiring,
         _recorded(policy, fixed, ends),
@@ -301,16 +310,11 @@ def _fixed_step(elapsed: Any, unit: float) -> float | None:
     return float(elapsed)
 
 
-def _clamp(
-    policy: Policy, layer: SequenceLayer, certificate: Certificate | None, clamp: bool
+def _certified(
+    policy: Policy, layer: SequenceLayer, certificate: Certificate | None
 ) -> tuple[Array, Array] | None:
-    """Return the ends of the inputs, in the units of the data."""
+    """Return the ends of the inputs that a certificate holds for, in the units of the data."""
     if certificate is None:
-        if clamp:
-            raise InputError(
-                "got clamp=True without a certificate, expected one, whose range of inputs is "
-                "meant; pass certificate=elegans.proofs.certify(model, inputs=...)"
-            )
         return None
     if not isinstance(certificate, Certificate):
         raise InputError(
@@ -322,16 +326,14 @@ def _clamp(
             f"got a certificate of network {certificate.fingerprint[:12]}, expected one of this "
             "circuit as it is now; certify it anew"
         )
-    if not clamp:
-        return None
     low, high = certificate.inputs
     if policy.scales is not None:
         low, high = (policy.scales.inputs.invert(end) for end in (low, high))
-    inward = low.astype(np.float32), high.astype(np.float32)
-    return (
-        np.where(inward[0] < low, np.nextafter(inward[0], np.float32(np.inf)), inward[0]),
-        np.where(inward[1] > high, np.nextafter(inward[1], -np.float32(np.inf)), inward[1]),
-    )
+    # In single precision, which the exports compute in, without leaving the range.
+    least, greatest = low.astype(np.float32), high.astype(np.float32)
+    least = np.where(least < low, np.nextafter(least, np.float32(np.inf)), least)
+    greatest = np.where(greatest > high, np.nextafter(greatest, -np.float32(np.inf)), greatest)
+    return least.astype(np.float64), greatest.astype(np.float64)
 
 
 def _recorded(policy: Policy, elapsed: float | None, ends: tuple[Array, Array] | None) -> Check:

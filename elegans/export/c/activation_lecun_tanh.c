@@ -1,0 +1,5 @@
+
+static float activation(float x)
+{
+    return 1.7159f * hyperbolic(0.666f * x);
+}

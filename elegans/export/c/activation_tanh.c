@@ -1,0 +1,5 @@
+
+static float activation(float x)
+{
+    return hyperbolic(x);
+}

@@ -1,0 +1,4 @@
+static float exponential(float x)
+{
+    return expf(x);
+}

@@ -1,0 +1,5 @@
+
+static float sigmoid(float z)
+{
+    return 1.0f / (1.0f + exponential(-z));
+}

@@ -1,0 +1,5 @@
+
+static float hyperbolic(float x)
+{
+    return tanhf(x);
+}
