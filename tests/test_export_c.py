@@ -19,16 +19,9 @@ from elegans.export.c99 import SIGMOIDS
 from elegans.wiring import AutoNCP, FullyConnected, Synapses, Wiring
 
 INPUTS = 3
-FLAGS = [
-    "-std=c99",
-    "-O2",
-    "-Wall",
-    "-Wextra",
-    "-Wconversion",
-    "-Wdouble-promotion",
-    "-Wpedantic",
-    "-Werror",
-]
+WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wdouble-promotion", "-Werror"]
+FLAGS = ["-std=c99", "-O2", *WARNINGS]
+TRAPS = ["-fsanitize=undefined", "-fsanitize-undefined-trap-on-error"]
 SANITIZERS = {
     "gcc": ["-fsanitize=undefined,address", "-fno-sanitize-recover=all"],
     "clang": ["-fsanitize=undefined", "-fsanitize-trap=undefined"],  # needs no library
@@ -109,10 +102,10 @@ class Compiled:
         size = re.search(r"(\d+) bytes of state", exported.text(f"{self.name}.h"))
         self.state = (ctypes.c_char * int(size[1]))()
 
-    def __call__(self, inputs, elapsed=None):
+    def __call__(self, inputs, elapsed=None, kind=np.float32):
         """Return the outputs (time, output) for inputs (time, input), from rest."""
-        rows = np.ascontiguousarray(inputs, np.float32)
-        found = np.zeros((len(rows), self.outputs), np.float32)
+        rows = np.ascontiguousarray(inputs, kind)
+        found = np.zeros((len(rows), self.outputs), kind)
         step = getattr(self.library, f"{self.name}_step")
         getattr(self.library, f"{self.name}_reset")(self.state)
         read, written, wide = rows.ctypes.data, found.ctypes.data, rows.strides[0]
@@ -141,18 +134,22 @@ def drawn(model, steps=200):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_equal_to_the_layer(name, tmp_path):
+@pytest.mark.parametrize(
+    ("sigmoid", "passed"),
+    [
+        ("poly", True),
+        pytest.param("expf", False, marks=pytest.mark.slow),
+        pytest.param("table", False, marks=pytest.mark.slow),
+        pytest.param("table", True, marks=pytest.mark.slow),
+    ],
+)
+def test_equal_to_the_layer(name, sigmoid, passed, tmp_path):
     model = MODELS[name]()
     inputs, elapsed = drawn(model)
-    fixed, passed = expected(model, inputs), expected(model, inputs, elapsed)
-    for sigmoid, exact, times in (
-        ("expf", fixed, None),
-        ("poly", passed, elapsed),
-        ("table", fixed, None),
-    ):
-        exported = c(model, sigmoid=sigmoid, elapsed=None if times is None else "argument")
-        found = Compiled(exported, tmp_path / sigmoid, model)(inputs, times)
-        assert np.abs(found - exact).max() < SIGMOIDS[sigmoid], sigmoid
+    times = elapsed if passed else None
+    exported = c(model, sigmoid=sigmoid, elapsed="argument" if passed else None)
+    found = Compiled(exported, tmp_path, model)(inputs, times)
+    assert np.abs(found - expected(model, inputs, times)).max() < SIGMOIDS[sigmoid]
 
 
 @pytest.mark.slow
@@ -190,7 +187,7 @@ def test_a_time_that_is_none_leaves_the_state(name, tmp_path):
 
 def of_data(**options):
     scales = Scales(
-        Scale([1e3, -2.0, 5.0], [50.0, 0.1, 2.0], names=("level", "flow", "*/ heat")),
+        Scale([1e3, -2.0, 5.0], [50.0, 0.1, 2.0], names=("level", "flow\n#error", "*/ heat")),
         Scale([7.0, -7.0], [30.0, 3.0], names=("valve", "pump")),
         elapsed=0.02,
     )
@@ -208,7 +205,7 @@ def test_units_and_limits_are_those_of_the_data(tmp_path):
         found = Compiled(exported, tmp_path / str(times is None), policy.model)(inputs, times)
         assert (np.abs(found - exact) < 1e-5 * policy.scales.targets.unit).all()
     header = exported.text("circuit.h")
-    assert "level, flow, * / heat" in header
+    assert "level, flow #error, * / heat" in header
     assert "0.02 counts as 1" in header
 
 
@@ -225,13 +222,14 @@ def test_what_is_certified_is_stated_and_inputs_are_clamped(tmp_path):
         header = exported.text("circuit.h")
         assert certificate.fingerprint in header
         assert f"rate {certificate.rate:.6g}" in header
-        assert "  8 to 12  sensory 0" in header
+        assert "  8 to 12  sensory_0" in header
         assert ("Inputs are clamped to it." in header) == clamp
         step = Compiled(exported, tmp_path / str(clamp), policy.model)
         beyond, edge = step([[1e30, -1e30], [np.nan, 0.5]]), step([[12.0, -1.0], [8.0, 0.5]])
         assert np.array_equal(beyond, edge) == clamp
 
 
+@pytest.mark.slow
 def test_the_test_in_the_file_passes_without_undefined_behaviour(tmp_path):
     policy, certificate = certified()
     for compiler, checks in SANITIZERS.items():
@@ -300,6 +298,130 @@ def test_the_state_is_as_large_as_the_header_says(tmp_path):
             f'#include "circuit.h"\nchar same[sizeof(circuit_state) == {size} ? 1 : -1];\n'
         )
         subprocess.run(["gcc", "-c", str(tmp_path / "size.c"), "-o", "/dev/null"], check=True)
+
+
+# --- whole numbers -----------------------------------------------------------------------
+
+WHOLE = {
+    **{name: MODELS[name] for name in MODELS if "semi_implicit" in name},
+    **{
+        name: MODELS[name]
+        for name in (
+            "CTRNN, tanh",
+            "readout",
+            "clipped parameters",
+            "pruned",
+            "one neuron",
+            "without synapses",
+            "parallel synapses",
+            "300 neurons",
+        )
+    },
+    "slow neurons": lambda: slow(elegans.LTC(INPUTS, ncp())),
+    "no leak": lambda: slow(elegans.LTC(INPUTS, ncp(), implicit_param_constraints=False), gleak=0),
+    "steep gates": lambda: slow(elegans.LTC(INPUTS, ncp()), sigma=400.0),
+}
+ERRORS = {"q15": 5e-3, "q31": 1e-5}
+
+
+def slow(model, *, cm=None, gleak=None, sigma=None):
+    """Set what is given, by default capacitances of 20."""
+    given = {"cm": cm, "gleak": gleak} if gleak is not None or sigma is not None else {"cm": 20.0}
+    with torch.no_grad():
+        for name, value in given.items():
+            if value is not None:
+                getattr(model.cell, name).fill_(value)
+        if sigma is not None:
+            model.cell.recurrent.sigma.fill_(sigma)
+    return model
+
+
+def units(header, names):
+    """Return middle and unit of each number, as the header states them."""
+    lines = [re.search(rf"  {name} = (\S+) ([+-]) (\S+) n", header) for name in names]
+    signed = [float(found[3]) * (-1 if found[2] == "-" else 1) for found in lines]
+    return np.array([float(found[1]) for found in lines]), np.array(signed)
+
+
+@pytest.mark.parametrize("numbers", ["q15", pytest.param("q31", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", WHOLE)
+def test_whole_numbers_are_near_the_layer(name, numbers, tmp_path):
+    model = WHOLE[name]()
+    exported = c(model, numbers=numbers)
+    kind, header = {"q15": np.int16, "q31": np.int32}[numbers], exported.text("circuit.h")
+    middle, unit = units(header, model.wiring.sensory_names)
+    inputs, _ = drawn(model)
+    whole = np.round((inputs - middle) / unit).astype(kind)
+    step = Compiled(exported, tmp_path, model, *TRAPS)
+    outputs = step(whole, kind=kind)
+    middle, unit = units(header, [f"output_{k}" for k in range(model.output_size)])
+    error = np.abs(middle + unit * outputs - expected(model, inputs))
+    assert (error < np.maximum(ERRORS[numbers], 16 * np.abs(unit))).all()
+
+
+@pytest.mark.parametrize("numbers", ERRORS)
+def test_whole_numbers_at_the_ends_of_their_range(numbers, tmp_path):
+    """Inputs at their ends, extreme potentials: nothing overflows."""
+    kind = {"q15": np.int16, "q31": np.int32}[numbers]
+    rng = np.random.default_rng(1)
+    for seed in range(5):
+        model = elegans.LTC(INPUTS, FullyConnected(9), ode_unfolds=1 + 5 * seed)
+        with torch.no_grad():
+            for values in model.cell.parameters():
+                values.copy_(torch.from_numpy(rng.normal(0, 4, values.shape)))
+            model.cell.cm.uniform_(0, 4)
+        exported = c(model, numbers=numbers)
+        step = Compiled(exported, tmp_path / f"{seed}", model, *TRAPS)
+        most = np.iinfo(kind).max
+        whole = rng.choice(np.array([-most - 1, -most, 0, most], kind), (500, INPUTS))
+        middle, unit = units(exported.text("circuit.h"), model.wiring.sensory_names)
+        exact = expected(model, (middle + unit * whole).astype(np.float32))
+        found = step(whole, kind=kind)
+        middle, unit = units(exported.text("circuit.h"), [f"output_{k}" for k in range(9)])
+        size = np.abs(unit) * most  # of the largest potential
+        assert (np.abs(middle + unit * found - exact) < 4 * ERRORS[numbers] * size).all()
+
+
+def test_whole_numbers_in_the_units_of_data_within_limits(tmp_path):
+    policy = of_data(limits=([0.0, -8.0], [10.0, -6.5]))
+    for numbers in ERRORS:
+        exported = c(policy, numbers=numbers, name="plant")
+        exported.save(tmp_path, overwrite=True)
+        source, program = str(tmp_path / "plant.c"), str(tmp_path / "plant")
+        need("gcc")
+        checks = [*FLAGS, *SANITIZERS["gcc"], "-DPLANT_MAIN"]
+        subprocess.run(["gcc", *checks, source, "-o", program], check=True)
+        subprocess.run([program, "--test"], check=True)
+        policy.reset()
+        rows = np.array([[1010.0, -2.1, 6.0], [950.0, -1.9, 1.0], [1e9, -1e9, 5.0]])
+        text = "\n".join(" ".join(map(str, row)) for row in rows)
+        shown = subprocess.run([program], input=text, capture_output=True, text=True, check=True)
+        found = np.array([line.split() for line in shown.stdout.splitlines()], float)
+        exact = np.stack([policy(row) for row in rows[:2]])
+        assert (np.abs(found[:2] - exact) < ERRORS[numbers] * np.array([30.0, 3.0])).all()
+        assert (found >= [-1e-3, -8.001]).all()
+        assert (found <= [10.001, -6.499]).all()
+
+
+def test_whole_numbers_need_no_library_and_fit_an_avr(tmp_path):
+    need("avr-gcc")
+    for options in ({"numbers": "q15"}, {"numbers": "q31"}, {"sigmoid": "table"}):
+        exported = c(elegans.LTC(INPUTS, ncp()), **options)
+        exported.save(tmp_path, overwrite=True)
+        command = ["avr-gcc", "-mmcu=atmega328p", "-Os", *WARNINGS, str(tmp_path / "circuit.c")]
+        subprocess.run([*command, "-c", "-o", str(tmp_path / "circuit.o")], check=True)
+
+
+def test_where_whole_numbers_do_not_do():
+    tiny = slow(elegans.LTC(2, ncp(), implicit_param_constraints=False), cm=1e-6, gleak=0)
+    for model, options, message in (
+        (elegans.CfC(2, ncp()), {}, "got a closed form, expected semi-implicit steps"),
+        (elegans.LTC(2, ncp(), solver="rk4"), {}, "got solver 'runge_kutta', expected semi"),
+        (elegans.LTC(2, ncp()), {"elapsed": "argument"}, "got a time that is passed in"),
+        (tiny, {}, r"got neuron \d+, whose capacitance and leak are .* choose more bits"),
+    ):
+        with pytest.raises(InputError, match=message):
+            c(model, numbers="q15", **options)
 
 
 # --- wrong input -------------------------------------------------------------------------

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import elegans
 from elegans.arguments import checked
 from elegans.checks import check_choice
 from elegans.errors import InputError
 from elegans.export.c_equations import equation, functions
+from elegans.export.c_fixed import FORMATS, fixed
 from elegans.export.c_tables import Piece, Table, brackets, number, part
 from elegans.export.files import ExportedFiles
 from elegans.export.portable import Model, Portable, portable
@@ -44,6 +44,7 @@ def c(
     *,
     name: str = "circuit",
     sigmoid: Sigmoid = "expf",
+    numbers: Literal["float", "q15", "q31"] = "float",
     elapsed: float | Literal["argument"] | None = None,
     certificate: Certificate | None = None,
     clamp: bool = False,
@@ -68,6 +69,11 @@ def c(
     sigmoid
         ``"expf"`` of ``math.h``; ``"poly"``, an exponential function of the file's own, as exact;
         or ``"table"``, between 385 entries, the fastest without a floating-point unit.
+    numbers
+        ``"float"``, single precision, or whole numbers of 16 bits (``"q15"``) or 32 (``"q31"``),
+        for `elegans.LTC` and `elegans.CTRNN` with semi-implicit steps of a fixed length. Inputs and
+        outputs are then whole numbers, too, whose units the header states; inputs reach 8 times
+        their usual size, or to the ends of the range that they are clamped to.
     elapsed
         Length of a step in the unit of the data, or ``"argument"`` where each call is given one;
         by default what counts as 1 for the layer.
@@ -95,20 +101,19 @@ def c(
     _check_name(name)
     check_choice("sigmoid", sigmoid, SIGMOIDS)
     circuit = portable(model, elapsed=elapsed, certificate=certificate, clamp=clamp)
-    piece = equation(circuit, sigmoid)
-    around = _step(circuit)
-    called = functions(piece, circuit.step.choices.get("activation"), sigmoid)
-    tables = [*piece.tables, *called.tables, *around.tables]
-    sizes = Sizes(
-        sum(table.bytes for table in tables),
-        sum(4 * math.prod(shape) for shape in piece.fields.values()),
-    )
+    check_choice("numbers", numbers, ("float", *FORMATS))
+    form = FORMATS.get(numbers)
+    if form is not None:
+        piece, main, about = fixed(circuit, form)
+    else:
+        piece, main, about = equation(circuit, sigmoid), _main(circuit, sigmoid), []
+        called = functions(piece, circuit.step.choices.get("activation"), sigmoid)
+        around = _step(circuit)
+        piece.tables += [*called.tables, *around.tables]
+        piece.text = called.text + piece.text + around.text
+    sizes = Sizes(sum(table.bytes for table in piece.tables), piece.state_bytes)
     sizes.check(sigmoid, len(circuit.input_names), flash, ram)
-    texts = {
-        f"{name}.h": _header(circuit, piece, sizes),
-        f"{name}.c": _source(piece.constants, tables, called.text + piece.text + around.text)
-        + _main(circuit, sigmoid),
-    }
+    texts = {f"{name}.h": _header(circuit, piece, sizes, about), f"{name}.c": _source(piece) + main}
     summary = (
         f"{circuit.state_size} neurons in C99: {sizes.tables:,} bytes of tables in flash and "
         f"{sizes.state:,} bytes of state, beside the code."
@@ -138,21 +143,29 @@ class Sizes:
                 )
 
 
-def _source(constants: dict[str, Any], tables: list[Table], code: str) -> str:
+def _source(piece: Piece) -> str:
     """Return the source file without its test."""
-    for table in tables:
+    code = piece.text
+    for table in piece.tables:
         code = code.replace(f"READ_INDEX({table.name}[", f"{table.read}({table.name}[")
-    defined = "".join(f"#define {name} {value}\n" for name, value in constants.items())
-    texts = "\n".join(table.text() for table in tables)
+    defined = "".join(f"#define {name} {value}\n" for name, value in piece.constants.items())
+    texts = "\n".join(table.text() for table in piece.tables)
     return f'#include "circuit_.h"\n{part("flash")}\n{defined}\n{texts}{code}'
 
 
-def _header(circuit: Portable, piece: Piece, sizes: Sizes) -> str:
-    fields = "".join(f"    float {name}{brackets(size)};\n" for name, size in piece.fields.items())
+def _header(circuit: Portable, piece: Piece, sizes: Sizes, more: list[str]) -> str:
+    fields = "".join(
+        f"    {piece.types.get(name, 'float')} {name}{brackets(size)};\n"
+        for name, size in piece.fields.items()
+    )
+    number_type = piece.types.get("x", "float")
+    about = [*_about(circuit, sizes), *([""] if more else []), *more]
     return part(
         "header.h",
         {
-            "ABOUT": "".join(f" * {line}".rstrip() + "\n" for line in _about(circuit, sizes)),
+            "ABOUT": "".join(f" * {_harmless(line)}".rstrip() + "\n" for line in about),
+            "INCLUDE": "\n#include <stdint.h>\n" if more else "",
+            "NUMBER": number_type,
             "FIELDS": fields,
             "ELAPSED": _argument(circuit, " float elapsed,"),
             "INPUTS": len(circuit.input_names),
@@ -177,7 +190,7 @@ def _about(circuit: Portable, sizes: Sizes) -> list[str]:
     if circuit.elapsed is None:
         lines += [f"The time of a step is an argument; {circuit.unit:g} counts as 1 inside."]
     else:
-        lines += [f"A step lasts {circuit.elapsed:g}, in the unit of the data's times."]
+        lines += [f"A step lasts {circuit.elapsed:g} of the unit of time."]
     lines += ["", f"{sizes.tables} bytes of tables, {sizes.state} bytes of state."]
     proof, ends = circuit.certificate, circuit.certified
     if proof is None or ends is None:
@@ -283,5 +296,9 @@ def _check_name(name: str) -> None:
 
 
 def _listed(names: tuple[str, ...]) -> str:
-    shown = ", ".join(names[:40]) + (", ..." if len(names) > 40 else "")
-    return shown.replace("*/", "* /")
+    return ", ".join(names[:40]) + (", ..." if len(names) > 40 else "")
+
+
+def _harmless(line: str) -> str:
+    """Return a line of a comment that does not end it, whatever names stand in it."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", " ", line).replace("*/", "* /")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -58,10 +59,7 @@ class Table:
     @property
     def bytes(self) -> int:
         """Size in memory; a table without entries has one, as C demands."""
-        kind = self._kind[0]
-        return np.dtype(kind.removesuffix("_t").replace("float", "float32")).itemsize * max(
-            1, self.values.size
-        )
+        return width(self._kind[0]) * max(1, self.values.size)
 
     def text(self) -> str:
         """Return the definition."""
@@ -84,8 +82,17 @@ class Piece:
     text: str = ""
     tables: list[Table] = field(default_factory=list)
     fields: dict[str, tuple[int, ...]] = field(default_factory=dict)
-    """Shapes of what the state holds, each of four bytes or as `widths` says."""
+    """Shapes of what the state holds."""
+    types: dict[str, str] = field(default_factory=dict)
+    """Types in C of fields that are not ``float``."""
     constants: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def state_bytes(self) -> int:
+        """Size of the state in memory, filled up to a whole number of its widest numbers."""
+        each = {name: width(self.types.get(name, "float")) for name in self.fields}
+        size = sum(each[name] * math.prod(shape) for name, shape in self.fields.items())
+        return -(-size // max(each.values())) * max(each.values())
 
     def add(self, name: str, values: ArrayLike, what: str = "") -> None:
         """Add a table."""
@@ -102,6 +109,17 @@ def part(name: str, replacements: Mapping[str, Any] | None = None) -> str:
     for key, value in (replacements or {}).items():
         text = text.replace(f"\n@{key}@\n", f"\n{value}").replace(f"@{key}@", str(value))
     return text
+
+
+def width(kind: str) -> int:
+    """Return the bytes of a type of C.
+
+    Examples
+    --------
+    >>> width("uint16_t"), width("float")
+    (2, 4)
+    """
+    return np.dtype(kind.removesuffix("_t").replace("float", "float32")).itemsize
 
 
 def number(value: float) -> str:

@@ -84,6 +84,8 @@ class Portable:
         Sizes, and names in the order of the columns.
     origin, factor, shift
         Of the inputs, shape (input,).
+    spread
+        By how much inputs usually differ from their origin, shape (input,).
     weight, bias
         Of the outputs: (output, neuron) and (output,). Where each output reads one neuron, the
         first reads the first, weight is (output,).
@@ -112,6 +114,7 @@ class Portable:
     origin: Array
     factor: Array
     shift: Array
+    spread: Array
     weight: Array
     bias: Array
     limits: tuple[Array, Array] | None
@@ -184,10 +187,11 @@ def portable(
         integration,
         layer.state_size,
         tuple(names) or layer.wiring.sensory_names,
-        tuple(targets) or tuple(f"output {k}" for k in range(whole.output_size)),
+        tuple(targets) or tuple(f"output_{k}" for k in range(whole.output_size)),
         origin,
         factor,
         shift,
+        np.ones(len(origin)) if policy.scales is None else policy.scales.inputs.unit,
         weight,
         bias,
         policy.limits,

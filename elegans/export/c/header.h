@@ -3,6 +3,7 @@
  */
 #ifndef CIRCUIT_H
 #define CIRCUIT_H
+@INCLUDE@
 
 #define CIRCUIT_INPUTS @INPUTS@
 #define CIRCUIT_OUTPUTS @OUTPUTS@
@@ -21,7 +22,7 @@ typedef struct {
 void circuit_reset(circuit_state *state);
 
 /* Take a step: read CIRCUIT_INPUTS numbers, write CIRCUIT_OUTPUTS. */
-void circuit_step(circuit_state *state, const float *input,@ELAPSED@ float *output);
+void circuit_step(circuit_state *state, const @NUMBER@ *input,@ELAPSED@ @NUMBER@ *output);
 
 #ifdef __cplusplus
 }

@@ -1,0 +1,4 @@
+        @SMALL@ value@VALUE@;
+@MATRIX@
+@ENDS@
+        output[k] = value;

@@ -1,0 +1,20 @@
+
+void circuit_reset(circuit_state *state)
+{
+    size_t i;
+
+    for (i = 0; i < CIRCUIT_NEURONS; i++) {
+        state->x[i] = 0;
+    }
+}
+
+void circuit_step(circuit_state *state, const @SMALL@ *input, @SMALL@ *output)
+{
+    size_t k;
+
+    sense(state, input);
+    advance(state);
+    for (k = 0; k < CIRCUIT_OUTPUTS; k++) {
+@OUTPUT@
+    }
+}

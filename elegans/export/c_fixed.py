@@ -1,0 +1,341 @@
+"""Steps of circuits in whole numbers, for chips without a floating-point unit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from elegans.errors import InputError
+from elegans.export.c_tables import Piece, Table, number, part
+from elegans.export.portable import Portable
+from elegans.synapses.plain import Array, PlainSynapses
+
+SPAN = 8.0
+"""Where no range is certified, inputs reach so many times their usual size."""
+
+_MARGIN = 2.0**-8  # of ranges, against sums of rounded numbers
+
+
+@dataclass(frozen=True)
+class Format:
+    """Whole numbers of so many bits, and twice as many for products.
+
+    Parameters
+    ----------
+    bits
+        16 or 32.
+    unit
+        Of arguments of a gate, as a part of 1.
+    last
+        Argument of the last entry of the table of the sigmoid.
+    tolerance
+        Error of outputs, as a share of their unit, that the test in the file allows.
+    """
+
+    bits: int
+    unit: int
+    last: int
+    tolerance: float
+
+    @property
+    def most(self) -> int:
+        """The largest number."""
+        return 2 ** (self.bits - 1) - 1
+
+    def words(self) -> dict[str, Any]:
+        """Return what stands for the types in C."""
+        return {
+            "SMALL": f"int{self.bits}_t",
+            "USMALL": f"uint{self.bits}_t",
+            "WIDE": f"int{2 * self.bits}_t",
+            "UWIDE": f"uint{2 * self.bits}_t",
+            "BITS": self.bits,
+            "TOP": 2 * self.bits - 1,
+            "TWICE": 2 * self.bits,
+            "TWICE_LESS": 2 * self.bits - 1,
+            "LESS": self.bits - 1,
+            "MOST": self.most,
+        }
+
+    def small(self, values: Array) -> Any:
+        """Return numbers of which 1 is 2**(bits - 1)."""
+        scaled = np.round(values * 2.0 ** (self.bits - 1)).clip(-self.most, self.most)
+        return scaled.astype(f"int{self.bits}")
+
+    def unsigned(self, values: Array) -> Any:
+        """Return numbers of which 1 is 2**bits."""
+        return (
+            np.round(values * 2.0**self.bits).clip(0, 2**self.bits - 1).astype(f"uint{self.bits}")
+        )
+
+    def sigmoid(self) -> Table:
+        """Return the table of the sigmoid, 32 entries for each 1."""
+        values = 1 / (1 + np.exp(-np.arange(self.last * 32 + 1) / 32))
+        return Table("sigmoid_of", self.unsigned(values), "sigmoid(z), z from 0")
+
+
+FORMATS = {"q15": Format(16, 8192, 12, 2e-2), "q31": Format(32, 2**23, 16, 1e-5)}
+
+
+@dataclass(frozen=True)
+class _Ranges:
+    """What whole numbers stand for: the middle of a range, and its half, which is the largest."""
+
+    middle: Array
+    half: Array
+
+    def unit(self, form: Format) -> Array:
+        """Return what 1 stands for."""
+        return self.half / 2.0 ** (form.bits - 1)
+
+    def lines(self, names: tuple[str, ...], form: Format) -> list[str]:
+        """Return a line for each column."""
+        return [
+            f"  {name} = {middle:.9g} {'-' if unit < 0 else '+'} {abs(unit):.9g} n"
+            for name, middle, unit in zip(names, self.middle, self.unit(form), strict=True)
+        ]
+
+
+def fixed(circuit: Portable, form: Format) -> tuple[Piece, str, list[str]]:
+    """Return the step of a circuit in whole numbers, its test, and lines about the numbers.
+
+    Raises
+    ------
+    InputError
+        The circuit is no differential equation with semi-implicit steps of a fixed length.
+    """
+    flow = circuit.integration
+    if flow is None or flow.solver != "semi_implicit" or circuit.time_step is None:
+        got = "a closed form" if flow is None else f"solver {flow.solver!r}"
+        got = got if circuit.time_step is not None else "a time that is passed in"
+        raise InputError(
+            f"got {got}, expected semi-implicit steps of a fixed length for whole numbers; choose "
+            "numbers='float', or train with solver='semi_implicit'"
+        )
+    inputs = _input_ranges(circuit)
+    piece = Piece(constants={"UNFOLDS": flow.unfolds}, tables=[form.sigmoid()])
+    per_unfold = circuit.step.neurons["capacitance"] * flow.unfolds / circuit.time_step
+    liquid = circuit.step.equation == "liquid"
+    write = _liquid if liquid else _rates
+    bound, codes = write(piece, circuit, form, inputs, per_unfold)
+    outputs, more = _outputs(piece, circuit, form, bound)
+    words = form.words() | codes
+    small, wide = words["SMALL"], words["WIDE"]
+    each = (circuit.state_size,)
+    piece.fields = {"x": each, "next": each, "conductance": each, "drive": each}
+    piece.types = {"x": small, "next": small, "conductance": words["UWIDE"], "drive": wide}
+    piece.text = part(f"fixed_gate_{form.bits}") + part("fixed", words)
+    piece.text += part("fixed_step", words | {"OUTPUT": part("fixed_output", words | more)})
+    about = [f"Inputs and outputs are whole numbers n from {-form.most} to {form.most}:"]
+    about += inputs.lines(circuit.input_names, form)
+    return (
+        piece,
+        _main(circuit, form, inputs, outputs),
+        about + outputs.lines(circuit.output_names, form),
+    )
+
+
+def _input_ranges(circuit: Portable) -> _Ranges:
+    low, high = circuit.origin - SPAN * circuit.spread, circuit.origin + SPAN * circuit.spread
+    if circuit.clamp is not None:
+        low, high = circuit.clamp
+    half = np.where(high > low, (high - low) / 2, 1.0)
+    return _Ranges((low + high) / 2, half)
+
+
+def _liquid(
+    piece: Piece, circuit: Portable, form: Format, inputs: _Ranges, capacitance: Array
+) -> tuple[float, dict[str, Any]]:
+    """Add the tables of a liquid circuit; return the bound of its potentials, and its code."""
+    step = circuit.step
+    conductance, drive = step.neurons["conductance"], step.neurons["drive"]
+    leak = np.where(conductance > 0, drive / np.where(conductance > 0, conductance, 1), 0)
+    potentials = [leak, *(synapses.values["potential"] for synapses in step.synapses.values())]
+    # A step is a mean of the potential before and of those that it is pulled to.
+    bound = max(float(np.abs(values).max(initial=0)) for values in potentials) or 1.0
+    bound *= 1 + _MARGIN
+    total = (
+        capacitance
+        + conductance
+        + sum(_onto(synapses, synapses.values["weight"]) for synapses in step.synapses.values())
+    )
+    count = sum(np.diff(synapses.start) for synapses in step.synapses.values())
+    total = total * (1 + _MARGIN + count / 2.0**form.bits)
+    codes = _neurons(piece, form, capacitance, conductance, drive, total, bound)
+    for kind, synapses in step.synapses.items():
+        values, target = synapses.values, _targets(synapses)
+        if kind == "sensory":
+            j = synapses.source
+            slope = values["gain"] * circuit.factor[j] * inputs.half[j]
+            seen = circuit.factor[j] * (inputs.middle[j] - circuit.origin[j]) + circuit.shift[j]
+        else:
+            slope, seen = values["gain"] * bound, np.zeros(len(synapses))
+        offset = values["gain"] * (seen - values["centre"])
+        codes[kind.upper()] = _gates(piece, form, kind, synapses, slope, offset, opens=True)
+        piece.add(f"{kind}_weight", form.unsigned(values["weight"] / total[target]))
+        current = values["weight"] * values["potential"] / (total[target] * bound)
+        piece.add(f"{kind}_current", form.small(current), "what they add")
+    return bound, codes
+
+
+def _rates(
+    piece: Piece, circuit: Portable, form: Format, inputs: _Ranges, capacitance: Array
+) -> tuple[float, dict[str, Any]]:
+    """Add the tables of a circuit of firing rates; return the bound of its states, and its code."""
+    step = circuit.step
+    sensory, recurrent = step.synapses["sensory"], step.synapses["recurrent"]
+    j = sensory.source
+    seen = circuit.factor[j] * (inputs.middle[j] - circuit.origin[j]) + circuit.shift[j]
+    drive = _onto(sensory, sensory.values["weight"] * seen)
+    weight, slope = recurrent.values["weight"], 1.0
+    if step.choices["activation"] == "tanh":  # 2 sigmoid(2 z) - 1
+        drive = drive - _onto(recurrent, weight)
+        weight, slope = 2 * weight, 2.0
+    reach = sensory.values["weight"] * circuit.factor[j] * inputs.half[j]
+    largest = np.abs(drive) + _onto(recurrent, np.abs(weight)) + _onto(sensory, np.abs(reach))
+    bound = (float(largest.max(initial=0)) or 1.0) * (1 + _MARGIN)
+    count = np.diff(recurrent.start) + np.diff(sensory.start)
+    total = (capacitance + 1) * (1 + _MARGIN + count / 2.0**form.bits)
+    codes = _neurons(piece, form, capacitance, np.ones_like(capacitance), drive, total, bound)
+    _ends(piece, "sensory", sensory)
+    piece.add("sensory_weight", form.small(reach / (total[_targets(sensory)] * bound)))
+    codes["SENSORY"] = _indented(
+        f"driven += 2 * value * (int{form.bits}_t)READ_{form.bits}(sensory_weight[k]);", 12
+    )
+    size = len(recurrent)
+    offset = slope * step.neurons["bias"][recurrent.source]
+    codes["RECURRENT"] = _gates(
+        piece, form, "recurrent", recurrent, np.full(size, slope * bound), offset, opens=False
+    )
+    current = weight / (total[_targets(recurrent)] * bound)
+    piece.add("recurrent_current", form.small(current), "what they add")
+    return bound, codes
+
+
+def _neurons(
+    piece: Piece,
+    form: Format,
+    capacitance: Array,
+    conductance: Array,
+    drive: Array,
+    total: Array,
+    bound: float,
+) -> dict[str, Any]:
+    """Add what each neuron has; return how the constant parts of its sums are read."""
+    share = (capacitance + conductance) / total
+    if share.min() < 2.0 ** (6 - form.bits):
+        neuron = int(np.argmin(share))
+        raise InputError(
+            f"got neuron {neuron}, whose capacitance and leak are {share[neuron]:.2g} of all its "
+            f"conductances, expected at least {2.0 ** (6 - form.bits):.2g} for whole numbers of "
+            f"{form.bits} bits; choose more bits, or numbers='float'"
+        )
+    held = form.unsigned(capacitance / total)
+    piece.add("capacitance", held, "capacitance of each neuron over an unfold's length")
+    # The same number stands in both sums, so that a neuron without currents keeps its potential.
+    leak = conductance / total + held.astype(np.float64) / 2.0**form.bits
+    base = np.round(leak * 2.0**32).clip(0, 2**32 - 1).astype(np.uint32)
+    driven = np.round(drive / (total * bound) * 2.0**31).clip(-(2**31) + 1, 2**31 - 1)
+    piece.add("base", base, "the same and the leak")
+    piece.add("leak_drive", driven.astype(np.int32), "what does not depend on anything")
+    if form.bits == 16:
+        return {"BASE": "READ_32(base[i])", "DRIVE": "(int32_t)READ_32(leak_drive[i])"}
+    return {
+        "BASE": "(uint64_t)READ_32(base[i]) << 32",
+        "DRIVE": "(int64_t)(int32_t)READ_32(leak_drive[i]) * 4294967296",
+    }
+
+
+def _gates(
+    piece: Piece,
+    form: Format,
+    kind: str,
+    synapses: PlainSynapses,
+    slope: Array,
+    offset: Array,
+    *,
+    opens: bool,
+) -> str:
+    """Add gates whose argument is slope * (source / its half) + offset; return their code."""
+    _ends(piece, kind, synapses)
+    steep = np.abs(slope).max(initial=0) * form.unit / 2.0 ** (form.bits - 1)
+    shift = int(np.floor(np.log2(form.most / steep))) if steep > 0 else 0
+    shift = int(np.clip(shift, 0, form.bits - 1))
+    gain = slope * form.unit / 2.0 ** (form.bits - 1) * 2.0**shift
+    whole = np.round(gain).clip(-form.most, form.most).astype(f"int{form.bits}")
+    place = np.round(offset * form.unit).clip(-(2**31) + 1, 2**31 - 1).astype(np.int32)
+    piece.add(f"{kind}_gain", whole, "factor of what they read, in a gate")
+    piece.add(f"{kind}_offset", place, "and what is added to it")
+    opened = f"opened += (@UWIDE@)READ_{form.bits}({kind}_weight[k]) * open;\n" if opens else "\n"
+    code = part("fixed_synapse", form.words() | {"KIND": kind, "SHIFT": shift, "OPENED": opened})
+    return _indented(
+        code.replace("@UWIDE@", form.words()["UWIDE"]), 12 if kind == "sensory" else 16
+    )
+
+
+def _ends(piece: Piece, kind: str, synapses: PlainSynapses) -> None:
+    piece.add(f"{kind}_count", np.diff(synapses.start), f"{kind} synapses onto each neuron")
+    piece.add(f"{kind}_source", synapses.source, "what each of them reads")
+
+
+def _outputs(
+    piece: Piece, circuit: Portable, form: Format, bound: float
+) -> tuple[_Ranges, dict[str, Any]]:
+    """Add the tables of the outputs; return their ranges, and how they are written."""
+    weight = circuit.weight
+    if weight.ndim == 1:
+        ranges, sum_ = _Ranges(circuit.bias, weight * bound), "state->x[k]"
+        columns = ""
+    else:
+        half = np.abs(weight).sum(axis=1) * bound * (1 + _MARGIN)
+        half = np.where(half > 0, half, 1.0)
+        piece.add("output_weight", form.small(weight * bound / half[:, None]), "of the outputs")
+        ranges, sum_ = _Ranges(circuit.bias, half), ""
+        columns = part("fixed_matrix", form.words() | {"COLUMNS": weight.shape[1]})
+    ends = ""
+    if circuit.limits is not None:
+        unit = np.where(ranges.half == 0, 1.0, ranges.unit(form))
+        bounds = np.stack([(end - ranges.middle) / unit for end in circuit.limits])
+        bounds = np.sort(bounds, axis=0).clip(-form.most, form.most)
+        kind = f"int{form.bits}"
+        piece.add("output_least", np.ceil(bounds[0]).astype(kind), "outputs are between these")
+        piece.add("output_greatest", np.floor(bounds[1]).astype(kind))
+        ends = part("fixed_limits", form.words())
+    return ranges, {"VALUE": f" = {sum_}" if sum_ else "", "MATRIX": columns, "ENDS": ends}
+
+
+def _main(circuit: Portable, form: Format, inputs: _Ranges, outputs: _Ranges) -> str:
+    check = circuit.check
+    tables = [
+        Table.of("check_input", check.inputs, "recorded steps"),
+        Table.of("check_output", check.outputs),
+        Table.of("input_middle", inputs.middle, "a number stands for middle + unit * number"),
+        Table.of("input_unit", inputs.unit(form)),
+        Table.of("output_middle", outputs.middle),
+        Table.of("output_unit", outputs.unit(form)),
+    ]
+    return part(
+        "fixed_main",
+        form.words()
+        | {
+            "STEPS": len(check.inputs),
+            "TOLERANCE": number(form.tolerance * check.scale),
+            "TABLES": "\n".join(table.text() for table in tables) + "\n",
+        },
+    )
+
+
+def _targets(synapses: PlainSynapses) -> Any:
+    return np.repeat(np.arange(len(synapses.start) - 1), np.diff(synapses.start))
+
+
+def _onto(synapses: PlainSynapses, values: Array) -> Array:
+    """Return the sum of values (synapse,) over the synapses onto each neuron."""
+    return np.bincount(_targets(synapses), values, minlength=len(synapses.start) - 1)
+
+
+def _indented(code: str, spaces: int) -> str:
+    lines = code.rstrip("\n").split("\n")
+    return "".join(f"{' ' * spaces}{line}".rstrip() + "\n" for line in lines)
