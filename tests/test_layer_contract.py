@@ -178,14 +178,14 @@ def test_what_the_cells_offer():
     joint = ["LiquidCircuit", "SingleSteps", "Rebuilds", "JoinsMembers"]
     assert offered == {
         "CTGRUCell": ["StepJacobian", "Saved"],
-        "CTRNNCell": ["Flow", "Bounded", "Counted", "Saved"],
-        "CfCCell": ["StepJacobian", "Saved"],
-        "LTCCell": ["Flow", *joint, "Bounded", "Counted", "Saved"],
+        "CTRNNCell": ["Flow", "PlainNumbers", "Bounded", "Counted", "Saved"],
+        "CfCCell": ["StepJacobian", "PlainNumbers", "Saved"],
+        "LTCCell": ["Flow", *joint, "PlainNumbers", "Bounded", "Counted", "Saved"],
         "LRCCell": ["Flow", "Counted", "Saved"],
         "LrcSSMCell": ["Flow", "Counted", "Saved"],
         "NeuralLTCCell": ["Flow", "Counted", "Saved"],
         "NeuralODECell": ["Flow", "Counted", "Saved"],
-        "WiredCfCCell": ["StepJacobian", "Saved"],
+        "WiredCfCCell": ["StepJacobian", "PlainNumbers", "Saved"],
     }
 
 
@@ -194,7 +194,7 @@ def test_a_missing_capability_is_named():
     assert require(cell_of(model), Flow, "a flow") is model.cell
     with pytest.raises(
         InputError,
-        match=r"^got CTRNNCell, which offers `dynamics`, `lower_bounds`, `operations` and "
+        match=r"^got CTRNNCell, which offers `dynamics`, `plain_step`, `lower_bounds`, `operations` and "
         r"`settings`; a certificate needs `circuit`; implement it as in docs/extending\.md$",
     ):
         elegans.proofs.certify(model, inputs=(-1, 1))

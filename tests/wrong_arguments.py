@@ -23,7 +23,14 @@ from elegans.proofs.certificates.network import Box
 from elegans.pruning import CosineFraction, parts_of
 from elegans.wiring import AutoNCP, Synapses
 
-PACKAGES = ("elegans", "elegans.wiring", "elegans.pruning", "elegans.training", "elegans.proofs")
+PACKAGES = (
+    "elegans",
+    "elegans.export",
+    "elegans.wiring",
+    "elegans.pruning",
+    "elegans.training",
+    "elegans.proofs",
+)
 
 WRONG: dict[str, Any] = {
     "None": None,
@@ -152,6 +159,8 @@ VALID: dict[str, Callable[[], Arguments]] = {
     "elegans.load_ncps": lambda: {"model": circuit(), "saved": elegans.to_ncps(circuit())},
     "elegans.to_ncps": lambda: {"model": circuit()},
     "elegans.register_layer": lambda: {"kind": elegans.LTC},
+    "elegans.export.c": lambda: {"model": circuit()},
+    "elegans.export.ExportedFiles": lambda: {"files": {"a": b""}, "summary": ""},
     "elegans.save": lambda: {"model": circuit(), "folder": "saved", "overwrite": True},
     "elegans.load": lambda: {"folder": "saved"},
     "elegans.report": lambda: {"model": circuit(), "data": torch.zeros(1, 5, 2)},

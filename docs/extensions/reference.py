@@ -28,6 +28,7 @@ GROUPS = {
         "elegans.control.lqr",
         "elegans.control.policy",
     ],
+    "Other languages": ["elegans.export"],
     "Other libraries": ["elegans.integrations.sb3", "elegans.integrations.lightning"],
     "Proofs and reports": [
         "elegans.proofs",

@@ -320,6 +320,9 @@ class Export:
     sigmoid
         In C: expf of math.h; poly, which needs no library; or table, the fastest without a
         floating-point unit.
+    numbers
+        In C: float, or whole numbers of 16 bits (q15) or 32 bits (q31) in and out, for chips
+        without a floating-point unit.
     clamp
         Bring inputs into the range that the certificate holds for.
     flash
@@ -336,6 +339,7 @@ class Export:
     name: str = "circuit"
     elapsed: str | None = None
     sigmoid: Literal["expf", "poly", "table"] = "expf"
+    numbers: Literal["float", "q15", "q31"] = "float"
     clamp: bool = False
     flash: str | None = None
     ram: str | None = None

@@ -18,7 +18,7 @@ from elegans.export.files import ExportedFiles
 from elegans.proofs import Certificate
 
 _TARGETS: Mapping[str, tuple[Callable[..., ExportedFiles], tuple[str, ...]]] = {
-    "c": (c, ("sigmoid", "clamp", "flash", "ram")),
+    "c": (c, ("sigmoid", "numbers", "clamp", "flash", "ram")),
 }
 """Writers by target, and the settings that only some of them have."""
 
@@ -31,6 +31,7 @@ def run(command: Export) -> None:
     path = command.run / CERTIFICATE
     settings = {
         "sigmoid": command.sigmoid,
+        "numbers": command.numbers,
         "clamp": command.clamp,
         "flash": _bytes("flash", command.flash),
         "ram": _bytes("ram", command.ram),

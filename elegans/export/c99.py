@@ -22,8 +22,8 @@ Sigmoid = Literal["expf", "poly", "table"]
 SIGMOIDS: dict[str, float] = {"expf": 1e-5, "poly": 1e-5, "table": 2e-3}
 """Error of outputs, as a share of their unit, that the test in the file allows."""
 
-CODE_BYTES = {"expf": 8_192, "poly": 8_192, "table": 8_192}
-"""Room for the code and what it needs of a library for floating point, on a Cortex-M0."""
+CODE_BYTES = {"expf": 8_192, "poly": 6_144, "table": 6_144, "q15": 3_072, "q31": 4_096}
+"""Room for the code and what it needs of libraries, on a Cortex-M0, which has no floating point."""
 
 STACK_BYTES = 256
 """Room for what a step has on the stack, besides its inputs."""
@@ -112,7 +112,7 @@ def c(
         piece.tables += [*called.tables, *around.tables]
         piece.text = called.text + piece.text + around.text
     sizes = Sizes(sum(table.bytes for table in piece.tables), piece.state_bytes)
-    sizes.check(sigmoid, len(circuit.input_names), flash, ram)
+    sizes.check(sigmoid if form is None else numbers, len(circuit.input_names), flash, ram)
     texts = {f"{name}.h": _header(circuit, piece, sizes, about), f"{name}.c": _source(piece) + main}
     summary = (
         f"{circuit.state_size} neurons in C99: {sizes.tables:,} bytes of tables in flash and "
@@ -128,9 +128,9 @@ class Sizes:
     tables: int
     state: int
 
-    def check(self, sigmoid: str, inputs: int, flash: int | None, ram: int | None) -> None:
+    def check(self, way: str, inputs: int, flash: int | None, ram: int | None) -> None:
         """Raise `InputError` where that, with code and stack, is more than there is."""
-        code, stack = CODE_BYTES[sigmoid], STACK_BYTES + 4 * inputs
+        code, stack = CODE_BYTES[way], STACK_BYTES + 4 * inputs
         for kind, given, own, more, what in (
             ("flash", flash, self.tables, code, "code with its library"),
             ("ram", ram, self.state, stack, "the stack of a step"),

@@ -42,7 +42,7 @@ class Format:
     @property
     def most(self) -> int:
         """The largest number."""
-        return 2 ** (self.bits - 1) - 1
+        return (1 << (self.bits - 1)) - 1
 
     def words(self) -> dict[str, Any]:
         """Return what stands for the types in C."""
@@ -333,7 +333,8 @@ def _targets(synapses: PlainSynapses) -> Any:
 
 def _onto(synapses: PlainSynapses, values: Array) -> Array:
     """Return the sum of values (synapse,) over the synapses onto each neuron."""
-    return np.bincount(_targets(synapses), values, minlength=len(synapses.start) - 1)
+    sums = np.bincount(_targets(synapses), values, minlength=len(synapses.start) - 1)
+    return sums.astype(np.float64)
 
 
 def _indented(code: str, spaces: int) -> str:

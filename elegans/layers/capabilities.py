@@ -193,8 +193,8 @@ def require(
     >>> require(elegans.CfC(1, 2).cell, Flow, "a flow")
     Traceback (most recent call last):
         ...
-    elegans.errors.InputError: got CfCCell, which offers `step_jacobian` and `settings`; a flow
-    needs `dynamics`; implement it as in docs/extending.md
+    elegans.errors.InputError: got CfCCell, which offers `step_jacobian`, `plain_step` and
+    `settings`; a flow needs `dynamics`; implement it as in docs/extending.md
     """
     if offers(cell, capability):
         return cell
