@@ -194,8 +194,9 @@ def test_a_missing_capability_is_named():
     assert require(cell_of(model), Flow, "a flow") is model.cell
     with pytest.raises(
         InputError,
-        match=r"^got CTRNNCell, which offers `dynamics`, `plain_step`, `lower_bounds`, `operations` and "
-        r"`settings`; a certificate needs `circuit`; implement it as in docs/extending\.md$",
+        match=r"^got CTRNNCell, which offers `dynamics`, `plain_step`, `lower_bounds`, "
+        r"`operations` and `settings`; a certificate needs `circuit`; implement it as in "
+        r"docs/extending\.md$",
     ):
         elegans.proofs.certify(model, inputs=(-1, 1))
     with pytest.raises(InputError, match="got a model with 0 liquid cells, expected one"):
