@@ -178,14 +178,14 @@ def test_what_the_cells_offer():
     joint = ["LiquidCircuit", "SingleSteps", "Rebuilds", "JoinsMembers"]
     assert offered == {
         "CTGRUCell": ["StepJacobian", "Saved"],
-        "CTRNNCell": ["Flow", "Bounded", "Counted", "Saved"],
+        "CTRNNCell": ["Flow", "Bounded", "Counted", "Silenced", "Saved"],
         "CfCCell": ["StepJacobian", "Saved"],
-        "LTCCell": ["Flow", *joint, "Bounded", "Counted", "Saved"],
-        "LRCCell": ["Flow", "Counted", "Saved"],
-        "LrcSSMCell": ["Flow", "Counted", "Saved"],
-        "NeuralLTCCell": ["Flow", "Counted", "Saved"],
-        "NeuralODECell": ["Flow", "Counted", "Saved"],
-        "WiredCfCCell": ["StepJacobian", "Saved"],
+        "LTCCell": ["Flow", *joint, "Bounded", "Counted", "Silenced", "Saved"],
+        "LRCCell": ["Flow", "Counted", "Silenced", "Saved"],
+        "LrcSSMCell": ["Flow", "Counted", "Silenced", "Saved"],
+        "NeuralLTCCell": ["Flow", "Counted", "Silenced", "Saved"],
+        "NeuralODECell": ["Flow", "Counted", "Silenced", "Saved"],
+        "WiredCfCCell": ["StepJacobian", "Silenced", "Saved"],
     }
 
 
@@ -194,8 +194,8 @@ def test_a_missing_capability_is_named():
     assert require(cell_of(model), Flow, "a flow") is model.cell
     with pytest.raises(
         InputError,
-        match=r"^got CTRNNCell, which offers `dynamics`, `lower_bounds`, `operations` and "
-        r"`settings`; a certificate needs `circuit`; implement it as in docs/extending\.md$",
+        match=r"^got CTRNNCell, which offers `dynamics`, `lower_bounds`, `operations`, "
+        r"`motor_readers` and `settings`; a certificate needs `circuit`; implement it as in docs/extending\.md$",
     ):
         elegans.proofs.certify(model, inputs=(-1, 1))
     with pytest.raises(InputError, match="got a model with 0 liquid cells, expected one"):

@@ -24,6 +24,7 @@ GROUPS = {
         "elegans.pruning.compact",
         "elegans.pruning.measuring.efficiency",
         "elegans.ensemble",
+        "elegans.lesions",
         "elegans.tasks.cartpole",
         "elegans.control.lqr",
         "elegans.control.policy",

@@ -113,6 +113,16 @@ class Counted(Protocol):
         """Return how often a step uses each entry of a weight, by the weight's dotted name."""
 
 
+class Silenced(Protocol):
+    """Neurons that nothing reads any more: lesion studies."""
+
+    def motor_readers(self) -> tuple[str, ...]:
+        """Return the weights (..., motor) that read motor neurons, by their dotted name.
+
+        What a motor neuron adds to the output goes through them alone.
+        """
+
+
 class Saved(Protocol):
     """Settings: saving, and building the same cell again."""
 
@@ -129,6 +139,7 @@ CAPABILITIES: tuple[type, ...] = (
     JoinsMembers,
     Bounded,
     Counted,
+    Silenced,
     Saved,
 )
 """All capabilities."""
