@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,8 @@ from elegans.errors import InputError
 from elegans.synapses.connections import Connections
 from elegans.synapses.liquid import LiquidSynapses
 from elegans.synapses.slots import MASK_SUFFIX, zero_outside
+
+M = TypeVar("M", bound=nn.Module)
 
 _COMPARED = (bool, int, float, complex, str, type(None), torch.dtype, tuple, list)
 """Settings of a module that are compared; others need not know when they are equal."""
@@ -221,7 +223,18 @@ def counts_of(members: Sequence[nn.Module]) -> dict[str, list[int]]:
 
 def template_of(member: nn.Module) -> nn.Module:
     """Return the module without its values."""
-    return copy.deepcopy(member).to("meta")
+    return copied(member).to("meta")
+
+
+def copied(module: M) -> M:
+    """Return a deep copy, also of a module that computes a weight from others when it is called.
+
+    The last weight, which ``torch.nn.utils.prune`` leaves on the module, hangs on a graph that
+    cannot be copied; the copy makes it anew when it is called.
+    """
+    attributes = [value for part in module.modules() for value in vars(part).values()]
+    computed = [value for value in attributes if isinstance(value, Tensor) and not value.is_leaf]
+    return copy.deepcopy(module, {id(value): value.detach() for value in computed})
 
 
 @torch.no_grad()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from elegans.checks import Placement
+from elegans.ensemble.stacking import copied
 from elegans.errors import InputError
 from elegans.layers.capabilities import Silenced, require
 from elegans.layers.mapping import ElementwiseMapping
@@ -52,7 +52,7 @@ def prepared(model: Model) -> Model:
 
     Where there is no output mapping, one by 1 takes its place: the same outputs to the last bit.
     """
-    work = copy.deepcopy(model)
+    work = copied(model)
     layer = circuit_of(work)
     if isinstance(work, Readout):
         return work
