@@ -80,5 +80,7 @@ def test_states_go_in_as_they_came_out(make):
         expected = member(x, member(x)[1])[0]
         for output in found:
             torch.testing.assert_close(output[k], expected, atol=1e-10, rtol=1e-10)
-    with pytest.raises(InputError, match=r"hx has shape .*, expected \(3, batch, .*as a call retur"):
+    with pytest.raises(
+        InputError, match=r"hx has shape .*, expected \(3, batch, .*as a call retur"
+    ):
         ensemble(x, members[0](x)[1])

@@ -195,7 +195,8 @@ def test_a_missing_capability_is_named():
     with pytest.raises(
         InputError,
         match=r"^got CTRNNCell, which offers `dynamics`, `lower_bounds`, `operations`, "
-        r"`motor_readers` and `settings`; a certificate needs `circuit`; implement it as in docs/extending\.md$",
+        r"`motor_readers` and `settings`; a certificate needs `circuit`; implement it as in "
+        r"docs/extending\.md$",
     ):
         elegans.proofs.certify(model, inputs=(-1, 1))
     with pytest.raises(InputError, match="got a model with 0 liquid cells, expected one"):

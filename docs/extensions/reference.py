@@ -28,6 +28,7 @@ GROUPS = {
         "elegans.tasks.cartpole",
         "elegans.control.lqr",
         "elegans.control.policy",
+        "elegans.control.ensemble_policy",
     ],
     "Other libraries": ["elegans.integrations.sb3", "elegans.integrations.lightning"],
     "Proofs and reports": [

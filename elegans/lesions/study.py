@@ -90,8 +90,8 @@ class LesionStudy:
     --------
     >>> import torch, elegans
     >>> from elegans.wiring import Synapses, Wiring
-    >>> chain = Wiring(1, {"motor": 1, "inter": 2}, Synapses([1], [0], [1]), Synapses([0], [1], [1]))
-    >>> model = elegans.CTRNN(1, chain)
+    >>> inner, outer = Synapses([1], [0], [1]), Synapses([0], [1], [1])
+    >>> model = elegans.CTRNN(1, Wiring(1, {"motor": 1, "inter": 2}, inner, outer))
     >>> x = torch.ones(1, 5, 1)
     >>> study = elegans.lesion(model, (x, model(x)[0]), kinds=["neurons"])
     >>> study.intact, [lesion.name for lesion in study.needed()]
@@ -183,13 +183,16 @@ class LesionStudy:
     def _headline(self) -> str:
         return (
             f"{len(self)} lesions, {len(self.needed())} of which make the score worse; the intact "
-            f"circuit has {self.intact:.4g}, {'more' if self.greater_is_better else 'less'} is "
-            "better"
+            f"circuit has {self.intact:.4g}, {self._better} is better"
         )
+
+    @property
+    def _better(self) -> str:
+        return "more" if self.greater_is_better else "less"
 
     def _repr_html_(self) -> str:
         rows: dict[str, object] = {
-            "intact": f"{self.intact:.4g}, {'more' if self.greater_is_better else 'less'} is better",
+            "intact": f"{self.intact:.4g}, {self._better} is better",
             "lesions": f"{len(self)}, {len(self.needed())} of which make it worse",
         }
         rows |= {
