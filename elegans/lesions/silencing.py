@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -25,7 +26,8 @@ KINDS = ("neurons", "synapses", "inputs")
 _REMEDY = "build one on a wiring, as elegans.LTC(inputs, AutoNCP(units, outputs))"
 
 
-class Place(NamedTuple):
+@dataclass(frozen=True)
+class Place:
     """Which neuron, synapse or input it is; the first columns of a study, see `Lesion`."""
 
     kind: str

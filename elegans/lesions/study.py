@@ -120,7 +120,8 @@ class LesionStudy:
         InputError
             `threshold` is no finite number.
         """
-        if isinstance(threshold, bool) or not isinstance(threshold, Real):
+        given: Any = threshold
+        if isinstance(given, bool) or not isinstance(given, Real):
             raise InputError(f"got threshold={shown(threshold)}, expected a number; pass one")
         if not math.isfinite(threshold):
             raise InputError(
@@ -216,7 +217,8 @@ def study_of(
     lesions = []
     for site, score in zip(sites, scores, strict=True):
         change = score - intact
-        lesions.append(Lesion(*site.place, score, change, sign * change + 0.0))  # no -0.0
+        need = sign * change + 0.0  # no -0.0
+        lesions.append(Lesion(**vars(site.place), score=score, change=change, need=need))
     lesions.sort(key=lambda one: -one.need)  # stable: equal ones stay in their order
     slots = {name: sets[name].sorted_slots() for name in ("recurrent", SENSORY) if name in sets}
     return LesionStudy(intact, tuple(lesions), wiring, greater_is_better, slots)

@@ -235,7 +235,8 @@ def drive(
     True
     """
     _check(episodes=episodes, seed=seed, members=members, max_steps=max_steps)
-    keys: list[_Key] = [(_DRIVING, seed, episode) for episode in range(episodes)] * members
+    starts: list[_Key] = [(_DRIVING, seed, episode) for episode in range(episodes)]
+    keys = starts * members
     episodes = len(keys)
     plant, environments = _start(episodes, max_steps)
     answers: list[Array] = []
