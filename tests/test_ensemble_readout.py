@@ -1,5 +1,7 @@
 """Readouts of liquid layers as one circuit, and states of any layer: equal to each member alone."""
 
+import copy
+
 import pytest
 import torch
 from test_ensemble_liquid import assert_close
@@ -84,3 +86,22 @@ def test_states_go_in_as_they_came_out(make):
         InputError, match=r"hx has shape .*, expected \(3, batch, .*as a call retur"
     ):
         ensemble(x, members[0](x)[1])
+
+
+def test_one_network_many_times():
+    """As if copies of it had been passed: nothing is shared."""
+    member = readout(0)
+    member.layer.cell.recurrent.set_mask(torch.arange(len(member.layer.cell.recurrent)) != 1)
+    many, copies = Ensemble([member] * 3), Ensemble([copy.deepcopy(member) for _ in range(3)])
+    assert str(many) == str(copies)
+    expected = copies.stacked.state_dict()
+    for name, tensor in many.stacked.state_dict().items():
+        assert torch.equal(tensor, expected[name])
+        assert tensor.is_contiguous()
+        assert tensor.data_ptr() not in {t.data_ptr() for t in member.state_dict().values()}
+    x, before = torch.randn(2, 4, 3, dtype=torch.float64), member(torch.ones(2, 4, 3).double())[0]
+    many.stacked.get_submodule("layer.cell.recurrent").mask[1] = False
+    output = many(x)[0]
+    assert torch.equal(output[0], output[2])
+    assert not torch.equal(output[0], output[1])
+    assert torch.equal(member(torch.ones(2, 4, 3).double())[0], before)
