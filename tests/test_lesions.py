@@ -7,6 +7,7 @@ import pytest
 import torch
 from pictures import collection, legend
 from torch.nn.utils import prune
+from torch.nn.utils.rnn import pack_sequence
 
 import elegans
 from elegans.ensemble import Ensemble
@@ -398,6 +399,11 @@ def test_large_circuits_are_drawn_as_a_matrix():
         ({"at_once": 0}, r"at_once must be .*, got 0"),
         ({"evaluate": (1, 2, 3)}, r"got evaluate=\(1, 2, 3\), expected a function of the network"),
         ({"evaluate": None}, r"got evaluate=None"),
+        ({"evaluate": (data()[0], "y")}, r"y must hold numbers, got str; pass a tensor"),
+        (
+            {"evaluate": (pack_sequence([torch.zeros(2, 3)]), torch.zeros(1))},
+            r"x must hold numbers, got PackedSequence",
+        ),
         (
             {"evaluate": (torch.zeros(4, 6, 3), torch.zeros(4, 6))},
             r"y has shape \(4, 6\), expected \(4, 6, 2\).*; pass loss=",

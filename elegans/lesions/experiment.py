@@ -20,6 +20,8 @@ from elegans.layers.sequence_layer import SequenceLayer
 from elegans.lesions.silencing import KINDS, Model, Site, prepared, silence, sites_of
 from elegans.lesions.study import LesionStudy, study_of
 
+Kind = Literal["neurons", "synapses", "inputs"]
+
 Evaluate = Callable[[Ensemble], Any]
 """Takes the network of all lesions and returns its scores, (member,)."""
 
@@ -36,7 +38,7 @@ def lesion(
     model: SequenceLayer | Readout,
     evaluate: Evaluate | tuple[Any, Any],
     *,
-    kinds: Sequence[Literal["neurons", "synapses", "inputs"]] = ("neurons", "synapses"),
+    kinds: Kind | Sequence[Kind] = ("neurons", "synapses"),
     loss: Loss = F.mse_loss,
     greater_is_better: bool = False,
     at_once: int | None = None,
@@ -46,7 +48,7 @@ def lesion(
     All lesions are members of one `Ensemble`, so that a single batched run scores them. A silenced
     synapse contributes nothing, like a pruned one. Nothing sees a silenced neuron: the synapses
     that it sends are closed, and what else reads its potential (output map, readout, memory) reads
-    zero. So does all that reads a silenced input. The model itself is left as it is.
+    zero. Nothing sees a silenced input either. The model itself is left as it is.
 
     Parameters
     ----------
@@ -177,8 +179,18 @@ def _checked_data(given: Any, model: Model) -> tuple[Tensor, Any]:
         )
     layer = circuit_of(model)
     home = next(model.parameters()).device
-    x = as_computed("x", torch.as_tensor(pair[0]), layer.cell.dtype, home)
-    return x, torch.as_tensor(pair[1]).to(home)
+    x = as_computed("x", _as_tensor("x", pair[0]), layer.cell.dtype, home)
+    return x, _as_tensor("y", pair[1]).to(home)
+
+
+def _as_tensor(name: str, given: Any) -> Tensor:
+    try:
+        return torch.as_tensor(given)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(
+            f"{name} must hold numbers, got {type(given).__name__}; pass a tensor or an array, or "
+            "a function that scores in place of data"
+        ) from error
 
 
 def _losses(x: Tensor, y: Tensor, loss: Loss) -> Evaluate:
@@ -205,7 +217,8 @@ def _fitting(model: Model, data: tuple[Tensor, Any] | None) -> int:
         steps = x.numel() // max(1, layer.input_size)
         width = layer.input_size + layer.state_size + model.output_size
         each += steps * width * x.element_size()
-    available = available_bytes()
+    home = tensors[0].device
+    available = torch.cuda.mem_get_info(home)[0] if home.type == "cuda" else available_bytes()
     if available is None:
         return _MOST
     return int(min(max(available * _SHARE // (_COPIES * max(1, each)), 1), _MOST))
