@@ -15,6 +15,7 @@ import torch
 
 import elegans
 from elegans.data import Scales, averaged_targets, cut_windows
+from elegans.reporting import save_figure
 from elegans.tasks import cartpole
 from elegans.training import TrainingConfig, fit
 from elegans.wiring import AutoNCP
@@ -50,7 +51,7 @@ def main(out: Path) -> None:
     spared = [lesion.name for lesion in study if lesion.kind == "neuron" and lesion.need <= 0]
     print(f"{len(spared)} of {model.state_size} neurons can go, one at a time: {', '.join(spared)}")
 
-    study.draw().figure.savefig(out / "lesions.png", dpi=130)
+    save_figure(study.draw().figure, out / "lesions.png")
     study.to_frame().to_csv(out / "lesions.csv", index=False)
     print(f"wrote lesions.png and lesions.csv to {out.resolve()}")
 
