@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from elegans import data as data
     from elegans import ensemble as ensemble
     from elegans import export as export
+    from elegans import lesions as lesions
     from elegans import proofs as proofs
     from elegans import pruning as pruning
     from elegans import replications as replications
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from elegans.layers.readout import Readout as Readout
     from elegans.layers.registry import register_layer as register_layer
     from elegans.layers.stacked import Stacked as Stacked
+    from elegans.lesions.experiment import lesion as lesion
     from elegans.lrc import LRC as LRC
     from elegans.lrc import LRCCell as LRCCell
     from elegans.lrc_ssm import LrcSSM as LrcSSM

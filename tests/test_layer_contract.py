@@ -178,14 +178,14 @@ def test_what_the_cells_offer():
     joint = ["LiquidCircuit", "SingleSteps", "Rebuilds", "JoinsMembers"]
     assert offered == {
         "CTGRUCell": ["StepJacobian", "Saved"],
-        "CTRNNCell": ["Flow", "PlainNumbers", "Bounded", "Counted", "Saved"],
+        "CTRNNCell": ["Flow", "PlainNumbers", "Bounded", "Counted", "Silenced", "Saved"],
         "CfCCell": ["StepJacobian", "PlainNumbers", "Saved"],
-        "LTCCell": ["Flow", *joint, "PlainNumbers", "Bounded", "Counted", "Saved"],
-        "LRCCell": ["Flow", "Counted", "Saved"],
-        "LrcSSMCell": ["Flow", "Counted", "Saved"],
-        "NeuralLTCCell": ["Flow", "Counted", "Saved"],
-        "NeuralODECell": ["Flow", "Counted", "Saved"],
-        "WiredCfCCell": ["StepJacobian", "PlainNumbers", "Saved"],
+        "LTCCell": ["Flow", *joint, "PlainNumbers", "Bounded", "Counted", "Silenced", "Saved"],
+        "LRCCell": ["Flow", "Counted", "Silenced", "Saved"],
+        "LrcSSMCell": ["Flow", "Counted", "Silenced", "Saved"],
+        "NeuralLTCCell": ["Flow", "Counted", "Silenced", "Saved"],
+        "NeuralODECell": ["Flow", "Counted", "Silenced", "Saved"],
+        "WiredCfCCell": ["StepJacobian", "PlainNumbers", "Silenced", "Saved"],
     }
 
 
@@ -195,8 +195,8 @@ def test_a_missing_capability_is_named():
     with pytest.raises(
         InputError,
         match=r"^got CTRNNCell, which offers `dynamics`, `plain_step`, `lower_bounds`, "
-        r"`operations` and `settings`; a certificate needs `circuit`; implement it as in "
-        r"docs/extending\.md$",
+        r"`operations`, `motor_readers` and `settings`; a certificate needs `circuit`; implement "
+        r"it as in docs/extending\.md$",
     ):
         elegans.proofs.certify(model, inputs=(-1, 1))
     with pytest.raises(InputError, match="got a model with 0 liquid cells, expected one"):

@@ -401,3 +401,39 @@ def test_dollar_signs_in_names_are_dollar_signs(tmp_path):
     drawn.figure.savefig(tmp_path / "wiring.png")
     assert {"$a", "b$c$"} <= {text.get_text() for text in drawn.texts}
     plt.close(drawn.figure)
+
+
+def test_neurons_are_as_dark_as_their_weight(wiring, ax):
+    weights = np.linspace(-1, 3, 19)
+    weights[4] = np.nan
+    draw(wiring, ax=ax, neuron_weights=weights, quantity="need")
+    for layer in wiring.layers:
+        faces = collection(ax, layer).get_facecolor()[:, :3]
+        for weight, face in zip(weights[wiring.layer_range(layer)], faces, strict=True):
+            light, dark = np.array(to_rgb("#E6E1EE")), np.array(to_rgb("#3F007D"))
+            expected = light + abs(weight) / 3 * (dark - light)
+            expected = np.ones(3) if np.isnan(weight) else expected
+            np.testing.assert_allclose(face, expected, atol=1 / 255)
+    assert (collection(ax, "sensory").get_facecolor() == 1).all()  # not given
+    assert {"neuron: need = 0", "neuron: need = 3"} <= set(legend(ax))
+    nothing = Figure().add_subplot()
+    draw(wiring, ax=nothing, input_weights=np.zeros(8), layout="shell")
+    assert "neuron: weight = 0" in legend(nothing)
+    assert not [text for text in legend(nothing) if text in wiring.layers]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"neuron_weights": np.zeros(8)}, r"neuron_weights must hold .* of the 19, got shape \(8"),
+        ({"input_weights": [np.inf] * 8}, r"input_weights must hold a finite number, or NaN"),
+        ({"neuron_weights": "dark"}, r"neuron_weights must be numbers, got 'dark'"),
+        (
+            {"neuron_weights": np.zeros(19), "view": "matrix"},
+            r"weights of neurons for the view 'ma",
+        ),
+    ],
+)
+def test_weights_of_neurons_that_do_not_fit_are_refused(wiring, ax, given, message):
+    with pytest.raises(WiringError, match=message):
+        draw(wiring, ax=ax, **given)

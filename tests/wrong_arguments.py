@@ -154,6 +154,11 @@ VALID: dict[str, Callable[[], Arguments]] = {
         "dtype": None,
     },
     "elegans.Policy": lambda: {"model": circuit()},
+    "elegans.lesion": lambda: {
+        "model": circuit(),
+        "evaluate": (torch.zeros(2, 3, 2), torch.zeros(2, 3, 1)),
+        "kinds": ["inputs"],
+    },
     "elegans.backend": lambda: {"path": "auto"},
     "elegans.from_ncps": lambda: {"saved": elegans.to_ncps(circuit())},
     "elegans.load_ncps": lambda: {"model": circuit(), "saved": elegans.to_ncps(circuit())},

@@ -13,7 +13,7 @@ ROOT = DOCS.parent
 FOLDER = DOCS / "_pictures"
 STAMP = FOLDER / "drawn"
 GALLERY = "gallery"
-EXAMPLES = ("wiring_gallery", "wiring_report", "stability_report")
+EXAMPLES = ("wiring_gallery", "wiring_report", "lesion_study", "stability_report")
 SOURCES = ("elegans", "wiring", "solvers", "proofs", "examples")
 
 

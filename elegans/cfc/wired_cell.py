@@ -307,6 +307,10 @@ class WiredCfCCell(WiredCell):
         output: Tensor = self.output_mapping(self.projection(state[..., : self.motor_size]))
         return output
 
+    def motor_readers(self) -> tuple[str, ...]:
+        """Return the weights (..., motor) that read motor neurons, by their dotted name."""
+        return super().motor_readers() if self.projection is None else ("projection.weight",)
+
     def settings(self) -> dict[str, Any]:
         """Return keyword arguments that build such a cell, without wiring and precision."""
         return super().settings() | {

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from elegans.arguments import checked
 from elegans.ensemble.chain import Chain
 from elegans.ensemble.computation import Computation, General, Given
-from elegans.ensemble.joined import Joined
+from elegans.ensemble.joined import Joined, JoinedReadouts
 from elegans.ensemble.stacking import (
     check_members,
     close_gradients,
@@ -24,6 +24,9 @@ from elegans.ensemble.stacking import (
 from elegans.errors import InputError
 from elegans.layers.capabilities import Bounded, offers
 from elegans.layers.cell import Cell
+from elegans.layers.readout import Readout
+from elegans.layers.sequence_layer import SequenceLayer
+from elegans.layers.stacked import Stacked
 from elegans.synapses.slots import SynapseSlots
 from elegans.wiring import Wiring
 
@@ -41,9 +44,9 @@ class Ensemble(nn.Module):
     Adam and their kin) does to every member what it would do to it alone, given the sum of the
     members' losses.
 
-    Chains of ``nn.Linear`` and element-wise functions, and `elegans.LTC`, have ways of their own
-    that are many times faster than one member after the other; any other module goes through
-    `torch.func.vmap`.
+    Chains of ``nn.Linear`` and element-wise functions, and `elegans.LTC`, with an `elegans.Readout`
+    or without, have ways of their own that are many times faster than one member after the other;
+    any other module goes through `torch.func.vmap`.
 
     Parameters
     ----------
@@ -113,8 +116,8 @@ class Ensemble(nn.Module):
             What a member takes. Liquid layers: input, hx, timespans; hx, if given, always has a
             member axis first: (member, batch, neuron).
         own_data
-            False: every member is given the same `inputs`. True: they have a leading member axis.
-            Or one of these for each input.
+            False: every member is given the same `inputs`. True: they have a leading member axis,
+            each of a tuple of tensors too. Or one of these for each input.
         **options
             Keyword arguments of a member, the same for all.
 
@@ -128,10 +131,21 @@ class Ensemble(nn.Module):
         InputError
             An input has no member axis, or one of another length, or does not fit the members.
         """
+        if isinstance(own_data, bool) and len(inputs) == 1 and "hx" in options and self._stateful():
+            inputs = (*inputs, options.pop("hx"))
         own = self._own_data_flags(inputs, own_data)
         for k, (given, mine) in enumerate(zip(inputs, own, strict=True)):
-            if mine and (not isinstance(given, Tensor) or given.shape[:1] != (self.size,)):
-                got = tuple(given.shape) if isinstance(given, Tensor) else type(given).__name__
+            parts = given if isinstance(given, tuple | list) and given else (given,)
+            for part in parts if mine else ():
+                if isinstance(part, Tensor) and part.shape[:1] == (self.size,):
+                    continue
+                got = tuple(part.shape) if isinstance(part, Tensor) else type(part).__name__
+                if k == 1 and self._stateful():
+                    units = getattr(self._computation.template, "state_size", "neuron")
+                    raise InputError(
+                        f"hx has shape {got}, expected ({self.size}, batch, {units}): a state for "
+                        "each member, as a call returns it"
+                    )
                 raise InputError(
                     f"input {k} shall hold data of its own for each of the {self.size} members, "
                     f"got {got}, expected a tensor ({self.size}, batch, ...); pass own_data=False "
@@ -143,7 +157,10 @@ class Ensemble(nn.Module):
         self, inputs: tuple[Any, ...], own_data: bool | Sequence[bool]
     ) -> tuple[bool, ...]:
         if isinstance(own_data, bool):
-            return tuple(own_data and isinstance(given, Tensor) for given in inputs)
+            flags = [own_data and isinstance(given, Tensor | tuple) for given in inputs]
+            if len(flags) > 1 and self._stateful():  # the state, which differs after a step
+                flags[1] = inputs[1] is not None
+            return tuple(flags)
         own = tuple(bool(mine) for mine in own_data)
         if len(own) != len(inputs):
             raise InputError(
@@ -151,6 +168,10 @@ class Ensemble(nn.Module):
                 "or one for each input"
             )
         return own
+
+    def _stateful(self) -> bool:
+        """Whether the members are layers, whose second argument is their state."""
+        return isinstance(self._computation.template, SequenceLayer | Readout | Stacked)
 
     def losses(
         self, x: Any, target: Any, loss: Loss = F.mse_loss, *, own_data: bool = False
@@ -291,7 +312,7 @@ def _blueprints_of(member: nn.Module) -> dict[str, Wiring]:
 
 def _computation_of(template: nn.Module, general: bool) -> Computation:
     if not general:
-        for way in (Joined, Chain):
+        for way in (Joined, JoinedReadouts, Chain):
             computation = way.fits(template)
             if computation is not None:
                 return computation

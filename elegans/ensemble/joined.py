@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from elegans.checks import as_computed
@@ -12,6 +13,7 @@ from elegans.ensemble.stacking import Stack
 from elegans.errors import InputError
 from elegans.hooks import is_plain
 from elegans.layers.capabilities import JoinsMembers, JointCell, defines, require
+from elegans.layers.readout import Readout
 from elegans.layers.sequence_layer import SequenceLayer
 
 
@@ -107,3 +109,37 @@ class Joined(Computation):
                 "for each member, as a call returns it"
             )
         return state
+
+
+class JoinedReadouts(Computation):
+    """Readouts of such layers: the layers as one, and the maps in one batched product."""
+
+    template: Readout
+
+    def __init__(self, template: Readout, layers: Joined) -> None:
+        super().__init__(template)
+        self._layers = layers
+
+    @classmethod
+    def fits(cls, template: nn.Module) -> JoinedReadouts | None:
+        """Return the computation of `template` if it is such a readout."""
+        if type(template) is not Readout or type(template.head) is not nn.Linear:
+            return None
+        layers = Joined.fits(template.layer)
+        plain = is_plain(template) and is_plain(template.head)
+        return cls(template, layers) if plain and layers is not None else None
+
+    def run(self, root: Stack, members: int, given: Given) -> Any:
+        """Return what every member returns; see `Joined.run`."""
+        stack, head = root.get_submodule("layer"), root.get_submodule("head")
+        assert isinstance(stack, Stack)
+        options = {**given.options, "return_states": True}
+        _, final, states = self._layers.run(stack, members, given._replace(options=options))
+        layer = self.template.layer
+        if not layer.return_sequences:
+            time = 1 if states.dim() == 4 and not layer.batch_first else -2
+            states = states.select(time, -1) if states.shape[time] else final
+        weight, bias = head.get_parameter("weight"), head.get_parameter("bias")
+        flat = states.reshape(members, states.shape[1:-1].numel(), states.shape[-1])
+        output = torch.baddbmm(bias.unsqueeze(1), flat, weight.mT)
+        return output.reshape(*states.shape[:-1], output.shape[-1]), final

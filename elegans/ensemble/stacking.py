@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,8 @@ from elegans.errors import InputError
 from elegans.synapses.connections import Connections
 from elegans.synapses.liquid import LiquidSynapses
 from elegans.synapses.slots import MASK_SUFFIX, zero_outside
+
+M = TypeVar("M", bound=nn.Module)
 
 _COMPARED = (bool, int, float, complex, str, type(None), torch.dtype, tuple, list)
 """Settings of a module that are compared; others need not know when they are equal."""
@@ -33,6 +35,8 @@ def check_members(members: Sequence[nn.Module]) -> None:
     if not members:
         raise InputError("an ensemble needs at least one member, got none; pass a list of modules")
     for k, member in enumerate(members):
+        if k and member is members[0]:  # one network many times, as lesion studies have it
+            continue
         if not isinstance(member, nn.Module):
             raise InputError(
                 f"member {k} is {type(member).__name__}, expected a torch.nn.Module; pass the "
@@ -46,6 +50,8 @@ def check_members(members: Sequence[nn.Module]) -> None:
         )
     first = dict(members[0].named_modules())
     for k, member in enumerate(members[1:], start=1):
+        if member is members[0]:
+            continue
         modules = dict(member.named_modules())
         if list(modules) != list(first):
             other = set(modules) ^ set(first)
@@ -179,14 +185,14 @@ def _fill(node: Stack, modules: Sequence[nn.Module], first: nn.Module) -> None:
     counts = [len(m.source) for m in modules if isinstance(m, LiquidSynapses)]
     for name, parameter in _present(first._parameters).items():
         values: list[Tensor] = [module.get_parameter(name) for module in modules]
-        joint = _padded(values) if padded else torch.stack(values)
+        joint = _together(values, padded)
         node.register_parameter(name, nn.Parameter(joint, requires_grad=parameter.requires_grad))
     names = dict.fromkeys(name for module in modules for name in _present(module._buffers))
     for name in names:
         present = [m for m in modules if m._buffers.get(name) is not None]
         persistent = not present or name not in present[0]._non_persistent_buffers_set
         tensors = [_buffer(m, name, count) for m, count in _counted(modules, counts)]
-        joint = _padded(tensors) if padded else torch.stack(tensors)
+        joint = _together(tensors, padded)
         node.register_buffer(name, joint, persistent=persistent)
     node.accept_connections()
 
@@ -202,6 +208,14 @@ def _buffer(module: nn.Module, name: str, count: int) -> Tensor:
     weight = module._parameters[name.removesuffix(MASK_SUFFIX)]
     assert weight is not None
     return torch.ones_like(weight, dtype=torch.bool)
+
+
+def _together(tensors: Sequence[Tensor], padded: bool) -> Tensor:
+    """Return copies of the tensors with a leading member axis."""
+    first = tensors[0]
+    if all(tensor is first for tensor in tensors):
+        return first.expand(len(tensors), *first.shape).clone(memory_format=torch.contiguous_format)
+    return _padded(tensors) if padded else torch.stack(list(tensors))
 
 
 def _padded(tensors: Sequence[Any]) -> Tensor:
@@ -221,7 +235,18 @@ def counts_of(members: Sequence[nn.Module]) -> dict[str, list[int]]:
 
 def template_of(member: nn.Module) -> nn.Module:
     """Return the module without its values."""
-    return copy.deepcopy(member).to("meta")
+    return copied(member).to("meta")
+
+
+def copied(module: M) -> M:
+    """Return a deep copy, also of a module that computes a weight from others when it is called.
+
+    The last weight, which ``torch.nn.utils.prune`` leaves on the module, hangs on a graph that
+    cannot be copied; the copy makes it anew when it is called.
+    """
+    attributes = [value for part in module.modules() for value in vars(part).values()]
+    computed = [value for value in attributes if isinstance(value, Tensor) and not value.is_leaf]
+    return copy.deepcopy(module, {id(value): value.detach() for value in computed})
 
 
 @torch.no_grad()

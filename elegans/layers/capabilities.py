@@ -121,6 +121,16 @@ class Counted(Protocol):
         """Return how often a step uses each entry of a weight, by the weight's dotted name."""
 
 
+class Silenced(Protocol):
+    """Neurons that nothing reads any more: lesion studies."""
+
+    def motor_readers(self) -> tuple[str, ...]:
+        """Return the weights (..., motor) that read motor neurons, by their dotted name.
+
+        What a motor neuron adds to the output goes through them alone.
+        """
+
+
 class Saved(Protocol):
     """Settings: saving, and building the same cell again."""
 
@@ -138,6 +148,7 @@ CAPABILITIES: tuple[type, ...] = (
     PlainNumbers,
     Bounded,
     Counted,
+    Silenced,
     Saved,
 )
 """All capabilities."""

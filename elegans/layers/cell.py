@@ -358,6 +358,10 @@ class WiredCell(Cell):
         output: Tensor = self.output_mapping(state[..., : self.motor_size])
         return output
 
+    def motor_readers(self) -> tuple[str, ...]:
+        """Return the weights (..., motor) that read motor neurons, by their dotted name."""
+        return ("output_mapping.weight",)
+
     def settings(self) -> dict[str, Any]:
         """Return keyword arguments that build such a cell, without wiring and precision."""
         return {

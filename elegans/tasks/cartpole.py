@@ -18,8 +18,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from elegans.control.ensemble_policy import EnsemblePolicy
 from elegans.control.policy import Controller
+from elegans.data.scale import Scales
 from elegans.data.sequences import Array, Sequence
+from elegans.ensemble.ensemble import Ensemble
 from elegans.errors import InputError
 from elegans.extras import require_extra
 from elegans.tasks.cartpole_plant import CartPolePlant
@@ -187,6 +190,7 @@ def drive(
     episodes: int = 20,
     seed: int = 0,
     *,
+    members: int = 1,
     max_steps: int = MAX_STEPS,
     full: bool = False,
 ) -> Rollouts:
@@ -204,6 +208,9 @@ def drive(
         Number of episodes, at least 1, each in its own simulator with its own start.
     seed
         Draws the starts, at least 0; they are other starts than those of `expert_episodes`.
+    members
+        How many networks the controller consists of, at least 1, as an `EnsemblePolicy` does. Each
+        drives episodes with the same starts; those of the first member come first.
     max_steps
         Steps after which an episode ends, at least 1.
     full
@@ -227,7 +234,10 @@ def drive(
     >>> bool(drive(AlwaysRight(), episodes=5).returns.max() < 12)
     True
     """
-    _check(episodes=episodes, seed=seed, max_steps=max_steps)
+    _check(episodes=episodes, seed=seed, members=members, max_steps=max_steps)
+    starts: list[_Key] = [(_DRIVING, seed, episode) for episode in range(episodes)]
+    keys = starts * members
+    episodes = len(keys)
     plant, environments = _start(episodes, max_steps)
     answers: list[Array] = []
 
@@ -243,7 +253,6 @@ def drive(
         return (command > 0).astype(np.int64)
 
     policy.reset(episodes)
-    keys: list[_Key] = [(_DRIVING, seed, episode) for episode in range(episodes)]
     driven = _lockstep(environments, keys, act)
     commands = [np.array(column) for column in np.array(answers).T]  # episode by episode
     commands = [answer[: len(states)] for answer, (states, _) in zip(commands, driven, strict=True)]
@@ -260,6 +269,51 @@ def drive(
         commands=tuple(commands),
         actions=tuple((command > 0).astype(np.int64) for command in commands),
     )
+
+
+def member_returns(
+    ensemble: Ensemble,
+    scales: Scales | None = None,
+    episodes: int = 5,
+    seed: int = 0,
+    *,
+    max_steps: int = MAX_STEPS,
+    full: bool = False,
+) -> Array:
+    """Return the returns of all members of an ensemble, (member, episode), driven at once.
+
+    Parameters
+    ----------
+    ensemble
+        Of layers with one output, such as the network of all lesions in `elegans.lesion`.
+    scales
+        Those that the layers were trained with, if any.
+    episodes, seed, max_steps, full
+        As in `drive`; every member has the same starts.
+
+    Raises
+    ------
+    MissingExtraError, InputError
+        As in `drive`.
+
+    Examples
+    --------
+    >>> import elegans
+    >>> networks = Ensemble([elegans.LTC(2, 1), elegans.LTC(2, 1), elegans.LTC(2, 1)])
+    >>> member_returns(networks, episodes=2, max_steps=5)
+    array([[5., 5.],
+           [5., 5.],
+           [5., 5.]])
+    """
+    driven = drive(
+        EnsemblePolicy(ensemble, scales),
+        episodes,
+        seed,
+        members=len(ensemble),
+        max_steps=max_steps,
+        full=full,
+    )
+    return driven.returns.reshape(len(ensemble), episodes)
 
 
 # From the number of the step and the states (episode, 4) to the actions (episode,).

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from elegans.errors import WiringError
-from elegans.wiring.drawing.colors import CUT_COLOR
+from elegans.wiring.drawing.colors import CUT_COLOR, DARKEST, LIGHTEST
 from elegans.wiring.drawing.layout import RADIUS, curves, place
 from elegans.wiring.drawing.page import Entry, Page, add_legend, legend_size, new_axes
 from elegans.wiring.drawing.painting import (
+    disc_colors,
     fits_inside,
     paint_headers,
     paint_labels,
@@ -54,7 +55,14 @@ def draw_circuit(
     if largest:
         widest = float(page.line_width(1.0))
         entries.append(Entry(f"|{drawing.quantity}| = {largest:.3g}", "#555555", widest))
-    if not placement.columns:  # the columns' headers name the layers
+    if drawing.neuron_weight is not None:
+        most = float(np.nanmax(drawing.neuron_weight, initial=0.0))
+        marks = {0.0: LIGHTEST} | ({most: DARKEST} if most else {})
+        entries += [
+            Entry(f"neuron: {drawing.quantity} = {mark:.3g}", color)
+            for mark, color in marks.items()
+        ]
+    elif not placement.columns:  # the columns' headers name the layers
         entries += [Entry(layer, color) for layer, color in drawing.neuron_colors.items()]
     columns, rows = legend_size(entries, page.width, page.font) if drawing.legend else (0, 0)
     # Arcs reach beyond the neurons; only their shapes tell by how much.
@@ -69,9 +77,10 @@ def draw_circuit(
     for strand in strands:
         cut = strand.kind == "cut"
         paint_synapses(page, strand, (CUT_COLOR, CUT_COLOR) if cut else drawing.synapse_colors)
-    paint_neurons(page, wiring, drawing.neuron_colors)
+    colors = disc_colors(drawing)
+    paint_neurons(page, wiring, colors)
     if labels:
-        paint_labels(page, wiring, drawing.neuron_colors)
+        paint_labels(page, wiring, colors)
     paint_headers(page, wiring)
     if drawing.legend:
         add_legend(ax, entries, columns, page.font)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+from numpy.typing import NDArray
+
 from elegans.errors import WiringError
 from elegans.wiring.wiring import MOTOR, SENSORY, Wiring
 
@@ -14,6 +17,9 @@ NEURON_COLORS = {SENSORY: "#DDCC77", "inter": "#44AA99", "command": "#AA4499", M
 CUT_COLOR = "#777777"
 HALO_COLOR = "#FFD23F"
 INK, MUTED = "#222222", "#777777"
+LIGHTEST, DARKEST = "#E6E1EE", "#3F007D"
+"""Of neurons by weight: purple, which no synapse has."""
+UNKNOWN = "#FFFFFF"
 
 _OTHER_NEURONS = ("#88CCEE", "#999933", "#CC6677", "#117733", "#882255")
 
@@ -32,6 +38,17 @@ def synapse_colors(chosen: str | Mapping[str, str] | None) -> tuple[str, str]:
     """Return the colours of excitatory and of inhibitory synapses; raises `WiringError`."""
     colors = _colors("synapse_colors", chosen, SYNAPSE_COLORS)
     return colors["excitatory"], colors["inhibitory"]
+
+
+def shades(weights: NDArray[np.float64]) -> list[str]:
+    """Return the colours of neurons from their weights, in [0, 1] or NaN."""
+    from matplotlib.colors import to_hex, to_rgb
+
+    light, dark = np.array(to_rgb(LIGHTEST)), np.array(to_rgb(DARKEST))
+    return [
+        UNKNOWN if np.isnan(weight) else to_hex(light + weight * (dark - light))
+        for weight in weights
+    ]
 
 
 def contrast(color: str) -> str:

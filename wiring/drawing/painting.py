@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from elegans.wiring.drawing.colors import HALO_COLOR, INK, MUTED, contrast
+from elegans.wiring.drawing.colors import HALO_COLOR, INK, MUTED, UNKNOWN, contrast, shades
 from elegans.wiring.drawing.layout import RADIUS, curves, members
 from elegans.wiring.drawing.page import Page
-from elegans.wiring.drawing.strands import Strand
+from elegans.wiring.drawing.strands import Drawing, Strand
 from elegans.wiring.wiring import MOTOR, SENSORY, Wiring
 
 if TYPE_CHECKING:
@@ -66,7 +66,16 @@ def paint_synapses(page: Page, strand: Strand, colors: Sequence[str]) -> None:
         page.ax.add_collection(collection, autolim=False)
 
 
-def paint_neurons(page: Page, wiring: Wiring, colors: Mapping[str, str]) -> None:
+def disc_colors(drawing: Drawing) -> list[str]:
+    """Return the colour of each neuron, sensory ones first: of its layer, or by its weight."""
+    weight = drawing.neuron_weight
+    if weight is not None:
+        return shades(weight / (float(np.nanmax(weight, initial=0.0)) or 1.0))
+    layer_of = {k: layer for layer, neurons in members(drawing.wiring).items() for k in neurons}
+    return [drawing.neuron_colors[layer_of[k]] for k in range(len(layer_of))]
+
+
+def paint_neurons(page: Page, wiring: Wiring, colors: Sequence[str]) -> None:
     """Draw the neurons, one collection for each layer."""
     from matplotlib.collections import EllipseCollection
 
@@ -79,8 +88,8 @@ def paint_neurons(page: Page, wiring: Wiring, colors: Mapping[str, str]) -> None
             units="xy",
             offsets=page.placement.position[neurons.start : neurons.stop],
             offset_transform=page.ax.transData,
-            facecolors=colors[layer],
-            edgecolors="white",
+            facecolors=colors[neurons.start : neurons.stop],
+            edgecolors=[MUTED if colors[k] == UNKNOWN else "white" for k in neurons],
             linewidths=min(0.06 * page.scale, 1.2),
             zorder=3,
             gid=layer,
@@ -88,7 +97,7 @@ def paint_neurons(page: Page, wiring: Wiring, colors: Mapping[str, str]) -> None
         page.ax.add_collection(discs, autolim=False)
 
 
-def paint_labels(page: Page, wiring: Wiring, colors: Mapping[str, str]) -> None:
+def paint_labels(page: Page, wiring: Wiring, colors: Sequence[str]) -> None:
     """Write the names, inside the neurons where they fit, else beside them."""
     from matplotlib.patheffects import withStroke
 
@@ -102,7 +111,7 @@ def paint_labels(page: Page, wiring: Wiring, colors: Mapping[str, str]) -> None:
                     "ha": "center",
                     "va": "center_baseline",
                     "fontsize": page.label_size(texts.values()),
-                    "color": contrast(colors[layer]),
+                    "color": contrast(colors[k]),
                 }
             else:
                 halo = withStroke(linewidth=2, foreground="white", alpha=0.85)

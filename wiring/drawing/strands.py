@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from elegans.arguments import shown
 from elegans.errors import WiringError
 from elegans.wiring.drawing.colors import CUT_COLOR, HALO_COLOR, INK
 from elegans.wiring.drawing.page import Entry
@@ -58,6 +59,8 @@ class Drawing:
         What the weights are.
     neuron_colors
         Of each layer, from the input to the output.
+    neuron_weight
+        Magnitude of each neuron, sensory ones first, (neuron,), NaN where unknown, or None.
     synapse_colors
         Of excitatory and of inhibitory synapses.
     legend
@@ -75,6 +78,7 @@ class Drawing:
     synapse_colors: tuple[str, str]
     legend: bool
     title: str | None
+    neuron_weight: Weights | None = None
 
     def strands(self) -> list[Strand]:
         """Return the synapses: all, or those that stay, were cut, and have grown."""
@@ -137,6 +141,36 @@ def magnitudes(
         )
     ]
     return np.concatenate(filled)
+
+
+def neuron_magnitudes(
+    wiring: Wiring, neurons: ArrayLike | None, inputs: ArrayLike | None
+) -> Weights | None:
+    """Return the magnitudes of all neurons, sensory ones first; None where none are given.
+
+    NaN stands for one that is not known. Raises `WiringError`.
+    """
+    if neurons is None and inputs is None:
+        return None
+    parts = []
+    for name, given, count in (
+        ("input_weights", inputs, wiring.input_size),
+        ("neuron_weights", neurons, wiring.units),
+    ):
+        if given is None:
+            parts.append(np.full(count, np.nan))
+            continue
+        try:
+            values = np.asarray(given, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise WiringError(f"{name} must be numbers, got {shown(given)}; pass them") from error
+        if values.shape != (count,) or np.isinf(values).any():
+            raise WiringError(
+                f"{name} must hold a finite number, or NaN, for each of the {count}, got shape "
+                f"{values.shape}; leave them out"
+            )
+        parts.append(np.abs(values))
+    return np.concatenate(parts)
 
 
 def check_same_neurons(name: str, other: Wiring | None, wiring: Wiring) -> None:

@@ -15,7 +15,12 @@ from elegans.wiring.drawing.colors import neuron_colors as colors_of_neurons
 from elegans.wiring.drawing.colors import synapse_colors as colors_of_synapses
 from elegans.wiring.drawing.matrix import MATRIX_SIZE, draw_matrix
 from elegans.wiring.drawing.painting import PLAIN
-from elegans.wiring.drawing.strands import Drawing, check_same_neurons, magnitudes
+from elegans.wiring.drawing.strands import (
+    Drawing,
+    check_same_neurons,
+    magnitudes,
+    neuron_magnitudes,
+)
 from elegans.wiring.names import require_spelt_out
 from elegans.wiring.wiring import Wiring
 
@@ -38,6 +43,8 @@ def draw(
     layout: str | None = None,
     weights: ArrayLike | None = None,
     sensory_weights: ArrayLike | None = None,
+    neuron_weights: ArrayLike | None = None,
+    input_weights: ArrayLike | None = None,
     quantity: str = "weight",
     labels: bool | None = None,
     before: Wiring | None = None,
@@ -77,6 +84,9 @@ def draw(
     weights, sensory_weights
         A weight for each synapse, shape (synapse,), in the order of ``wiring.recurrent`` and
         ``wiring.sensory``; its magnitude is drawn, and the sign is that of the wiring.
+    neuron_weights, input_weights
+        A weight for each neuron, (neuron,), and for each input, (input,), of a circuit: the larger
+        its magnitude, the darker the neuron. One whose weight is NaN, or not given, is white.
     quantity
         What the weights are, in the singular: ``"conductance"`` where a layer of LTC is drawn.
     labels
@@ -110,7 +120,7 @@ def draw(
     WiringError
         The view or the layout is unknown, or a layout is given for another view; the circuit is too
         large for the view ``"circuit"``; `before` or `later` has other neurons; weights do not fit
-        the synapses; or a colour is none.
+        the synapses or the neurons; or a colour is none.
 
     Examples
     --------
@@ -132,6 +142,12 @@ def draw(
         require_spelt_out({"sensory": wiring.input_size, **wiring.layers})
     for name, other in (("before", before), ("later", later)):
         check_same_neurons(name, other, wiring)
+    neuron_weight = neuron_magnitudes(wiring, neuron_weights, input_weights)
+    if neuron_weight is not None and chosen != "circuit":
+        raise WiringError(
+            f"got weights of neurons for the view {chosen!r}, which does not draw each of them, "
+            "expected the view 'circuit'; choose it, or leave them out"
+        )
     drawing = Drawing(
         wiring,
         before,
@@ -142,6 +158,7 @@ def draw(
         colors_of_synapses(synapse_colors),
         legend,
         title,
+        neuron_weight,
     )
     if chosen == "matrix":
         return draw_matrix(drawing, ax, labels)
