@@ -341,6 +341,8 @@ def _integrator(integration: Integration | None) -> str:
             f"{'' if a == 1 else f'{a!r} * '}k{j}" for j, a in enumerate(row, start=1) if a != 0
         ]
         total = " + ".join(terms)
+        if len(terms) > 3:  # a line each
+            total = "\n    " + "\n    + ".join(terms) + "\n"
         total = f"({total})" if " " in total else total
         to = f"x + h * {total}" if terms else "x"
         is_last = k > len(integration.rows)
