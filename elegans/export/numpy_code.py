@@ -166,8 +166,10 @@ ELAPSED_TEXT = """
         `elapsed` is the time since the step before, a number or (batch,)."""
 
 ELAPSED_CHECK = """        elapsed = np.asarray(elapsed, np.float64)
-        if not ((elapsed >= 0) & (elapsed < np.inf)).all():
-            raise ValueError(f"got elapsed={elapsed}, expected a finite number of at least 0")
+        if elapsed.shape not in ((), x.shape[:-1]) or not np.isfinite(elapsed).all():
+            raise ValueError(f"got elapsed={elapsed}, expected a finite number, or one a row")
+        if (elapsed < 0).any():
+            raise ValueError(f"got elapsed={elapsed}, expected at least 0")
         elapsed = np.broadcast_to(elapsed[..., None] / UNIT, x.shape[:-1] + (1,))
         elapsed = elapsed.astype(self.dtype)
 """
