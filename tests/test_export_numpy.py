@@ -81,6 +81,7 @@ def agrees(policy, **options):
 # --- equality with the layer ------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize("mapping", ["affine", "linear", None])
 def test_liquid(solver, mapping):

@@ -69,6 +69,7 @@ def agrees(model):
     close(now, final)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_differential_equations(solver):
     agrees(drawn(elegans.LTC(3, WIRING, solver=solver, ode_unfolds=16)))
