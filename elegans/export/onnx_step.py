@@ -9,7 +9,7 @@ import numpy as np
 
 from elegans.errors import InputError
 from elegans.export.portable import Portable
-from elegans.synapses.plain import Array, PlainSynapses
+from elegans.synapses.plain import PlainSynapses
 
 MOST_ENTRIES = 50_000_000
 """Of a table of synapses, which has as many columns as the neuron with the most synapses."""
@@ -113,7 +113,7 @@ def _read(graph: Graph, circuit: Portable, state: str) -> None:
 # --- synapses --------------------------------------------------------------------------------
 
 
-def _table(slots: PlainSynapses, name: str) -> dict[str, Array]:
+def _table(slots: PlainSynapses, name: str) -> dict[str, Any]:
     """Return what synapses have as tables (neuron, synapse), zeros where there are none."""
     counts = np.diff(slots.start)
     neurons, most = len(counts), int(counts.max())
@@ -264,11 +264,12 @@ def _shifted(graph: Graph, x: str, h: str, row: Sequence[float], stages: Sequenc
 def _wired(graph: Graph, circuit: Portable, u: str, elapsed: str) -> str:
     """Return the new state of a closed form along synapses, layer by layer."""
     step = circuit.step
-    sensed = {}
+    sensed: dict[str, str] = {}
     for name, slots in step.synapses.items():
         if name.endswith("sensory") and len(slots):
             sensed |= _weighted(graph, slots, name, u)
-    order, read, new = step.neurons["order"], "state", {}
+    order, read = step.neurons["order"], "state"
+    new: dict[int, str] = {}
     place = np.arange(2 * len(order))  # of old states and of new ones in what is read
     known = len(order)
     for number, rank in enumerate(np.unique(order)):
