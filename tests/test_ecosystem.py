@@ -166,16 +166,46 @@ def test_compile_in_one_graph(kind, x, dynamic):
         torch.testing.assert_close(compiled(other)[0], model(other)[0])
 
 
+OTHERS = {
+    "LRC": lambda: elegans.LRC(3, WIRING),
+    "CTGRU": lambda: elegans.CTGRU(3, 5),
+    "NeuralLTC": lambda: elegans.NeuralLTC(3, 5),
+    "NeuralODE": lambda: elegans.NeuralODE(3, 5),
+}
+"""Layers of which only the graphs are looked at here."""
+
+
+def run_by_onnxruntime(path, x):
+    runtime = pytest.importorskip("onnxruntime")
+    session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return torch.from_numpy(session.run(None, {session.get_inputs()[0].name: x.numpy()})[0])
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_onnx(model, x, tmp_path):
+@pytest.mark.parametrize("kind", [*LAYERS, *OTHERS])
+def test_onnx(kind, x, tmp_path):
     for needed in ("onnx", "onnxscript"):
         pytest.importorskip(needed)
-    runtime = pytest.importorskip("onnxruntime")
-    torch.onnx.export(model.eval(), (x,), tmp_path / "model.onnx", dynamo=True, verbose=False)
-    session = runtime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
-    output = session.run(None, {session.get_inputs()[0].name: x.numpy()})[0]
-    torch.testing.assert_close(torch.from_numpy(output), model(x)[0].detach())
+    model = (LAYERS | OTHERS)[kind]().eval()
+    path = tmp_path / "model.onnx"
+    batch = {0: torch.export.Dim.DYNAMIC}
+    torch.onnx.export(model, (x,), path, dynamo=True, verbose=False, dynamic_shapes=(batch,))
+    for other in (x, x[:2]):
+        torch.testing.assert_close(run_by_onnxruntime(path, other), model(other)[0].detach())
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_onnx_of_an_exported_program(x, tmp_path):
+    for needed in ("onnx", "onnxscript"):
+        pytest.importorskip(needed)
+    model = elegans.LTC(3, WIRING).eval()
+    with elegans.backend("reference"):
+        program = torch.export.export(model, (x,))
+    torch.onnx.export(program, (), tmp_path / "model.onnx", dynamo=True, verbose=False)
+    output = run_by_onnxruntime(tmp_path / "model.onnx", x)
+    torch.testing.assert_close(output, model(x)[0].detach())
 
 
 # --- precision ---------------------------------------------------------------------------

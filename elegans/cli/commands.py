@@ -309,7 +309,8 @@ class Export:
     run
         Folder of a run or of a saved model.
     to
-        c, one header and one source file of C99.
+        c, one header and one source file of C99; numpy, a file of Python that needs NumPy alone; or
+        onnx, a graph.
     out
         Folder for the files; by default export in the folder of the run.
     name
@@ -323,6 +324,8 @@ class Export:
     numbers
         In C: float, or whole numbers of 16 bits (q15) or 32 bits (q31) in and out, for chips
         without a floating-point unit.
+    sequence
+        In ONNX: a graph for whole sequences of any length, in place of one for a step.
     clamp
         Bring inputs into the range that the certificate holds for.
     flash
@@ -334,12 +337,13 @@ class Export:
     """
 
     run: Positional[Path]
-    to: Literal["c"]
+    to: Literal["c", "numpy", "onnx"]
     out: Path | None = None
     name: str = "circuit"
     elapsed: str | None = None
     sigmoid: Literal["expf", "poly", "table"] = "expf"
     numbers: Literal["float", "q15", "q31"] = "float"
+    sequence: bool = False
     clamp: bool = False
     flash: str | None = None
     ram: str | None = None

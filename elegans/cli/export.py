@@ -15,10 +15,14 @@ from elegans.control.policy import Policy
 from elegans.errors import InputError
 from elegans.export.c99 import c
 from elegans.export.files import ExportedFiles
+from elegans.export.numpy_file import numpy
+from elegans.export.onnx_graph import onnx
 from elegans.proofs import Certificate
 
 _TARGETS: Mapping[str, tuple[Callable[..., ExportedFiles], tuple[str, ...]]] = {
     "c": (c, ("sigmoid", "numbers", "clamp", "flash", "ram")),
+    "numpy": (numpy, ("clamp",)),
+    "onnx": (onnx, ("sequence", "clamp")),
 }
 """Writers by target, and the settings that only some of them have."""
 
@@ -33,6 +37,7 @@ def run(command: Export) -> None:
         "sigmoid": command.sigmoid,
         "numbers": command.numbers,
         "clamp": command.clamp,
+        "sequence": command.sequence,
         "flash": _bytes("flash", command.flash),
         "ram": _bytes("ram", command.ram),
     }

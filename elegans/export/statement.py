@@ -1,0 +1,85 @@
+"""Statements about a circuit that an export carries along, as plain sentences."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from elegans.control.policy import Policy
+from elegans.errors import InputError, RunError
+from elegans.export.portable import Model, Portable
+from elegans.layers.readout import circuit_of
+
+KINDS = {
+    "liquid": "liquid time-constant circuit",
+    "rates": "continuous-time recurrent circuit",
+    "closed_form": "closed-form continuous-time circuit",
+    "dense_closed_form": "dense closed-form continuous-time network",
+}
+"""What the equations are called."""
+
+
+def statement(circuit: Portable, model: Model) -> dict[str, str]:
+    """Return what is to be known of a circuit by the name of the subject.
+
+    Subjects are kind, size, solver (of a differential equation), inputs, outputs, time, and range
+    and certificate where there is one.
+    """
+    step, integration = circuit.step, circuit.integration
+    rows = {"kind": KINDS[step.equation], "size": f"{circuit.state_size} neurons"}
+    counts = [f"{len(slots)} {name}" for name, slots in step.synapses.items() if len(slots)]
+    if step.synapses:
+        rows["size"] += f", synapses: {', '.join(counts) or 'none'}".replace("_", " ")
+    if integration is not None:
+        unfolds = f"{integration.unfolds} step" + "s" * (integration.unfolds > 1)
+        rows["solver"] = f"{unfolds} of {integration.solver} for each step of the sequence"
+    rows["inputs"] = ", ".join(circuit.input_names)
+    rows["outputs"] = ", ".join(circuit.output_names)
+    lasting = "as long as each call says" if circuit.elapsed is None else f"{circuit.elapsed:g}"
+    rows["time"] = f"a step lasts {lasting}; what counts as 1 for the circuit is {circuit.unit:g}"
+    if circuit.clamp is not None:
+        rows["clamp"] = f"inputs are brought to {_ranges(circuit, *circuit.clamp)}"
+    certificate = circuit.certificate
+    if certificate is not None:
+        low, high = certificate.inputs
+        scales = model.scales if isinstance(model, Policy) else None
+        if scales is not None:
+            low, high = scales.inputs.invert(low), scales.inputs.invert(high)
+        rows["certificate"] = (
+            "two states under the same inputs approach each other at least as exp(-rate t), "
+            f"rate {certificate.rate / circuit.unit:.6g}, checked at level {certificate.level}, "
+            f"network {certificate.fingerprint}"
+        )
+        rows["range"] = f"the certificate holds for {_ranges(circuit, low, high)}"
+    return rows
+
+
+def _ranges(circuit: Portable, low: np.ndarray, high: np.ndarray) -> str:
+    ends = zip(circuit.input_names, low, high, strict=True)
+    return ", ".join(f"{name} in [{least:.6g}, {most:.6g}]" for name, least, most in ends)
+
+
+def tolerance(model: Model) -> float:
+    """Return how far the recorded steps of a circuit may be off, by the precision it ran in."""
+    layer = circuit_of(model.model if isinstance(model, Policy) else model)
+    return min(max(1e-9, 1000 * torch.finfo(layer.cell.dtype).eps), 0.1)
+
+
+def require_equal(error: float, allowed: float, what: str) -> None:
+    """Raise `RunError` unless what was written computes what was recorded."""
+    if not error <= allowed:
+        raise RunError(
+            f"got {what} whose outputs are off by {error:.2g} of their scale over the recorded "
+            f"steps, expected {allowed:.2g} at most; the circuit may be chaotic, or its values "
+            "beyond what the precision holds: compare them with elegans.Policy"
+        )
+
+
+def checked_name(name: str) -> str:
+    """Return the name of files; raise `InputError` unless it is a word of letters and digits."""
+    if not (isinstance(name, str) and name.isidentifier() and name.isascii()):
+        raise InputError(
+            f"got name={name!r}, expected a word of letters, digits and underscores that begins "
+            "with a letter, as 'circuit'"
+        )
+    return name
