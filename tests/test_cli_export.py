@@ -37,16 +37,16 @@ def test_files_stand_in_the_run_and_say_what_is_certain(saved, capsys):
     assert "pump.h, pump.c" in printed
     header = (saved / "export" / "pump.h").read_text()
     assert "flow, heat" in header
-    assert "A step lasts 0.5 of the unit of time." in header
-    assert "  3 to 7  flow" in header
-    assert "Inputs are clamped to it." in header
+    assert "a step lasts 0.5; " in header
+    assert "flow in [3, 7]" in header
+    assert "brought to it" in header
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["--elapsed", "argument"], "const float *input, float elapsed,"),
-        (["--elapsed", "0.25"], "A step lasts 0.25"),
+        (["--elapsed", "0.25"], "a step lasts 0.25"),
         (["--numbers", "q15"], "const int16_t *input"),
         (["--sigmoid", "table", "--flash", "32K", "--ram", "2kb"], "bytes of tables"),
     ],
@@ -64,7 +64,7 @@ def test_nothing_is_written_where_something_is_wrong(saved, tmp_path, capsys):
         (["--elapsed", "-1"], "expected the length of a step"),
         (["--flash", "big"], "got --flash big, expected bytes, such as 32768 or 32k"),
         (["--flash", "2k"], "got 2,048 bytes of flash, expected at least"),
-        (["--name", "1"], "expected small letters"),
+        (["--name", "1"], "expected a word of letters"),
     ):
         assert message in refused(capsys, saved, "--to", "c", "--out", out, *arguments)
         assert not out.exists()

@@ -206,7 +206,7 @@ def test_units_and_limits_are_those_of_the_data(tmp_path):
         assert (np.abs(found - exact) < 1e-5 * policy.scales.targets.unit).all()
     header = exported.text("circuit.h")
     assert "level, flow #error, * / heat" in header
-    assert "0.02 counts as 1" in header
+    assert "what counts as 1 for the circuit is 0.02" in header
 
 
 def certified():
@@ -222,8 +222,8 @@ def test_what_is_certified_is_stated_and_inputs_are_clamped(tmp_path):
         header = exported.text("circuit.h")
         assert certificate.fingerprint in header
         assert f"rate {certificate.rate:.6g}" in header
-        assert "  8 to 12  sensory_0" in header
-        assert ("Inputs are clamped to it." in header) == clamp
+        assert "sensory_0 in [8, 12]" in header
+        assert ("inputs are brought to it" in " ".join(header.replace(" * ", "").split())) == clamp
         step = Compiled(exported, tmp_path / str(clamp), policy.model)
         beyond, edge = step([[1e30, -1e30], [np.nan, 0.5]]), step([[12.0, -1.0], [8.0, 0.5]])
         assert np.array_equal(beyond, edge) == clamp
@@ -455,8 +455,8 @@ def test_wrong_arguments_are_refused():
     other = elegans.LTC(2, AutoNCP(12, 2, sparsity_level=0.8, seed=2))
     refused = elegans.proofs.certify(elegans.LTC(2, FullyConnected(4)), inputs=(-99, 99))
     for options, message in (
-        ({"name": "1st"}, "got name='1st', expected small letters"),
-        ({"name": "a b"}, "expected small letters"),
+        ({"name": "1st"}, "got name='1st', expected a word of letters"),
+        ({"name": "a b"}, "expected a word of letters"),
         ({"sigmoid": "exp"}, "sigmoid"),
         ({"elapsed": 0.0}, "expected the length of a step"),
         ({"elapsed": "passed"}, "elapsed"),

@@ -151,7 +151,7 @@ def test_a_certificate_and_its_range():
     session = session_of(exported)
     stated = session.get_modelmeta().custom_metadata_map
     assert certificate.fingerprint in stated["certificate"]
-    assert stated["range"].endswith("in [-1, 1], sensory_1 in [-1, 1]")
+    assert stated["range"].startswith("it holds for sensory_0 in [-1, 1], sensory_1 in [-1, 1];")
     state = np.zeros((1, 12), np.float32)
     far, end = (
         session.run(None, {"input": np.full((1, 2), x, np.float32), "state": state})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,6 +16,7 @@ from elegans.export.c_fixed import FORMATS, fixed
 from elegans.export.c_tables import Piece, Table, brackets, number, part
 from elegans.export.files import ExportedFiles
 from elegans.export.portable import Model, Portable, portable
+from elegans.export.statement import checked_name, statement
 from elegans.proofs import Certificate
 
 Sigmoid = Literal["expf", "poly", "table"]
@@ -29,13 +31,6 @@ STACK_BYTES = 256
 """Room for what a step has on the stack, besides its inputs."""
 
 _SMALLEST_STEP = 1e-30  # of a passed time step, in the circuit's unit: shorter ones count as 0
-
-_EQUATIONS = {
-    "liquid": "liquid time-constant neurons",
-    "rates": "firing-rate neurons",
-    "closed_form": "neurons in closed form, along synapses",
-    "dense_closed_form": "neurons in closed form, densely connected",
-}
 
 
 @checked(InputError)
@@ -98,7 +93,7 @@ def c(
     >>> "void circuit_step(circuit_state *state, const float *input" in exported.text("circuit.h")
     True
     """
-    _check_name(name)
+    checked_name(name)
     check_choice("sigmoid", sigmoid, SIGMOIDS)
     circuit = portable(model, elapsed=elapsed, certificate=certificate, clamp=clamp)
     check_choice("numbers", numbers, ("float", *FORMATS))
@@ -159,11 +154,11 @@ def _header(circuit: Portable, piece: Piece, sizes: Sizes, more: list[str]) -> s
         for name, size in piece.fields.items()
     )
     number_type = piece.types.get("x", "float")
-    about = [*_about(circuit, sizes), *([""] if more else []), *more]
+    about = [*_about(circuit, sizes), *map(_harmless, more)]
     return part(
         "header.h",
         {
-            "ABOUT": "".join(f" * {_harmless(line)}".rstrip() + "\n" for line in about),
+            "ABOUT": "".join(f" * {line}".rstrip() + "\n" for line in about),
             "INCLUDE": "\n#include <stdint.h>\n" if more else "",
             "NUMBER": number_type,
             "FIELDS": fields,
@@ -182,35 +177,13 @@ def _argument(circuit: Portable, text: str) -> str:
 
 def _about(circuit: Portable, sizes: Sizes) -> list[str]:
     """Return lines that say what the circuit is, and what is certain about it."""
-    synapses = sum(map(len, circuit.step.synapses.values()))
-    along = f", {synapses} synapses" if circuit.step.synapses else ""
-    lines = [f"{circuit.state_size} {_EQUATIONS[circuit.step.equation]}{along}.", ""]
-    lines += [f"Inputs:  {_listed(circuit.input_names)}"]
-    lines += [f"Outputs: {_listed(circuit.output_names)}"]
-    if circuit.elapsed is None:
-        lines += [f"The time of a step is an argument; {circuit.unit:g} counts as 1 inside."]
-    else:
-        lines += [f"A step lasts {circuit.elapsed:g} of the unit of time."]
-    lines += ["", f"{sizes.tables} bytes of tables, {sizes.state} bytes of state."]
-    proof, ends = circuit.certificate, circuit.certified
-    if proof is None or ends is None:
-        return lines
-    rate = proof.rate / circuit.unit
-    clamped = "Inputs are clamped to it." if circuit.clamp else "Inputs beyond are not clamped."
-    return [
-        *lines,
-        "",
-        f"Certified: two states under the same inputs approach each other at the rate {rate:.6g}",
-        "per unit of time, by the differential equation, before any rounding.",
-        f"Level {proof.level}, network",
-        proof.fingerprint,
-        "for inputs from",
-        *(
-            f"  {low:.9g} to {high:.9g}  {name}"
-            for name, low, high in zip(circuit.input_names, *ends, strict=True)
-        ),
-        clamped,
-    ]
+    rows = statement(circuit) | {
+        "memory": f"{sizes.tables} bytes of tables, {sizes.state} bytes of state"
+    }
+    if circuit.certificate is not None:
+        rows["rounding"] = "is not part of what is certified"
+    texts = [_harmless(f"{subject}: {words}") for subject, words in rows.items()]
+    return [line for text in texts for line in textwrap.wrap(text, 92, subsequent_indent="  ")]
 
 
 def _step(circuit: Portable) -> Piece:
@@ -285,18 +258,6 @@ def _named(text: str, name: str) -> bytes:
     text = re.sub(r"\bCIRCUIT_", f"{name.upper()}_", re.sub(r"\bcircuit_", f"{name}_", text))
     about = f"Written by elegans {elegans.__version__} from a trained network."
     return f"/* {about} */\n{text}".encode()
-
-
-def _check_name(name: str) -> None:
-    if not re.fullmatch(r"[a-z][a-z0-9_]{0,40}", name):
-        raise InputError(
-            f"got name={name!r}, expected small letters, digits and underscores, a letter first; "
-            "names in the files begin with it"
-        )
-
-
-def _listed(names: tuple[str, ...]) -> str:
-    return ", ".join(names[:40]) + (", ..." if len(names) > 40 else "")
 
 
 def _harmless(line: str) -> str:

@@ -69,7 +69,7 @@ def onnx(
     library = require_extra("onnx", EXTRA)
     runtime = require_extra("onnxruntime", EXTRA)
     circuit = portable(model, elapsed=elapsed, certificate=certificate, clamp=clamp)
-    stated = statement(circuit, model)
+    stated = statement(circuit)
     graph = Graph(library)
     step = step_of(graph, circuit)
     if sequence:

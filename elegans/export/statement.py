@@ -19,11 +19,11 @@ KINDS = {
 """What the equations are called."""
 
 
-def statement(circuit: Portable, model: Model) -> dict[str, str]:
+def statement(circuit: Portable) -> dict[str, str]:
     """Return what is to be known of a circuit by the name of the subject.
 
-    Subjects are kind, size, solver (of a differential equation), inputs, outputs, time, and range
-    and certificate where there is one.
+    Subjects are kind, size, solver (of a differential equation), inputs, outputs, time, and
+    certificate and range where there is one.
     """
     step, integration = circuit.step, circuit.integration
     rows = {"kind": KINDS[step.equation], "size": f"{circuit.state_size} neurons"}
@@ -37,26 +37,21 @@ def statement(circuit: Portable, model: Model) -> dict[str, str]:
     rows["outputs"] = ", ".join(circuit.output_names)
     lasting = "as long as each call says" if circuit.elapsed is None else f"{circuit.elapsed:g}"
     rows["time"] = f"a step lasts {lasting}; what counts as 1 for the circuit is {circuit.unit:g}"
-    if circuit.clamp is not None:
-        rows["clamp"] = f"inputs are brought to {_ranges(circuit, *circuit.clamp)}"
     certificate = circuit.certificate
-    if certificate is not None:
-        low, high = certificate.inputs
-        scales = model.scales if isinstance(model, Policy) else None
-        if scales is not None:
-            low, high = scales.inputs.invert(low), scales.inputs.invert(high)
+    if certificate is not None and circuit.certified is not None:
         rows["certificate"] = (
             "two states under the same inputs approach each other at least as exp(-rate t), "
             f"rate {certificate.rate / circuit.unit:.6g}, checked at level {certificate.level}, "
             f"network {certificate.fingerprint}"
         )
-        rows["range"] = f"the certificate holds for {_ranges(circuit, low, high)}"
+        to_it = "are brought to it" if circuit.clamp is not None else "beyond are taken as they are"
+        rows["range"] = f"it holds for {_ranges(circuit, *circuit.certified)}; inputs {to_it}"
     return rows
 
 
 def _ranges(circuit: Portable, low: np.ndarray, high: np.ndarray) -> str:
     ends = zip(circuit.input_names, low, high, strict=True)
-    return ", ".join(f"{name} in [{least:.6g}, {most:.6g}]" for name, least, most in ends)
+    return ", ".join(f"{name} in [{least:.9g}, {most:.9g}]" for name, least, most in ends)
 
 
 def tolerance(model: Model) -> float:
