@@ -11,5 +11,6 @@ from elegans.lazy import attach
 if TYPE_CHECKING:
     from elegans.export.c99 import c as c
     from elegans.export.files import ExportedFiles as ExportedFiles
+    from elegans.export.javascript import js as js
 
 __getattr__, __dir__, __all__ = attach(__name__)
