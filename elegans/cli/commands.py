@@ -298,6 +298,37 @@ class Report:
 
 
 @dataclass(frozen=True)
+class Play:
+    """Write a page for the browser in which a trained circuit runs; it needs no network.
+
+    Of `elegans demo` the circuit balances the pole: push it, silence a neuron by a click. Of
+    `elegans train` it answers the sequences of its data. A wiring gets untrained weights.
+
+    Parameters
+    ----------
+    run
+        Folder of a run or of a saved model, or a wiring in a .json, .csv or .graphml file.
+    data
+        A file with the columns of the run; by default the one it was trained on.
+    out
+        The page; by default play.html in the folder, or beside the wiring under its name.
+    seed
+        Draws the weights of a wiring.
+    overwrite
+        Replace a page that is there already.
+    open
+        Show the page in the browser.
+    """
+
+    run: Positional[Path]
+    data: Path | None = None
+    out: Path | None = None
+    seed: int = 0
+    overwrite: bool = False
+    open: bool = False
+
+
+@dataclass(frozen=True)
 class Export:
     """Write a trained circuit in another language, for a chip or another program.
 

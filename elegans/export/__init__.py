@@ -12,5 +12,6 @@ if TYPE_CHECKING:
     from elegans.export.c99 import c as c
     from elegans.export.files import ExportedFiles as ExportedFiles
     from elegans.export.javascript import js as js
+    from elegans.export.playing import page as page
 
 __getattr__, __dir__, __all__ = attach(__name__)
