@@ -61,13 +61,13 @@ def _drawn_on(wiring: Wiring, seed: int) -> LTC:
 
 
 def _page_of(command: Play) -> ExportedFiles:
-    policy, options = Policy.load(command.run), {}
+    policy = Policy.load(command.run)
+    options: dict[str, Any] = {"title": command.run.resolve().name}
     if (command.run / INITIAL_WIRING).exists():
-        options = _of_run(command, RunFolder.open(command.run))
+        options |= _of_run(command, RunFolder.open(command.run))
     certificate = command.run / CERTIFICATE
     return page(
         policy,
-        title=command.run.resolve().name,
         certificate=Certificate.load(certificate) if certificate.exists() else None,
         **options,
     )
@@ -80,6 +80,7 @@ def _of_run(command: Play, folder: RunFolder) -> dict[str, Any]:
         options["history"] = folder.initial_wiring, folder.ledger()
     if folder.config.get("command") == "demo" and command.data is None:
         return options | {
+            "title": "A circuit that balances a pole",
             "drive": "cartpole",
             "time_unit": "control step",
             "seconds": CONTROL_STEP,

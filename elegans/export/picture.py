@@ -42,9 +42,7 @@ def nodes_of(wiring: Wiring, edges: NDArray[np.int64]) -> dict[str, Any]:
     placement = place(wiring, "layered", edges)
     colors, texts = neuron_colors(wiring, None), neuron_texts(wiring)
     names = wiring.sensory_names + wiring.names
-    layer_of = {
-        k: number for number, inside in enumerate(members(wiring).values()) for k in inside
-    }
+    layer_of = {k: number for number, inside in enumerate(members(wiring).values()) for k in inside}
     return {
         "nodes": [
             [*placement.position[k].round(3).tolist(), layer_of[k], int(placement.group[k])]

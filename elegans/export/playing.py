@@ -239,9 +239,23 @@ def _stated(circuit: Portable, policy: Policy) -> dict[str, Any] | None:
         "rate": certificate.rate,
         "level": certificate.level,
         "attracts": certificate.attracts,
+        "step": _step_factor(circuit),
         "low": lo.tolist(),
         "high": hi.tolist(),
     }
+
+
+def _step_factor(circuit: Portable) -> float | None:
+    """Return by what a step as the page takes it shrinks distances, None where it is not proved."""
+    assert circuit.certificate is not None
+    step, integration = circuit.certificate.document["step"], circuit.integration
+    if step is None or integration is None or circuit.time_step is None:
+        return None
+    length = circuit.time_step / integration.unfolds
+    taken = integration.solver, integration.unfolds, length
+    if taken != ("semi_implicit", step["unfolds"], step["length"]):
+        return None
+    return float(step["kappa"]) ** integration.unfolds
 
 
 def _assembled(title: str, described: str, document: dict[str, Any]) -> str:

@@ -78,7 +78,7 @@ class HandDrive {
       });
       mark();
       row.append(wave);
-      row.classList.add("with-button");
+      row.classList.add("line");
       return row;
     });
     const left = names.length - rows.length;

@@ -56,6 +56,8 @@ class CartPoleDrive {
     this.episodes = 0;
     this.pointer = null;
     this.stageLabel = "The cart and the pole. Click beside the pole to push it, drag to pull the cart.";
+    this.hint = "Click beside the pole: push. Drag: pull.";
+    this.touched = false;
     this.begin();
   }
 
@@ -146,7 +148,7 @@ class CartPoleDrive {
         slider("Sensor noise", { min: 0, max: 0.3, step: 0.01, value: 0, told: (share) => share
           ? `± ${shown(share * position, 2)} m, ± ${shown(share * degrees, 2)}°` : "none" },
         (value) => (this.noise = value)),
-        slider("Sensor delay", { min: 0, max: 8, step: 1, value: 0, told: (steps) => steps
+        slider("Sensor delay", { min: 0, max: 5, step: 1, value: 0, told: (steps) => steps
           ? `${Math.round(1000 * steps * this.dt)} ms` : "none" }, (value) => (this.delay = value)),
       ],
     };
@@ -156,7 +158,7 @@ class CartPoleDrive {
 
   _scene(width, height) {
     const scale = width / (2 * this.plant.position + 0.7), ground = height - 46;
-    return { scale, ground, middle: width / 2, pole: Math.max(scale, Math.min(ground - 62, 1.15 * scale + 34)) };
+    return { scale, ground, middle: width / 2, pole: Math.max(scale, Math.min(ground - 60, 1.15 * scale + 34)) };
   }
 
   pointerDown(x, y, width, height) {
@@ -172,6 +174,7 @@ class CartPoleDrive {
   }
 
   pointerUp() {
+    this.touched = true;
     if (this.pointer && !this.pointer.dragging) {
       this.kick(this.pointer.metres > this.cart.state[0] ? -1 : 1);
     }

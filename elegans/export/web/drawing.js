@@ -86,11 +86,13 @@ class Picture {
     const least = width < 500 ? 18 : 30;
     const left = Math.max(least, wide(0) + 32), right = Math.max(least, wide(last) + 32);
     const choices = [
-      this._placed(false, [left, 48, right, 22], width, height),
-      this._placed(true, [34, 42, 34, 34], width, height),
+      this._placed(false, [left, 50, right, 24], width, height),
+      this._placed(true, [34, 54, 34, 46], width, height),
     ];
-    // From left to right, unless neighbours stand much wider apart from top to bottom.
-    const chosen = choices[1].least > 1.3 * choices[0].least ? choices[1] : choices[0];
+    // From left to right, unless there is room for much wider distances from top to bottom, and for
+    // the names of the layers beside.
+    const taller = choices[1].least > 1.3 * choices[0].least && (width > 600 || choices[0].least < 12);
+    const chosen = choices[taller ? 1 : 0];
     this.turned = chosen === choices[1];
     this.unit = chosen.unit;
     this.radius = Math.min(Math.max(0.34 * chosen.least, 3), width < 500 ? 13 : 17);
@@ -239,7 +241,7 @@ class Picture {
       if (this.turned || !ends) {
         context.textAlign = "center";
         const above = this.turned && node.layer === 0;
-        context.fillText(brief(text), node.px, node.py + (above ? -1 : 1) * (this.radius + 11));
+        context.fillText(brief(text), node.px, node.py + (above ? -1 : 1) * (this.radius + 13));
       } else {
         context.textAlign = node.layer === 0 ? "right" : "left";
         context.fillText(brief(text), node.px + (node.layer === 0 ? -beside : beside), node.py);
@@ -370,7 +372,7 @@ class Picture {
       const grown = there && edge.since === step && step > 0;
       if (there) {
         if (grown) {
-          context.globalAlpha = 0.9;
+          context.globalAlpha = palette.dark ? 0.4 : 0.9;
           context.strokeStyle = palette.halo;
           context.lineWidth = 6;
           context.stroke(edge.path);

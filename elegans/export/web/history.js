@@ -6,25 +6,25 @@ function historyPanel(panel, history, picture) {
   const film = { synapses, step: 0, edges: [] };
   const note = element("p", { className: "note" });
   let timer = null;
-  const told = (k) => (k === last ? "the circuit as it runs" : `step ${steps[k].toLocaleString("en")}`);
+  const told = (k) => (k === last ? "now" : `step ${steps[k].toLocaleString("en")}`);
   const show = (k) => {
     const step = steps[k];
     const grown = synapses.filter((one) => one[3] === step && step > 0).length;
     const cut = synapses.filter((one) => one[4] === step).length;
     if (k === last && !timer) {
       picture.showFilm(null);
-      note.textContent = `${last} moments at which synapses were cut and grown, from the wiring before training on.`;
+      note.textContent = `How prune-and-rewire made this wiring, in ${last} moments.`;
       return;
     }
     picture.showFilm(Object.assign(film, { step }));
-    note.textContent = (step ? `${cut} cut (dashed), ${grown} grown (bright). ` : "Before training. ") +
-      "A drawing of that wiring: what runs is still the final circuit.";
+    note.textContent = (step ? `${cut} cut (dashed), ${grown} grown (bright)` : "Before training") +
+      ": a drawing; the final circuit runs on.";
   };
-  const row = slider("Wiring at", { min: 0, max: last, step: 1, value: last, told }, (k) => {
+  const row = slider("Wiring", { min: 0, max: last, step: 1, value: last, told }, (k) => {
     if (!row.playing) stop();
     show(k);
   });
-  const button = element("button", { type: "button", textContent: "Replay" });
+  const button = element("button", { type: "button", className: "small", textContent: "Replay" });
   const stop = () => {
     clearInterval(timer);
     timer = null;
@@ -47,6 +47,8 @@ function historyPanel(panel, history, picture) {
     timer = setInterval(next, Math.max(60, Math.min(420, 9000 / (last + 1))));
     next();
   });
-  panel.append(row, element("div", { className: "row" }, button), note);
+  row.classList.add("line");
+  row.append(button);
+  panel.append(row, note);
   show(last);
 }

@@ -14,6 +14,7 @@
   let palette = new Palette(), playing = true, speed = 1, behind = 0, clock = 0, last = null;
   document.body.dataset.kind = plain.drive.kind;
   stage.setAttribute("aria-label", drive.stageLabel);
+  byId("hint").textContent = drive.hint || "";
 
   // --- controls ---------------------------------------------------------------------------------
 
@@ -169,11 +170,20 @@
   const proof = plain.certificate;
   function certify() {
     if (!proof) return;
-    const box = byId("proof-now");
-    box.className = lesions ? "note warn" : "note good";
-    box.textContent = lesions
+    const { origin, factor, shift } = plain.circuit, slack = 1e-6;
+    const outside = circuit.mapped.some((u, j) => {
+      const ends = [proof.low[j], proof.high[j]].map((end) => (end - origin[j]) * factor[j] + shift[j]);
+      const room = slack * (1 + Math.abs(ends[1] - ends[0]));
+      return u < Math.min(...ends) - room || u > Math.max(...ends) + room;
+    });
+    const text = lesions
       ? "The proof is about the intact circuit. Of the circuit with lesions nothing is proved here."
-      : "The circuit that runs is the one that the proof is about.";
+      : outside ? "An input is outside of the proved range now: the proof is silent about it."
+        : "The circuit that runs is the one that the proof is about, and its inputs are in the range.";
+    const box = byId("proof-now");
+    if (box.textContent === text) return;
+    box.className = lesions || outside ? "note warn" : "note good";
+    box.textContent = text;
   }
   if (proof) {
     byId("proof").hidden = false;
@@ -182,7 +192,8 @@
       (proof.attracts ? "from every state in the end" : "from states in the proved box") +
       `, for all inputs between ${proof.low.map((low, j) =>
         `${shown(low)} and ${shown(proof.high[j])} (${plain.circuit.input_names[j]})`).join(", ")}. ` +
-      `Rate ${shown(proof.rate)} per ${unit}, arithmetic ${proof.level}.`;
+      `Rate ${shown(proof.rate)} per ${unit} of the differential equation (${proof.level} arithmetic).` +
+      (proof.step ? ` There, a step as this page takes it shrinks distances to ${shown(proof.step)} of theirs.` : "");
   }
 
   const spectrum = byId("spectrum");
@@ -288,6 +299,7 @@
     told = text;
     const said = drive.state();
     if (state.textContent !== said) state.textContent = said;
+    if (drive.touched) byId("hint").textContent = "";
   };
 
   const refit = () => {
@@ -325,6 +337,7 @@
     if (now - examined > 150) {
       examined = now;
       if (playing) examine();
+      certify();
       tell();
       if (hover) showTip(...hover);
     }
