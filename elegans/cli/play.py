@@ -31,7 +31,7 @@ def run(command: Play) -> None:
     source = command.run
     if not os.path.exists(source):
         raise RunError(
-            f"{source}: got no such file or folder, expected the folder of a run, of a saved model, "
+            f"{source}: got no such file or folder, expected the folder of a run or saved model, "
             "or a wiring in a file; check the path"
         )
     if source.is_file():
