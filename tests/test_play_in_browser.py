@@ -63,7 +63,7 @@ def pages(tmp_path_factory):
 def classifier(run, out):
     """Write the page of a circuit that was trained for a moment to tell three words apart."""
     rows = ["walk,a,b,word"]
-    for k in range(9):
+    for k in range(24):
         rows += [f"walk {k},{(t * k) % 7},{t},{('go', 'halt', 'wait')[k % 3]}" for t in range(50)]
     run.mkdir()
     (run / "words.csv").write_text("\n".join(rows))
