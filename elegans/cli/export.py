@@ -15,10 +15,12 @@ from elegans.control.policy import Policy
 from elegans.errors import InputError
 from elegans.export.c99 import c
 from elegans.export.files import ExportedFiles
+from elegans.export.javascript import js
 from elegans.proofs import Certificate
 
 _TARGETS: Mapping[str, tuple[Callable[..., ExportedFiles], tuple[str, ...]]] = {
     "c": (c, ("sigmoid", "numbers", "clamp", "flash", "ram")),
+    "js": (js, ("clamp",)),
 }
 """Writers by target, and the settings that only some of them have."""
 

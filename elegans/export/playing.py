@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from functools import cache
 from html import escape
 from importlib.resources import files
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from elegans.arguments import checked
+from elegans.arguments import checked, shown
 from elegans.control.policy import Policy
 from elegans.data.sequences import Sequence as Recording
 from elegans.errors import InputError
@@ -116,11 +117,7 @@ def page(
     >>> list(exported.files), "<title>Twelve neurons</title>" in exported.text("play.html")
     (['play.html'], True)
     """
-    if seconds is not None and not 0 < seconds < np.inf:
-        raise InputError(
-            f"got seconds={seconds!r}, expected a finite number above 0, or None where it is not "
-            "known"
-        )
+    _check(name, title, time_unit, elapsed, seconds)
     policy = model if isinstance(model, Policy) else Policy(model)
     circuit = portable(policy, elapsed=elapsed, certificate=certificate)
     if circuit.state_size > MOST_NEURONS:
@@ -132,13 +129,31 @@ def page(
         "circuit": as_plain(circuit),
         "picture": picture_of(circuit),
         "drive": _driven(circuit, policy, drive),
-        "certificate": _stated(circuit, policy),
+        "certificate": _stated(circuit),
         "history": None if history is None else replayed(history, circuit.wiring),
         "time": {"unit": time_unit, "seconds": seconds},
     }
     text = _assembled(title, _described(circuit), document)
     summary = f"A page of {len(text.encode()) / 1e3:.0f} kB that needs no network."
     return ExportedFiles({f"{name}.html": text.encode()}, summary)
+
+
+def _check(name: Any, title: Any, time_unit: Any, elapsed: Any, seconds: Any) -> None:
+    for what, text in (("name", name), ("title", title), ("time_unit", time_unit)):
+        if not isinstance(text, str) or not text.strip():
+            raise InputError(f"got {what}={shown(text)}, expected a text that is not empty")
+    if Path(name).name != name:
+        raise InputError(
+            f"got name={shown(name)}, expected the name of a file without a folder; save() takes "
+            "the folder"
+        )
+    for what, number in (("elapsed", elapsed), ("seconds", seconds)):
+        real = isinstance(number, int | float) and not isinstance(number, bool)
+        if number is not None and not (real and 0 < number < np.inf):
+            raise InputError(
+                f"got {what}={shown(number)}, expected a finite number above 0, or None where it "
+                "is not known"
+            )
 
 
 def _described(circuit: Portable) -> str:
@@ -178,12 +193,13 @@ def _driven(circuit: Portable, policy: Policy, drive: Any) -> dict[str, Any]:
             f"got drive={drive if isinstance(drive, str) else type(drive).__name__!r}, expected "
             "'hand', 'cartpole' or sequences of elegans.data, at least one"
         )
-    sizes = listed[0].inputs.shape[1], listed[0].targets.shape[1]
-    if sizes != (inputs, outputs):
-        raise InputError(
-            f"got sequences of {sizes[0]} inputs and {sizes[1]} targets, expected {inputs} and "
-            f"{outputs} as the circuit has"
-        )
+    for one in listed:
+        sizes = one.inputs.shape[1], one.targets.shape[1]
+        if sizes != (inputs, outputs):
+            raise InputError(
+                f"got sequence {one.name!r} of {sizes[0]} inputs and {sizes[1]} targets, expected "
+                f"{inputs} and {outputs} as the circuit has; pass those it was trained on"
+            )
     return {
         "kind": "recording",
         "classes": list(policy.classes),
@@ -194,11 +210,10 @@ def _driven(circuit: Portable, policy: Policy, drive: Any) -> dict[str, Any]:
 
 def _ends(circuit: Portable, policy: Policy) -> tuple[Any, Any]:
     """Return least and greatest input of the sliders, in the units of the data."""
-    if circuit.certificate is not None:
-        lo, hi = circuit.certificate.inputs
-    else:
-        hi = np.full(len(circuit.input_names), 2.0)
-        lo = -hi
+    if circuit.certified is not None:
+        return circuit.certified
+    hi = np.full(len(circuit.input_names), 2.0)
+    lo = -hi
     if policy.scales is None:
         return lo, hi
     return policy.scales.inputs.invert(lo), policy.scales.inputs.invert(hi)
@@ -229,33 +244,32 @@ def _shortened(sequences: Sequence[Recording]) -> list[dict[str, Any]]:
     return plain
 
 
-def _stated(circuit: Portable, policy: Policy) -> dict[str, Any] | None:
+def _stated(circuit: Portable) -> dict[str, Any] | None:
     """Return what is proved, with the inputs in the units of the data."""
     certificate = circuit.certificate
-    if certificate is None:
+    if certificate is None or circuit.certified is None:
         return None
-    lo, hi = _ends(circuit, policy)
+    low, high = circuit.certified
     return {
         "rate": certificate.rate,
         "level": certificate.level,
         "attracts": certificate.attracts,
-        "step": _step_factor(circuit),
-        "low": lo.tolist(),
-        "high": hi.tolist(),
+        "step": _step_factor(circuit, certificate),
+        "low": low.tolist(),
+        "high": high.tolist(),
     }
 
 
-def _step_factor(circuit: Portable) -> float | None:
+def _step_factor(circuit: Portable, certificate: Certificate) -> float | None:
     """Return by what a step as the page takes it shrinks distances, None where it is not proved."""
-    assert circuit.certificate is not None
-    step, integration = circuit.certificate.document["step"], circuit.integration
+    step, integration = certificate.document["step"], circuit.integration
     if step is None or integration is None or circuit.time_step is None:
         return None
     length = circuit.time_step / integration.unfolds
     taken = integration.solver, integration.unfolds, length
     if taken != ("semi_implicit", step["unfolds"], step["length"]):
         return None
-    return float(step["kappa"]) ** integration.unfolds
+    return float(step["kappa"] ** integration.unfolds)
 
 
 def _assembled(title: str, described: str, document: dict[str, Any]) -> str:
