@@ -51,7 +51,7 @@ def main(run: Path) -> None:
         page = Path(folder) / "play.html"
         assert elegans(["play", str(run), "--out", str(page)]) == 0
         picture = Image.open(io.BytesIO(photographed(page))).convert("RGB")
-    picture.quantize(128).save(TARGET, optimize=True)
+    picture.quantize(256).save(TARGET, optimize=True)
     print(f"{TARGET.name}: {TARGET.stat().st_size:,} bytes")
     assert TARGET.stat().st_size < LARGEST
 

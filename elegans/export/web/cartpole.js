@@ -158,7 +158,7 @@ class CartPoleDrive {
 
   _scene(width, height) {
     const scale = width / (2 * this.plant.position + 0.7), ground = height - 46;
-    return { scale, ground, middle: width / 2, pole: Math.max(scale, Math.min(ground - 60, 1.15 * scale + 34)) };
+    return { scale, ground, middle: width / 2, pole: Math.min(ground - 54, 1.15 * scale + 34) };
   }
 
   pointerDown(x, y, width, height) {
@@ -211,7 +211,7 @@ class CartPoleDrive {
     context.setLineDash([]);
     const cx = middle + x * scale, w = Math.max(54, 0.46 * scale), h = 26, pivot = ground - 8;
     // where the episode ends
-    context.globalAlpha = palette.dark ? 0.14 : 0.1;
+    context.globalAlpha = this.fallen ? 0 : palette.dark ? 0.14 : 0.1;
     context.fillStyle = palette.accent;
     context.beginPath();
     context.moveTo(cx, pivot);

@@ -208,20 +208,25 @@ class Picture {
   _drawNames(context, palette) {
     const layers = this.plain.layers, last = layers.length - 1;
     context.textBaseline = "middle";
+    const ends = [0, 0];  // of what is written already, in two rows
     layers.forEach((layer, number) => {
       const inside = this.nodes.filter((node) => node.layer === number);
       if (!inside.length) return;
       const mean = inside.reduce((sum, node) => sum + node.px, 0) / inside.length;
-      const text = this.turned ? `${layer.name} ` : layer.name;
+      const text = layer.name;
       context.font = font(12, 600);
       const size = context.measureText(text).width;
       context.font = font(12);
-      const count = this.turned ? `${layer.size}` : `${layer.size}`;
+      const count = String(layer.size);
       const whole = size + 5 + context.measureText(count).width;
-      let x = Math.min(Math.max(mean - whole / 2, 8), this.width - whole - 8), y = 20;
+      let x = Math.min(Math.max(mean - whole / 2, 8), this.width - whole - 8), y = 18;
       if (this.turned) {
         x = 12;
         y = Math.min(...inside.map((node) => node.py)) - this.radius - 13;
+      } else {
+        const row = x < ends[0] && x >= ends[1] ? 1 : 0;
+        ends[row] = x + whole + 10;
+        y += 15 * row - (this.width < 500 ? 4 : 0);
       }
       context.textAlign = "left";
       context.font = font(12, 600);

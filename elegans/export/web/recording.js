@@ -164,6 +164,7 @@ class RecordingDrive {
       let x = 14;
       for (const [text, color, dash] of parts) {
         context.font = font(12, 500);
+        if (x + (color ? 22 : 0) + context.measureText(text).width > width - 10) break;
         if (color) {
           context.strokeStyle = color;
           context.lineWidth = 2.4;
@@ -173,7 +174,6 @@ class RecordingDrive {
           x += 22;
         }
         context.fillStyle = palette.muted;
-        if (x + context.measureText(text).width > width - 10) break;
         context.fillText(text, x, y);
         x += context.measureText(text).width + 16;
       }
