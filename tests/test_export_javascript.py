@@ -4,12 +4,15 @@ import json
 import shutil
 import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 import elegans
+from elegans.cli import export
+from elegans.cli.commands import Export
 from elegans.data import Scale, Scales
 from elegans.errors import InputError
 from elegans.export.javascript import js
@@ -17,6 +20,7 @@ from elegans.export.portable import portable
 from elegans.layers.readout import Readout
 from elegans.wiring import AutoNCP, FullyConnected
 
+DEMO = Path(__file__).parent / "demo_run"
 NODE = shutil.which("node")
 needs_node = pytest.mark.skipif(NODE is None, reason="needs Node.js")
 TOLERANCE = 1e-5
@@ -220,6 +224,16 @@ def test_the_file_states_the_proof_and_names_are_checked():
     for name in ("", "1st", "a-b", "class", "function", "ä", "a\n"):
         with pytest.raises(InputError, match="identifier"):
             js(model, name=name)
+
+
+def test_the_command_writes_the_file_of_a_run(tmp_path, capsys):
+    export.run(Export(DEMO, "js", out=tmp_path, name="pole", clamp=True))
+    said = capsys.readouterr().out
+    assert "20 neurons in JavaScript" in said
+    text = (tmp_path / "pole.js").read_text()
+    assert 'step(["position", "angle"])' in text
+    assert "Contracting at rate" in text
+    assert '"clamp":[[-2.' in text
 
 
 def test_a_circuit_that_cannot_be_exported_says_why():

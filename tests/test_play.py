@@ -146,6 +146,7 @@ def test_sequences_are_kept_in_the_units_of_the_data_and_shortened():
         ({"elapsed": "argument"}, "got elapsed='argument', expected a finite number"),
         ({"name": "a/b"}, "without a folder"),
         ({"title": " "}, "a text that is not empty"),
+        ({"source": 5}, "got source=5, expected a text"),
         ({"model": circuit(mixed_memory=True)}, "mixed memory"),
         ({"model": circuit(solver="rosenbrock")}, "solver 'rosenbrock'"),
         ({"model": elegans.CTRNN(1, FullyConnected(1, self_connections=False))}, None),
@@ -334,6 +335,7 @@ def test_play_a_run_on_its_data_and_without(tmp_path, capsys):
     found = re.search(r'id="document">(.*?)</script>', path.read_text(), re.S)
     drive = json.loads(found[1])["drive"]
     assert drive["kind"] == "recording"
+    assert " · the test part of the data</p>" in path.read_text()
     assert all(len(one["inputs"]) == 20 for one in drive["sequences"])
     data.rename(tmp_path / "moved.csv")
     path, said = played(capsys, tmp_path / "run", "--overwrite")

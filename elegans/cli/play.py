@@ -93,8 +93,10 @@ def _of_run(command: Play, folder: RunFolder) -> dict[str, Any]:
             raise
         print(f"The data is not at hand, so inputs are moved by hand: {error}")
         return options
+    ahead = f", {own.horizon} steps ahead" if own.horizon else ""
     return options | {
         "drive": own.judged or own.sequences,
+        "source": (own.part if own.judged else "targets are not known") + ahead,
         "time_unit": own.time_unit,
         "seconds": own.seconds,
     }

@@ -47,6 +47,7 @@ MOST_NUMBERS = 60_000
 
 _SCRIPTS = (
     "spectrum.js",
+    "canvas.js",
     "drawing.js",
     "plotting.js",
     "cartpole.js",
@@ -70,6 +71,7 @@ def page(
     elapsed: float | None = None,
     certificate: Certificate | None = None,
     history: History | None = None,
+    source: str = "",
     time_unit: str = "step",
     seconds: float | None = None,
 ) -> ExportedFiles:
@@ -98,6 +100,8 @@ def page(
         A proof about this circuit, which the page states.
     history
         The wiring before training and the ledger of prune-and-rewire, to be replayed.
+    source
+        Where the sequences come from, in a few words that stand below the title.
     time_unit
         Name of the unit that rates and time constants are in: what counts as 1 for the layer.
     seconds
@@ -117,7 +121,7 @@ def page(
     >>> list(exported.files), "<title>Twelve neurons</title>" in exported.text("play.html")
     (['play.html'], True)
     """
-    _check(name, title, time_unit, elapsed, seconds)
+    _check(name, title, source or "-", time_unit, elapsed, seconds)
     policy = model if isinstance(model, Policy) else Policy(model)
     circuit = portable(policy, elapsed=elapsed, certificate=certificate)
     if circuit.state_size > MOST_NEURONS:
@@ -133,13 +137,15 @@ def page(
         "history": None if history is None else replayed(history, circuit.wiring),
         "time": {"unit": time_unit, "seconds": seconds},
     }
-    text = _assembled(title, _described(circuit), document)
+    described = " · ".join([*_described(circuit), *([source] if source else [])])
+    text = _assembled(title, described, document)
     summary = f"A page of {len(text.encode()) / 1e3:.0f} kB that needs no network."
     return ExportedFiles({f"{name}.html": text.encode()}, summary)
 
 
-def _check(name: Any, title: Any, time_unit: Any, elapsed: Any, seconds: Any) -> None:
-    for what, text in (("name", name), ("title", title), ("time_unit", time_unit)):
+def _check(name: Any, title: Any, source: Any, time_unit: Any, elapsed: Any, seconds: Any) -> None:
+    texts = {"name": name, "title": title, "source": source, "time_unit": time_unit}
+    for what, text in texts.items():
         if not isinstance(text, str) or not text.strip():
             raise InputError(f"got {what}={shown(text)}, expected a text that is not empty")
     if Path(name).name != name:
@@ -156,8 +162,8 @@ def _check(name: Any, title: Any, time_unit: Any, elapsed: Any, seconds: Any) ->
             )
 
 
-def _described(circuit: Portable) -> str:
-    """Return what the circuit is, in a line."""
+def _described(circuit: Portable) -> list[str]:
+    """Return what the circuit is, in a few words each."""
     kinds = {
         "liquid": "liquid time-constant circuit",
         "rates": "continuous-time circuit",
@@ -171,7 +177,7 @@ def _described(circuit: Portable) -> str:
     )
     neurons = f"{circuit.state_size} neuron{'s' * (circuit.state_size != 1)}"
     told = [kinds[circuit.step.equation], neurons]
-    return " · ".join([*told, f"{count} synapses"] if circuit.step.synapses else told)
+    return [*told, f"{count} synapses"] if circuit.step.synapses else told
 
 
 def _driven(circuit: Portable, policy: Policy, drive: Any) -> dict[str, Any]:

@@ -67,8 +67,8 @@ function shown(value, digits = 3) {
 function element(name, attributes = {}, ...children) {
   const made = document.createElement(name);
   for (const [key, value] of Object.entries(attributes)) {
-    if (key in made && key !== "list" && key !== "for") made[key] = value;
-    else made.setAttribute(key === "for" ? "for" : key, value);
+    if (key in made) made[key] = value;
+    else made.setAttribute(key, value);
   }
   made.append(...children);
   return made;
