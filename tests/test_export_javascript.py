@@ -11,8 +11,7 @@ import pytest
 import torch
 
 import elegans
-from elegans.cli import export
-from elegans.cli.commands import Export
+from elegans.cli import main
 from elegans.data import Scale, Scales
 from elegans.errors import InputError
 from elegans.export.javascript import js
@@ -227,7 +226,8 @@ def test_the_file_states_the_proof_and_names_are_checked():
 
 
 def test_the_command_writes_the_file_of_a_run(tmp_path, capsys):
-    export.run(Export(DEMO, "js", out=tmp_path, name="pole", clamp=True))
+    words = f"export {DEMO} --to js --out {tmp_path} --name pole --clamp"
+    assert main(words.split()) == 0
     said = capsys.readouterr().out
     assert "20 neurons in JavaScript" in said
     text = (tmp_path / "pole.js").read_text()

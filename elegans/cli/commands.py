@@ -340,7 +340,8 @@ class Export:
     run
         Folder of a run or of a saved model.
     to
-        c, one header and one source file of C99.
+        c, one header and one source file of C99; or js, one file of JavaScript for Node.js and
+        browsers.
     out
         Folder for the files; by default export in the folder of the run.
     name
@@ -365,7 +366,7 @@ class Export:
     """
 
     run: Positional[Path]
-    to: Literal["c"]
+    to: Literal["c", "js"]
     out: Path | None = None
     name: str = "circuit"
     elapsed: str | None = None
