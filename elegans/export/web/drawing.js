@@ -22,6 +22,7 @@ class Picture {
     this.film = null;
     this.base = document.createElement("canvas");
     this.hovered = null;
+    this.isSlow = false;  // the device: weak synapses are then left to what stays
   }
 
   // --- places -----------------------------------------------------------------------------------
@@ -287,7 +288,7 @@ class Picture {
       const flow = Math.min(1, Math.abs(set.flow[edge.k]) / this.strongest);
       this.flows[e] += 0.35 * (flow - this.flows[e]);
       const shown = Math.sqrt(this.flows[e]);
-      if (shown < 0.04 && this.hovered !== edge) continue;
+      if (shown < (this.isSlow ? 0.3 : 0.04) && this.hovered !== edge) continue;
       context.globalAlpha = this.hovered === edge ? 1 : Math.min(0.92, 0.12 + 0.85 * shown);
       this._stroke(context, edge, this.color(edge.sign), 0.6 + 3.2 * shown + (this.hovered === edge));
     }

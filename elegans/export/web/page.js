@@ -314,11 +314,15 @@
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", recolor);
 
   const timing = { frames: [], work: [] };
-  let examined = 0;
+  let examined = 0, usual = 16;
   function frame(now) {
     const started = performance.now();
     const passed = last === null ? 0 : Math.min((now - last) / 1000, 0.1);
-    if (last !== null) keep(timing.frames, now - last);
+    if (last !== null) {
+      keep(timing.frames, now - last);
+      usual += 0.03 * (Math.min(now - last, 200) - usual);
+      if (usual > 25) picture.isSlow = true;
+    }
     last = now;
     if (playing) {
       behind += passed * speed;
