@@ -1,28 +1,18 @@
 """The stability report in headless Chromium: no errors, no requests, and its controls work."""
 
-import json
-import os
-import shutil
 import time
 
 import numpy as np
 import pytest
 import torch
+from chromium import NEEDED, asked_by, errors_of, open_page, start, wait
 
 from elegans import LTC
 from elegans.reporting.stability import report
 from elegans.wiring import AutoNCP, Synapses, Wiring
 
 webdriver = pytest.importorskip("selenium.webdriver")
-BINARY = shutil.which("chromium")
-DRIVER = shutil.which("chromedriver")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        BINARY is None or DRIVER is None,
-        reason="needs Debian's packages chromium and chromium-driver (apt-get install both)",
-    ),
-]
+pytestmark = NEEDED
 WIDTHS = (1280, 400)
 HTML_NAME = "<b onclick=boom()>bold</b>"
 
@@ -55,60 +45,16 @@ def pages(tmp_path_factory):
 
 @pytest.fixture(scope="module", params=WIDTHS, ids=lambda width: f"{width} px")
 def browser(request, tmp_path_factory):
-    """Return a browser of a width, with the addresses that it asks for written down."""
-    options = webdriver.ChromeOptions()
-    options.binary_location = BINARY
-    home = tmp_path_factory.mktemp("profile")
-    for argument in (
-        "--headless=new",
-        "--no-sandbox",  # which a container's root user cannot have
-        "--disable-gpu",
-        "--disable-dev-shm-usage",
-        "--hide-scrollbars",
-        f"--user-data-dir={home}",
-    ):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    os.environ["SE_OFFLINE"] = "true"  # the driver is given: nothing is to be looked up
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    driver.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride",
-        {"width": request.param, "height": 900, "deviceScaleFactor": 1, "mobile": False},
-    )
-    driver.width = request.param
+    driver = start(tmp_path_factory.mktemp("profile"), request.param)
     yield driver
     driver.quit()
-
-
-def wait(driver, script, *arguments):
-    """Return the first value of a script that is true, within seconds."""
-    end = time.monotonic() + 20
-    while time.monotonic() < end:
-        found = driver.execute_script(script, *arguments)
-        if found:
-            return found
-        time.sleep(0.05)
-    raise AssertionError(f"never true: {script}")
-
-
-def open_page(driver, address):
-    driver.get_log("performance")
-    driver.get_log("browser")
-    driver.get(address)
-    wait(driver, "return document.body.dataset.ready === 'true'")
 
 
 @pytest.mark.parametrize("name", ["certified", "tiny", "large"])
 def test_it_opens_without_errors_and_requests(browser, pages, name):
     open_page(browser, pages[name])
-    errors = [entry for entry in browser.get_log("browser") if entry["level"] != "INFO"]
-    assert not errors
-    messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    asked = {
-        message["params"]["request"]["url"]
-        for message in messages
-        if message["method"] == "Network.requestWillBeSent"
-    }
+    assert not errors_of(browser)
+    asked = asked_by(browser)
     assert pages[name] in asked  # so that the log can be trusted
     assert all(address == pages[name] or address.startswith("data:") for address in asked)
 

@@ -1,4 +1,4 @@
-"""Pictures of the gallery: what the examples draw, run when the library or they have changed."""
+"""Pictures and pages of the site: what the examples draw, run when the library has changed."""
 
 import os
 import shutil
@@ -14,15 +14,20 @@ FOLDER = DOCS / "_pictures"
 STAMP = FOLDER / "drawn"
 GALLERY = "gallery"
 EXAMPLES = ("wiring_gallery", "wiring_report", "lesion_study", "stability_report")
+PAGES = {"pole": ["-m", "elegans", "play", ROOT / "tests/demo_run", "--out"]}
+"""Pages besides those of the examples, and the arguments of Python that write them to a file."""
+
 SOURCES = ("elegans", "wiring", "solvers", "proofs", "examples")
+WRITTEN_IN = (".py", ".js", ".css", ".html")
 
 
 def is_current(stamp):
     """Tell whether nothing has changed since the stamp was set."""
     if not stamp.exists():
         return False
-    files = (path for folder in SOURCES for path in (ROOT / folder).rglob("*.py"))
-    return stamp.stat().st_mtime > max(path.stat().st_mtime for path in files)
+    files = (path for folder in SOURCES for path in (ROOT / folder).rglob("*"))
+    changed = (path.stat().st_mtime for path in files if path.suffix in WRITTEN_IN)
+    return stamp.stat().st_mtime > max(changed)
 
 
 def make_folder(app, config):
@@ -38,8 +43,13 @@ def begin(app):
     shutil.rmtree(FOLDER)
     make_folder(app, app.config)
     environment = os.environ | {"MPLBACKEND": "Agg"}
-    for name in EXAMPLES:
-        command = [sys.executable, ROOT / "examples" / f"{name}.py", "--out", FOLDER / name]
+    commands = {
+        name: [ROOT / "examples" / f"{name}.py", "--out", FOLDER / name] for name in EXAMPLES
+    }
+    for name, words in PAGES.items():
+        commands[name] = [*words, FOLDER / name / f"{name}.html"]
+    for name, words in commands.items():
+        command = [sys.executable, *words]
         app.examples[name] = subprocess.Popen(
             command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment
         )
@@ -56,7 +66,7 @@ def finish(app, *_):
         name, run = app.examples.popitem()
         _, errors = run.communicate()
         if run.returncode:
-            raise ExtensionError(f"examples/{name}.py failed:\n{errors[-3000:]}")
+            raise ExtensionError(f"{name} failed:\n{errors[-3000:]}")
         for page in (FOLDER / name).glob("*.html"):
             page.rename(FOLDER / "pages" / page.name)
         if not app.examples:

@@ -298,6 +298,37 @@ class Report:
 
 
 @dataclass(frozen=True)
+class Play:
+    """Write a page for the browser in which a trained circuit runs; it needs no network.
+
+    Of `elegans demo` the circuit balances the pole: push it, silence a neuron by a click. Of
+    `elegans train` it answers the sequences of its data. A wiring gets untrained weights.
+
+    Parameters
+    ----------
+    run
+        Folder of a run or of a saved model, or a wiring in a .json, .csv or .graphml file.
+    data
+        A file with the columns of the run; by default the one it was trained on.
+    out
+        The page; by default play.html in the folder, or beside the wiring under its name.
+    seed
+        Draws the weights of a wiring.
+    overwrite
+        Replace a page that is there already.
+    open
+        Show the page in the browser.
+    """
+
+    run: Positional[Path]
+    data: Path | None = None
+    out: Path | None = None
+    seed: int = 0
+    overwrite: bool = False
+    open: bool = False
+
+
+@dataclass(frozen=True)
 class Export:
     """Write a trained circuit in another language, for a chip or another program.
 
@@ -309,8 +340,8 @@ class Export:
     run
         Folder of a run or of a saved model.
     to
-        c, one header and one source file of C99; numpy, a file of Python that needs NumPy alone; or
-        onnx, a graph.
+        c, one header and one source file of C99; numpy, a file of Python that needs NumPy alone;
+        js, one of JavaScript for Node.js and browsers; or onnx, a graph.
     out
         Folder for the files; by default export in the folder of the run.
     name
@@ -337,7 +368,7 @@ class Export:
     """
 
     run: Positional[Path]
-    to: Literal["c", "numpy", "onnx"]
+    to: Literal["c", "numpy", "js", "onnx"]
     out: Path | None = None
     name: str = "circuit"
     elapsed: str | None = None

@@ -15,6 +15,7 @@ from elegans.control.policy import Policy
 from elegans.errors import InputError
 from elegans.export.c99 import c
 from elegans.export.files import ExportedFiles
+from elegans.export.javascript import js
 from elegans.export.numpy_file import numpy
 from elegans.export.onnx_graph import onnx
 from elegans.proofs import Certificate
@@ -23,6 +24,7 @@ _TARGETS: Mapping[str, tuple[Callable[..., ExportedFiles], tuple[str, ...]]] = {
     "c": (c, ("sigmoid", "numbers", "clamp", "flash", "ram")),
     "numpy": (numpy, ("clamp",)),
     "onnx": (onnx, ("sequence", "clamp")),
+    "js": (js, ("clamp",)),
 }
 """Writers by target, and the settings that only some of them have."""
 

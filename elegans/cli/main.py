@@ -12,7 +12,17 @@ from typing import Annotated, TextIO
 import tyro
 
 import elegans
-from elegans.cli.commands import Demo, Draw, Evaluate, Export, Inspect, Predict, Report, Train
+from elegans.cli.commands import (
+    Demo,
+    Draw,
+    Evaluate,
+    Export,
+    Inspect,
+    Play,
+    Predict,
+    Report,
+    Train,
+)
 from elegans.errors import ElegansError
 
 _Command = (
@@ -23,6 +33,7 @@ _Command = (
     | Annotated[Predict, tyro.conf.subcommand("predict")]
     | Annotated[Draw, tyro.conf.subcommand("draw")]
     | Annotated[Report, tyro.conf.subcommand("report")]
+    | Annotated[Play, tyro.conf.subcommand("play")]
     | Annotated[Export, tyro.conf.subcommand("export")]
 )
 _DESCRIPTION = "Liquid neural circuits that rewire themselves while they learn."

@@ -11,7 +11,9 @@ from elegans.lazy import attach
 if TYPE_CHECKING:
     from elegans.export.c99 import c as c
     from elegans.export.files import ExportedFiles as ExportedFiles
+    from elegans.export.javascript import js as js
     from elegans.export.numpy_file import numpy as numpy
     from elegans.export.onnx_graph import onnx as onnx
+    from elegans.export.playing import page as page
 
 __getattr__, __dir__, __all__ = attach(__name__)
