@@ -18,11 +18,12 @@ from typing import Any
 import ncps.torch
 import ncps.wirings
 import numpy as np
+import onnxruntime
 import torch
 from measure import interleaved, save, table
 
 import elegans
-from elegans.export import c
+from elegans.export import c, js, numpy, onnx
 from elegans.wiring import AutoNCP
 
 CHIPS = Path(__file__).parent / "chips"
@@ -134,8 +135,8 @@ def error_of(folder: Path, source: Path, form: str, header: str) -> float:
     return float(np.abs(middle[2] + unit[2] * outputs - exact).max())
 
 
-def steps() -> dict[str, float]:
-    """Return the microseconds of a step in Python, from an observation to an action."""
+def steps(folder: Path) -> dict[str, float]:
+    """Return the microseconds of a step, from an observation to an action."""
     observation = np.array([0.1, -0.2], np.float32)
     policy = elegans.Policy(circuit())
     theirs = ncps.torch.LTC(2, ncps.wirings.AutoNCP(20, 1), ode_unfolds=4)
@@ -150,22 +151,39 @@ def steps() -> dict[str, float]:
         with torch.no_grad():
             hx[0] = lstm(x[None], hx[0])
 
+    (path,) = numpy(circuit()).save(folder)
+    space: dict[str, Any] = {"__name__": "circuit"}
+    exec(compile(path.read_text(), path, "exec"), space)
+    on_numpy = space["Circuit"](np.float32)
+    session = onnxruntime.InferenceSession(onnx(circuit()).files["circuit.onnx"])
+    state = np.zeros((1, 20), np.float32)
+
+    def of_onnx() -> None:
+        nonlocal state
+        _, state = session.run(None, {"input": observation[None], "state": state})
+
     candidates = {
         "elegans.Policy": lambda: policy(observation),
+        "elegans.export.numpy": lambda: on_numpy(observation),
+        "elegans.export.onnx, onnxruntime": of_onnx,
         "torch.nn.LSTMCell": of_lstm,
         "ncps": of_ncps,
     }
-    return {name: 1e6 * value for name, value in interleaved(candidates, 15).items()}
+    found = {name: 1e6 * value for name, value in interleaved(candidates, 15).items()}
+    if has("node"):
+        (path,) = js(circuit()).save(folder)
+        found["elegans.export.js, Node.js"] = float(ran("node", CHIPS / "node.js", path))
+    return found
 
 
 def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         rows = [figures(Path(folder), form) for form in WAYS]
+        beside = [{"step": name, "us": value} for name, value in steps(Path(folder)).items()]
     print(table(rows))
-    python = [{"step": name, "us": value} for name, value in steps().items()]
-    print(table(python))
-    save(Path(__file__).parent / "results" / "export.json", chips=rows, python=python)
+    print(table(beside))
+    save(Path(__file__).parent / "results" / "export.json", chips=rows, steps=beside)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from elegans.export.c_fixed import FORMATS, fixed
 from elegans.export.c_tables import Piece, Table, brackets, number, part
 from elegans.export.files import ExportedFiles
 from elegans.export.portable import Model, Portable, portable
-from elegans.export.statement import checked_name, statement
+from elegans.export.statement import CONTROL, checked_name, statement
 from elegans.proofs import Certificate
 
 Sigmoid = Literal["expf", "poly", "table"]
@@ -262,4 +262,4 @@ def _named(text: str, name: str) -> bytes:
 
 def _harmless(line: str) -> str:
     """Return a line of a comment that does not end it, whatever names stand in it."""
-    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", " ", line).replace("*/", "* /")
+    return CONTROL.sub(" ", line).replace("*/", "* /")

@@ -7,6 +7,7 @@ import keyword
 import math
 import re
 import sys
+import textwrap
 from functools import cache
 from importlib.resources import files
 from typing import Any, Literal
@@ -15,6 +16,7 @@ from elegans.arguments import checked, shown
 from elegans.errors import InputError
 from elegans.export.files import ExportedFiles
 from elegans.export.portable import Check, Model, Portable, as_plain, portable
+from elegans.export.statement import statement
 from elegans.proofs.certificates.certificate import Certificate
 
 TOLERANCE = 1e-5
@@ -24,12 +26,13 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z", re.ASCII)
 _RESERVED = {"function", "var", "let", "const", "new", "this", "typeof", "delete", "void", "enum"}
 
 _FILE = """\
-// $title
 // Written by elegans $version from a trained circuit. In Node and in browsers:
 //
 //   const $name = require("./$name.js");      // or <script src="$name.js"></script>
-//   const circuit = $name.create();
-//   const output = circuit.step([$inputs]$elapsed);
+//   const running = $name.create();
+//   const output = running.step([$inputs]$elapsed);
+//
+$about
 //
 // `node $name.js` compares it with the circuit that it was made from.
 (function (root, make) {
@@ -112,7 +115,7 @@ def js(
     --------
     >>> import elegans
     >>> exported = js(elegans.LTC(2, 5), name="reflex")
-    >>> list(exported.files), "const circuit = reflex.create();" in exported.text("reflex.js")
+    >>> list(exported.files), "const running = reflex.create();" in exported.text("reflex.js")
     (['reflex.js'], True)
     """
     _check_name(name)
@@ -136,13 +139,16 @@ def _check_name(name: str) -> None:
 def _written(circuit: Portable, name: str) -> str:
     import elegans
 
-    proved = ""
-    if circuit.certificate is not None:
-        proved = f" Contracting at rate {circuit.certificate.rate:.6g}, network "
-        proved += circuit.certificate.fingerprint[:12] + "."
+    rows = [f"{subject}: {words}" for subject, words in statement(circuit).items()]
     argument = circuit.elapsed is None
     parts = {
-        "title": f"A circuit of {circuit.state_size} neurons.{proved}",
+        "about": "\n".join(
+            line
+            for row in rows
+            for line in textwrap.wrap(
+                row, 96, initial_indent="// ", subsequent_indent="//   ", break_long_words=False
+            )
+        ),
         "version": elegans.__version__,
         "name": name,
         "inputs": ", ".join(json.dumps(each) for each in circuit.input_names).replace("`", "'"),

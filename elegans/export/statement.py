@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import torch
 
@@ -17,6 +19,9 @@ KINDS = {
     "dense_closed_form": "dense closed-form continuous-time network",
 }
 """What the equations are called."""
+
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+"""What would end a line that a name of a column stands in."""
 
 
 def statement(circuit: Portable) -> dict[str, str]:
@@ -46,7 +51,7 @@ def statement(circuit: Portable) -> dict[str, str]:
         )
         to_it = "are brought to it" if circuit.clamp is not None else "beyond are taken as they are"
         rows["range"] = f"it holds for {_ranges(circuit, *circuit.certified)}; inputs {to_it}"
-    return rows
+    return {subject: CONTROL.sub(" ", words) for subject, words in rows.items()}
 
 
 def _ranges(circuit: Portable, low: np.ndarray, high: np.ndarray) -> str:
