@@ -47,7 +47,7 @@ class HandDrive {
   stats() {
     const names = this.plain.circuit.output_names;
     return [["step", this.time], ...[...this.circuit.output].slice(0, 2).map((value, k) =>
-      [brief(names[k]), shown(value, 2)])];
+      [brief(names[k]), Math.abs(value) < 100 ? value.toFixed(2).replace("-", "−") : shown(value, 2)])];
   }
 
   state() {
