@@ -209,6 +209,16 @@ def test_units_and_limits_are_those_of_the_data(tmp_path):
     assert "what counts as 1 for the circuit is 0.02" in header
 
 
+def test_limits_may_be_infinite(tmp_path):
+    policy = of_data(limits=([-np.inf, -7.0], [7.0, np.inf]))
+    inputs, _ = drawn(policy.model)
+    exact = np.stack([policy(row) for row in policy.scales.inputs.invert(inputs)])
+    rows = policy.scales.inputs.invert(inputs).astype(np.float32)
+    found = Compiled(c(policy), tmp_path, policy.model)(rows)
+    assert (np.abs(found - exact) < 1e-5 * policy.scales.targets.unit).all()
+    assert (found[:, 0] == 7.0).any()
+
+
 def certified():
     model = elegans.LTC(2, AutoNCP(12, 2, sparsity_level=0.8, seed=1))
     scales = Scales(Scale([10.0, 0.0], [2.0, 1.0]), Scale([0.0, 0.0], [1.0, 1.0]))

@@ -13,6 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 
 _WIDTH = 100
 
+_ENDS = np.finfo(np.float32).min, np.finfo(np.float32).max
+
 _WHOLE = {"int16": "READ_16", "uint16": "READ_16", "int32": "READ_32", "uint32": "READ_32"}
 """Macros that read whole numbers of a type that is given; other ones take what fits."""
 
@@ -123,14 +125,14 @@ def width(kind: str) -> int:
 
 
 def number(value: float) -> str:
-    """Return the literal of a number in single precision.
+    """Return the literal of a number in single precision; of infinity, that of the largest one.
 
     Examples
     --------
-    >>> number(1), number(0.1)
-    ('1.0f', '0.100000001f')
+    >>> number(1), number(0.1), number(float("inf"))
+    ('1.0f', '0.100000001f', '3.40282347e+38f')
     """
-    text = f"{np.float32(value):.9g}"
+    text = f"{np.clip(np.float32(value), *_ENDS):.9g}"
     return f"{text}f" if "." in text or "e" in text else f"{text}.0f"
 
 

@@ -87,8 +87,8 @@ class Portable:
     spread
         By how much inputs usually differ from their origin, shape (input,).
     weight, bias
-        Of the outputs: (output, neuron) and (output,). Where each output reads one neuron, the
-        first reads the first, weight is (output,).
+        Of the outputs: weight (output, neuron), which may end with the motor neurons, and bias
+        (output,). Where each output reads one neuron, the first the first, weight is (output,).
     limits
         Least and greatest output, (output,) each, or None.
     elapsed
