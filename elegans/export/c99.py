@@ -57,8 +57,7 @@ def c(
     ----------
     model
         A layer, with a `elegans.Readout` or without, or a `elegans.Policy`, which has the units of
-        its data. `elegans.LTC`, `elegans.CTRNN` or `elegans.CfC`, any solver with fixed steps but
-        Rosenbrock's.
+        its data. `elegans.LTC`, `elegans.CTRNN` or `elegans.CfC`, with any solver of fixed steps.
     name
         Of the files, and what public names begin with.
     sigmoid
@@ -95,7 +94,7 @@ def c(
     """
     checked_name(name)
     check_choice("sigmoid", sigmoid, SIGMOIDS)
-    circuit = portable(model, elapsed=elapsed, certificate=certificate, clamp=clamp)
+    circuit = portable(model, elapsed=elapsed, certificate=certificate, clamp=clamp, matrices=True)
     check_choice("numbers", numbers, ("float", *FORMATS))
     form = FORMATS.get(numbers)
     if form is not None:
@@ -159,7 +158,7 @@ def _header(circuit: Portable, piece: Piece, sizes: Sizes, more: list[str]) -> s
         "header.h",
         {
             "ABOUT": "".join(f" * {line}".rstrip() + "\n" for line in about),
-            "INCLUDE": "\n#include <stdint.h>\n" if more else "",
+            "INCLUDE": "\n#include <stdint.h>\n" if piece.types else "",
             "NUMBER": number_type,
             "FIELDS": fields,
             "ELAPSED": _argument(circuit, " float elapsed,"),

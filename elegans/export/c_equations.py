@@ -6,9 +6,9 @@ import re
 
 import numpy as np
 
-from elegans.export.c_tables import Piece, part, sigmoid_table
+from elegans.export.c_tables import Piece, number, part, sigmoid_table
 from elegans.export.portable import Integration, Portable
-from elegans.synapses.plain import PlainStep, PlainSynapses
+from elegans.synapses.plain import Array, PlainStep, PlainSynapses
 
 TABLE_UNIT = 8192
 """Of arguments of a sigmoid in a table: 32 entries for each 1, and 256 places between."""
@@ -36,7 +36,8 @@ def _flow(circuit: Portable, integration: Integration, *, whole: bool) -> Piece:
     """Return a flow; of a liquid one synapses are `whole` numbers where that is asked for."""
     step, each = circuit.step, (circuit.state_size,)
     liquid = step.equation == "liquid"
-    whole = whole and liquid
+    rosenbrock = integration.solver == "rosenbrock"
+    whole = whole and liquid and not rosenbrock
     piece = Piece(constants={"UNFOLDS": integration.unfolds})
     for kind in ("sensory", "recurrent"):
         (_add_whole if whole else _add_synapses)(piece, kind, step.synapses[kind])
@@ -55,26 +56,43 @@ def _flow(circuit: Portable, integration: Integration, *, whole: bool) -> Piece:
     else:
         piece.add("bias", step.neurons["bias"], "bias of each neuron")
         piece.fields |= {"x": each, "drive": each, "rate": each}
-    if integration.solver == "runge_kutta":
+    if integration.weights:
         stages = len(integration.weights)
-        rows = np.zeros((stages, stages))
-        for i, row in enumerate(integration.rows):
-            rows[i, : len(row)] = row
-        piece.add("stage_row", rows, "coefficients of the stages")
+        piece.add("stage_row", _triangle(integration.rows), "coefficients of the stages")
         piece.add("stage_weight", np.array(integration.weights), "weights of the stages")
         piece.constants["STAGES"] = stages
         piece.fields |= {"next": each, "slope": (stages, *each)}
+        if rosenbrock:
+            piece.add("stage_mix", _triangle(integration.mixes), "what they take from each other")
+            piece.constants["DIAGONAL"] = number(integration.diagonal)
+            piece.fields |= {"matrix": each * 2, "pivot": each}
+            piece.types["pivot"] = "uint16_t"
     else:
         middle = integration.solver == "exponential_midpoint"
         piece.fields["middle" if middle else "next"] = each
     if whole:
         piece.tables.append(sigmoid_table())
-    solver = part(integration.solver, {"RATE_ARGUMENT": argument}).replace("RATE(i)", rate)
+    passed = ", inverse_step" if argument else ""
+    solver = part(integration.solver, {"RATE_ARGUMENT": argument, "RATE_PASSED": passed})
+    if rosenbrock:
+        tanh = step.choices.get("activation") == "tanh"
+        slope = "1.0f - rate * rate" if tanh else "rate * (1.0f - rate)"
+        names = {"RATE_ARGUMENT": argument, "SLOPE": slope}
+        solver = part(f"rosenbrock_{step.equation}", names) + solver
+    solver = solver.replace("RATE(i)", rate)
     # Rates of firing are found once for all synapses, gates for each of them.
     solver = re.sub(r"\n *FIRE\(.*\);", "", solver) if liquid else solver.replace("FIRE(", "fire(")
     relax = part("relax") if "relaxed(" in solver else ""
     piece.text = part("liquid_table" if whole else step.equation) + relax + solver
     return piece
+
+
+def _triangle(rows: tuple[tuple[float, ...], ...]) -> Array:
+    """Return the rows of a strictly lower triangle as a square."""
+    square = np.zeros((len(rows), len(rows)))
+    for i, row in enumerate(rows):
+        square[i, : len(row)] = row
+    return square
 
 
 def _add_synapses(piece: Piece, kind: str, synapses: PlainSynapses) -> None:
@@ -119,7 +137,7 @@ def _wired(piece: Piece, step: PlainStep, neurons: int, solved: str) -> None:
     piece.add("map_bias", bias, "bias of each map of a neuron, in that order")
     piece.fields = {"x": (2 * neurons,)}
     sums = ""
-    for number, (kind, synapses) in enumerate(step.synapses.items()):
+    for rank, (kind, synapses) in enumerate(step.synapses.items()):
         own = list(synapses.values)
         slots = [np.arange(synapses.start[i], synapses.start[i + 1]) for i in order]
         taken = np.concatenate(slots)
@@ -132,13 +150,13 @@ def _wired(piece: Piece, step: PlainStep, neurons: int, solved: str) -> None:
             "closed_sum",
             {
                 "KIND": kind,
-                "CURSOR": f"k{number}",
+                "CURSOR": f"k{rank}",
                 "READ": "u" if kind.endswith("sensory") else "state->x",
                 "COUNT": len(own),
                 "PLACE": f"{first} + m" if first else "m",
             },
         )
-    cursors = ", ".join(f"k{number} = 0" for number in range(len(step.synapses)))
+    cursors = ", ".join(f"k{rank} = 0" for rank in range(len(step.synapses)))
     piece.text += part("closed_wired", {"CURSORS": cursors, "SUMS": sums, "SOLVED": solved})
 
 

@@ -18,6 +18,7 @@ from elegans.layers.readout import Readout, circuit_of
 from elegans.layers.sequence_layer import SequenceLayer
 from elegans.proofs.certificates.certificate import Certificate
 from elegans.solvers import Exponential, ExponentialMidpoint, SemiImplicit, Solver
+from elegans.solvers.rosenbrock import RODAS3, Rosenbrock
 from elegans.solvers.runge_kutta import RungeKutta
 from elegans.synapses.plain import Array, PlainStep, PlainSynapses, plain
 from elegans.wiring import Wiring
@@ -41,17 +42,24 @@ class Integration:
     Parameters
     ----------
     solver
-        ``"semi_implicit"``, ``"exponential"``, ``"exponential_midpoint"`` or ``"runge_kutta"``.
+        ``"semi_implicit"``, ``"exponential"``, ``"exponential_midpoint"``, ``"runge_kutta"`` or
+        ``"rosenbrock"``.
     unfolds
         Solver steps for each step of the sequence.
     rows, weights
-        Coefficients of a Runge-Kutta method: its strictly lower triangle, and the last row.
+        Coefficients of a Runge-Kutta or Rosenbrock method: its strictly lower triangle, and the
+        last row.
+    mixes, diagonal
+        The second triangle of a Rosenbrock method, and its gamma; see
+        `elegans.solvers.rosenbrock.RosenbrockTableau`.
     """
 
     solver: str
     unfolds: int
     rows: tuple[tuple[float, ...], ...] = ()
     weights: tuple[float, ...] = ()
+    mixes: tuple[tuple[float, ...], ...] = ()
+    diagonal: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,6 +146,7 @@ def portable(
     elapsed: float | Literal["argument"] | None = None,
     certificate: Certificate | None = None,
     clamp: bool = False,
+    matrices: bool = False,
 ) -> Portable:
     """Return a circuit as plain numbers.
 
@@ -152,6 +161,8 @@ def portable(
         A proof about this circuit, to be stated.
     clamp
         Whether inputs are brought into the range that the certificate holds for.
+    matrices
+        Whether the language solves linear equations, which Rosenbrock's method needs.
 
     Raises
     ------
@@ -165,7 +176,7 @@ def portable(
     _check_modules(whole, layer)
     cell = require(layer.cell, PlainNumbers, "an export")
     step = cell.plain_step()
-    integration = _integration(layer.cell)
+    integration = _integration(layer.cell, matrices)
     _check_finite(step)
     origin, factor, shift = _inputs(policy, layer)
     weight, bias = _outputs(policy, layer)
@@ -225,7 +236,7 @@ def _check_modules(whole: nn.Module, layer: SequenceLayer) -> None:
             )
 
 
-def _integration(cell: Any) -> Integration | None:
+def _integration(cell: Any, matrices: bool) -> Integration | None:
     """Return how the cell integrates, None if it does not."""
     solver = getattr(cell, "solver", None)
     if not isinstance(solver, Solver):
@@ -235,12 +246,19 @@ def _integration(cell: Any) -> Integration | None:
         rows = tuple(tuple(float(a) for a in row) for row in tableau.matrix)
         weights = tuple(float(b) for b in tableau.weights)
         return Integration("runge_kutta", cell.ode_unfolds, rows, weights)
+    if type(solver) is Rosenbrock and matrices:
+        rows, mixes = zip(*RODAS3.stages, strict=True)
+        return Integration(
+            "rosenbrock", cell.ode_unfolds, rows, RODAS3.output, mixes, float(RODAS3.diagonal)
+        )
     name = _WRITTEN.get(type(solver))
     if name is None:
+        by_matrix = type(solver) is Rosenbrock
         raise InputError(
-            f"got solver {solver.name!r}, expected one with fixed steps that need no matrix: "
-            f"{', '.join(_WRITTEN.values())} or a Runge-Kutta method; build the layer with one of "
-            "these and load the same state"
+            f"got solver {solver.name!r}, expected one with fixed steps"
+            f"{' that need no matrix' if by_matrix else ''}: {', '.join(_WRITTEN.values())} or a "
+            "Runge-Kutta method; build the layer with one of these and load the same state"
+            + (", or write it in C" if by_matrix else "")
         )
     return Integration(name, cell.ode_unfolds)
 

@@ -1,0 +1,19 @@
+
+/* Capacitance over the length of an unfold times (I - DIAGONAL h J), with the Jacobian J at x. */
+static void couple(circuit_state *state@RATE_ARGUMENT@)
+{
+    size_t i, j, left, k = 0;
+
+    for (i = 0; i < CIRCUIT_NEURONS; i++) {
+        for (j = 0; j < CIRCUIT_NEURONS; j++) {
+            state->matrix[i][j] = 0.0f;
+        }
+        for (left = READ_INDEX(recurrent_count[i]); left > 0; left--, k++) {
+            const size_t source = READ_INDEX(recurrent_source[k]);
+            const float rate = state->rate[source];
+
+            state->matrix[i][source] -= DIAGONAL * READ(recurrent_weight[k]) * (@SLOPE@);
+        }
+        state->matrix[i][i] += RATE(i) + DIAGONAL;
+    }
+}
