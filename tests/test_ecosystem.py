@@ -195,19 +195,6 @@ def test_onnx(kind, x, tmp_path):
         torch.testing.assert_close(run_by_onnxruntime(path, other), model(other)[0].detach())
 
 
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")
-def test_onnx_of_an_exported_program(x, tmp_path):
-    for needed in ("onnx", "onnxscript"):
-        pytest.importorskip(needed)
-    model = elegans.LTC(3, WIRING).eval()
-    with elegans.backend("reference"):
-        program = torch.export.export(model, (x,))
-    torch.onnx.export(program, (), tmp_path / "model.onnx", dynamo=True, verbose=False)
-    output = run_by_onnxruntime(tmp_path / "model.onnx", x)
-    torch.testing.assert_close(output, model(x)[0].detach())
-
-
 # --- precision ---------------------------------------------------------------------------
 
 
