@@ -165,6 +165,8 @@ VALID: dict[str, Callable[[], Arguments]] = {
     "elegans.to_ncps": lambda: {"model": circuit()},
     "elegans.register_layer": lambda: {"kind": elegans.LTC},
     "elegans.export.c": lambda: {"model": circuit()},
+    "elegans.export.numpy": lambda: {"model": circuit()},
+    "elegans.export.onnx": lambda: {"model": circuit()},
     "elegans.export.js": lambda: {"model": circuit()},
     "elegans.export.page": lambda: {"model": circuit()},
     "elegans.export.ExportedFiles": lambda: {"files": {"a": b""}, "summary": ""},
