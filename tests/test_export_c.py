@@ -291,7 +291,7 @@ def test_the_test_in_the_file_passes_without_undefined_behaviour(compiler, tmp_p
         command = [
             compiler,
             *FLAGS,
-            *SANITIZERS[compiler],
+            *sanitizers(compiler),
             "-DPOLE_MAIN",
             str(source),
             "-o",
@@ -441,12 +441,12 @@ def test_whole_numbers_at_the_ends_of_their_range(numbers, tmp_path):
 
 
 def test_whole_numbers_in_the_units_of_data_within_limits(tmp_path):
+    need("gcc")
     policy = of_data(limits=([0.0, -8.0], [10.0, -6.5]))
     for numbers in ERRORS:
         exported = c(policy, numbers=numbers, name="plant")
         exported.save(tmp_path, overwrite=True)
         source, program = str(tmp_path / "plant.c"), str(tmp_path / "plant")
-        need("gcc")
         checks = [*FLAGS, *sanitizers("gcc"), "-DPLANT_MAIN"]
         subprocess.run(["gcc", *checks, source, "-o", program], check=True)
         subprocess.run([program, "--test"], check=True)
