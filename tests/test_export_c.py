@@ -366,6 +366,9 @@ WHOLE = {
         name: MODELS[name]
         for name in (
             "CTRNN, tanh",
+            "CfC, default",
+            "CfC, no_gate",
+            "CfC, connections of ncps",
             "readout",
             "clipped parameters",
             "pruned",
@@ -422,12 +425,16 @@ def test_whole_numbers_at_the_ends_of_their_range(numbers, tmp_path):
     """Inputs at their ends, extreme potentials: nothing overflows."""
     kind = {"q15": np.int16, "q31": np.int32}[numbers]
     rng = np.random.default_rng(1)
-    for seed in range(5):
+    for seed in range(7):
         model = elegans.LTC(INPUTS, FullyConnected(9), ode_unfolds=1 + 5 * seed)
+        if seed > 4:
+            mode = "default" if seed == 5 else "no_gate"
+            model = elegans.CfC(INPUTS, FullyConnected(9), mode=mode)
         with torch.no_grad():
             for values in model.cell.parameters():
                 values.copy_(torch.from_numpy(rng.normal(0, 4, values.shape)))
-            model.cell.cm.uniform_(0, 4)
+            if seed <= 4:
+                model.cell.cm.uniform_(0, 4)
         exported = c(model, numbers=numbers)
         step = Compiled(exported, tmp_path / f"{seed}", model, *TRAPS)
         most = np.iinfo(kind).max
@@ -437,7 +444,9 @@ def test_whole_numbers_at_the_ends_of_their_range(numbers, tmp_path):
         found = step(whole, kind=kind)
         middle, unit = units(exported.text("circuit.h"), [f"output_{k}" for k in range(9)])
         size = np.abs(unit) * most  # of the largest potential
-        assert (np.abs(middle + unit * found - exact) < 4 * ERRORS[numbers] * size).all()
+        steps = 500 if seed <= 4 else 1  # maps of such weights amplify every difference
+        error = np.abs(middle + unit * found - exact)[:steps]
+        assert (error < 4 * ERRORS[numbers] * size).all()
 
 
 def test_whole_numbers_in_the_units_of_data_within_limits(tmp_path):
@@ -473,7 +482,8 @@ def test_whole_numbers_need_no_library_and_fit_an_avr(tmp_path):
 def test_where_whole_numbers_do_not_do():
     tiny = slow(elegans.LTC(2, ncp(), implicit_param_constraints=False), cm=1e-6, gleak=0)
     for model, options, message in (
-        (elegans.CfC(2, ncp()), {}, "got a closed form, expected semi-implicit steps"),
+        (elegans.CfC(2, 5), {}, "got a closed form behind a backbone, expected semi-implicit"),
+        (elegans.CfC(2, ncp(), mode="pure"), {}, "got a closed form of mode 'pure', expected"),
         (elegans.LTC(2, ncp(), solver="rk4"), {}, "got solver 'runge_kutta', expected semi"),
         (elegans.LTC(2, ncp()), {"elapsed": "argument"}, "got a time that is passed in"),
         (tiny, {}, r"got neuron \d+, whose capacitance and leak are .* choose more bits"),

@@ -12,7 +12,8 @@ from elegans.arguments import checked
 from elegans.checks import check_choice
 from elegans.errors import InputError
 from elegans.export.c_equations import equation, functions
-from elegans.export.c_fixed import FORMATS, fixed
+from elegans.export.c_fixed import fixed
+from elegans.export.c_numbers import FORMATS
 from elegans.export.c_tables import Piece, Table, brackets, number, part
 from elegans.export.files import ExportedFiles
 from elegans.export.portable import Model, Portable, portable
@@ -65,9 +66,10 @@ def c(
         or ``"table"``, between 385 entries, the fastest without a floating-point unit.
     numbers
         ``"float"``, single precision, or whole numbers of 16 bits (``"q15"``) or 32 (``"q31"``),
-        for `elegans.LTC` and `elegans.CTRNN` with semi-implicit steps of a fixed length. Inputs and
-        outputs are then whole numbers, too, whose units the header states; inputs reach 8 times
-        their usual size, or to the ends of the range that they are clamped to.
+        for `elegans.LTC` and `elegans.CTRNN` with semi-implicit steps and `elegans.CfC` on a
+        wiring, except in mode ``"pure"``; steps have a fixed length. Inputs and outputs are then
+        whole numbers, too, whose units the header states; inputs reach 8 times their usual size,
+        or to the ends of the range that they are clamped to.
     elapsed
         Length of a step in the unit of the data, or ``"argument"`` where each call is given one;
         by default what counts as 1 for the layer.

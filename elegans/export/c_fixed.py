@@ -2,100 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from elegans.errors import InputError
+from elegans.export.c_fixed_closed import closed
+from elegans.export.c_numbers import MARGIN, Format, Ranges, input_ranges, onto, targets
 from elegans.export.c_tables import Piece, Table, number, part
 from elegans.export.portable import Portable
 from elegans.synapses.plain import Array, PlainSynapses
-
-SPAN = 8.0
-"""Where no range is certified, inputs reach so many times their usual size."""
-
-_MARGIN = 2.0**-8  # of ranges, against sums of rounded numbers
-
-
-@dataclass(frozen=True)
-class Format:
-    """Whole numbers of so many bits, and twice as many for products.
-
-    Parameters
-    ----------
-    bits
-        16 or 32.
-    unit
-        Of arguments of a gate, as a part of 1.
-    last
-        Argument of the last entry of the table of the sigmoid.
-    tolerance
-        Error of outputs, as a share of their unit, that the test in the file allows.
-    """
-
-    bits: int
-    unit: int
-    last: int
-    tolerance: float
-
-    @property
-    def most(self) -> int:
-        """The largest number."""
-        return (1 << (self.bits - 1)) - 1
-
-    def words(self) -> dict[str, Any]:
-        """Return what stands for the types in C."""
-        return {
-            "SMALL": f"int{self.bits}_t",
-            "USMALL": f"uint{self.bits}_t",
-            "WIDE": f"int{2 * self.bits}_t",
-            "UWIDE": f"uint{2 * self.bits}_t",
-            "BITS": self.bits,
-            "TOP": 2 * self.bits - 1,
-            "TWICE": 2 * self.bits,
-            "TWICE_LESS": 2 * self.bits - 1,
-            "LESS": self.bits - 1,
-            "MOST": self.most,
-        }
-
-    def small(self, values: Array) -> Any:
-        """Return numbers of which 1 is 2**(bits - 1)."""
-        scaled = np.round(values * 2.0 ** (self.bits - 1)).clip(-self.most, self.most)
-        return scaled.astype(f"int{self.bits}")
-
-    def unsigned(self, values: Array) -> Any:
-        """Return numbers of which 1 is 2**bits."""
-        return (
-            np.round(values * 2.0**self.bits).clip(0, 2**self.bits - 1).astype(f"uint{self.bits}")
-        )
-
-    def sigmoid(self) -> Table:
-        """Return the table of the sigmoid, 32 entries for each 1."""
-        values = 1 / (1 + np.exp(-np.arange(self.last * 32 + 1) / 32))
-        return Table("sigmoid_of", self.unsigned(values), "sigmoid(z), z from 0")
-
-
-FORMATS = {"q15": Format(16, 8192, 12, 2e-2), "q31": Format(32, 2**23, 16, 1e-5)}
-
-
-@dataclass(frozen=True)
-class _Ranges:
-    """What whole numbers stand for: the middle of a range, and its half, which is the largest."""
-
-    middle: Array
-    half: Array
-
-    def unit(self, form: Format) -> Array:
-        """Return what 1 stands for."""
-        return self.half / 2.0 ** (form.bits - 1)
-
-    def lines(self, names: tuple[str, ...], form: Format) -> list[str]:
-        """Return a line for each column."""
-        return [
-            f"  {name} = {middle:.9g} {'-' if unit < 0 else '+'} {abs(unit):.9g} n"
-            for name, middle, unit in zip(names, self.middle, self.unit(form), strict=True)
-        ]
 
 
 def fixed(circuit: Portable, form: Format) -> tuple[Piece, str, list[str]]:
@@ -104,30 +20,20 @@ def fixed(circuit: Portable, form: Format) -> tuple[Piece, str, list[str]]:
     Raises
     ------
     InputError
-        The circuit is no differential equation with semi-implicit steps of a fixed length.
+        The circuit has neither semi-implicit steps nor a closed form along synapses, or the length
+        of its steps is passed in.
     """
-    flow = circuit.integration
-    if flow is None or flow.solver != "semi_implicit" or circuit.time_step is None:
-        got = "a closed form" if flow is None else f"solver {flow.solver!r}"
-        got = got if circuit.time_step is not None else "a time that is passed in"
-        raise InputError(
-            f"got {got}, expected semi-implicit steps of a fixed length for whole numbers; choose "
-            "numbers='float', or train with solver='semi_implicit'"
-        )
-    inputs = _input_ranges(circuit)
-    piece = Piece(constants={"UNFOLDS": flow.unfolds}, tables=[form.sigmoid()])
-    per_unfold = circuit.step.neurons["capacitance"] * flow.unfolds / circuit.time_step
-    liquid = circuit.step.equation == "liquid"
-    write = _liquid if liquid else _rates
-    bound, codes = write(piece, circuit, form, inputs, per_unfold)
+    _check(circuit)
+    inputs = input_ranges(circuit)
+    piece = Piece(tables=[form.sigmoid()], text=part(f"fixed_gate_{form.bits}"))
+    if circuit.integration is None:
+        bound, work = closed(piece, circuit, form, inputs), "    advance(state, input);\n"
+    else:
+        bound, work = _flow(piece, circuit, form, inputs), "    sense(state, input);\n"
+        work += "    advance(state);\n"
     outputs, more = _outputs(piece, circuit, form, bound)
-    words = form.words() | codes
-    small, wide = words["SMALL"], words["WIDE"]
-    each = (circuit.state_size,)
-    piece.fields = {"x": each, "next": each, "conductance": each, "drive": each}
-    piece.types = {"x": small, "next": small, "conductance": words["UWIDE"], "drive": wide}
-    piece.text = part(f"fixed_gate_{form.bits}") + part("fixed", words)
-    piece.text += part("fixed_step", words | {"OUTPUT": part("fixed_output", words | more)})
+    step = {"WORK": work, "OUTPUT": part("fixed_output", form.words() | more)}
+    piece.text += part("fixed_step", form.words() | step)
     about = [f"Inputs and outputs are whole numbers n from {-form.most} to {form.most}:"]
     about += inputs.lines(circuit.input_names, form)
     return (
@@ -137,16 +43,44 @@ def fixed(circuit: Portable, form: Format) -> tuple[Piece, str, list[str]]:
     )
 
 
-def _input_ranges(circuit: Portable) -> _Ranges:
-    low, high = circuit.origin - SPAN * circuit.spread, circuit.origin + SPAN * circuit.spread
-    if circuit.clamp is not None:
-        low, high = circuit.clamp
-    half = np.where(high > low, (high - low) / 2, 1.0)
-    return _Ranges((low + high) / 2, half)
+def _check(circuit: Portable) -> None:
+    """Raise `InputError` where the step is not written in whole numbers."""
+    flow, choices = circuit.integration, circuit.step.choices
+    got = None
+    if circuit.time_step is None:
+        got = "a time that is passed in"
+    elif flow is not None and flow.solver != "semi_implicit":
+        got = f"solver {flow.solver!r}"
+    elif flow is None and circuit.step.equation != "closed_form":
+        got = "a closed form behind a backbone"
+    elif choices.get("mode") == "pure":
+        got = "a closed form of mode 'pure'"
+    if got is not None:
+        raise InputError(
+            f"got {got}, expected semi-implicit steps or a closed form along synapses, of a fixed "
+            "length, for whole numbers; choose numbers='float', or train another layer"
+        )
+
+
+def _flow(piece: Piece, circuit: Portable, form: Format, inputs: Ranges) -> float:
+    """Add the steps of a differential equation; return the bound of its potentials."""
+    flow, each = circuit.integration, (circuit.state_size,)
+    assert flow is not None and circuit.time_step is not None  # noqa: PT018  # `_check` has asked
+    per_unfold = circuit.step.neurons["capacitance"] * flow.unfolds / circuit.time_step
+    write = _liquid if circuit.step.equation == "liquid" else _rates
+    bound, codes = write(piece, circuit, form, inputs, per_unfold)
+    words = form.words() | codes
+    small = words["SMALL"]
+    piece.constants["UNFOLDS"] = flow.unfolds
+    piece.fields = {"x": each, "next": each, "conductance": each, "drive": each}
+    piece.types = {"x": small, "next": small}
+    piece.types |= {"conductance": words["UWIDE"], "drive": words["WIDE"]}
+    piece.text += part("fixed", words)
+    return bound
 
 
 def _liquid(
-    piece: Piece, circuit: Portable, form: Format, inputs: _Ranges, capacitance: Array
+    piece: Piece, circuit: Portable, form: Format, inputs: Ranges, capacitance: Array
 ) -> tuple[float, dict[str, Any]]:
     """Add the tables of a liquid circuit; return the bound of its potentials, and its code."""
     step = circuit.step
@@ -155,17 +89,17 @@ def _liquid(
     potentials = [leak, *(synapses.values["potential"] for synapses in step.synapses.values())]
     # A step is a mean of the potential before and of those that it is pulled to.
     bound = max(float(np.abs(values).max(initial=0)) for values in potentials) or 1.0
-    bound *= 1 + _MARGIN
+    bound *= 1 + MARGIN
     total = (
         capacitance
         + conductance
-        + sum(_onto(synapses, synapses.values["weight"]) for synapses in step.synapses.values())
+        + sum(onto(synapses, synapses.values["weight"]) for synapses in step.synapses.values())
     )
     count = sum(np.diff(synapses.start) for synapses in step.synapses.values())
-    total = total * (1 + _MARGIN + count / 2.0**form.bits)
+    total = total * (1 + MARGIN + count / 2.0**form.bits)
     codes = _neurons(piece, form, capacitance, conductance, drive, total, bound)
     for kind, synapses in step.synapses.items():
-        values, target = synapses.values, _targets(synapses)
+        values, target = synapses.values, targets(synapses)
         if kind == "sensory":
             j = synapses.source
             slope = values["gain"] * circuit.factor[j] * inputs.half[j]
@@ -181,26 +115,26 @@ def _liquid(
 
 
 def _rates(
-    piece: Piece, circuit: Portable, form: Format, inputs: _Ranges, capacitance: Array
+    piece: Piece, circuit: Portable, form: Format, inputs: Ranges, capacitance: Array
 ) -> tuple[float, dict[str, Any]]:
     """Add the tables of a circuit of firing rates; return the bound of its states, and its code."""
     step = circuit.step
     sensory, recurrent = step.synapses["sensory"], step.synapses["recurrent"]
     j = sensory.source
     seen = circuit.factor[j] * (inputs.middle[j] - circuit.origin[j]) + circuit.shift[j]
-    drive = _onto(sensory, sensory.values["weight"] * seen)
+    drive = onto(sensory, sensory.values["weight"] * seen)
     weight, slope = recurrent.values["weight"], 1.0
     if step.choices["activation"] == "tanh":  # 2 sigmoid(2 z) - 1
-        drive = drive - _onto(recurrent, weight)
+        drive = drive - onto(recurrent, weight)
         weight, slope = 2 * weight, 2.0
     reach = sensory.values["weight"] * circuit.factor[j] * inputs.half[j]
-    largest = np.abs(drive) + _onto(recurrent, np.abs(weight)) + _onto(sensory, np.abs(reach))
-    bound = (float(largest.max(initial=0)) or 1.0) * (1 + _MARGIN)
+    largest = np.abs(drive) + onto(recurrent, np.abs(weight)) + onto(sensory, np.abs(reach))
+    bound = (float(largest.max(initial=0)) or 1.0) * (1 + MARGIN)
     count = np.diff(recurrent.start) + np.diff(sensory.start)
-    total = (capacitance + 1) * (1 + _MARGIN + count / 2.0**form.bits)
+    total = (capacitance + 1) * (1 + MARGIN + count / 2.0**form.bits)
     codes = _neurons(piece, form, capacitance, np.ones_like(capacitance), drive, total, bound)
     _ends(piece, "sensory", sensory)
-    piece.add("sensory_weight", form.small(reach / (total[_targets(sensory)] * bound)))
+    piece.add("sensory_weight", form.small(reach / (total[targets(sensory)] * bound)))
     codes["SENSORY"] = _indented(
         f"driven += 2 * value * (int{form.bits}_t)READ_{form.bits}(sensory_weight[k]);", 12
     )
@@ -209,7 +143,7 @@ def _rates(
     codes["RECURRENT"] = _gates(
         piece, form, "recurrent", recurrent, np.full(size, slope * bound), offset, opens=False
     )
-    current = weight / (total[_targets(recurrent)] * bound)
+    current = weight / (total[targets(recurrent)] * bound)
     piece.add("recurrent_current", form.small(current), "what they add")
     return bound, codes
 
@@ -282,17 +216,17 @@ def _ends(piece: Piece, kind: str, synapses: PlainSynapses) -> None:
 
 def _outputs(
     piece: Piece, circuit: Portable, form: Format, bound: float
-) -> tuple[_Ranges, dict[str, Any]]:
+) -> tuple[Ranges, dict[str, Any]]:
     """Add the tables of the outputs; return their ranges, and how they are written."""
     weight = circuit.weight
     if weight.ndim == 1:
-        ranges, sum_ = _Ranges(circuit.bias, weight * bound), "state->x[k]"
+        ranges, sum_ = Ranges(circuit.bias, weight * bound), "state->x[k]"
         columns = ""
     else:
-        half = np.abs(weight).sum(axis=1) * bound * (1 + _MARGIN)
+        half = np.abs(weight).sum(axis=1) * bound * (1 + MARGIN)
         half = np.where(half > 0, half, 1.0)
         piece.add("output_weight", form.small(weight * bound / half[:, None]), "of the outputs")
-        ranges, sum_ = _Ranges(circuit.bias, half), ""
+        ranges, sum_ = Ranges(circuit.bias, half), ""
         columns = part("fixed_matrix", form.words() | {"COLUMNS": weight.shape[1]})
     ends = ""
     if circuit.limits is not None:
@@ -306,7 +240,7 @@ def _outputs(
     return ranges, {"VALUE": f" = {sum_}" if sum_ else "", "MATRIX": columns, "ENDS": ends}
 
 
-def _main(circuit: Portable, form: Format, inputs: _Ranges, outputs: _Ranges) -> str:
+def _main(circuit: Portable, form: Format, inputs: Ranges, outputs: Ranges) -> str:
     check = circuit.check
     tables = [
         Table.of("check_input", check.inputs, "recorded steps"),
@@ -325,16 +259,6 @@ def _main(circuit: Portable, form: Format, inputs: _Ranges, outputs: _Ranges) ->
             "TABLES": "\n".join(table.text() for table in tables) + "\n",
         },
     )
-
-
-def _targets(synapses: PlainSynapses) -> Any:
-    return np.repeat(np.arange(len(synapses.start) - 1), np.diff(synapses.start))
-
-
-def _onto(synapses: PlainSynapses, values: Array) -> Array:
-    """Return the sum of values (synapse,) over the synapses onto each neuron."""
-    sums = np.bincount(_targets(synapses), values, minlength=len(synapses.start) - 1)
-    return sums.astype(np.float64)
 
 
 def _indented(code: str, spaces: int) -> str:

@@ -12,8 +12,7 @@ void circuit_step(circuit_state *state, const @SMALL@ *input, @SMALL@ *output)
 {
     size_t k;
 
-    sense(state, input);
-    advance(state);
+@WORK@
     for (k = 0; k < CIRCUIT_OUTPUTS; k++) {
 @OUTPUT@
     }
