@@ -25,6 +25,7 @@ NAMES = vars(GUIDE)
 @pytest.fixture(scope="module", autouse=True)
 def names(tmp_path_factory):
     """Run the guide; a class of the guide stays registered, as one of a user would."""
+    torch.manual_seed(0)  # whatever module ran before this one
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, GUIDE.__name__, GUIDE)  # classes are pickled by their module
         patch.chdir(tmp_path_factory.mktemp("extending"))
@@ -63,7 +64,8 @@ def test_a_cell_is_counted_as_soon_as_it_says_how(names, monkeypatch):
 def test_the_message_of_the_guide(names):
     with pytest.raises(
         InputError,
-        match="LeakyCell, which offers `dynamics` and `settings`; a certificate needs `circuit`",
+        match="LeakyCell, which offers `dynamics`, `motor_readers` and `settings`; a certificate "
+        "needs `circuit`",
     ):
         elegans.proofs.certify(names["Leaky"](3, 4), inputs=(-1, 1))
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from random_networks import (
     SEEDS,
@@ -29,7 +29,7 @@ from elegans.proofs.certificates.advice import binding_row, local_certificate, p
 from elegans.proofs.certificates.boxes import GateRanges, hull, nested_boxes, row_tests
 from elegans.proofs.certificates.contraction import Rows
 from elegans.proofs.certificates.network import Box, Network, SynapseNumbers
-from elegans.proofs.certificates.perron import best_rates, weights_for
+from elegans.proofs.certificates.perron import LEAST, best_rates, weights_for
 from elegans.proofs.certificates.stepping import (
     horizon,
     input_effect,
@@ -294,6 +294,7 @@ def test_a_self_synapse_without_its_sign_is_only_weaker():
 
 
 @given(seed=SEEDS)
+@example(seed=4430)  # the best weights of a component differ by more than weights may
 @settings(max_examples=60, deadline=None)
 def test_rate_and_ceiling_enclose_the_best_rate(seed):
     case = Case(seed)
@@ -302,8 +303,9 @@ def test_rate_and_ceiling_enclose_the_best_rate(seed):
     assert (components.rate <= components.ceiling + spare).all()
     assert (components.eta > 0).all()
     scale = np.abs(components.rate) + 1e-6 * (case.rows.decay / case.rows.capacitance).max()
-    assert (components.ceiling - components.rate <= 2e-6 * scale + spare).all()
+    near = components.ceiling - components.rate <= 2e-6 * scale + spare
     for label in range(len(components.rate)):
+        assert near[label] or components.eta[components.of == label].min() == LEAST
         inside = case.rows.inside(np.flatnonzero(components.of == label))
         eta = components.eta[components.of == label]
         assert inside.row_rates(eta).min() == pytest.approx(components.rate[label], abs=spare)

@@ -20,6 +20,9 @@ from elegans.proofs.certificates.network import Array, Index
 DENSE = 400
 """Neurons up to which a component is solved by dense elimination at each round."""
 
+LEAST = 1e-12
+"""The least weight of a component, as a share of its largest."""
+
 _ROUNDS = 60
 _INNER = 100
 _ARNOLDI = 300
@@ -81,7 +84,9 @@ def best_rates(rows: Rows, *, start: Array | None = None, tolerance: float = 1e-
     Each round solves the linear problem of the worst gates: small components by inverse iteration,
     which converges quadratically (Noda 1971), large ones by Arnoldi's method, O(synapses) a step.
     It ends when rate and ceiling of each component agree to `tolerance`, relative to the rate.
-    `start` are weights > 0 to begin with, such as those of a similar circuit, (neuron,).
+    Weights of a component differ by at most 1 / `LEAST`: where better ones would differ by more,
+    rate and ceiling stay apart. `start` are weights > 0 to begin with, such as those of a similar
+    circuit, (neuron,).
 
     References
     ----------
@@ -186,10 +191,10 @@ def _extremes(quotient: Array, component: Index, count: int) -> tuple[Array, Arr
 
 
 def _normalised(eta: Array, component: Index, count: int) -> Array:
-    """Divide by the largest of each component; no weight falls below 1e-12 of it."""
+    """Divide by the largest of each component; no weight falls below `LEAST` of it."""
     largest = np.zeros(count)
     np.maximum.at(largest, component, eta)
-    return np.maximum(eta / largest[component], 1e-12)
+    return np.maximum(eta / largest[component], LEAST)
 
 
 def _inverse_step(policy: WorstCase, neurons: Index, eta: Array, highest: float) -> Array:
