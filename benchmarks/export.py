@@ -143,13 +143,18 @@ def steps(folder: Path) -> dict[str, float]:
     lstm = torch.nn.LSTMCell(2, 20)
     x = torch.from_numpy(observation)
 
-    def of_ncps(hx: list[Any] = [None]) -> None:  # noqa: B006  # the state goes on
-        with torch.no_grad():
-            _, hx[0] = theirs(x[None, None], hx[0])
+    of_theirs: Any = None  # the states go on
+    of_memory: Any = None
 
-    def of_lstm(hx: list[Any] = [None]) -> None:  # noqa: B006
+    def of_ncps() -> None:
+        nonlocal of_theirs
         with torch.no_grad():
-            hx[0] = lstm(x[None], hx[0])
+            _, of_theirs = theirs(x[None, None], of_theirs)
+
+    def of_lstm() -> None:
+        nonlocal of_memory
+        with torch.no_grad():
+            of_memory = lstm(x[None], of_memory)
 
     (path,) = numpy(circuit()).save(folder)
     space: dict[str, Any] = {"__name__": "circuit"}

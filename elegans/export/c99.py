@@ -96,8 +96,8 @@ def c(
     """
     checked_name(name)
     check_choice("sigmoid", sigmoid, SIGMOIDS)
-    circuit = portable(model, elapsed=elapsed, certificate=certificate, clamp=clamp, matrices=True)
     check_choice("numbers", numbers, ("float", *FORMATS))
+    circuit = portable(model, elapsed=elapsed, certificate=certificate, clamp=clamp, matrices=True)
     form = FORMATS.get(numbers)
     if form is not None:
         piece, main, about = fixed(circuit, form)

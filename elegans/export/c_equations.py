@@ -109,7 +109,6 @@ def _add_whole(piece: Piece, kind: str, synapses: PlainSynapses) -> None:
     piece.add(f"{kind}_source", synapses.source, "what each of them reads")
     piece.add(f"{kind}_centre", values["centre"], "centre of each synapse")
     piece.add(f"{kind}_gain", values["gain"] * TABLE_UNIT, f"its gain, times {TABLE_UNIT}")
-    target = np.repeat(np.arange(len(counts)), counts)
     units = np.zeros((len(counts), 2))
     for column, (name, numbers, most, number_type) in enumerate(
         (
@@ -117,10 +116,10 @@ def _add_whole(piece: Piece, kind: str, synapses: PlainSynapses) -> None:
             ("current", values["weight"] * values["potential"], 32767, np.int16),
         )
     ):
-        sums = np.bincount(target, np.abs(numbers), minlength=len(counts))
+        sums = synapses.onto(np.abs(numbers))
         # The sum over a neuron's synapses fits: each may be rounded up.
         unit = np.where(sums > 0, sums, 1.0) / np.maximum(most - counts, 1)
-        whole = np.round(numbers / unit[target]).astype(number_type)
+        whole = np.round(numbers / unit[synapses.target]).astype(number_type)
         piece.add(f"{kind}_{name}", whole, f"its {name}, in units of its neuron")
         units[:, column] = unit / 65536
     piece.add(f"{kind}_unit", units, "units of each neuron: of conductances and of currents")

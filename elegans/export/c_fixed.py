@@ -8,7 +8,13 @@ import numpy as np
 
 from elegans.errors import InputError
 from elegans.export.c_fixed_closed import closed
-from elegans.export.c_numbers import MARGIN, Format, Ranges, input_ranges, onto, targets
+from elegans.export.c_numbers import (
+    MARGIN,
+    Format,
+    NumberRanges,
+    input_ranges,
+    mapped,
+)
 from elegans.export.c_tables import Piece, Table, number, part
 from elegans.export.portable import Portable
 from elegans.synapses.plain import Array, PlainSynapses
@@ -23,14 +29,14 @@ def fixed(circuit: Portable, form: Format) -> tuple[Piece, str, list[str]]:
         The circuit has neither semi-implicit steps nor a closed form along synapses, or the length
         of its steps is passed in.
     """
-    _check(circuit)
+    time, flow = _time_of(circuit), circuit.integration
     inputs = input_ranges(circuit)
     piece = Piece(tables=[form.sigmoid()], text=part(f"fixed_gate_{form.bits}"))
-    if circuit.integration is None:
-        bound, work = closed(piece, circuit, form, inputs), "    advance(state, input);\n"
+    if flow is None:
+        bound, work = closed(piece, circuit, time, form, inputs), "    advance(state, input);\n"
     else:
-        bound, work = _flow(piece, circuit, form, inputs), "    sense(state, input);\n"
-        work += "    advance(state);\n"
+        bound = _flow(piece, circuit, flow.unfolds, time, form, inputs)
+        work = "    sense(state, input);\n    advance(state);\n"
     outputs, more = _outputs(piece, circuit, form, bound)
     step = {"WORK": work, "OUTPUT": part("fixed_output", form.words() | more)}
     piece.text += part("fixed_step", form.words() | step)
@@ -43,8 +49,8 @@ def fixed(circuit: Portable, form: Format) -> tuple[Piece, str, list[str]]:
     )
 
 
-def _check(circuit: Portable) -> None:
-    """Raise `InputError` where the step is not written in whole numbers."""
+def _time_of(circuit: Portable) -> float:
+    """Return the length of a step; raise `InputError` if it is not written in whole numbers."""
     flow, choices = circuit.integration, circuit.step.choices
     got = None
     if circuit.time_step is None:
@@ -55,23 +61,30 @@ def _check(circuit: Portable) -> None:
         got = "a closed form behind a backbone"
     elif choices.get("mode") == "pure":
         got = "a closed form of mode 'pure'"
-    if got is not None:
+    if got is not None or circuit.time_step is None:
         raise InputError(
             f"got {got}, expected semi-implicit steps or a closed form along synapses, of a fixed "
             "length, for whole numbers; choose numbers='float', or train another layer"
         )
+    return circuit.time_step
 
 
-def _flow(piece: Piece, circuit: Portable, form: Format, inputs: Ranges) -> float:
+def _flow(
+    piece: Piece,
+    circuit: Portable,
+    unfolds: int,
+    time: float,
+    form: Format,
+    inputs: NumberRanges,
+) -> float:
     """Add the steps of a differential equation; return the bound of its potentials."""
-    flow, each = circuit.integration, (circuit.state_size,)
-    assert flow is not None and circuit.time_step is not None  # noqa: PT018  # `_check` has asked
-    per_unfold = circuit.step.neurons["capacitance"] * flow.unfolds / circuit.time_step
+    each = (circuit.state_size,)
+    per_unfold = circuit.step.neurons["capacitance"] * unfolds / time
     write = _liquid if circuit.step.equation == "liquid" else _rates
     bound, codes = write(piece, circuit, form, inputs, per_unfold)
     words = form.words() | codes
     small = words["SMALL"]
-    piece.constants["UNFOLDS"] = flow.unfolds
+    piece.constants["UNFOLDS"] = unfolds
     piece.fields = {"x": each, "next": each, "conductance": each, "drive": each}
     piece.types = {"x": small, "next": small}
     piece.types |= {"conductance": words["UWIDE"], "drive": words["WIDE"]}
@@ -80,7 +93,7 @@ def _flow(piece: Piece, circuit: Portable, form: Format, inputs: Ranges) -> floa
 
 
 def _liquid(
-    piece: Piece, circuit: Portable, form: Format, inputs: Ranges, capacitance: Array
+    piece: Piece, circuit: Portable, form: Format, inputs: NumberRanges, capacitance: Array
 ) -> tuple[float, dict[str, Any]]:
     """Add the tables of a liquid circuit; return the bound of its potentials, and its code."""
     step = circuit.step
@@ -93,17 +106,16 @@ def _liquid(
     total = (
         capacitance
         + conductance
-        + sum(onto(synapses, synapses.values["weight"]) for synapses in step.synapses.values())
+        + sum(synapses.onto(synapses.values["weight"]) for synapses in step.synapses.values())
     )
     count = sum(np.diff(synapses.start) for synapses in step.synapses.values())
     total = total * (1 + MARGIN + count / 2.0**form.bits)
     codes = _neurons(piece, form, capacitance, conductance, drive, total, bound)
     for kind, synapses in step.synapses.items():
-        values, target = synapses.values, targets(synapses)
+        values, target = synapses.values, synapses.target
         if kind == "sensory":
-            j = synapses.source
-            slope = values["gain"] * circuit.factor[j] * inputs.half[j]
-            seen = circuit.factor[j] * (inputs.middle[j] - circuit.origin[j]) + circuit.shift[j]
+            seen, reach = mapped(circuit, inputs, synapses)
+            slope = values["gain"] * reach
         else:
             slope, seen = values["gain"] * bound, np.zeros(len(synapses))
         offset = values["gain"] * (seen - values["centre"])
@@ -115,26 +127,25 @@ def _liquid(
 
 
 def _rates(
-    piece: Piece, circuit: Portable, form: Format, inputs: Ranges, capacitance: Array
+    piece: Piece, circuit: Portable, form: Format, inputs: NumberRanges, capacitance: Array
 ) -> tuple[float, dict[str, Any]]:
     """Add the tables of a circuit of firing rates; return the bound of its states, and its code."""
     step = circuit.step
     sensory, recurrent = step.synapses["sensory"], step.synapses["recurrent"]
-    j = sensory.source
-    seen = circuit.factor[j] * (inputs.middle[j] - circuit.origin[j]) + circuit.shift[j]
-    drive = onto(sensory, sensory.values["weight"] * seen)
+    seen, reach = mapped(circuit, inputs, sensory)
+    reach = reach * sensory.values["weight"]
+    drive = sensory.onto(sensory.values["weight"] * seen)
     weight, slope = recurrent.values["weight"], 1.0
     if step.choices["activation"] == "tanh":  # 2 sigmoid(2 z) - 1
-        drive = drive - onto(recurrent, weight)
+        drive = drive - recurrent.onto(weight)
         weight, slope = 2 * weight, 2.0
-    reach = sensory.values["weight"] * circuit.factor[j] * inputs.half[j]
-    largest = np.abs(drive) + onto(recurrent, np.abs(weight)) + onto(sensory, np.abs(reach))
+    largest = np.abs(drive) + recurrent.onto(np.abs(weight)) + sensory.onto(np.abs(reach))
     bound = (float(largest.max(initial=0)) or 1.0) * (1 + MARGIN)
     count = np.diff(recurrent.start) + np.diff(sensory.start)
     total = (capacitance + 1) * (1 + MARGIN + count / 2.0**form.bits)
     codes = _neurons(piece, form, capacitance, np.ones_like(capacitance), drive, total, bound)
     _ends(piece, "sensory", sensory)
-    piece.add("sensory_weight", form.small(reach / (total[targets(sensory)] * bound)))
+    piece.add("sensory_weight", form.small(reach / (total[sensory.target] * bound)))
     codes["SENSORY"] = _indented(
         f"driven += 2 * value * (int{form.bits}_t)READ_{form.bits}(sensory_weight[k]);", 12
     )
@@ -143,7 +154,7 @@ def _rates(
     codes["RECURRENT"] = _gates(
         piece, form, "recurrent", recurrent, np.full(size, slope * bound), offset, opens=False
     )
-    current = weight / (total[targets(recurrent)] * bound)
+    current = weight / (total[recurrent.target] * bound)
     piece.add("recurrent_current", form.small(current), "what they add")
     return bound, codes
 
@@ -216,17 +227,17 @@ def _ends(piece: Piece, kind: str, synapses: PlainSynapses) -> None:
 
 def _outputs(
     piece: Piece, circuit: Portable, form: Format, bound: float
-) -> tuple[Ranges, dict[str, Any]]:
+) -> tuple[NumberRanges, dict[str, Any]]:
     """Add the tables of the outputs; return their ranges, and how they are written."""
     weight = circuit.weight
     if weight.ndim == 1:
-        ranges, sum_ = Ranges(circuit.bias, weight * bound), "state->x[k]"
+        ranges, sum_ = NumberRanges(circuit.bias, weight * bound), "state->x[k]"
         columns = ""
     else:
         half = np.abs(weight).sum(axis=1) * bound * (1 + MARGIN)
         half = np.where(half > 0, half, 1.0)
         piece.add("output_weight", form.small(weight * bound / half[:, None]), "of the outputs")
-        ranges, sum_ = Ranges(circuit.bias, half), ""
+        ranges, sum_ = NumberRanges(circuit.bias, half), ""
         columns = part("fixed_matrix", form.words() | {"COLUMNS": weight.shape[1]})
     ends = ""
     if circuit.limits is not None:
@@ -240,7 +251,7 @@ def _outputs(
     return ranges, {"VALUE": f" = {sum_}" if sum_ else "", "MATRIX": columns, "ENDS": ends}
 
 
-def _main(circuit: Portable, form: Format, inputs: Ranges, outputs: Ranges) -> str:
+def _main(circuit: Portable, form: Format, inputs: NumberRanges, outputs: NumberRanges) -> str:
     check = circuit.check
     tables = [
         Table.of("check_input", check.inputs, "recorded steps"),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from elegans.export.c_numbers import MARGIN, Format, Ranges, onto, targets
+from elegans.export.c_numbers import MARGIN, Format, NumberRanges, mapped
 from elegans.export.c_tables import Piece, part
 from elegans.export.portable import Portable
 from elegans.synapses.plain import Array, PlainSynapses
@@ -15,14 +15,16 @@ BOUNDS = {"default": 1.0, "no_gate": 2.0}
 """Of states: a mean of two tanh, or one and a part of another."""
 
 
-def closed(piece: Piece, circuit: Portable, form: Format, inputs: Ranges) -> float:
+def closed(
+    piece: Piece, circuit: Portable, time: float, form: Format, inputs: NumberRanges
+) -> float:
     """Add the steps of a closed form; return the bound of its states.
 
-    Steps have a fixed length t, so that a t + b is a single map. Maps are whole numbers of twice as
+    Steps have the fixed length t = `time`, so that a t + b is a single map. Maps are whole numbers
+    of twice as
     many bits, in units of the largest that each map of each neuron may be.
     """
-    step, time = circuit.step, circuit.time_step
-    assert time is not None
+    step = circuit.step
     mode, neurons = step.choices["mode"], circuit.state_size
     bound = BOUNDS[mode]
     order = np.argsort(step.neurons["order"], kind="stable")
@@ -31,14 +33,12 @@ def closed(piece: Piece, circuit: Portable, form: Format, inputs: Ranges) -> flo
     for kind, synapses in step.synapses.items():
         weights, reach = _maps(synapses.values, time), np.full(len(synapses), bound)
         if kind.endswith("sensory"):
-            j = synapses.source
-            reach = circuit.factor[j] * inputs.half[j]
-            seen = circuit.factor[j] * (inputs.middle[j] - circuit.origin[j]) + circuit.shift[j]
+            seen, reach = mapped(circuit, inputs, synapses)
             for m, row in enumerate(weights, _first(synapses)):
-                bias[m] += onto(synapses, row * seen)
+                bias[m] += synapses.onto(row * seen)
         terms[kind] = weights * reach
         for m, row in enumerate(terms[kind], _first(synapses)):
-            largest[m] += onto(synapses, np.abs(row))
+            largest[m] += synapses.onto(np.abs(row))
     count = sum(np.diff(synapses.start) for synapses in step.synapses.values())
     largest = (np.maximum(np.abs(bias) + largest, 1e-6)) * (
         1 + MARGIN + (1 + count) / 2.0**form.bits
@@ -52,7 +52,7 @@ def closed(piece: Piece, circuit: Portable, form: Format, inputs: Ranges) -> flo
     piece.add("map_factor", factor.T[order], "factor of each map, in its sigmoid")
     sums = ""
     for rank, (kind, synapses) in enumerate(step.synapses.items()):
-        first, onto_each = _first(synapses), targets(synapses)
+        first, onto_each = _first(synapses), synapses.target
         slots = [np.arange(synapses.start[i], synapses.start[i + 1]) for i in order]
         taken = np.concatenate(slots)
         shares = terms[kind] / largest[first : first + len(terms[kind]), onto_each]

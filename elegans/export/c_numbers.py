@@ -79,7 +79,7 @@ FORMATS = {"q15": Format(16, 8192, 12, 2e-2), "q31": Format(32, 2**23, 16, 1e-5)
 
 
 @dataclass(frozen=True)
-class Ranges:
+class NumberRanges:
     """What whole numbers stand for: the middle of a range, and its half, which is the largest."""
 
     middle: Array
@@ -97,21 +97,20 @@ class Ranges:
         ]
 
 
-def input_ranges(circuit: Portable) -> Ranges:
+def input_ranges(circuit: Portable) -> NumberRanges:
     """Return what the whole numbers of the inputs stand for."""
     low, high = circuit.origin - SPAN * circuit.spread, circuit.origin + SPAN * circuit.spread
     if circuit.clamp is not None:
         low, high = circuit.clamp
     half = np.where(high > low, (high - low) / 2, 1.0)
-    return Ranges((low + high) / 2, half)
+    return NumberRanges((low + high) / 2, half)
 
 
-def targets(synapses: PlainSynapses) -> Any:
-    """Return the target of each synapse, (synapse,)."""
-    return np.repeat(np.arange(len(synapses.start) - 1), np.diff(synapses.start))
+def mapped(circuit: Portable, inputs: NumberRanges, synapses: PlainSynapses) -> tuple[Array, Array]:
+    """Return what sensory synapses read in the middle of the inputs, and by how much it varies.
 
-
-def onto(synapses: PlainSynapses, values: Array) -> Array:
-    """Return the sum of values (synapse,) over the synapses onto each neuron."""
-    sums = np.bincount(targets(synapses), values, minlength=len(synapses.start) - 1)
-    return sums.astype(np.float64)
+    Both are (synapse,), behind the map of the inputs.
+    """
+    j = synapses.source
+    middle = circuit.factor[j] * (inputs.middle[j] - circuit.origin[j]) + circuit.shift[j]
+    return middle, circuit.factor[j] * inputs.half[j]

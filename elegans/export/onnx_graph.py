@@ -9,7 +9,7 @@ import numpy as np
 from elegans.arguments import checked
 from elegans.errors import InputError
 from elegans.export.files import ExportedFiles
-from elegans.export.onnx_step import Graph, Step, step_of
+from elegans.export.onnx_step import OnnxGraph, Step, step_of
 from elegans.export.portable import Model, Portable, portable
 from elegans.export.statement import checked_name, require_equal, statement, tolerance
 from elegans.extras import require_extra
@@ -70,7 +70,7 @@ def onnx(
     runtime = require_extra("onnxruntime", EXTRA)
     circuit = portable(model, elapsed=elapsed, certificate=certificate, clamp=clamp)
     stated = statement(circuit)
-    graph = Graph(library)
+    graph = OnnxGraph(library)
     step = step_of(graph, circuit)
     if sequence:
         step = _scan(library, step, circuit)

@@ -17,7 +17,7 @@ MOST_ENTRIES = 50_000_000
 _MAPS = {"default": "fgab", "no_gate": "fgab", "pure": "f"}
 
 
-class Graph:
+class OnnxGraph:
     """Nodes and constants of a graph, as they come up."""
 
     def __init__(self, library: Any) -> None:
@@ -57,7 +57,7 @@ Step = tuple[Sequence[Any], Sequence[Any], Sequence[Any]]
 """Nodes, inputs and outputs."""
 
 
-def step_of(graph: Graph, circuit: Portable) -> Step:
+def step_of(graph: OnnxGraph, circuit: Portable) -> Step:
     """Return the step of a circuit."""
     value, real = graph.library.helper.make_tensor_value_info, graph.library.TensorProto.FLOAT
     inputs = [
@@ -93,7 +93,7 @@ def step_of(graph: Graph, circuit: Portable) -> Step:
     return graph.nodes, inputs, outputs
 
 
-def _read(graph: Graph, circuit: Portable, state: str) -> None:
+def _read(graph: OnnxGraph, circuit: Portable, state: str) -> None:
     """Append the outputs of a state."""
     weight, read = circuit.weight, circuit.weight.shape[-1]
     x = state if read == circuit.state_size else graph.part(state, 0, read)
@@ -122,7 +122,7 @@ def _table(slots: PlainSynapses, name: str) -> dict[str, Any]:
             f"got {most} {name} synapses onto one of {neurons} neurons, expected tables of at "
             f"most {MOST_ENTRIES} entries; export to C or NumPy, which follow the synapses"
         )
-    row = np.repeat(np.arange(neurons), counts)
+    row = slots.target
     column = np.arange(len(slots)) - np.repeat(slots.start[:-1], counts)
     tables = {}
     for name, values in {"source": slots.source, **slots.values}.items():
@@ -131,13 +131,13 @@ def _table(slots: PlainSynapses, name: str) -> dict[str, Any]:
     return tables
 
 
-def _total(graph: Graph, arriving: str) -> str:
+def _total(graph: OnnxGraph, arriving: str) -> str:
     """Sum (batch, neuron, synapse) to (batch, neuron)."""
     axis = graph.constant("synapse_axis", np.array([2]))
     return graph("ReduceSum", arriving, axis, keepdims=0)
 
 
-def _liquid(graph: Graph, slots: PlainSynapses, name: str, x: str) -> tuple[str, str]:
+def _liquid(graph: OnnxGraph, slots: PlainSynapses, name: str, x: str) -> tuple[str, str]:
     """Return conductances and currents, (batch, neuron), for sources (batch, source)."""
     tables = {k: graph.constant(f"{name}_{k}", v) for k, v in _table(slots, name).items()}
     pre = graph("Gather", x, tables["source"], axis=1)
@@ -146,7 +146,7 @@ def _liquid(graph: Graph, slots: PlainSynapses, name: str, x: str) -> tuple[str,
     return _total(graph, gate), _total(graph, graph("Mul", gate, tables["potential"]))
 
 
-def _weighted(graph: Graph, slots: PlainSynapses, name: str, x: str) -> dict[str, str]:
+def _weighted(graph: OnnxGraph, slots: PlainSynapses, name: str, x: str) -> dict[str, str]:
     """Return the weighted sums (batch, neuron) of sources (batch, source), by their maps."""
     tables = {k: graph.constant(f"{name}_{k}", v) for k, v in _table(slots, name).items()}
     pre = graph("Gather", x, tables.pop("source"), axis=1)
@@ -159,7 +159,7 @@ def _weighted(graph: Graph, slots: PlainSynapses, name: str, x: str) -> dict[str
 class _Flow:
     """Conductance G and drive A of each neuron: C dx/dt = A - G x."""
 
-    def __init__(self, graph: Graph, circuit: Portable, u: str) -> None:
+    def __init__(self, graph: OnnxGraph, circuit: Portable, u: str) -> None:
         self.graph, self.step = graph, circuit.step
         self.neurons = {n: graph.constant(n, v) for n, v in circuit.step.neurons.items()}
         self.capacitance = self.neurons["capacitance"]
@@ -195,7 +195,7 @@ class _Flow:
         return self.graph("Sub", drive, self.graph("Mul", conductance, x))
 
 
-def _integrated(graph: Graph, circuit: Portable, u: str, elapsed: str) -> str:
+def _integrated(graph: OnnxGraph, circuit: Portable, u: str, elapsed: str) -> str:
     """Return the state after all unfolds of a solver."""
     integration = circuit.integration
     assert integration is not None
@@ -248,7 +248,7 @@ def _relax(flow: _Flow, x: str, h: str, half: str, conductance: str, drive: str)
     )
 
 
-def _shifted(graph: Graph, x: str, h: str, row: Sequence[float], stages: Sequence[str]) -> str:
+def _shifted(graph: OnnxGraph, x: str, h: str, row: Sequence[float], stages: Sequence[str]) -> str:
     """Return x + h sum_j row_j k_j."""
     total = None
     for a, stage in zip(row, stages, strict=True):
@@ -261,7 +261,7 @@ def _shifted(graph: Graph, x: str, h: str, row: Sequence[float], stages: Sequenc
 # --- closed forms ------------------------------------------------------------------------------
 
 
-def _wired(graph: Graph, circuit: Portable, u: str, elapsed: str) -> str:
+def _wired(graph: OnnxGraph, circuit: Portable, u: str, elapsed: str) -> str:
     """Return the new state of a closed form along synapses, layer by layer."""
     step = circuit.step
     sensed: dict[str, str] = {}
@@ -317,7 +317,7 @@ def _reads(sets: Any, first: int, last: int) -> bool:
     )
 
 
-def _dense(graph: Graph, circuit: Portable, u: str, elapsed: str) -> str:
+def _dense(graph: OnnxGraph, circuit: Portable, u: str, elapsed: str) -> str:
     """Return the new state of a closed form behind a backbone."""
     step, y = circuit.step, graph("Concat", u, "state", axis=1)
     for number, (weight, bias) in enumerate(step.layers, start=1):
@@ -335,7 +335,7 @@ def _dense(graph: Graph, circuit: Portable, u: str, elapsed: str) -> str:
 
 
 def _closed_form(
-    graph: Graph, mode: str, maps: dict[str, str], elapsed: str, pure: dict[str, str]
+    graph: OnnxGraph, mode: str, maps: dict[str, str], elapsed: str, pure: dict[str, str]
 ) -> str:
     """Return the states (batch, neuron) after the elapsed time; see `elegans.cfc.closed_form`."""
     if mode == "pure":
@@ -351,7 +351,7 @@ def _closed_form(
     return graph("Add", near, graph("Mul", s, g))
 
 
-def _activation(graph: Graph, name: str, x: str) -> str:
+def _activation(graph: OnnxGraph, name: str, x: str) -> str:
     if name == "lecun_tanh":
         inner = graph("Mul", graph.constant("steepness", 0.666), x)
         return graph("Mul", graph.constant("height", 1.7159), graph("Tanh", inner))

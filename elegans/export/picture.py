@@ -66,7 +66,7 @@ def _rows(circuit: Portable) -> list[Row]:
         if synapses is None:  # dense maps
             continue
         source = synapses.source % units + shift if name == "recurrent" else synapses.source
-        target = np.repeat(np.arange(units), np.diff(synapses.start)) + shift
+        target = synapses.target + shift
         signs = _signs(circuit.step.equation, synapses)
         ends = zip(source.tolist(), target.tolist(), signs.tolist(), strict=True)
         rows += [(name, k, *each) for k, each in enumerate(ends)]

@@ -27,7 +27,7 @@ _REMEDY = "build one on a wiring, as elegans.LTC(inputs, AutoNCP(units, outputs)
 
 
 @dataclass(frozen=True)
-class Place:
+class LesionPlace:
     """Which neuron, synapse or input it is; the first columns of a study, see `Lesion`."""
 
     kind: str
@@ -42,7 +42,7 @@ class Place:
 class Site(NamedTuple):
     """What one lesion silences."""
 
-    place: Place
+    place: LesionPlace
     closed: dict[str, Tensor]
     """Slots that are closed, by the name of their set."""
     unread: tuple[tuple[str, int], ...] = ()
@@ -118,7 +118,9 @@ def _synapses(layer: SequenceLayer) -> list[Site]:
         for slot in slots.sorted_slots().tolist():
             source, target = senders[ends[0][slot]], wiring.names[ends[1][slot]]
             reached = str(wiring.layer_of[ends[1][slot]])
-            place = Place("synapse", f"{source} -> {target}", source, target, reached, name, slot)
+            place = LesionPlace(
+                "synapse", f"{source} -> {target}", source, target, reached, name, slot
+            )
             sites.append(Site(place, {name: torch.tensor([slot])}))
     return sites
 
@@ -137,7 +139,7 @@ def _senders(model: Model, neurons: bool) -> list[Site]:
     for k, name in enumerate(names):
         closed = {each: (source == k).nonzero()[:, 0] for each, source in sources.items()}
         layer_name = str(wiring.layer_of[k]) if neurons else SENSORY
-        place = Place(kind, name, None, None, layer_name, None, k)
+        place = LesionPlace(kind, name, None, None, layer_name, None, k)
         sites.append(Site(place, closed, tuple(_readers(model, k, neurons))))
     return sites
 

@@ -41,6 +41,16 @@ class PlainSynapses:
     def __len__(self) -> int:
         return len(self.source)
 
+    @property
+    def target(self) -> Index:
+        """The target of each synapse, shape (synapse,)."""
+        return np.repeat(np.arange(len(self.start) - 1), np.diff(self.start))
+
+    def onto(self, values: Array) -> Array:
+        """Return the sums of values (synapse,) over the synapses onto each neuron, (neuron,)."""
+        sums = np.bincount(self.target, values, minlength=len(self.start) - 1)
+        return sums.astype(np.float64)
+
     @classmethod
     def sorted(cls, source: Any, target: Any, neurons: int, **values: Any) -> PlainSynapses:
         """Return synapses that are given in any order, each column of shape (synapse,)."""
