@@ -8,16 +8,20 @@ import math
 import re
 import sys
 import textwrap
+from dataclasses import fields
 from functools import cache
 from importlib.resources import files
 from typing import Any, Literal
 
+import numpy as np
+
 from elegans.arguments import checked, shown
 from elegans.errors import InputError
 from elegans.export.files import ExportedFiles
-from elegans.export.portable import Check, Model, Portable, as_plain, portable
+from elegans.export.portable import Check, Integration, Model, Portable, portable
 from elegans.export.statement import statement
 from elegans.proofs.certificates.certificate import Certificate
+from elegans.synapses.plain import PlainStep, PlainSynapses
 
 TOLERANCE = 1e-5
 """Largest error of the self-test, in units of the outputs' scale."""
@@ -160,6 +164,40 @@ def _written(circuit: Portable, name: str) -> str:
         "tolerance": repr(TOLERANCE),
     }
     return re.sub(r"\$([a-z]+)", lambda found: parts[found[1]], _FILE)
+
+
+def _plain_values(value: Any) -> Any:
+    """Return what JSON can hold of plain numbers."""
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, PlainStep | PlainSynapses | Integration):
+        return {f.name: _plain_values(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, dict):
+        return {name: _plain_values(each) for name, each in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain_values(each) for each in value]
+    return value
+
+
+def as_plain(circuit: Portable) -> dict[str, Any]:
+    """Return what a page or a Python file needs of a circuit, ready for JSON."""
+    names = (
+        "step",
+        "integration",
+        "state_size",
+        "input_names",
+        "output_names",
+        "origin",
+        "factor",
+        "shift",
+        "weight",
+        "bias",
+        "limits",
+        "elapsed",
+        "unit",
+        "clamp",
+    )
+    return {name: _plain_values(getattr(circuit, name)) for name in names}
 
 
 @cache

@@ -17,9 +17,9 @@ from elegans.control.policy import Policy
 from elegans.data.sequences import Sequence as Recording
 from elegans.errors import InputError
 from elegans.export.files import ExportedFiles
-from elegans.export.javascript import in_script, rounded, runtime
+from elegans.export.javascript import as_plain, in_script, rounded, runtime
 from elegans.export.picture import picture_of
-from elegans.export.portable import Model, Portable, as_plain, portable
+from elegans.export.portable import Model, Portable, portable
 from elegans.export.replay import History, replayed
 from elegans.proofs.certificates.certificate import Certificate
 

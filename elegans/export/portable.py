@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -20,7 +20,7 @@ from elegans.proofs.certificates.certificate import Certificate
 from elegans.solvers import Exponential, ExponentialMidpoint, SemiImplicit, Solver
 from elegans.solvers.rosenbrock import RODAS3, Rosenbrock
 from elegans.solvers.runge_kutta import RungeKutta
-from elegans.synapses.plain import Array, PlainStep, PlainSynapses, plain
+from elegans.synapses.plain import Array, PlainStep, plain
 from elegans.wiring import Wiring
 
 Model = SequenceLayer | Readout | Policy
@@ -371,37 +371,3 @@ def _recorded(policy: Policy, elapsed: float | None, ends: tuple[Array, Array] |
         outputs = np.stack([np.array(fresh(row, elapsed), np.float64) for row in given])
     size = np.ones(outputs.shape[1]) if scales is None else scales.targets.unit
     return Check(given, outputs, float(max(np.max(size), 1e-30)))
-
-
-def _plain_values(value: Any) -> Any:
-    """Return what JSON can hold of plain numbers."""
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    if isinstance(value, PlainStep | PlainSynapses | Integration):
-        return {f.name: _plain_values(getattr(value, f.name)) for f in fields(value)}
-    if isinstance(value, dict):
-        return {name: _plain_values(each) for name, each in value.items()}
-    if isinstance(value, tuple | list):
-        return [_plain_values(each) for each in value]
-    return value
-
-
-def as_plain(circuit: Portable) -> dict[str, Any]:
-    """Return what a page or a Python file needs of a circuit, ready for JSON."""
-    names = (
-        "step",
-        "integration",
-        "state_size",
-        "input_names",
-        "output_names",
-        "origin",
-        "factor",
-        "shift",
-        "weight",
-        "bias",
-        "limits",
-        "elapsed",
-        "unit",
-        "clamp",
-    )
-    return {name: _plain_values(getattr(circuit, name)) for name in names}
