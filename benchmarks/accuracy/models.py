@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from cells import Cell, Cells
 from tasks import Split, Task, half_cheetah, walker2d
@@ -50,6 +51,7 @@ _LIKE_MIXED = Training(128, 128, 0.005, 0.95, 10.0)
 AS_PUBLISHED = {
     ("walker2d", "LTC"): _LIKE_LTC,
     ("walker2d", "LTC, clipped, signs free"): _LIKE_LTC,
+    ("walker2d", "LTC, as its authors begin"): _LIKE_LTC,
     ("walker2d", "LTC of ncps"): _LIKE_LTC,
     ("walker2d", "CfC"): _LIKE_CFC,
     ("walker2d", "CfC of ncps"): _LIKE_CFC,
@@ -151,9 +153,34 @@ def _unfolds(task: Task) -> int:
     return 6 if task.train.timespans is None else 3
 
 
-def _ltc(task: Task, units: int, **options: Any) -> nn.Module:
+def _ltc(task: Task, units: int) -> nn.Module:
     wiring = FullyConnected(units, units)
-    return _read(elegans.LTC(task.inputs, wiring, ode_unfolds=_unfolds(task), **options), task)
+    return _read(elegans.LTC(task.inputs, wiring, ode_unfolds=_unfolds(task)), task)
+
+
+def _as_its_authors_begin(task: Task, seed: int, units: int) -> nn.Module:
+    """Return an LTC as theirs: as many signs of either kind, and a readout drawn as Keras does."""
+    drawn = np.random.default_rng(seed)
+    recurrent, sensory = (
+        drawn.choice([-1, 1], size=(sources, units)) for sources in (units, task.inputs)
+    )
+    model = _clipped(task, Wiring.from_adjacency(recurrent, sensory, units))
+    nn.init.xavier_uniform_(model.head.weight)
+    nn.init.zeros_(model.head.bias)
+    return model
+
+
+def _clipped(task: Task, wiring: Wiring | Recipe) -> elegans.Readout:
+    """Return an LTC whose conductances are clipped and whose reversal potentials are free."""
+    layer = elegans.LTC(
+        task.inputs,
+        wiring,
+        ode_unfolds=_unfolds(task),
+        implicit_param_constraints=False,
+        fixed_polarity=False,
+        initialization="ncps",
+    )
+    return elegans.Readout(layer, task.outputs)
 
 
 def _read(layer: elegans.LTC | elegans.CTRNN, task: Task) -> nn.Module:
@@ -186,9 +213,10 @@ def _cfc(task: Task, units: int, mixed: bool = False) -> nn.Module:
 
 MODELS: dict[str, Callable[[Task, int, int], nn.Module]] = {
     "LTC": lambda task, seed, units: _ltc(task, units),
-    "LTC, clipped, signs free": lambda task, seed, units: _ltc(
-        task, units, implicit_param_constraints=False, fixed_polarity=False, initialization="ncps"
+    "LTC, clipped, signs free": lambda task, seed, units: _clipped(
+        task, FullyConnected(units, units)
     ),
+    "LTC, as its authors begin": _as_its_authors_begin,
     "CT-RNN": lambda task, seed, units: _read(
         elegans.CTRNN(task.inputs, FullyConnected(units, units)), task
     ),
