@@ -101,6 +101,8 @@ def make_models(folder):
     elegans.save(circuit(), folder / "ltc")
     elegans.save(elegans.CfC(3, 8, proj_size=2, mixed_memory=True), folder / "cfc")
     elegans.save(elegans.Readout(elegans.CTRNN(3, AutoNCP(8, 1)), 2), folder / "ctrnn")
+    stack = elegans.Stacked(lambda inputs: elegans.LTC(inputs, AutoNCP(8, 1)), 3, 2)
+    elegans.save(stack, folder / "stack")
 
 
 def windows_of_run():
@@ -166,6 +168,11 @@ def read_model(path):
     elegans.Policy.load(path.parent)(np.zeros(model.input_size))
 
 
+def read_stack(path):
+    model = elegans.load(path.parent)
+    model(torch.zeros(1, 2, model.input_size))
+
+
 def read_run(path):
     folder = path.parent if path.parent.name == "run" else path.parent.parent
     run = RunFolder.open(folder)
@@ -214,6 +221,7 @@ READERS: dict[str, Reader] = {
         for kind in ("ltc", "cfc", "ctrnn")
         for file in MODEL
     },
+    "stack/config.json": Reader("stack/config.json", make_models, read_stack),
     **{f"run/{file}": Reader(f"run/{file}", make_run, read_run) for file in RUN},
     **{
         f"checkpoint/{file}": Reader(f"run/checkpoint-00000004/{file}", make_run, resume_run)

@@ -19,6 +19,13 @@ def circuit(seed=0, **options):
     return elegans.LTC(3, AutoNCP(12, 2, seed=seed), generator=generator, **options)
 
 
+def stack(num_layers=2, **options):
+    kinds = iter((elegans.LTC, elegans.CfC, elegans.CTRNN, elegans.LTC))
+    return elegans.Stacked(
+        lambda inputs: next(kinds)(inputs, AutoNCP(8, 2)), 3, num_layers, **options
+    )
+
+
 def equal(one, other):
     one, other = one.state_dict(), other.state_dict()
     return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
@@ -33,6 +40,8 @@ MODELS = {
     "NeuralLTC": lambda: elegans.NeuralLTC(3, 5),
     "NeuralODE": lambda: elegans.NeuralODE(3, 5),
     "Readout": lambda: elegans.Readout(circuit(), 4),
+    "Stacked": lambda: stack(dropout=0.25, bidirectional=True),
+    "Stacked, one layer": lambda: stack(1, return_sequences=False, batch_first=False),
 }
 
 
@@ -44,6 +53,10 @@ def test_a_folder_gives_the_model_back(name, tmp_path):
     assert type(again) is type(model)
     assert not again.training
     assert equal(model, again)
+    assert str(model) == str(again)
+    x = torch.randn(4, 4, 3)
+    for answer, expected in zip(again(x), model(x), strict=True):
+        torch.testing.assert_close(answer, expected, rtol=0, atol=0)
     assert (
         f"elegans.{type(model).__name__}.from_pretrained" in (tmp_path / "a/README.md").read_text()
     )
@@ -134,6 +147,13 @@ def test_a_card_in_the_repository_stays(hub):
     circuit().save_pretrained("circuit", push_to_hub=True)
     assert hub.calls[-1][1]["ignore_patterns"] == ["README.md"]
     assert hub.calls[-1][1]["repo_id"] == "circuit"
+
+
+def test_layers_one_on_another_are_pushed_with_their_folders(hub):
+    model = stack().eval()
+    model.push_to_hub("owner/name")
+    assert {"config.json", "layer-*/wiring.json"} <= set(hub.calls[-1][1]["allow_patterns"])
+    assert equal(elegans.Stacked.from_pretrained("owner/name"), model)
 
 
 # --- states ------------------------------------------------------------------------------

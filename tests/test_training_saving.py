@@ -8,8 +8,8 @@ import torch
 from torch.nn.utils import prune
 
 import elegans.checkpoints.saving
-from elegans import LTC, PruneRewire
-from elegans.checkpoints.saving import layer_settings, load, save
+from elegans import LTC, Policy, PruneRewire, Readout, Stacked
+from elegans.checkpoints.saving import layer_settings, load, load_circuit, save
 from elegans.errors import RunError
 from elegans.files import remove_parts, write_bytes
 from elegans.solvers import TorchDiffEq
@@ -145,6 +145,82 @@ def test_a_solver_with_settings_of_its_own_is_refused(tmp_path):
     with pytest.raises(RunError, match="solver_names"):
         save(circuit(solver=TorchDiffEq("dopri5", rtol=1e-3)), tmp_path / "model")
     assert not (tmp_path / "model").exists()
+
+
+def stack(**options):
+    return Stacked(lambda inputs: LTC(inputs, AutoNCP(8, 2)), 3, 2, **options)
+
+
+def test_layers_one_on_another_are_a_folder_each(tmp_path):
+    model = stack(bidirectional=True)
+    save(model, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "config.json",
+        "layer-0",
+        "layer-0-backwards",
+        "layer-1",
+        "layer-1-backwards",
+    ]
+    one = load(tmp_path / "layer-1")
+    assert one.input_size == 4
+    assert torch.equal(one.cell.vleak, model.ways()[1][0].cell.vleak)
+
+
+def test_a_shorter_stack_replaces_a_longer_one(tmp_path):
+    save(stack(bidirectional=True), tmp_path)
+    with pytest.raises(RunError, match=r"layer-0: got a folder that holds config.json already"):
+        save(stack(), tmp_path)
+    assert load(tmp_path).bidirectional
+    model = stack()
+    save(model, tmp_path, overwrite=True)
+    again = load(tmp_path)
+    assert not again.bidirectional
+    assert again.state_dict().keys() == model.state_dict().keys()
+
+
+def test_a_stack_is_not_saved_in_part(tmp_path):
+    solvers = iter(("rk4", TorchDiffEq("dopri5", rtol=1e-3)))
+    model = Stacked(lambda inputs: LTC(inputs, AutoNCP(8, 2), solver=next(solvers)), 3, 2)
+    with pytest.raises(RunError, match="solver_names"):
+        save(model, tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+def of_stack(folder, **change):
+    config = json.loads((folder / "config.json").read_text())
+    config["model"]["stacked"] |= change
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda f: of_stack(f, num_layers=10**9), r"layer-2.config\.json"),
+        (lambda f: of_stack(f, num_layers=0), r"do not stand.*num_layers"),
+        (lambda f: of_stack(f, num_layers="2"), "'2' as num_layers"),
+        (lambda f: of_stack(f, dropout=1.0), r"do not stand.*dropout"),
+        (lambda f: of_stack(f, input_size=4), r"do not stand.*make\(4\) returned"),
+        (lambda f: of_stack(f, bidirectional=True), "layer-0-backwards"),
+        (lambda f: save(stack(), f / "layer-1", overwrite=True), "expected one circuit"),
+        (
+            lambda f: save(Readout(circuit(), 2), f / "layer-0", overwrite=True),
+            r"do not stand.*returned a Readout",
+        ),
+    ],
+)
+def test_a_stack_whose_layers_do_not_fit(tmp_path, damage, message):
+    save(stack(), tmp_path)
+    damage(tmp_path)
+    with pytest.raises(RunError, match=message):
+        load(tmp_path)
+
+
+def test_what_needs_one_circuit_names_the_folder_of_one(tmp_path):
+    save(stack(), tmp_path)
+    for read in (Policy.load, load_circuit):
+        with pytest.raises(RunError, match=r"pass the folder of one of them, such as .*layer-0"):
+            read(tmp_path)
+    assert Policy.load(tmp_path / "layer-0")([0.0, 0.0, 0.0]).shape == (2,)
 
 
 def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):

@@ -15,17 +15,19 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from elegans.arguments import checked, shown
-from elegans.checkpoints.saving import CONFIG, WEIGHTS, WIRING, load, save
+from elegans.checkpoints.saving import CONFIG, WEIGHTS, WIRING, Saved, layer_folders, load, save
 from elegans.checks import Device
 from elegans.errors import InputError, MissingExtraError, RunError
 from elegans.extras import require_extra
 from elegans.files import write_bytes, writing
-from elegans.layers.readout import Readout, circuit_of
-from elegans.layers.sequence_layer import SequenceLayer
+from elegans.layers.readout import circuit_of
+from elegans.layers.stacked import Stacked
 
 EXTRA = "hub"
 CARD = "README.md"
-FILES = (CONFIG, WIRING, WEIGHTS)
+FILES = tuple(
+    f"{folder}{file}" for folder in ("", "layer-*/") for file in (CONFIG, WIRING, WEIGHTS)
+)
 
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 _OPTIONS = (
@@ -39,12 +41,12 @@ _OPTIONS = (
     "delete_patterns",
 )
 
-M = TypeVar("M", bound="SequenceLayer | Readout")
+M = TypeVar("M", bound=Saved)
 
 
 @checked(InputError)
 def save_pretrained(
-    model: SequenceLayer | Readout,
+    model: Saved,
     save_directory: str | os.PathLike[str],
     *,
     repo_id: str | None = None,
@@ -76,7 +78,7 @@ def save_pretrained(
 
 
 @checked(InputError)
-def push_to_hub(model: SequenceLayer | Readout, repo_id: str, **options: Any) -> str:
+def push_to_hub(model: Saved, repo_id: str, **options: Any) -> str:
     """Upload a model to a repository; see `SequenceLayer.push_to_hub`."""
     _check_options(options)
     require_extra("huggingface_hub", EXTRA)
@@ -117,10 +119,10 @@ def from_pretrained(
 
 
 def _check_kind(model: Any) -> None:
-    if not isinstance(model, SequenceLayer | Readout):
+    if not isinstance(model, Saved):
         raise RunError(
-            f"got a {type(model).__name__}, expected a layer or a Readout, whose settings build it "
-            "again; save model.state_dict() with safetensors instead"
+            f"got a {type(model).__name__}, expected a layer, a Readout or a Stacked, whose "
+            "settings build it again; save model.state_dict() with safetensors instead"
         )
 
 
@@ -182,11 +184,17 @@ def _refusals(beginning: str) -> Iterator[None]:
         ) from error
 
 
-def _card(model: SequenceLayer | Readout) -> str:
+def _card(model: Saved) -> str:
     """Return a model card: what the model is, and how it is loaded."""
-    circuit = circuit_of(model)
-    kind, layer = type(model).__name__, type(circuit).__name__
     kind = (vars(type(model)).get("saved_as") or type(model)).__name__
+    if isinstance(model, Stacked):
+        layers = list(layer_folders(model, Path()).values())
+        names = " and ".join(dict.fromkeys(type(layer).__name__ for layer in layers))
+        is_of = f"{len(layers)} layers of {names}"
+    else:
+        layers = [circuit_of(model)]
+        is_of = type(layers[0]).__name__
+    neurons = sum(layer.state_size for layer in layers)
     return f"""---
 library_name: elegans
 tags:
@@ -196,7 +204,7 @@ tags:
 
 # {kind}
 
-{layer} with {model.input_size} inputs, {model.state_size} neurons and {model.output_size} outputs.
+{is_of} with {model.input_size} inputs, {neurons} neurons and {model.output_size} outputs.
 
 ```python
 import elegans

@@ -1,15 +1,16 @@
 """Saved circuits: one folder of settings, wiring and weights, without pickle.
 
 `config.json` says how the layer was made, `wiring.json` which neurons there are and who is
-connected to whom, `model.safetensors` holds the parameters and the slots of the synapses.
+connected to whom, `model.safetensors` holds the parameters and the slots of the synapses. The
+folder of layers one on another holds settings and a folder of each layer.
 """
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from elegans.files import (
     read_json,
     read_tensors,
     tensor_shapes,
+    validated,
     write_bytes,
     write_json,
     write_tensors,
@@ -33,6 +35,7 @@ from elegans.files import (
 from elegans.layers.readout import Readout, circuit_of
 from elegans.layers.registry import layer_classes
 from elegans.layers.sequence_layer import SequenceLayer
+from elegans.layers.stacked import Stacked
 from elegans.solvers import Solver, get_solver
 from elegans.synapses.connections import CONNECTION
 from elegans.wiring import Wiring
@@ -42,6 +45,12 @@ VERSION = 1
 CONFIG, WIRING, WEIGHTS = "config.json", "wiring.json", "model.safetensors"
 READOUT = "readout"
 """The setting that holds the number of outputs of a readout."""
+
+STACKED = "stacked"
+"""The setting that holds how layers stand one on another."""
+
+Saved = SequenceLayer | Readout | Stacked
+"""What can be saved."""
 
 _SMALL = 1_000_000
 """Neurons of which a layer is planned in no time, whatever the weights hold."""
@@ -53,21 +62,31 @@ class _Config:
     model: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class _Stack:
+    input_size: int
+    num_layers: int
+    dropout: float
+    bidirectional: bool
+    return_sequences: bool
+    batch_first: bool
+
+
 _REMEDY = "pass a folder that elegans.save or a training has written"
 
 
 @checked(InputError)
-def save(
-    model: SequenceLayer | Readout, folder: str | os.PathLike[str], *, overwrite: bool = False
-) -> None:
+def save(model: Saved, folder: str | os.PathLike[str], *, overwrite: bool = False) -> None:
     """Save a layer, with a readout or without one, into a folder of three files that `load` reads.
 
     Synapses that are pruned are left out: what is loaded is a smaller layer of the same outputs.
+    Layers one on another are saved each into a folder of its own, `layer-0` and so on.
 
     Parameters
     ----------
     model
-        Any registered layer, such as an `LTC`, rewired or not; see `register_layer`.
+        Any registered layer, such as an `LTC`, rewired or not; see `register_layer`. Or a
+        `Readout` of one, or a `Stacked` of some.
     folder
         Made if it does not exist; other files in it are left alone.
     overwrite
@@ -91,7 +110,42 @@ def save(
     True
     """
     folder = Path(folder)
-    settings = layer_settings(model)
+    layers = layer_folders(model, folder) if isinstance(model, Stacked) else {folder: model}
+    settings = {where: layer_settings(layer) for where, layer in layers.items()}
+    if isinstance(model, Stacked):  # written last: it claims what is there by then
+        settings[folder] = {STACKED: {one.name: getattr(model, one.name) for one in fields(_Stack)}}
+    for where in settings:
+        _require_free(where, overwrite)
+    for where, layer in layers.items():
+        _require_plain(layer, settings[where], where)
+    for where, arguments in settings.items():
+        make_folder(where)
+        config = {
+            "format": FORMAT,
+            "version": VERSION,
+            "elegans": elegans.__version__,
+            "model": arguments,
+        }
+        write_json(where / CONFIG, config)
+        if where in layers:
+            write_circuit(layers[where], where)
+
+
+def layer_folders(model: Stacked, folder: Path) -> dict[Path, SequenceLayer]:
+    """Return the layers of a stack by the folders in which they are saved, in the order of use."""
+    return {
+        folder / _layer_folder(level, way): layer
+        for level, ways in enumerate(model.ways())
+        for way, layer in enumerate(ways)
+    }
+
+
+def _layer_folder(level: int, way: int) -> str:
+    return f"layer-{level}" + "-backwards" * way
+
+
+def _require_free(folder: Path, overwrite: bool) -> None:
+    """Raise `RunError` if a model is there that may not be replaced, or something else."""
     existing = [name for name in (CONFIG, WIRING, WEIGHTS) if os.path.exists(folder / name)]
     if existing and not overwrite:
         raise RunError(
@@ -103,6 +157,10 @@ def save(
             f"{folder}: got a folder whose {CONFIG} is not that of a saved model, expected one to "
             "overwrite; choose another folder"
         )
+
+
+def _require_plain(model: SequenceLayer | Readout, settings: dict[str, Any], folder: Path) -> None:
+    """Raise `RunError` if a model has other parameters than one of its settings."""
     plain = build_layer(settings, model.wiring, folder / CONFIG).state_dict()
     computed = sorted(set(model.state_dict()) ^ set(plain))
     if computed:
@@ -111,19 +169,10 @@ def save(
             "parametrizations and masks permanent first (torch.nn.utils.prune.remove), or a "
             "pruned circuit smaller (elegans.pruning.compact)"
         )
-    make_folder(folder)
-    config = {
-        "format": FORMAT,
-        "version": VERSION,
-        "elegans": elegans.__version__,
-        "model": settings,
-    }
-    write_json(folder / CONFIG, config)
-    write_circuit(model, folder)
 
 
 @checked(InputError)
-def load(folder: str | os.PathLike[str], *, device: Device = None) -> SequenceLayer | Readout:
+def load(folder: str | os.PathLike[str], *, device: Device = None) -> Saved:
     """Return the layer that `save`, or a training into a run folder, has written.
 
     Parameters
@@ -147,15 +196,54 @@ def load(folder: str | os.PathLike[str], *, device: Device = None) -> SequenceLa
     (True, True)
     """
     folder = Path(folder)
+    settings = _read_settings(folder)
+    if STACKED not in settings:
+        return _load_circuit(settings, folder, device)
+    arguments = validated(settings[STACKED], _Stack, str(folder / CONFIG), _REMEDY)
+    layers: Iterator[Any] = (  # what is no layer, the stack refuses
+        load_circuit(folder / _layer_folder(level, way))
+        for level in range(arguments.num_layers)
+        for way in range(1 + arguments.bidirectional)
+    )
+    try:
+        stack = Stacked(lambda _: next(layers), **vars(arguments))
+    except InputError as error:
+        raise RunError(
+            f"{folder / CONFIG}: the layers of the folder do not stand one on another ({error}); "
+            f"{_REMEDY}"
+        ) from error
+    return moved(stack, device, "device =")
+
+
+def load_circuit(folder: Path, *, device: Device = None) -> SequenceLayer | Readout:
+    """Return what `load` returns if it is one circuit; raises `RunError` for a stack of some."""
+    settings = _read_settings(folder)
+    if STACKED in settings:
+        raise RunError(
+            f"{folder}: got layers one on another, expected one circuit; pass the folder of one of "
+            f"them, such as {folder / _layer_folder(0, 0)}"
+        )
+    return _load_circuit(settings, folder, device)
+
+
+def _read_settings(folder: Path) -> dict[str, Any]:
+    """Return the settings of a saved model; raises `RunError`."""
     config = read_json(folder / CONFIG, _REMEDY, _Config)
     if config["version"] != VERSION:
         raise RunError(
             f"{folder / CONFIG}: got version {config.get('version')!r} of the format, expected "
             f"version {VERSION} with the settings of a model; a newer elegans may read it"
         )
+    settings: dict[str, Any] = config["model"]
+    return settings
+
+
+def _load_circuit(
+    settings: dict[str, Any], folder: Path, device: Device
+) -> SequenceLayer | Readout:
     wiring = read_wiring(folder / WIRING, _REMEDY)
-    _require_fit(config["model"], wiring, folder)
-    model = build_layer(config["model"], wiring, folder / CONFIG)
+    _require_fit(settings, wiring, folder)
+    model = build_layer(settings, wiring, folder / CONFIG)
     restore(model, read_tensors(folder / WEIGHTS, _REMEDY), folder / WEIGHTS)
     return moved(model, device, "device =")
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from elegans.checkpoints.saving import CONFIG, build_layer, load
+from elegans.checkpoints.saving import CONFIG, build_layer, load_circuit
 from elegans.checks import moved
 from elegans.cli.commands import Train
 from elegans.data import Scales, SequenceTable
@@ -89,7 +89,7 @@ def build(
             f"in {command.warm_start}; leave it out"
         )
     folder = command.warm_start
-    model = load(folder)
+    model = load_circuit(folder)
     if command.dtype is not None:
         model = model.to(DTYPES[command.dtype])
     asked = table.input_size, table.output_size

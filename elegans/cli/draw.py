@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from elegans.checkpoints.saving import CONFIG, WIRING, load
+from elegans.checkpoints.saving import CONFIG, WIRING, load_circuit
 from elegans.cli.commands import Draw
 from elegans.errors import RunError
 from elegans.layers.readout import circuit_of
@@ -28,10 +28,10 @@ def run(command: Draw) -> None:
         default = source.with_suffix(".png")
     elif (source / INITIAL_WIRING).exists():
         before = RunFolder.open(source).initial_wiring
-        figure = draw_changes(circuit_of(load(source)), before, view=command.view)
+        figure = draw_changes(circuit_of(load_circuit(source)), before, view=command.view)
         default = source / "wiring.png"
     elif (source / CONFIG).exists() or (source / WIRING).exists():
-        figure = draw_circuit(circuit_of(load(source)), view=command.view)
+        figure = draw_circuit(circuit_of(load_circuit(source)), view=command.view)
         default = source / "wiring.png"
     else:
         raise RunError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 
-from elegans.checkpoints.saving import load
+from elegans.checkpoints.saving import load_circuit
 from elegans.cli.commands import Report
 from elegans.cli.examined import ExaminedData, data_of_run, is_of_classes, origin_of_run
 from elegans.cli.printing import print_files, print_table
@@ -26,7 +26,7 @@ PAGE = "report.html"
 def run(command: Report) -> None:
     """Examine the circuit, write page, JSON and pictures, and print the verdicts."""
     check_extra()
-    whole = load(command.run)
+    whole = load_circuit(command.run)
     model = circuit_of(whole)
     folder = RunFolder.open(command.run) if os.path.exists(command.run / INITIAL_WIRING) else None
     stimulus, own = _stimulus(command, folder, whole)

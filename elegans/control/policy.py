@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from elegans.arguments import checked, shown
-from elegans.checkpoints.saving import CONFIG, load
+from elegans.checkpoints.saving import CONFIG, load_circuit
 from elegans.checks import LARGEST, all_finite, as_computed, check_dense
 from elegans.control.step_kernel import REAL, StepKernel
 from elegans.data.reading import Reading
@@ -141,7 +141,8 @@ class Policy:
         >>> elegans.Policy.load("circuit")(np.array([0.1, 1.0])).shape
         (5,)
         """
-        model, folder = load(folder, device=device), Path(folder)
+        folder = Path(folder)
+        model = load_circuit(folder, device=device)
         config = read_json(folder / CONFIG, "pass the folder of a run")
         reading = None
         if isinstance(config.get("data"), dict):

@@ -16,11 +16,11 @@ from elegans.checks import check_count, check_share
 from elegans.errors import InputError
 from elegans.layers.packed import run_packed
 from elegans.layers.sequence_layer import SequenceLayer, State
-from elegans.layers.states import WholeStates
+from elegans.layers.states import Shared
 
 
 @checked(InputError)
-class Stacked(WholeStates):
+class Stacked(Shared):
     r"""Layers one on another, like `num_layers`, `dropout` and `bidirectional` of ``nn.LSTM``.
 
     Each layer reads the outputs of the one below. Both ways, a second layer reads the sequence
@@ -95,6 +95,11 @@ class Stacked(WholeStates):
         """Return what the layers do not say, for ``print(model)``."""
         return f"dropout={self.dropout:g}, bidirectional={self.bidirectional}"
 
+    @property
+    def num_layers(self) -> int:
+        """How many layers stand one on another."""
+        return len(self.layers)
+
     def apply_weight_constraints(self) -> None:
         """Clip the parameters of the layers that must not be negative."""
         for layer in chain.from_iterable(self.ways()):
@@ -136,7 +141,7 @@ class Stacked(WholeStates):
         """
         if isinstance(input, PackedSequence):
             return run_packed(self, input, hx, timespans, self.batch_first, {"lengths": lengths})
-        count = len(self.layers) * (1 + self.bidirectional)
+        count = self.num_layers * (1 + self.bidirectional)
         states: list[Any] = [None] * count if hx is None else list(hx)
         if len(states) != count:
             raise InputError(

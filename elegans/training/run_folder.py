@@ -30,7 +30,7 @@ from elegans.arguments import checked
 from elegans.checkpoints.saving import (
     CONFIG,
     layer_settings,
-    load,
+    load_circuit,
     read_wiring,
     write_circuit,
     write_wiring,
@@ -314,7 +314,7 @@ def load_model(run: str | os.PathLike[str]) -> SequenceLayer | Readout:
     RunError
         The folder holds no run, no weights yet, or damaged files.
     """
-    return load(RunFolder.open(run).path)
+    return load_circuit(RunFolder.open(run).path)
 
 
 def run_config(model: SequenceLayer | Readout, settings: dict[str, Any]) -> dict[str, Any]:
