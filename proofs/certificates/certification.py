@@ -34,6 +34,7 @@ from elegans.proofs.certificates.certificate import (
 )
 from elegans.proofs.certificates.contraction import Rows
 from elegans.proofs.certificates.network import (
+    SLACK,
     Array,
     Box,
     Network,
@@ -42,9 +43,22 @@ from elegans.proofs.certificates.network import (
     liquid_cell,
     require_between,
 )
-from elegans.proofs.certificates.perron import Components, best_rates, weights_for
+from elegans.proofs.certificates.perron import (
+    Components,
+    best_rates,
+    rounded_weights,
+    weights_for,
+)
 from elegans.proofs.certificates.region import Region, pieces_of, region_of, require_level, rows_of
-from elegans.proofs.certificates.stepping import horizon, input_gains, longest_step, step_factors
+from elegans.proofs.certificates.stepping import (
+    SOLVERS,
+    Lengths,
+    StepRows,
+    best_step,
+    horizon,
+    input_gains,
+    longest_step,
+)
 
 RATE_FRACTION = 0.9
 """Share of the best rate that a certificate claims: at the best rate itself the weights can differ
@@ -60,7 +74,7 @@ def certify(
     inputs: Range | None = None,
     level: str = "interval",
     *,
-    elapsed: float = 1.0,
+    elapsed: float | tuple[float, float] = 1.0,
     rate_fraction: float = RATE_FRACTION,
     advice: bool = True,
     check: bool = True,
@@ -89,7 +103,8 @@ def certify(
         outermost box, and every other state tends to that.
         ``"float"``: the same with an allowance for rounding in place of the check.
     elapsed
-        Time that a step of the layer lasts, for the statement on the semi-implicit step.
+        Time that a step of the layer lasts, or the shortest and the longest one, for the statement
+        on the step: of the solvers ``semi_implicit``, ``exponential`` and ``euler``.
     rate_fraction
         At least this fraction of the best rate is proved, above 0 and below 1; smaller shares give
         weights of smaller spread, and so a smaller overshoot.
@@ -114,9 +129,9 @@ def certify(
 
     Notes
     -----
-    The statement is about the differential equation and, for the solver ``semi_implicit``, about
-    its step, with the layer's parameters as real numbers. Rounding in the forward pass is not part
-    of it. Not certified does not mean unstable.
+    The statement is about the differential equation and, for the solvers named above, about their
+    steps, with the layer's parameters as real numbers. Rounding in the forward pass is not part of
+    it. Not certified does not mean unstable.
 
     Examples
     --------
@@ -133,7 +148,7 @@ def certify(
             "got no range of inputs, expected inputs=(lowest, highest): two numbers or two arrays "
             "with one number an input"
         )
-    require_between("elapsed", elapsed, 0.0, _LARGEST)
+    between = _lengths(elapsed)
     require_between("rate_fraction", rate_fraction, 0.0, 1.0)
     network = model if isinstance(model, Network) else Network.of(model)
     network.check_finite()
@@ -148,8 +163,8 @@ def certify(
     if not norms:
         return _refusal(network, given, level, rows, components, advice)
     eta, rate = norms[0]
-    length = _step_length(model, elapsed)
-    kappa = None if length is None else _step_factor(network, region, eta, length)
+    step = _step(model, network, region, norms[0], between, rate_fraction, pieces_of(level))
+    kappa = None if step is None else step["kappa"]
     gain = input_gains(network, region.box, region.gates, rows)
     overshoot = float(eta.max() / eta.min())
     row, synapses = binding_row(rows, components)
@@ -176,9 +191,7 @@ def certify(
         "shares": list(region.shares),
         "pieces": pieces_of(level),
         "norms": [{"eta": weights.tolist(), "rate": proved} for weights, proved in norms],
-        "step": None
-        if kappa is None
-        else {"length": length, "kappa": kappa, "unfolds": unfolds_of(model)},
+        "step": step,
         "gain": None if gain is None else gain.tolist(),
         "notes": asdict(notes),
     }
@@ -235,13 +248,51 @@ def _precondition(network: Network, given: Box) -> str | None:
     return None
 
 
-def _step_factor(network: Network, region: Region, eta: Array, length: float) -> float | None:
-    """Return kappa of a step, None if the step cannot be shown to contract."""
-    rows = Rows.of(network, region.box, region.gates, pieces=1)
-    if length > longest_step(rows) or length < 1 / _LARGEST:
+def _lengths(elapsed: float | tuple[float, float]) -> Lengths:
+    """Return the shortest and the longest elapsed time."""
+    ends = elapsed if isinstance(elapsed, tuple) else (elapsed, elapsed)
+    for end in ends:
+        require_between("elapsed", end, 0.0, _LARGEST)
+    if len(ends) != 2 or ends[0] > ends[1]:
+        raise InputError(
+            f"got elapsed={elapsed!r}, expected a time, or the shortest and the longest one"
+        )
+    return float(ends[0]), float(ends[1])
+
+
+def _step(
+    model: nn.Module | Network,
+    network: Network,
+    region: Region,
+    norm: tuple[Array, float],
+    between: Lengths,
+    fraction: float,
+    pieces: int,
+) -> dict[str, Any] | None:
+    """Return what is proved of the step that runs; None if it cannot be shown to contract."""
+    solver, unfolds = _solver_of(model), unfolds_of(model)
+    lengths = between[0] / unfolds, between[1] / unfolds
+    if solver not in SOLVERS or lengths[0] < 1 / _LARGEST:
         return None
-    kappa = float(step_factors(rows, eta, length).max())
-    return kappa if kappa < 1 else None
+    if lengths[1] > longest_step(network, region.box, region.gates, solver):
+        return None
+    (eta, rate), proved = norm, None
+    if solver == "euler":
+        kappa = 1 - lengths[0] * rate + SLACK
+        proved = (eta, kappa) if kappa < 1 else None
+    else:
+        rows = StepRows.of(
+            network, region.box, region.gates, longest=lengths[1], pieces=pieces, solver=solver
+        )
+        proved = best_step(rows, lengths, fraction, eta)
+    return proved and {
+        "solver": solver,
+        "unfolds": unfolds,
+        "shortest": lengths[0],
+        "longest": lengths[1],
+        "eta": proved[0].tolist(),
+        "kappa": proved[1],
+    }
 
 
 def _norms(rows: Rows, best: float, rate_fraction: float) -> list[tuple[Array, float]]:
@@ -251,9 +302,7 @@ def _norms(rows: Rows, best: float, rate_fraction: float) -> list[tuple[Array, f
         eta = weights_for(rows, part * best)
         if eta is None or not (eta > 0).all():
             continue
-        # Few digits suffice, and keep the numbers of the exact check small.
-        mantissa, exponent = np.frexp(eta / eta.max())
-        eta = np.ldexp(np.round(np.ldexp(mantissa, 24)), exponent - 24)
+        eta = rounded_weights(eta)
         rate = rows.rate(eta) if (eta > 0).all() else -math.inf
         if rate > 0:
             norms.append((eta, rate))
@@ -301,12 +350,9 @@ def _refusal(
     )
 
 
-def _step_length(model: nn.Module | Network, elapsed: float) -> float | None:
-    """Return the length of an unfold; None where the step is not the semi-implicit one."""
-    if isinstance(model, Network):
-        return elapsed
-    cell = liquid_cell(model)
-    return elapsed / cell.ode_unfolds if cell.solver.name == "semi_implicit" else None
+def _solver_of(model: nn.Module | Network) -> str:
+    """Return the name of the solver, the default one for a network without a layer."""
+    return "semi_implicit" if isinstance(model, Network) else liquid_cell(model).solver.name
 
 
 def unfolds_of(model: nn.Module | Network) -> int:

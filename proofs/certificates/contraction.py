@@ -78,7 +78,15 @@ class Rows:
     most: Array
 
     @classmethod
-    def of(cls, network: Network, box: Box, gates: GateRanges, *, pieces: int = PIECES) -> Rows:
+    def of(
+        cls,
+        network: Network,
+        box: Box,
+        gates: GateRanges,
+        *,
+        pieces: int = PIECES,
+        reach: Array | float = 0.0,
+    ) -> Rows:
         """Return the rows of a circuit over a box of states.
 
         Parameters
@@ -90,8 +98,10 @@ class Rows:
         gates
             Ranges of its gates over this box.
         pieces
-            Parts of the interval of a neuron with a self-synapse; 1 where its gate may be that of
-            another potential, as in a step, or may be anything.
+            Parts of the interval of a neuron with a self-synapse; 1 where its gate may be anything.
+        reach
+            Share of the way from its potential to any other of the box that a neuron may have gone
+            to the potential xi that pulls, (neuron,): 0 for the flow, where they are one.
         """
         synapses, sensory, count = network.recurrent, network.sensory, len(network)
         decay = network.leak + network.epsilon
@@ -120,7 +130,8 @@ class Rows:
         row = first[synapses.target[entry]] + np.arange(len(entry)) - start[entry]
         entries = synapses.take(entry)
         own = entries.source == entries.target
-        xi = np.stack([lo, hi])
+        reach = np.broadcast_to(reach, count)[neuron]
+        xi = np.stack([lo - reach * (lo - box.lo[neuron]), hi + reach * (box.hi[neuron] - hi)])
         slope = entries.gain * (entries.potential - xi[:, row])
         least, most = gates.recurrent.least[entry], gates.recurrent.most[entry]
         if pieces > 1 and own.any():
@@ -183,7 +194,7 @@ class Rows:
 
     def value(self, eta: Array) -> Array:
         """Return F(eta), shape (neuron,)."""
-        return self._worst(np.asarray(self.sums(eta).max(axis=0) / self.capacitance))
+        return self.worst(np.asarray(self.sums(eta).max(axis=0) / self.capacitance))
 
     def policy(self, eta: Array) -> WorstCase:
         """Return the linear map A with A eta = F(eta) and A <= F everywhere."""
@@ -227,6 +238,28 @@ class Rows:
     def row_rates(self, eta: Array) -> Array:
         """Return -F_i / eta_i of each neuron, shape (neuron,); the least is the rate."""
         return -self.value(eta) / eta
+
+    def repeated(self, copies: Index) -> Rows:
+        """Return each row as often as `copies` says, (row,), one after the other."""
+        order = np.repeat(np.arange(len(copies)), copies)
+        first = np.concatenate([[0], np.cumsum(copies)])
+        repeats = copies[self.row]
+        entry = np.repeat(np.arange(len(self.row)), repeats)
+        copy = np.arange(len(entry)) - np.repeat(np.cumsum(repeats) - repeats, repeats)
+        return Rows(
+            self.neurons,
+            self.neuron[order],
+            self.capacitance[order],
+            self.decay[order],
+            self.xi[:, order],
+            self.synapse[entry],
+            self.source[entry],
+            first[self.row[entry]] + copy,
+            self.weight[entry],
+            self.slope[:, entry],
+            self.least[entry],
+            self.most[entry],
+        )
 
     def inside(self, neurons: Index) -> Rows:
         """Return the rows of some neurons, numbered anew, cut off from all others."""
@@ -283,7 +316,7 @@ class Rows:
         """Sum entries (end, entry) by row, (end, row)."""
         return np.stack([np.bincount(self.row, end, minlength=len(self.neuron)) for end in terms])
 
-    def _worst(self, values: Array) -> Array:
+    def worst(self, values: Array) -> Array:
         """Return the largest of the rows of each neuron, (neuron,)."""
         if len(self.neuron) == self.neurons:
             return np.asarray(values)

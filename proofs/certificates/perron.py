@@ -149,6 +149,12 @@ def weights_for(
     return None
 
 
+def rounded_weights(eta: Array) -> Array:
+    """Return weights, the largest about 1, of few digits: the numbers of a check stay small."""
+    mantissa, exponent = np.frexp(eta / eta.max())
+    return np.asarray(np.ldexp(np.round(np.ldexp(mantissa, 24)), exponent - 24))
+
+
 def left_weights(policy: WorstCase, eta: Array, rate: float) -> Array:
     """Return the left Perron vector y >= 0 of a policy whose right one is `eta`, sum(y eta) = 1.
 

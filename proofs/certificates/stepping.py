@@ -1,4 +1,4 @@
-r"""Consequences of a certificate for the semi-implicit step and for errors of the inputs.
+r"""Consequences of a certificate for the steps of solvers and for errors of the inputs.
 
 One semi-implicit step of length h has the Jacobian
 
@@ -13,58 +13,206 @@ so that its weighted maximum norm is at most kappa exactly if every row passes
     \eta_i \frac{C_i}{h} (1 - \kappa) - \kappa\, \eta_i\, decay_i + \sum_k w_k
         \max_\sigma \big(b_k \sigma (1 - \sigma) - \kappa\, \eta_i \sigma\big) \le 0
 
-at both ends of its interval: the rate's condition with kappa in place of 1. A rate lambda > 0 gives
-kappa < 1 for every h. The sign of a self-synapse may count only while it does not turn the sign of
-the diagonal, w |s| |E - x| / 4 <= C / h: the step must not be too long for it, see `longest_step`.
+at both ends of its interval. That is the rate's condition with kappa in place of 1, or, divided by
+kappa, the rate's condition for another circuit: one whose leaks are smaller by C (1 - kappa) / (h
+kappa) and whose slopes are larger by 1 / kappa. Its best weights are found like those of the rate,
+and are others: a fast neuron, which a step slows down, needs a smaller share of the norm. A
+self-synapse that pulls against its neuron may turn the sign of the diagonal; its row has to pass
+once more, with the signs of the diagonal turned, - C (1 + kappa) / h and - b.
+
+The *exponential* step, x+ = r + (x - r) exp(-z) with z = h G / C, has with phi(z) = (1 - exp(-z)) /
+z the row sum 1 - (h / C) phi(z) m, where the semi-implicit one has 1 - (h / C) m / (1 + z): m >= 0
+is the same margin, at a potential between x and r. Since phi(z) >= 1 / (1 + z), it shrinks
+distances at least as much, if no self-synapse turns its diagonal: w |s| |E - xi| / 4 <= (C / h)
+z / (e^z - 1), for which 1 - z / 2 stands. *Euler's* step has the row sum 1 - (h / C) m as long as
+h (G + w |s| |E - xi| / 4) <= C, and leads no state out of the box then: kappa = 1 - h lambda.
+
+A step goes from x to a share z / (1 + z) of the way to the target, an exponential one has y within
+1 - z / (e^z - 1) <= z / 2 of it. So the interval of a neuron with a self-synapse is cut into pieces
+here, too: x is in a piece, and what it pulls at no farther from it than that share.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
-from elegans.proofs.certificates.boxes import GateRanges
-from elegans.proofs.certificates.contraction import Rows
+from elegans.proofs.certificates.boxes import GateRanges, conductance_range
+from elegans.proofs.certificates.contraction import PIECES, Rows
 from elegans.proofs.certificates.network import SLACK, Array, Box, Network
-from elegans.proofs.certificates.perron import weights_for
+from elegans.proofs.certificates.perron import best_rates, rounded_weights, weights_for
+
+SOLVERS = ("semi_implicit", "exponential", "euler")
+"""Solvers whose steps are certified, by name."""
+
+Lengths = tuple[float, float]
+"""The shortest and the longest step."""
 
 _BISECTIONS = 50
+_SEARCHES = 8
+_CLOSE = 0.01
 
 
-def longest_step(rows: Rows) -> float:
-    """Return the length up to which no self-synapse turns the sign of the step's diagonal.
-
-    Infinite without self-synapses that pull against the neuron's own change.
-    """
-    own = rows.source == rows.target
-    against = np.maximum(-rows.slope, 0.0).max(axis=0, initial=0.0) * own
-    turned = np.bincount(rows.row, rows.weight * against, minlength=len(rows.neuron))
-    with np.errstate(divide="ignore"):
-        return float(((1 - SLACK) * 4 * rows.capacitance / turned).min(initial=math.inf))
-
-
-def step_factors(rows: Rows, eta: Array, length: float) -> Array:
-    """Return kappa of each row for one semi-implicit step, shape (neuron,), by bisection.
+@dataclass(frozen=True, eq=False)
+class StepRows:
+    """The rows of the condition of a semi-implicit step.
 
     Parameters
     ----------
     rows
-        The contraction condition in one piece a neuron: the gate of a self-synapse is that of the
-        state before the step, its pull that of the state after it.
-    eta
-        Weights > 0.
-    length
-        Length h > 0 of the step: the elapsed time divided by the unfolds.
+        The contraction condition: the gate of a self-synapse is that of the state before the step,
+        its pull that of the state after it. A row in which a self-synapse may pull against its
+        neuron stands there twice, the second time with its slope turned.
+    turned
+        Which rows are such second ones, shape (row,).
     """
-    c = rows.capacitance / length
-    low, high = np.zeros(rows.neurons), np.ones(rows.neurons)
-    for _ in range(_BISECTIONS):
-        kappa = 0.5 * (low + high)
-        passed = eta * c * (1 - kappa) + rows.sums(eta, kappa).max(axis=0) <= 0
-        low, high = np.where(passed, low, kappa), np.where(passed, kappa, high)
-    rounding = SLACK * (eta * c + rows.magnitude(eta)) / (eta * (c + rows.decay))
-    return np.minimum(high + rounding, 1.0)
+
+    rows: Rows
+    turned: NDArray[np.bool_]
+
+    @classmethod
+    def of(
+        cls,
+        network: Network,
+        box: Box,
+        gates: GateRanges,
+        *,
+        longest: float,
+        pieces: int = PIECES,
+        solver: str = "semi_implicit",
+    ) -> StepRows:
+        """Return the rows of a circuit over a box of states, for steps up to a length.
+
+        The solver is the semi-implicit or the exponential one; that takes no step that is longer
+        than `longest_step`, so that nothing turns.
+        """
+        z = longest * conductance_range(network, gates).hi / network.capacitance
+        # How far a step goes towards the target; the rest of a share rounds to nothing.
+        reach = np.minimum(0.5 * z, 1.0) if solver == "exponential" else z / (1 + z)
+        reach = np.minimum((1 + SLACK) * np.where(np.isfinite(z), reach, 1.0), 1.0)
+        rows = Rows.of(network, box, gates, pieces=pieces, reach=reach)
+        if solver == "exponential":
+            return cls(rows, np.zeros(len(rows.neuron), dtype=bool))
+        against = rows.weight * np.maximum(-rows.slope, 0.0).max(axis=0, initial=0.0)
+        against = against * (rows.source == rows.target)
+        twice = np.bincount(rows.row, against, minlength=len(rows.neuron)) > 0
+        copies = 1 + twice.astype(np.int64)
+        turned = np.zeros(int(copies.sum()), dtype=bool)
+        turned[np.cumsum(copies)[twice] - 1] = True
+        rows = rows.repeated(copies)
+        own = turned[rows.row] & (rows.source == rows.target)
+        return cls(replace(rows, slope=np.where(own, -rows.slope, rows.slope)), turned)
+
+    def inertia(self, kappa: Array, lengths: Lengths) -> Array:
+        """Return C (1 - kappa) / h of each row, - C (1 + kappa) / h where turned, shape (row,).
+
+        The shortest step is the worst for the first, the longest for the second; `kappa` is
+        (neuron,).
+        """
+        shrunk = kappa[self.rows.neuron]
+        with np.errstate(over="ignore"):
+            straight = self.rows.capacitance * (1 - shrunk) / lengths[0]
+        return np.where(self.turned, -self.rows.capacitance * (1 + shrunk) / lengths[1], straight)
+
+    def factors(self, eta: Array, lengths: Lengths) -> Array:
+        """Return kappa of each neuron, shape (neuron,), by bisection; 1 where none is smaller.
+
+        Parameters
+        ----------
+        eta
+            Weights > 0.
+        lengths
+            Of the step, h > 0: the elapsed time divided by the unfolds.
+        """
+        low, high = np.zeros(self.rows.neurons), np.ones(self.rows.neurons)
+        mine = eta[self.rows.neuron]
+        for _ in range(_BISECTIONS):
+            kappa = 0.5 * (low + high)
+            sums = self.rows.sums(eta, kappa).max(axis=0)
+            passed = self.rows.worst(mine * self.inertia(kappa, lengths) + sums) <= 0
+            low, high = np.where(passed, low, kappa), np.where(passed, kappa, high)
+        c = self.rows.capacitance / np.where(self.turned, lengths[1], lengths[0])
+        size = (mine * c + self.rows.magnitude(eta)) / (mine * (c + self.rows.decay))
+        return np.asarray(np.minimum(high + SLACK * self.rows.worst(size), 1.0))
+
+    def as_flow(self, kappa: float, lengths: Lengths) -> Rows:
+        """Return the rows of a circuit that contracts if the step shrinks distances by `kappa`."""
+        inertia = self.inertia(np.full(self.rows.neurons, kappa), lengths)
+        return replace(
+            self.rows, decay=self.rows.decay - inertia / kappa, slope=self.rows.slope / kappa
+        )
+
+
+def best_step(
+    rows: StepRows, lengths: Lengths, fraction: float, start: Array
+) -> tuple[Array, float] | None:
+    """Return weights, and the factor by which they prove that a semi-implicit step shrinks.
+
+    Of the largest possible 1 / kappa - 1, which is found to a hundredth, a fraction is asked for:
+    the sharpest weights differ by many orders of magnitude. `start` are weights > 0 to begin with,
+    which are taken where no better ones are found. None if no factor below 1 is.
+    """
+    found = [start]
+    low, high = 0.0, math.inf
+    eta, gain = start, 0.0
+    values: dict[float, float] = {}
+    for _ in range(_SEARCHES):
+        components = best_rates(rows.as_flow(1 / (1 + gain), lengths), start=eta, tolerance=1e-3)
+        values[gain] = components.best_rate
+        if values[gain] > 0:
+            low, eta = gain, components.eta
+            # The rate falls by at least gain / h, for a part of the slopes grows with it as well.
+            high = min(high, gain + values[gain] * lengths[0])
+        elif gain == 0:
+            break
+        else:
+            high = gain
+        if high - low <= _CLOSE * high:
+            break
+        gain = _between(low, high, values)
+    if low > 0:
+        weights = weights_for(rows.as_flow(1 / (1 + fraction * low), lengths), 0.0)
+        if weights is not None and (weights > 0).all():
+            found.append(rounded_weights(weights))
+    proved = [(float(rows.factors(each, lengths).max()), each) for each in found]
+    kappa, eta = min(proved, key=lambda pair: pair[0])
+    return (eta, kappa) if kappa < 1 else None
+
+
+def _between(low: float, high: float, values: dict[float, float]) -> float:
+    """Return where a falling function may be zero: by its secant, kept off the ends."""
+    if high in values and values[low] - values[high] > 0:
+        guess = low + (high - low) * values[low] / (values[low] - values[high])
+    else:
+        guess = 0.5 * (low + high)
+    return min(max(guess, low + 0.1 * (high - low)), high - 0.1 * (high - low))
+
+
+def turning(rows: Rows) -> Array:
+    """Return the sum of w |s| |E - xi| / 4 of self-synapses that pull against, (neuron,)."""
+    own = rows.source == rows.target
+    against = np.maximum(-rows.slope, 0.0).max(axis=0, initial=0.0) * own
+    pieces = np.bincount(rows.row, 0.25 * rows.weight * against, minlength=len(rows.neuron))
+    return rows.worst(pieces)
+
+
+def longest_step(network: Network, box: Box, gates: GateRanges, solver: str) -> float:
+    """Return the length up to which the step of a solver stays in the box and keeps its signs.
+
+    Infinite for a semi-implicit step, and for an exponential one without self-synapses that pull
+    against their own neuron.
+    """
+    if solver == "semi_implicit":
+        return math.inf
+    most = conductance_range(network, gates).hi
+    turned = turning(Rows.of(network, box, gates, pieces=1))
+    # Euler: h (G + turned) <= C. Exponential: h (G / 2 + turned) <= C, where anything turns.
+    load = most + turned if solver == "euler" else np.where(turned > 0, 0.5 * most + turned, 0.0)
+    with np.errstate(divide="ignore"):
+        return float(((1 - SLACK) * network.capacitance / load).min(initial=math.inf))
 
 
 def horizon(factor: float, unfolds: int = 1) -> float:
