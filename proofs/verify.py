@@ -1,10 +1,9 @@
-"""Exact verification of contraction certificates, with Python's standard library only.
+"""Verification of contraction certificates, with Python's standard library only.
 
 Run it as ``python -m elegans.proofs.verify certificate.json``, or copy this one file anywhere and
 run ``python verify.py certificate.json``. It trusts nothing: neither the program that wrote the
-certificate nor the file. Every number of the file is a double, hence a rational number, and is
-taken as exactly that. No rounding happens except that ranges of gates, which are not rational,
-are enclosed by rational numbers from outside. Exit codes: 0 proved, 1 not proved, 2 no certificate.
+certificate nor the file. Every number of the file is a double and taken as exactly that. Exit
+codes: 0 proved, 1 not proved, 2 no certificate, or no answer within the limits of size and work.
 This is one long file on purpose.
 
 The circuit. Neuron i has capacitance C > 0, leak g >= 0 towards V, a conductance epsilon >= 0
@@ -25,8 +24,9 @@ The statements::
             the lower end. Then box n+1 is entered after max(C/G) ln(1/share), and never left.
     stay    The same tests at the ends of the last box: no trajectory leaves it.
     rate    With the weights eta > 0, at both ends xi of each interval of the last box,
-            eta_i (lambda C - g - epsilon - sum_sensory w l)
-                + sum_recurrent w max_{l <= q <= h} (|s| |E - xi| eta_j q (1 - q) - eta_i q) <= 0.
+            lambda C - g - epsilon - sum_sensory w l
+                + sum_recurrent w max_{l <= q <= h} (b q (1 - q) - q) <= 0,
+            b = |s| |E - xi| eta_j / eta_i.
             Then max |x_i - y_i| / eta_i shrinks at least as exp(-lambda t) between any two
             trajectories in the box under the same input. A self-synapse counts with its sign, and
             the interval of its neuron is cut into pieces, since its gate and xi belong to the same
@@ -35,9 +35,21 @@ The statements::
             gates and C (1 - kappa) / h - kappa (g + epsilon + ...) before them, the step shrinks
             the same distance by the factor kappa, if self-synapses do not turn its sign: the sum
             of w |s| |E - xi| / 4 over those that pull against the neuron is at most C/h.
-    gain    With D in place of eta and the effect b of a unit change of the inputs in place of
-            lambda C eta: two trajectories from one state under inputs that differ by at most d
+    gain    With D in place of eta and the effect b_i / D_i of a unit change of the inputs in place
+            of lambda C: two trajectories from one state under inputs that differ by at most d
             differ by at most D_i d.
+
+Rounding. The grid is that of the doubles, which is relative: numbers of any magnitude keep 53 bits,
+and no operation costs more than another. Sums, differences, products and quotients of doubles are
+those of IEEE 754, correctly rounded to nearest, which `require_ieee` tries out first; so the exact
+result lies between the two neighbours of the rounded one, `down(x)` and `up(x)`, also where it
+underflows, and where it overflows `up` gives infinity. Each operation below is followed by the
+neighbour on the side away from the claim. This is sound because each formula is monotone in what
+was rounded before: currents rise with w, h and E and fall with t, b q (1 - q) - q rises with b and,
+over a wider range of q, can only be larger, lambda C and the effect of inputs rise in each factor.
+A difference of doubles is 0 only if they are equal, so zeros are exact. `fsum` rounds the exact sum
+of its terms once, so a sum is <= 0 if and only if `fsum` is. What is no number compares as false,
+and proves nothing. A gate is enclosed by its computed value times 1 -+ 2**-45: see `sigmoid`.
 """
 
 from __future__ import annotations
@@ -48,77 +60,145 @@ import math
 import os
 import stat
 import sys
-from fractions import Fraction
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from itertools import pairwise
-from typing import Any
+from math import inf, nextafter
+from typing import Any, NamedTuple
 
 Document = dict[str, Any]
-Box = tuple[list[Fraction], list[Fraction]]
+Box = tuple[list[float], list[float]]
 """Lower and upper ends."""
-Range = tuple[Fraction, Fraction]
-Synapse = tuple[int, Fraction, Fraction, Fraction, Fraction]
+Range = tuple[float, float]
+Synapse = tuple[int, float, float, float, float]
 """Source, conductance, gain, centre, potential."""
 
 FORMAT = "elegans.certificate"
 VERSION = 1
 LEVELS = ("exact", "interval", "float")
-LARGEST_FILE = 1 << 30
+LARGEST_FILE = 64 << 20
+LEAST_PER_VALUE = 6
+"""Bytes of the largest file for each value: one takes several times as much memory."""
 LARGEST_NUMBER = 1e100
-MOST_VALUES = 50_000_000
-MOST_LISTS = 100_000
-MOST_NEURONS = 10_000_000
+MOST_WORK = 100_000_000
+"""Terms of sums and gates that are looked at, about a microsecond each."""
+MOST_LISTS = 1_000
+MOST_NORMS = 16
 MOST_PIECES = 1_024
-MOST_TERMS = 100_000_000  # of sums over the pieces of neurons with a synapse to themselves
-
-_BITS = 96  # of the fraction of a fixed-point number
-_ONE = 1 << _BITS
-_GRID = 64  # bounds of gates are multiples of 2**-64
 
 
 class MalformedError(Exception):
     """The file is no certificate."""
 
 
+class LimitError(MalformedError):
+    """The check would take more than it may."""
+
+
 class NotProvedError(Exception):
     """A statement of the certificate does not follow from its numbers."""
 
 
-# --- rational enclosures of a gate ----------------------------------------------------------
+# --- rounding ---------------------------------------------------------------------------------
 
 
-def sigmoid_below(z: Fraction) -> Fraction:
-    """Return a rational bound <= 1 / (1 + exp(-z)), within 2**-60 of it, for a rational z."""
-    if z >= 0:
-        e = exp_minus(z, above=True)
-        return Fraction((_ONE << _GRID) // (_ONE + e), 1 << _GRID)
-    e = exp_minus(-z, above=False)
-    return Fraction((e << _GRID) // (_ONE + e), 1 << _GRID)
+def up(x: float) -> float:
+    """Return the next double above."""
+    return nextafter(x, inf)
 
 
-def sigmoid_above(z: Fraction) -> Fraction:
-    """Return a rational bound >= 1 / (1 + exp(-z)): the mirror image of `sigmoid_below`."""
-    return 1 - sigmoid_below(-z)
+def down(x: float) -> float:
+    """Return the next double below."""
+    return nextafter(x, -inf)
 
 
-def exp_minus(y: Fraction, above: bool) -> int:
-    """Return a fixed-point bound of exp(-y) for a rational y >= 0, from above or from below."""
-    if y >= 64:
-        return _ONE >> 92 if above else 0  # exp(-64) < 2**-92
-    # exp(-y) = exp(-r)**1024 with r = y / 1024 <= 1/16, rounded to the side of the bound.
-    floor = ((y.numerator << _BITS) // y.denominator) >> 10
-    r = floor if above else floor + 1
-    # 1 - r + r^2/2 - ..., cut off after a term of the sign of the bound: what is left has the
-    # other sign. Each term is rounded by less than 1 for each of its factors.
-    total, term, n, lost = _ONE, _ONE, 0, 0
-    while term > 0 or (n % 2 == 0) != above:
+def require_ieee() -> None:
+    """Raise `MalformedError` unless doubles are rounded to nearest here, and small ones are kept.
+
+    A program may have set its processor to another rounding, or to take subnormal numbers for 0.
+    """
+    one, least = float(len(LEVELS) - 2), float.fromhex("0x1p-1074")  # nothing is known beforehand
+    half = nextafter(one, 2.0) - one
+    ties = (one + half / 2, one + 3 * half / 4, -one - half / 2, -one - 3 * half / 4)
+    nearest = ties == (one, one + half, -one, -one - half)
+    if not (nearest and half == 2.0**-52 and 2 * least / 2 == least > 0 and one / 3 * 3 == one):
+        raise LimitError("the arithmetic of this process is not that of IEEE 754")
+
+
+def total(terms: list[float]) -> float:
+    """Return the sum of all terms, rounded once; no number, or infinity, where it overflows."""
+    try:
+        return math.fsum(terms)
+    except (OverflowError, ValueError):
+        return inf
+
+
+def bound(x: float, digits: int, rounding: str) -> str:
+    """Return `x` as text, rounded to one side: `ROUND_CEILING` or `ROUND_FLOOR`."""
+    shown = float(Context(prec=digits, rounding=rounding).create_decimal(Decimal(x)))
+    return f"{shown:.{digits}g}"
+
+
+def at_least(x: float, digits: int = 6) -> str:
+    """Return a lower bound as text, which is never above it."""
+    return bound(x, digits, ROUND_FLOOR)
+
+
+def at_most(x: float, digits: int = 6) -> str:
+    """Return an upper bound as text, which is never below it."""
+    return bound(x, digits, ROUND_CEILING)
+
+
+# --- enclosures of a gate ---------------------------------------------------------------------
+
+_UNIT = 1 << 1200
+_FARTHEST = 700.0
+"""Gates are not told apart beyond: exp(-700) is near the least double of full precision."""
+_PAD = 2.0**-45
+
+
+def _powers(part: int, count: int) -> list[float]:
+    """Return exp(-n / part) for n < count, to the nearest double or next to it."""
+    # In integers, a unit being 2**-1200: each of some hundred terms is off by a unit at most.
+    factor, term, n = _UNIT, _UNIT, 0
+    while term:
         n += 1
-        term = ((term * r) >> _BITS) // n
-        lost += 2
-        total += -term if n % 2 else term
-    total += lost if above else -lost
-    for _ in range(10):
-        total = -((-total * total) >> _BITS) if above else (total * total) >> _BITS
-    return total
+        term //= n * part
+        factor += -term if n % 2 else term
+    powers, power = [], _UNIT
+    for _ in range(count):
+        powers.append(power / _UNIT)
+        power = power * factor >> 1200
+    return powers
+
+
+_WHOLE, _PARTS = _powers(1, 701), _powers(256, 256)
+
+
+def sigmoid(z: float) -> float:
+    """Return 1 / (1 + exp(-z)) for abs(z) <= 700, off by a factor of 1 -+ 2**-46 at most.
+
+    exp(-y) is a product of exp(-n), exp(-k / 256) and the series of exp(-t) up to t**5 / 120,
+    y = n + k / 256 + t exactly, 0 <= t < 2**-8: what is cut off is below 2**-57, and each of 30
+    operations and two entries of tables is off by a factor of 1 -+ 2**-52 at most.
+    """
+    y = abs(z)
+    n = int(y)
+    rest = y - n
+    k = int(256.0 * rest)
+    t = rest - k / 256.0
+    series = 1.0 - t * (1.0 - t / 2.0 * (1.0 - t / 3.0 * (1.0 - t / 4.0 * (1.0 - t / 5.0))))
+    closed = _WHOLE[n] * _PARTS[k] * series
+    return (1.0 if z >= 0 else closed) / (1.0 + closed)
+
+
+def sigmoid_below(z: float) -> float:
+    """Return a bound <= 1 / (1 + exp(-z)), at most a share of 2**-44 below it unless z < -700."""
+    return 0.0 if z < -_FARTHEST else sigmoid(min(z, _FARTHEST)) * (1.0 - _PAD)
+
+
+def sigmoid_above(z: float) -> float:
+    """Return a bound >= 1 / (1 + exp(-z)): the mirror image of `sigmoid_below`."""
+    return 1.0 if z > _FARTHEST else min(sigmoid(max(z, -_FARTHEST)) * (1.0 + _PAD), 1.0)
 
 
 # --- the circuit ----------------------------------------------------------------------------
@@ -136,17 +216,17 @@ class SynapseData:
         if len(target) != count:
             raise MalformedError(f"{where}: {count} sources but {len(target)} targets")
         self.rows: list[list[Synapse]] = [[] for _ in range(neurons)]
-        for k in range(count):
-            j, i = source[k], target[k]
-            if j >= sources or i >= neurons:
+        for k, (i, synapse) in enumerate(
+            zip(target, zip(source, *numbers, strict=True), strict=True)
+        ):
+            if synapse[0] >= sources or i >= neurons:
                 raise MalformedError(
-                    f"{where}: synapse {k} leads from {j} to {i}, outside the circuit"
+                    f"{where}: synapse {k} leads from {synapse[0]} to {i}, outside the circuit"
                 )
-            weight, gain, centre, potential = (column[k] for column in numbers)
-            if weight < 0:
+            if synapse[1] < 0:
                 raise NotProvedError(f"{where}: synapse {k} has a negative conductance")
-            if weight > 0:
-                self.rows[i].append((j, weight, gain, centre, potential))
+            if synapse[1] > 0:
+                self.rows[i].append(synapse)
 
 
 class CircuitData:
@@ -158,16 +238,16 @@ class CircuitData:
         _only(document, (*names, "epsilon", "recurrent", "sensory", "scale", "shift"), where)
         self.capacitance = _numbers(document, "capacitance", None, where)
         self.size = len(self.capacitance)
-        if not 1 <= self.size <= MOST_NEURONS:
-            raise MalformedError(f"network: {self.size} neurons")
+        if not self.size:
+            raise MalformedError("network: no neurons")
         self.leak, self.leak_potential = (
             _numbers(document, name, self.size, where) for name in names[1:]
         )
         self.scale = _numbers(document, "scale", None, where)
         self.shift = _numbers(document, "shift", len(self.scale), where)
-        self.epsilon = _number(document.get("epsilon"), "network.epsilon")
+        self.epsilon = _number(document["epsilon"], "network.epsilon")
         self.recurrent, self.sensory = (
-            SynapseData(_mapping(document, kind, where), self.size, sources, f"network.{kind}")
+            SynapseData(_mapping(document, kind, where), self.size, sources, f"network.{kind}").rows
             for kind, sources in (("recurrent", self.size), ("sensory", len(self.scale)))
         )
         for i in range(self.size):
@@ -177,38 +257,71 @@ class CircuitData:
                 )
 
 
+class Work:
+    """A count of what was looked at, which may not exceed a limit."""
+
+    def __init__(self, limit: float) -> None:
+        self.limit, self.done = limit, 0
+
+    def add(self, count: int, where: str) -> None:
+        """Count `count` terms more; raise `LimitError` if they are too many."""
+        self.done += count
+        if self.done > self.limit:
+            raise LimitError(
+                f"the limit of {self.limit:,} terms was reached at {where}; what comes before it "
+                "holds, and nothing is known of the rest: --work N allows more"
+            )
+
+
 # --- ranges of gates --------------------------------------------------------------------------
 
-FREE = (Fraction(0), Fraction(1))
+FREE = (0.0, 1.0)
 
 
 class GateBounds:
-    """Ranges of the gates, row by row in the order of the synapses."""
+    """Ranges of the gates, row by row in the order of the synapses; inputs None: from 0 to 1."""
 
-    def __init__(self, circuit: CircuitData, box: Box, inputs: Box | None) -> None:
-        if inputs is None:
-            self.recurrent = [[FREE] * len(row) for row in circuit.recurrent.rows]
-            self.sensory = [[FREE] * len(row) for row in circuit.sensory.rows]
-            return
-        self.recurrent = [_row_gates(row, *box) for row in circuit.recurrent.rows]
-        self.sensory = [_row_gates(row, *inputs) for row in circuit.sensory.rows]
+    def __init__(self, circuit: CircuitData, inputs: Box | None, work: Work) -> None:
+        self.circuit, self.inputs, self.work = circuit, inputs, work
+        self.sensory = self._ranges(circuit.sensory, inputs)
+        self.move(None)
+
+    def move(self, box: Box | None) -> None:
+        """Enclose the gates over another box of states."""
+        states = None if self.inputs is None else box
+        self.recurrent = self._ranges(self.circuit.recurrent, states)
+
+    def _ranges(self, rows: list[list[Synapse]], box: Box | None) -> list[list[Range]]:
+        if box is None:
+            return [[FREE] * len(row) for row in rows]
+        ranges = []
+        for row in rows:
+            self.work.add(len(row), "the ranges of the gates")
+            ranges.append(
+                [gate(synapse, box[0][synapse[0]], box[1][synapse[0]]) for synapse in row]
+            )
+        return ranges
 
 
-def _row_gates(row: list[Synapse], lo: list[Fraction], hi: list[Fraction]) -> list[Range]:
-    gates = []
-    for j, _, gain, centre, _ in row:
-        ends = sorted((gain * (lo[j] - centre), gain * (hi[j] - centre)))
-        gates.append((sigmoid_below(ends[0]), sigmoid_above(ends[1])))
-    return gates
+def gate(synapse: Synapse, lo: float, hi: float) -> Range:
+    """Return the range of a gate whose presynaptic potential is from `lo` to `hi`."""
+    _, _, gain, centre, _ = synapse
+    if gain < 0:
+        lo, hi = hi, lo
+        ends = gain * nextafter(lo - centre, inf), gain * nextafter(hi - centre, -inf)
+    else:
+        ends = gain * nextafter(lo - centre, -inf), gain * nextafter(hi - centre, inf)
+    return sigmoid_below(nextafter(ends[0], -inf)), sigmoid_above(nextafter(ends[1], inf))
 
 
 def mapped(circuit: CircuitData, given: Box) -> Box:
     """Return the range of the mapped inputs, two lists."""
-    ends = [
-        sorted((scale * lo + shift, scale * hi + shift))
-        for scale, shift, lo, hi in zip(circuit.scale, circuit.shift, *given, strict=True)
-    ]
-    return [end[0] for end in ends], [end[1] for end in ends]
+    lower, upper = [], []
+    for scale, shift, lo, hi in zip(circuit.scale, circuit.shift, *given, strict=True):
+        ends = sorted((scale * lo, scale * hi))
+        lower.append(down(down(ends[0]) + shift))
+        upper.append(up(up(ends[1]) + shift))
+    return lower, upper
 
 
 # --- the statements -----------------------------------------------------------------------------
@@ -218,12 +331,12 @@ def check_hull(circuit: CircuitData, box: Box) -> None:
     """Raise unless `box` holds every potential that pulls at a neuron."""
     lo, hi = box
     for i in range(circuit.size):
-        pulls = [synapse[4] for synapse in circuit.recurrent.rows[i] + circuit.sensory.rows[i]]
+        pulls = [synapse[4] for synapse in circuit.recurrent[i] + circuit.sensory[i]]
         if circuit.leak[i] > 0:
             pulls.append(circuit.leak_potential[i])
         if circuit.epsilon > 0:
-            pulls.append(Fraction(0))
-        if circuit.leak[i] + circuit.epsilon <= 0:
+            pulls.append(0.0)
+        if not circuit.leak[i] + circuit.epsilon > 0:
             raise NotProvedError(
                 f"hull: neuron {i} has no leak and may be cut off from all that pulls"
             )
@@ -231,29 +344,34 @@ def check_hull(circuit: CircuitData, box: Box) -> None:
             raise NotProvedError(f"hull: the first box does not hold all potentials of neuron {i}")
 
 
-def pull(circuit: CircuitData, gates: GateBounds, i: int, t: Fraction, sign: int) -> Fraction:
-    """Return the largest (sign 1) or least (sign -1) current into neuron i held at t."""
-    current = circuit.leak[i] * (circuit.leak_potential[i] - t) - circuit.epsilon * t
-    for rows, ranges in (
-        (circuit.recurrent.rows[i], gates.recurrent[i]),
-        (circuit.sensory.rows[i], gates.sensory[i]),
-    ):
-        for (_, weight, _, _, potential), (least, most) in zip(rows, ranges, strict=True):
-            force = weight * (potential - t)
-            current += force * (most if (force > 0) == (sign > 0) else least)
-    return current
+def pull(circuit: CircuitData, gates: GateBounds, i: int, t: float, sign: float) -> float:
+    """Return a sum that is > 0 if the current into neuron i held at t can have this sign."""
+    terms = []
+    if circuit.leak[i] > 0 and circuit.leak_potential[i] != t:
+        terms.append(up(circuit.leak[i] * up(sign * (circuit.leak_potential[i] - t))))
+    if circuit.epsilon > 0 and t != 0:
+        terms.append(up(circuit.epsilon * -sign * t))
+    for rows, ranges in ((circuit.recurrent, gates.recurrent), (circuit.sensory, gates.sensory)):
+        for (_, weight, _, _, potential), (least, most) in zip(rows[i], ranges[i], strict=True):
+            force = sign * (potential - t)
+            if force > 0:
+                terms.append(up(up(weight * most) * up(force)))
+            elif force < 0 and least > 0:
+                terms.append(up(down(weight * least) * up(force)))
+    return total(terms)
 
 
 def check_stays(circuit: CircuitData, gates: GateBounds, box: Box, what: str) -> None:
     """Raise unless the current points inwards at both ends of every interval."""
     lo, hi = box
     for i in range(circuit.size):
-        if pull(circuit, gates, i, hi[i], 1) > 0 or pull(circuit, gates, i, lo[i], -1) < 0:
+        gates.work.add(2 * (len(circuit.recurrent[i]) + len(circuit.sensory[i])), what)
+        if not (pull(circuit, gates, i, hi[i], 1) <= 0 and pull(circuit, gates, i, lo[i], -1) <= 0):
             raise NotProvedError(f"{what}: neuron {i} may be pulled out of its interval")
 
 
 def check_entry(
-    circuit: CircuitData, gates: GateBounds, outer: Box, inner: Box, share: Fraction, number: int
+    circuit: CircuitData, gates: GateBounds, outer: Box, inner: Box, share: float, number: int
 ) -> float:
     """Raise unless `inner` holds a share of `outer` besides all targets over it.
 
@@ -262,156 +380,194 @@ def check_entry(
     for i in range(circuit.size):
         if not outer[0][i] <= inner[0][i] <= inner[1][i] <= outer[1][i]:
             raise NotProvedError(f"entry: box {number} is not inside the one before at neuron {i}")
-    core = [
-        [(b - share * a) / (1 - share) for a, b in zip(outer[end], inner[end], strict=True)]
-        for end in (0, 1)
+    # The upper end is hi' - ratio (hi - hi'), rounded down; the lower one is the mirror image.
+    ratio = up(share / down(1.0 - share))
+    lo = [
+        b if a == b else up(b + up(up(b - a) * ratio))
+        for a, b in zip(outer[0], inner[0], strict=True)
     ]
-    check_stays(circuit, gates, (core[0], core[1]), f"entry of box {number}")
-    slowest = max(
-        circuit.capacitance[i] / conductance(circuit, gates, i) for i in range(circuit.size)
-    )
-    try:
-        return float(slowest) * -math.log(share) * (1 + 1e-9)
-    except (OverflowError, ValueError):
-        raise NotProvedError(f"entry: the time to box {number} is no double") from None
+    hi = [
+        b if a == b else down(b - up(up(a - b) * ratio))
+        for a, b in zip(outer[1], inner[1], strict=True)
+    ]
+    check_stays(circuit, gates, (lo, hi), f"entry of box {number}")
+    time = 0.0
+    for i in range(circuit.size):
+        open_ = down(decay(circuit, gates, i, every=True))
+        time = max(time, up(circuit.capacitance[i] / open_) if open_ > 0 else inf)
+    time *= -math.log(share) * (1 + 1e-9)
+    if not time < inf:
+        raise NotProvedError(f"entry: the time to box {number} is no double")
+    return time
 
 
-def row_sums(
-    circuit: CircuitData,
-    gates: GateBounds,
-    box: Box,
-    eta: list[Fraction],
+def decay(circuit: CircuitData, gates: GateBounds, i: int, every: bool = False) -> float:
+    """Return a bound <= g + epsilon + the sum of w l over sensory, or all, synapses of row i."""
+    pairs = list(zip(circuit.sensory[i], gates.sensory[i], strict=True))
+    if every:
+        pairs += zip(circuit.recurrent[i], gates.recurrent[i], strict=True)
+    terms = [down(synapse[1] * least) for synapse, (least, _) in pairs if least > 0]
+    return down(math.fsum([circuit.leak[i], circuit.epsilon, *terms]))  # far from overflow
+
+
+class Condition(NamedTuple):
+    """A condition on the rows: first + sum w max_q (b q (1 - q) - share q) <= 0."""
+
+    name: str
+    weights: list[float]
+    first: list[float]
+    """Upper bounds of what is added to the sums, a number a neuron."""
+    share: float = 1.0
+    pieces: int = 1
+
+
+def check_rows(circuit: CircuitData, gates: GateBounds, box: Box, condition: Condition) -> None:
+    """Raise unless the condition holds at both ends of all pieces of every row."""
+    name, weights, first, share, pieces = condition
+    for i, row in enumerate(circuit.recurrent):
+        pairs = list(zip(row, gates.recurrent[i], strict=True))
+        own = [pair for pair in pairs if pair[0][0] == i]
+        others = [pair for pair in pairs if pair[0][0] != i] if own else pairs
+        lo, hi = box[0][i], box[1][i]
+        cuts = [lo, hi]
+        if own:  # any points will do: pieces between neighbours leave nothing out
+            inner = (lo + (hi - lo) * (n / pieces) for n in range(1, pieces))
+            cuts = [lo, *(min(max(cut, lo), hi) for cut in inner), hi]
+        gates.work.add(len(cuts) * (len(others) + 2 * len(own) + 1), f"{name}, neuron {i}")
+        sums = [others_bound(others, xi, weights, i, share, first[i]) for xi in cuts]
+        if own:
+            sums = [
+                own_bound(own, xi, piece, share, before, tied=pieces > 1)
+                for piece, both in zip(pairwise(cuts), pairwise(sums), strict=True)
+                for xi, before in zip(piece, both, strict=True)
+            ]
+        if not all(value <= 0 for value in sums):
+            raise NotProvedError(f"{name}: not so in the row of neuron {i}")
+
+
+def others_bound(
+    pairs: list[tuple[Synapse, Range]],
+    xi: float,
+    weights: list[float],
     i: int,
-    share: Fraction = Fraction(1),
-    pieces: int = 1,
-) -> list[Fraction]:
-    """Return sum w max_q (b q (1 - q) - share eta_i q) at both ends of each piece of row i."""
-    row, ranges = circuit.recurrent.rows[i], gates.recurrent[i]
-    mine, lo, hi = eta[i] * share, box[0][i], box[1][i]
-    if pieces == 1 or all(j != i for j, _, _, _, _ in row):
-        parts = [(lo, hi, ranges)]
-    else:
-        cuts = [lo + (hi - lo) * n / pieces for n in range(pieces + 1)]
-        parts = [(a, b, tied_gates(row, ranges, i, a, b)) for a, b in pairwise(cuts)]
-    sums = []
-    for a, b, bounds in parts:
-        for xi in (a, b):
-            total = Fraction(0)
-            for (j, weight, gain, _, potential), (least, most) in zip(row, bounds, strict=True):
-                slope = gain * (potential - xi)
-                coupling = (slope if j == i else abs(slope)) * eta[j]
-                total += weight * worst(coupling, mine, least, most)
-            sums.append(total)
-    return sums
+    share: float,
+    first: float,
+) -> float:
+    """Return a bound of first + sum w max_q (b q (1 - q) - share q) at x_i = xi."""
+    mine, terms = weights[i], [first]
+    for (j, weight, gain, _, potential), (least, most) in pairs:
+        reach = abs(potential - xi)
+        b = 0.0
+        if reach and gain:
+            b = nextafter(abs(gain) * nextafter(reach, inf), inf)
+            b = nextafter(b * nextafter(weights[j] / mine, inf), inf)
+        if not (b <= share and least == 0):  # else the worst gate is 0
+            terms.append(nextafter(weight * worst(b, share, least, most), inf))
+    return total(terms)
 
 
-def tied_gates(
-    row: list[Synapse], ranges: list[Range], i: int, a: Fraction, b: Fraction
-) -> list[Range]:
-    """Return the ranges of the gates of row i while its own potential is from a to b."""
-    tied = []
-    for synapse, (least, most) in zip(row, ranges, strict=True):
-        j, _, gain, centre, _ = synapse
-        if j == i:
-            ends = sorted((gain * (a - centre), gain * (b - centre)))
-            least = max(least, sigmoid_below(ends[0]))
-            most = min(most, sigmoid_above(ends[1]))
-        tied.append((least, most))
-    return tied
+def own_bound(
+    pairs: list[tuple[Synapse, Range]],
+    xi: float,
+    piece: Range,
+    share: float,
+    before: float,
+    tied: bool,
+) -> float:
+    """Add the terms of synapses of a neuron to itself while its potential is in a piece."""
+    terms = [up(before)]
+    for synapse, (least, most) in pairs:
+        _, weight, gain, _, potential = synapse
+        if tied:
+            ends = gate(synapse, *piece)
+            least, most = max(least, ends[0]), min(most, ends[1])
+        pull_away = potential - xi
+        slope = up(gain * (up(pull_away) if gain > 0 else down(pull_away)))
+        terms.append(up(weight * worst(slope, share, least, most)))
+    return total(terms)
 
 
-def worst(b: Fraction, mine: Fraction, least: Fraction, most: Fraction) -> Fraction:
-    """Return the maximum over least <= q <= most of b q (1 - q) - mine q."""
-    if b > 0:
-        excess = b - mine
-        if excess > 2 * b * least:
-            if excess < 2 * b * most:
-                return excess * excess / (4 * b)
-            return most * (b * (1 - most) - mine)
-        return least * (b * (1 - least) - mine)
-    return max(q * (b * (1 - q) - mine) for q in (least, most))
+def worst(b: float, share: float, least: float, most: float) -> float:
+    """Return a bound of the maximum over least <= q <= most of b q (1 - q) - share q."""
+    if not b < inf:
+        return inf
+    if b <= 0:  # convex: largest at an end
+        return max(at_gate(least, b, share), at_gate(most, b, share))
+    excess = up(b - share)
+    if excess <= down(2 * b * least) or excess <= 0:
+        return at_gate(least, b, share)
+    if down(b - share) >= up(2 * b * most):
+        return at_gate(most, b, share)
+    return up(excess * up(0.25 * up(excess / b)))
 
 
-def decay(circuit: CircuitData, gates: GateBounds, i: int) -> Fraction:
-    """Return g + epsilon + the sum of w l over the sensory synapses of row i."""
-    return (
-        circuit.leak[i]
-        + circuit.epsilon
-        + sum(
-            s[1] * gate[0]
-            for s, gate in zip(circuit.sensory.rows[i], gates.sensory[i], strict=True)
-        )
-    )
-
-
-def conductance(circuit: CircuitData, gates: GateBounds, i: int) -> Fraction:
-    """Return the least total conductance of neuron i, which is positive where it has a leak."""
-    return decay(circuit, gates, i) + sum(
-        synapse[1] * gate[0]
-        for synapse, gate in zip(circuit.recurrent.rows[i], gates.recurrent[i], strict=True)
-    )
+def at_gate(q: float, b: float, share: float) -> float:
+    """Return a bound of q (b (1 - q) - share)."""
+    if q == 0:
+        return 0.0
+    rest = 1.0 - q
+    return up(q * up(up(b * (up(rest) if b > 0 else down(rest))) - share))
 
 
 def check_rate(
     circuit: CircuitData,
     gates: GateBounds,
     box: Box,
-    eta: list[Fraction],
-    rate: Fraction,
+    eta: list[float],
+    rate: float,
     pieces: int,
+    name: str = "rate",
 ) -> None:
     """Raise unless the distance shrinks at the rate `rate` > 0."""
-    if rate <= 0:
-        raise NotProvedError("rate: it is not positive")
-    for i in range(circuit.size):
-        own = eta[i] * (rate * circuit.capacitance[i] - decay(circuit, gates, i))
-        if max(row_sums(circuit, gates, box, eta, i, pieces=pieces)) > -own:
-            raise NotProvedError(f"rate: the row of neuron {i} does not reach the rate")
+    if not rate > 0:
+        raise NotProvedError(f"{name}: it is not positive")
+    first = [up(up(rate * c) - decay(circuit, gates, i)) for i, c in enumerate(circuit.capacitance)]
+    check_rows(circuit, gates, box, Condition(name, eta, first, pieces=pieces))
 
 
 def check_step(
     circuit: CircuitData,
     gates: GateBounds,
     box: Box,
-    eta: list[Fraction],
-    length: Fraction,
-    kappa: Fraction,
+    eta: list[float],
+    length: float,
+    kappa: float,
 ) -> None:
     """Raise unless a semi-implicit step shrinks the distance by the factor `kappa`."""
     if not (length > 0 and 0 < kappa < 1):
         raise NotProvedError("step: its length or its factor is out of range")
-    for i in range(circuit.size):
-        c = circuit.capacitance[i] / length
-        turned = Fraction(0)
-        for j, weight, gain, _, potential in circuit.recurrent.rows[i]:
+    first = []
+    for i, capacitance in enumerate(circuit.capacitance):
+        turned = [0.0]
+        for j, weight, gain, _, potential in circuit.recurrent[i]:
             if j == i:
-                against = (-gain * (potential - end[i]) for end in box)
-                turned += weight * max(*against, Fraction(0))
-        if turned > 4 * c:
+                reach = (potential - end[i] for end in box)
+                against = max(up(-gain * (up(d) if gain < 0 else down(d))) for d in reach)
+                turned.append(up(weight * max(against, 0.0)))
+        most = down(4 * down(capacitance / length))
+        if not (total(turned) == 0 or up(total(turned)) <= most):
             raise NotProvedError(f"step: the self-synapse of neuron {i} may turn the step around")
-        own = eta[i] * (c * (1 - kappa) - kappa * decay(circuit, gates, i))
-        if max(row_sums(circuit, gates, box, eta, i, kappa)) > -own:
-            raise NotProvedError(f"step: the row of neuron {i} does not reach the factor")
+        inertia = up(up(capacitance / length) * up(1.0 - kappa))
+        first.append(up(inertia - down(kappa * decay(circuit, gates, i))))
+    check_rows(circuit, gates, box, Condition("step", eta, first, kappa))
 
 
 def check_gain(
-    circuit: CircuitData, gates: GateBounds, box: Box, gain: list[Fraction], pieces: int
+    circuit: CircuitData, gates: GateBounds, box: Box, gain: list[float], pieces: int
 ) -> None:
     """Raise unless inputs that differ by 1 move no neuron i by more than gain i."""
-    for i in range(circuit.size):
-        effect = Fraction(0)
+    first = []
+    for i, mine in enumerate(gain):
+        effect = [0.0]
         for (j, weight, slope, _, potential), (least, most) in zip(
-            circuit.sensory.rows[i], gates.sensory[i], strict=True
+            circuit.sensory[i], gates.sensory[i], strict=True
         ):
-            half = Fraction(1, 2)
-            q = min(max(half, least), most)  # where q (1 - q) is largest
-            reach = max(abs(potential - box[0][i]), abs(potential - box[1][i]))
-            effect += weight * abs(slope) * q * (1 - q) * reach * abs(circuit.scale[j])
-        own = effect - gain[i] * decay(circuit, gates, i)
-        if max(row_sums(circuit, gates, box, gain, i, pieces=pieces)) > -own:
-            raise NotProvedError(
-                f"gain: the row of neuron {i} does not bound the effect of the inputs"
-            )
+            q = min(max(0.5, least), most)  # where q (1 - q) is largest
+            reach = up(max(abs(potential - box[0][i]), abs(potential - box[1][i])))
+            factor = up(up(abs(slope) * abs(circuit.scale[j])) * reach)
+            effect.append(up(up(weight * up(q * up(1.0 - q))) * factor))
+        first.append(up(up(up(total(effect)) / mine) - decay(circuit, gates, i)))
+    check_rows(circuit, gates, box, Condition("gain", gain, first, pieces=pieces))
 
 
 # --- the file -----------------------------------------------------------------------------------
@@ -436,7 +592,15 @@ FIELDS = (
 
 def digest(document: Document) -> str:
     """Return the fingerprint of everything in a certificate besides the fingerprint."""
-    content = {name: value for name, value in document.items() if name != "digest"}
+    return _fingerprint({name: value for name, value in document.items() if name != "digest"})
+
+
+def network_digest(document: Document) -> str:
+    """Return the fingerprint of the network alone, to compare with that of a model."""
+    return _fingerprint(document["network"])
+
+
+def _fingerprint(content: Any) -> str:
     try:
         text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
@@ -444,11 +608,14 @@ def digest(document: Document) -> str:
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
 
-def verify(document: Document) -> list[str]:
+def verify(document: Document, limit: float | None = None) -> list[str]:
     """Return the statements that were proved, a list of texts.
 
-    Raises `NotProvedError` if one does not follow, `MalformedError` if this is no certificate.
+    `limit` is that of `Work`, by default `MOST_WORK`. Raises `NotProvedError` if a statement does
+    not follow, `MalformedError` if this is no certificate, `LimitError` if the limit was reached.
     """
+    require_ieee()
+    work = Work(MOST_WORK if limit is None else limit)
     _only(document, FIELDS, "certificate")
     version = document["version"]
     if document["format"] != FORMAT or type(version) is not int or version != VERSION:
@@ -461,8 +628,7 @@ def verify(document: Document) -> list[str]:
     circuit = CircuitData(_mapping(document, "network", "certificate"))
     inputs = document["inputs"]
     if inputs is not None:
-        given = _box(inputs, len(circuit.scale), "inputs")
-        inputs = mapped(circuit, given)
+        inputs = mapped(circuit, _box(inputs, len(circuit.scale), "inputs"))
     elif level != "exact":
         raise MalformedError("inputs are missing")
     boxes = [
@@ -482,46 +648,39 @@ def verify(document: Document) -> list[str]:
     attracts = document["attracts"]
     if not isinstance(attracts, bool):
         raise MalformedError("attracts must be true or false")
+    norms = _list(document, "norms", "certificate")
+    if not 1 <= len(norms) <= MOST_NORMS:
+        raise MalformedError(f"{len(norms)} norms, expected 1 to {MOST_NORMS}")
 
-    proved = []
     if attracts:
         check_hull(circuit, boxes[0])
     elif len(boxes) > 1:
         raise MalformedError("a box that need not attract comes alone")
     free = level == "exact"
+    gates = GateBounds(circuit, None if free else inputs, work)
     time = 0.0
     for n in range(1, len(boxes)):
-        gates = GateBounds(circuit, boxes[n - 1], inputs)
-        time += check_entry(circuit, gates, boxes[n - 1], boxes[n], shares[n - 1], n)
+        gates.move(boxes[n - 1])
+        time = up(time + check_entry(circuit, gates, boxes[n - 1], boxes[n], shares[n - 1], n))
     box = boxes[-1]
-    gates = GateBounds(circuit, box, None if free else inputs)
+    gates.move(box)
     check_stays(circuit, gates, box, "stay")
-    inside = "whatever the inputs" if free else "while the inputs keep to their range"
     reached = ""
     if attracts:
         reached = ", and every trajectory tends to it"
         if len(boxes) > 1:
-            reached += f", from the first box within a time of {time:.6g}"
-    proved.append(f"no trajectory leaves the box{reached}, {inside}")
+            reached += f", from the first box within a time of {at_most(time)}"
+    inside = "whatever the inputs" if free else "while the inputs keep to their range"
+    proved = [f"no trajectory leaves the box{reached}, {inside}"]
 
-    norms = _list(document, "norms", "certificate")
-    if not norms:
-        raise MalformedError("no norm is given")
-    tied = sum(
-        len(row)
-        for i, row in enumerate(circuit.recurrent.rows)
-        if any(synapse[0] == i for synapse in row)
-    )
-    if pieces > 1 and pieces * tied * (len(norms) + 1) > MOST_TERMS:
-        raise MalformedError(f"{pieces} pieces of {tied} synapses in {len(norms)} norms: too many")
     for n, norm in enumerate(norms):
         _only(norm, ("eta", "rate"), f"norms[{n}]")
         eta = _positive(_numbers(norm, "eta", circuit.size, f"norms[{n}]"), f"norms[{n}].eta")
         rate = _number(norm["rate"], f"norms[{n}].rate")
-        check_rate(circuit, gates, box, eta, rate, pieces)
+        check_rate(circuit, gates, box, eta, rate, pieces, f"rate of norms[{n}]")
         proved.append(
-            f"two trajectories in the box approach each other at the rate {float(rate):.6g} "
-            f"(weighted maximum norm, weights spread by {_shown(max(eta) / min(eta))})"
+            f"two trajectories in the box approach each other at the rate {at_least(rate)} "
+            f"(weighted maximum norm, weights spread by {_spread(eta)})"
         )
         if n == 0 and document["step"] is not None:
             step = _mapping(document, "step", "certificate")
@@ -532,33 +691,30 @@ def verify(document: Document) -> list[str]:
             length, kappa = (_number(step[name], f"step.{name}") for name in ("length", "kappa"))
             check_step(circuit, gates, box, eta, length, kappa)
             proved.append(
-                f"a semi-implicit step of length {float(length):.6g} brings them nearer by the "
-                f"factor {float(kappa):.9g} or less"
+                f"a semi-implicit step of length {length!r} brings them nearer by the "
+                f"factor {kappa!r} or less"
             )
     if document["gain"] is not None:
         gain = _positive(_numbers(document, "gain", circuit.size, "certificate"), "gain")
         check_gain(circuit, gates, box, gain, pieces)
         proved.append(
             "two trajectories from one state of the box under inputs that differ by 1 differ by at "
-            f"most {float(max(gain)):.6g} at every neuron"
+            f"most {at_most(max(gain))} at every neuron"
         )
     return proved
 
 
-def _shown(ratio: Fraction) -> str:
-    """Return a ratio as text; that of two doubles may be too large for a double."""
-    try:
-        return f"{float(ratio):.3g}"
-    except OverflowError:
-        return "more than 1e308"
+def _spread(eta: list[float]) -> str:
+    ratio = up(max(eta) / min(eta))
+    return at_most(ratio, 3) if ratio < inf else "more than 1e308"
 
 
-def load(text: str) -> Document:
+def load(text: str, largest: int | None = None) -> Document:
     """Return the document in a text; raise `MalformedError` if it is no plain JSON object."""
     # Each takes more memory than its characters.
     values, lists = text.count(","), text.count("[") + text.count("{")
-    if values > MOST_VALUES or lists > MOST_LISTS:
-        raise MalformedError(f"{values} values in {lists} lists: too many")
+    if values > (largest or LARGEST_FILE) // LEAST_PER_VALUE or lists > MOST_LISTS:
+        raise LimitError(f"{values} values in {lists} lists: too many, --size MB allows more")
     try:
         document = json.loads(
             text,
@@ -576,19 +732,20 @@ def load(text: str) -> Document:
     return document
 
 
-def read(path: str) -> Document:
-    """Return the document in a file."""
+def read(path: str, largest: int | None = None) -> Document:
+    """Return the document in a file of at most `largest` bytes, by default `LARGEST_FILE`."""
+    most = largest or LARGEST_FILE
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would wait, a device need not end
             raise OSError("no regular file")
         with open(path, "rb") as file:
-            content = file.read(LARGEST_FILE + 1)
+            content = file.read(most + 1)
     except (OSError, ValueError) as error:  # of a name that cannot be
         raise MalformedError(f"cannot be read: {error}") from None
-    if len(content) > LARGEST_FILE:
-        raise MalformedError(f"larger than {LARGEST_FILE} bytes")
+    if len(content) > most:
+        raise LimitError(f"larger than {most / (1 << 20):.6g} MB, --size MB allows more")
     try:
-        return load(content.decode())
+        return load(content.decode(), most)
     except UnicodeDecodeError as error:
         raise MalformedError(f"not text: {error}") from None
 
@@ -641,15 +798,17 @@ def _list(document: Document, name: str, where: str) -> list[Any]:
     return value
 
 
-def _number(value: Any, where: str) -> Fraction:
+def _number(value: Any, where: str) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise MalformedError(f"{where}: {value!r:.40} is no number")
     if not abs(value) <= LARGEST_NUMBER:
         raise MalformedError(f"{where}: {value!r:.40} is too large")
-    return Fraction(value)
+    if float(value) != value:
+        raise MalformedError(f"{where}: {value!r:.40} is no double")
+    return float(value)
 
 
-def _numbers(document: Document, name: str, count: int | None, where: str) -> list[Fraction]:
+def _numbers(document: Document, name: str, count: int | None, where: str) -> list[float]:
     values = _list(document, name, where)
     if count is not None and len(values) != count:
         raise MalformedError(f"{where}.{name}: {len(values)} numbers, {count} are needed")
@@ -664,7 +823,7 @@ def _indices(document: Document, name: str, where: str) -> list[int]:
     return values
 
 
-def _positive(values: list[Fraction], where: str) -> list[Fraction]:
+def _positive(values: list[float], where: str) -> list[float]:
     if not all(value > 0 for value in values):
         raise NotProvedError(f"{where}: a number is not positive")
     return values
@@ -680,12 +839,20 @@ def _box(document: Any, count: int, where: str) -> Box:
 
 def main(arguments: list[str]) -> int:
     """Check the file that the arguments name, print what was proved, return the exit code."""
-    if len(arguments) != 1 or arguments[0].startswith("-"):
-        print("usage: python -m elegans.proofs.verify CERTIFICATE.json")
+    numbers: dict[str, int | None] = {"--size": None, "--work": None}
+    rest = list(arguments)
+    while len(rest) > 2 and rest[0] in numbers and rest[1].isdecimal():
+        numbers[rest.pop(0)] = int(rest.pop(0)[:18])
+    if len(rest) != 1 or rest[0].startswith("-"):
+        print("usage: python -m elegans.proofs.verify [--size MB] [--work TERMS] CERTIFICATE.json")
         return 0 if arguments in (["-h"], ["--help"]) else 2
+    size = numbers["--size"]
     try:
-        document = read(arguments[0])
-        proved = verify(document)
+        document = read(rest[0], None if size is None else size << 20)
+        proved = verify(document, numbers["--work"])
+    except LimitError as error:
+        print(f"undecided: {error}")
+        return 2
     except (MalformedError, ArithmeticError, RecursionError, MemoryError) as error:
         text = f"no certificate: {error or type(error).__name__}"
         print(text.encode("ascii", "backslashreplace").decode())  # for any terminal
@@ -697,12 +864,6 @@ def main(arguments: list[str]) -> int:
         print(f"proved: {statement}")
     print(f"the network's fingerprint is {network_digest(document)}")
     return 0
-
-
-def network_digest(document: Document) -> str:
-    """Return the fingerprint of the network alone, to compare with that of a model."""
-    text = json.dumps(document["network"], sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
 
 if __name__ == "__main__":
