@@ -31,10 +31,19 @@ The statements::
             trajectories in the box under the same input. A self-synapse counts with its sign, and
             the interval of its neuron is cut into pieces, since its gate and xi belong to the same
             potential.
-    step    The same for one semi-implicit step of length h: with kappa in place of 1 before the
-            gates and C (1 - kappa) / h - kappa (g + epsilon + ...) before them, the step shrinks
-            the same distance by the factor kappa, if self-synapses do not turn its sign: the sum
-            of w |s| |E - xi| / 4 over those that pull against the neuron is at most C/h.
+    step    With weights of their own, for every length h from the shortest to the longest. G is the
+            largest conductance, T the sum of w |s| |E - xi| / 4 over the self-synapses that pull
+            against their neuron, and z = h G / C.
+            semi_implicit: the condition of the rate with kappa in place of 1 before the gates and
+            C (1 - kappa) / h - kappa (g + epsilon + ...) before them; where T > 0 once more with
+            - C (1 + kappa) / h and the slope of self-synapses turned. x is in a piece, and xi a
+            share z / (1 + z) from it towards the ends of the box.
+            exponential: the first of these, the share being min(z / 2, 1); z / 2 + h T / C <= 1
+            where T > 0.
+            euler: the condition of the rate with C (1 - kappa) / h in place of lambda C, and
+            z + h T / C <= 1.
+            Then a step of the layer's solver leads from the box into the box, and brings two states
+            nearer by the factor kappa.
     gain    With D in place of eta and the effect b_i / D_i of a unit change of the inputs in place
             of lambda C: two trajectories from one state under inputs that differ by at most d
             differ by at most D_i d.
@@ -73,8 +82,9 @@ Synapse = tuple[int, float, float, float, float]
 """Source, conductance, gain, centre, potential."""
 
 FORMAT = "elegans.certificate"
-VERSION = 1
+VERSION = 2
 LEVELS = ("exact", "interval", "float")
+SOLVERS = ("semi_implicit", "exponential", "euler")
 LARGEST_FILE = 64 << 20
 LEAST_PER_VALUE = 6
 """Bytes of the largest file for each value: one takes several times as much memory."""
@@ -419,30 +429,50 @@ class Condition(NamedTuple):
     """Upper bounds of what is added to the sums, a number a neuron."""
     share: float = 1.0
     pieces: int = 1
+    reach: list[float] | None = None
+    """How far xi may be from the potential in a piece, towards the ends of the box; 0 for None."""
+    turned: bool = False
+    """Whether only neurons with self-synapses are looked at, with the slope of these turned."""
 
 
 def check_rows(circuit: CircuitData, gates: GateBounds, box: Box, condition: Condition) -> None:
     """Raise unless the condition holds at both ends of all pieces of every row."""
-    name, weights, first, share, pieces = condition
+    name, weights, first, share, pieces, reach, turned = condition
     for i, row in enumerate(circuit.recurrent):
         pairs = list(zip(row, gates.recurrent[i], strict=True))
         own = [pair for pair in pairs if pair[0][0] == i]
+        if turned and not own:
+            continue
         others = [pair for pair in pairs if pair[0][0] != i] if own else pairs
         lo, hi = box[0][i], box[1][i]
         cuts = [lo, hi]
         if own:  # any points will do: pieces between neighbours leave nothing out
             inner = (lo + (hi - lo) * (n / pieces) for n in range(1, pieces))
             cuts = [lo, *(min(max(cut, lo), hi) for cut in inner), hi]
-        gates.work.add(len(cuts) * (len(others) + 2 * len(own) + 1), f"{name}, neuron {i}")
-        sums = [others_bound(others, xi, weights, i, share, first[i]) for xi in cuts]
+        ends = [(piece, xi) for piece in pairwise(cuts) for xi in reached(piece, lo, hi, reach, i)]
+        places = dict.fromkeys(xi for _, xi in ends)  # neighbours share theirs if nothing reaches
+        gates.work.add(
+            len(places) * len(others) + len(ends) * (2 * len(own) + 1), f"{name}, neuron {i}"
+        )
+        sums = {xi: others_bound(others, xi, weights, i, share, first[i]) for xi in places}
+        values = list(sums.values())
         if own:
-            sums = [
-                own_bound(own, xi, piece, share, before, tied=pieces > 1)
-                for piece, both in zip(pairwise(cuts), pairwise(sums), strict=True)
-                for xi, before in zip(piece, both, strict=True)
+            values = [
+                own_bound(own, xi, piece, share, sums[xi], tied=pieces > 1, turned=turned)
+                for piece, xi in ends
             ]
-        if not all(value <= 0 for value in sums):
+        if not all(value <= 0 for value in values):
             raise NotProvedError(f"{name}: not so in the row of neuron {i}")
+
+
+def reached(piece: Range, lo: float, hi: float, reach: list[float] | None, i: int) -> Range:
+    """Return bounds of the potentials that a step may lead to from those of a piece."""
+    a, b = piece
+    if reach is None or reach[i] == 0:
+        return piece
+    low = down(a - up(reach[i] * up(a - lo)))
+    high = up(b + up(reach[i] * up(hi - b)))
+    return max(low, lo), min(high, hi)
 
 
 def others_bound(
@@ -473,11 +503,13 @@ def own_bound(
     share: float,
     before: float,
     tied: bool,
+    turned: bool,
 ) -> float:
     """Add the terms of synapses of a neuron to itself while its potential is in a piece."""
     terms = [up(before)]
     for synapse, (least, most) in pairs:
         _, weight, gain, _, potential = synapse
+        gain = -gain if turned else gain
         if tied:
             ends = gate(synapse, *piece)
             least, most = max(least, ends[0]), min(most, ends[1])
@@ -525,31 +557,87 @@ def check_rate(
     check_rows(circuit, gates, box, Condition(name, eta, first, pieces=pieces))
 
 
-def check_step(
-    circuit: CircuitData,
-    gates: GateBounds,
-    box: Box,
-    eta: list[float],
-    length: float,
-    kappa: float,
-) -> None:
-    """Raise unless a semi-implicit step shrinks the distance by the factor `kappa`."""
-    if not (length > 0 and 0 < kappa < 1):
-        raise NotProvedError("step: its length or its factor is out of range")
-    first = []
-    for i, capacitance in enumerate(circuit.capacitance):
-        turned = [0.0]
-        for j, weight, gain, _, potential in circuit.recurrent[i]:
-            if j == i:
-                reach = (potential - end[i] for end in box)
-                against = max(up(-gain * (up(d) if gain < 0 else down(d))) for d in reach)
-                turned.append(up(weight * max(against, 0.0)))
-        most = down(4 * down(capacitance / length))
-        if not (total(turned) == 0 or up(total(turned)) <= most):
-            raise NotProvedError(f"step: the self-synapse of neuron {i} may turn the step around")
-        inertia = up(up(capacitance / length) * up(1.0 - kappa))
-        first.append(up(inertia - down(kappa * decay(circuit, gates, i))))
-    check_rows(circuit, gates, box, Condition("step", eta, first, kappa))
+class Step(NamedTuple):
+    """What is claimed of a step of the solver."""
+
+    solver: str
+    unfolds: int
+    shortest: float
+    longest: float
+    eta: list[float]
+    kappa: float
+
+    @classmethod
+    def of(cls, document: Document, size: int) -> Step:
+        """Return the claim in a certificate of `size` neurons."""
+        _only(document, cls._fields, "step")
+        solver, unfolds = document["solver"], document["unfolds"]
+        if solver not in SOLVERS:
+            raise MalformedError(f"step.solver must be one of {', '.join(SOLVERS)}")
+        if type(unfolds) is not int or not 1 <= unfolds <= 1_000_000:
+            raise MalformedError("step.unfolds must be an integer from 1")
+        shortest, longest, kappa = (
+            _number(document[name], f"step.{name}") for name in ("shortest", "longest", "kappa")
+        )
+        eta = _positive(_numbers(document, "eta", size, "step"), "step.eta")
+        return cls(solver, unfolds, shortest, longest, eta, kappa)
+
+    def __str__(self) -> str:
+        lengths = f"of length {self.shortest!r}"
+        if self.longest > self.shortest:
+            lengths += f" to {self.longest!r}"
+        return (
+            f"a step of the solver {self.solver} {lengths} leads to the box and brings them nearer "
+            f"by the factor {self.kappa!r} or less (weights spread by {_spread(self.eta)})"
+        )
+
+
+def check_step(circuit: CircuitData, gates: GateBounds, box: Box, step: Step, pieces: int) -> None:
+    """Raise unless a step of the solver shrinks the distance by the factor `kappa`."""
+    solver, _, shortest, longest, eta, kappa = step
+    if not (0 < shortest <= longest and 0 < kappa < 1):
+        raise NotProvedError("step: its lengths or its factor are out of range")
+    straight, back, reach, turning = [], [], [], False
+    for i, c in enumerate(circuit.capacitance):
+        most, turned = conductance_above(circuit, gates, i), turned_above(circuit, box, i)
+        z, load = up(up(longest * most) / c), up(up(longest * turned) / c)
+        whole = solver == "euler"
+        if not up((z if whole else z / 2) + load) <= 1 and (
+            whole or (solver == "exponential" and turned > 0)
+        ):
+            raise NotProvedError(f"step: neuron {i} makes it longer than the solver may take it")
+        turning = turning or turned > 0
+        reach.append(min(z / 2, 1.0) if solver == "exponential" else min(up(z / down(1 + z)), 1.0))
+        below, inertia = decay(circuit, gates, i), up(up(c / shortest) * up(1.0 - kappa))
+        straight.append(up(inertia - (below if whole else down(kappa * below))))
+        back.append(up(-down(down(c / longest) * down(1.0 + kappa)) - down(kappa * below)))
+    if solver == "euler":
+        check_rows(circuit, gates, box, Condition("step", eta, straight, pieces=pieces))
+        return
+    one = Condition("step", eta, straight, kappa, pieces, reach)
+    check_rows(circuit, gates, box, one)
+    if solver == "semi_implicit" and turning:
+        check_rows(circuit, gates, box, one._replace(first=back, turned=True))
+
+
+def conductance_above(circuit: CircuitData, gates: GateBounds, i: int) -> float:
+    """Return a bound >= g + epsilon + the sum of w h over all synapses of row i."""
+    pairs = [*zip(circuit.sensory[i], gates.sensory[i], strict=True)]
+    pairs += zip(circuit.recurrent[i], gates.recurrent[i], strict=True)
+    return up(
+        total([circuit.leak[i], circuit.epsilon, *(up(s[1] * most) for s, (_, most) in pairs)])
+    )
+
+
+def turned_above(circuit: CircuitData, box: Box, i: int) -> float:
+    """Return a bound >= the sum of w |s| |E - xi| / 4 over self-synapses that pull against i."""
+    turned = [0.0]
+    for j, weight, gain, _, potential in circuit.recurrent[i]:
+        if j == i:
+            reach = (potential - end[i] for end in box)
+            against = max(up(-gain * (up(d) if gain < 0 else down(d))) for d in reach)
+            turned.append(up(0.25 * up(weight * max(against, 0.0))) if against > 0 else 0.0)
+    return up(total(turned)) if any(turned) else 0.0
 
 
 def check_gain(
@@ -683,17 +771,9 @@ def verify(document: Document, limit: float | None = None) -> list[str]:
             f"(weighted maximum norm, weights spread by {_spread(eta)})"
         )
         if n == 0 and document["step"] is not None:
-            step = _mapping(document, "step", "certificate")
-            _only(step, ("length", "kappa", "unfolds"), "step")
-            unfolds = step["unfolds"]
-            if type(unfolds) is not int or not 1 <= unfolds <= 1_000_000:
-                raise MalformedError("step.unfolds must be an integer from 1")
-            length, kappa = (_number(step[name], f"step.{name}") for name in ("length", "kappa"))
-            check_step(circuit, gates, box, eta, length, kappa)
-            proved.append(
-                f"a semi-implicit step of length {length!r} brings them nearer by the "
-                f"factor {kappa!r} or less"
-            )
+            step = Step.of(_mapping(document, "step", "certificate"), circuit.size)
+            check_step(circuit, gates, box, step, pieces)
+            proved.append(str(step))
     if document["gain"] is not None:
         gain = _positive(_numbers(document, "gain", circuit.size, "certificate"), "gain")
         check_gain(circuit, gates, box, gain, pieces)

@@ -33,6 +33,8 @@ from elegans.proofs.certificates.certificate import (
 )
 from elegans.proofs.certificates.certification import RATE_FRACTION, certify
 from elegans.proofs.certificates.network import Box, Network
+from elegans.proofs.certificates.region import region_of
+from elegans.proofs.certificates.stepping import longest_step
 from elegans.wiring import AutoNCP, Synapses, Wiring
 
 INPUTS = (-1.0, 1.0)
@@ -97,8 +99,9 @@ def test_figures_are_those_of_the_document():
     spread = certificate.eta.max() / certificate.eta.min()
     assert figures.overshoot == pytest.approx(spread)
     assert figures.break_even == pytest.approx(math.log(spread) / certificate.rate)
-    assert figures.kappa == document["step"]["kappa"] < 1
-    assert document["step"]["length"] == 0.5 / 6
+    assert figures.kappa == document["step"]["kappa"] == certificate.step.kappa < 1
+    assert certificate.step.shortest == certificate.step.longest == 0.5 / 6
+    assert certificate.step.rate == pytest.approx(1 / figures.horizon)
     # After the horizon, six unfolds a step, a gradient has fallen to 1/e.
     assert figures.kappa ** (6 * figures.horizon) == pytest.approx(math.exp(-1))
     assert figures.entry_time > 0
@@ -112,7 +115,7 @@ def test_a_layer_its_cell_and_its_numbers_have_one_certificate():
     found = [certify(each, INPUTS) for each in (model, model.cell, Network.of(model))]
     assert found[0].document == found[1].document
     assert found[0].document["norms"] == found[2].document["norms"]
-    assert found[2].document["step"]["length"] == 1.0
+    assert found[2].step.longest == 1.0
     assert isinstance(model.cell, LTCCell)
 
 
@@ -124,13 +127,44 @@ def test_single_and_double_precision(dtype, level):
     assert certificate.matches(calm_model(dtype=dtype))
 
 
-@pytest.mark.parametrize("solver", ["euler", "rk4", "exponential", "dopri5"])
+@pytest.mark.parametrize("solver", ["midpoint", "rk4", "exponential_midpoint", "dopri5"])
 def test_other_solvers_have_no_factor(solver):
     certificate = certify(calm_model(solver=solver), INPUTS)
     assert certificate.figures.kappa is None
     assert certificate.figures.horizon is None
     assert certificate.document["step"] is None
     assert len(certificate.verify()) == 4
+
+
+@pytest.mark.parametrize("solver", ["semi_implicit", "exponential", "euler"])
+def test_a_range_of_elapsed_times_is_that_of_its_ends(solver):
+    model = calm_model(solver=solver)
+    short, both = certify(model, INPUTS, elapsed=0.01), certify(model, INPUTS, elapsed=(0.01, 0.1))
+    assert (both.step.shortest, both.step.longest) == (0.01 / 6, 0.1 / 6)
+    assert both.step.kappa == pytest.approx(short.step.kappa, abs=1e-6)
+    assert both.step.solver == solver
+    assert "step of the solver" in both.verify()[2]
+    assert certify(model, INPUTS, elapsed=(0.1, 0.1)).step.kappa < both.step.kappa
+
+
+def test_the_exponential_step_has_the_factor_of_the_semi_implicit_one():
+    found = [certify(calm_model(solver=s), INPUTS).step for s in ("semi_implicit", "exponential")]
+    assert found[0].kappa == found[1].kappa
+
+
+def test_euler_is_certified_up_to_its_longest_step():
+    model = calm_model(solver="euler")
+    network = Network.of(model)
+    region = region_of(network, network.range_of(INPUTS), "interval")
+    longest = 6 * longest_step(network, region.box, region.gates, "euler")
+    assert certify(model, INPUTS, elapsed=longest).step is not None
+    assert certify(model, INPUTS, elapsed=(0.1 * longest, 1.001 * longest)).step is None
+
+
+@pytest.mark.parametrize("elapsed", [(1.0, 0.5), (0.0, 1.0), (1.0,), (0.5, float("inf"))])
+def test_ranges_of_times_that_are_none(elapsed):
+    with pytest.raises(InputError, match="elapsed"):
+        certify(calm_model(), INPUTS, elapsed=elapsed)
 
 
 def test_without_check_the_same_certificate():

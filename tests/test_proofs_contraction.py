@@ -24,18 +24,22 @@ from random_networks import (
     step,
 )
 from scipy.optimize import minimize
+from torch.func import jacrev
 
+from elegans.proofs import certify
 from elegans.proofs.certificates.advice import binding_row, local_certificate, prune_first
 from elegans.proofs.certificates.boxes import GateRanges, hull, nested_boxes, row_tests
 from elegans.proofs.certificates.contraction import Rows
 from elegans.proofs.certificates.network import Box, Network, SynapseNumbers
 from elegans.proofs.certificates.perron import LEAST, best_rates, weights_for
 from elegans.proofs.certificates.stepping import (
+    SOLVERS,
+    StepRows,
+    best_step,
     horizon,
     input_effect,
     input_gains,
     longest_step,
-    step_factors,
 )
 
 NO_SYNAPSES = SynapseNumbers(*(np.zeros(0, np.int64) for _ in range(2)), *(np.zeros((4, 0))))
@@ -465,14 +469,18 @@ def test_large_components_agree_with_small_ones(monkeypatch):
 # --- T6: the step --------------------------------------------------------------------------------
 
 
+def steps_of(case, longest, *, pieces=32, solver="semi_implicit"):
+    return StepRows.of(
+        case.network, case.box, case.gates, longest=longest, pieces=pieces, solver=solver
+    )
+
+
 @pytest.mark.slow
-@given(seed=SEEDS, log_h=st.floats(-4, 6))
+@given(seed=SEEDS, log_h=st.floats(-4, 6), pieces=st.sampled_from([1, 32]))
 @settings(max_examples=80, deadline=None)
-def test_step_shrinks_distances_by_its_factor(seed, log_h):
-    case, h = Case(seed, pieces=1, **CALM), 10**log_h
-    if h > longest_step(case.rows):
-        h = float(longest_step(case.rows))
-    factors = step_factors(case.rows, case.eta, h)
+def test_step_shrinks_distances_by_its_factor(seed, log_h, pieces):
+    case, h = Case(seed, **CALM), 10**log_h
+    factors = steps_of(case, h, pieces=pieces).factors(case.eta, (h, h))
     norms = row_norms(jacobian(case.network, *case.sampled(), h), case.eta, logarithmic=False)
     capped = factors == 1  # nothing is claimed
     assert (norms <= factors + 1e-12)[:, ~capped].all()
@@ -481,11 +489,12 @@ def test_step_shrinks_distances_by_its_factor(seed, log_h):
 @given(seed=SEEDS, log_h=st.floats(-4, 6))
 @settings(max_examples=40, deadline=None)
 def test_factors_are_below_one_and_the_simple_bound(seed, log_h):
-    case, h = Case(seed, pieces=1, own=False, **CALM), 10**log_h
+    case, h = Case(seed, own=False, **CALM), 10**log_h
     best = best_rates(case.rows).best_rate
     assume(best > 0)
     eta = weights_for(case.rows, 0.9 * best)
-    factors = step_factors(case.rows, eta, h)
+    rows = steps_of(case, h)
+    factors = rows.factors(eta, (h, h))
     assert (factors < 1).all()
     k, sensory = case.network.recurrent, case.network.sensory
     most = case.network.leak + case.network.epsilon
@@ -497,6 +506,11 @@ def test_factors_are_below_one_and_the_simple_bound(seed, log_h):
     c = case.rows.capacitance / h
     allowance = 2e-12 * (1 + case.rows.magnitude(eta) / (eta * c))
     assert (factors <= simple + allowance).all()
+    # Weights of its own prove no less, and longer steps shrink no less than the shortest.
+    own, kappa = best_step(rows, (h, h), 0.9, eta)
+    assert kappa <= factors.max()
+    assert rows.factors(own, (h, h)).max() == kappa
+    assert (steps_of(case, 7 * h).factors(eta, (h, 7 * h)) <= factors + 1e-12).all()
 
 
 @given(seed=SEEDS)
@@ -505,7 +519,7 @@ def test_factors_are_attained(seed):
     """If the potential after the step is taken to be free, the worst gates reach the factor."""
     case = Case(seed, pieces=1, own=False, parallel=False, **CALM)
     network, rows, eta, h = case.network, case.rows, case.eta, 0.3
-    factors = step_factors(rows, eta, h)
+    factors = steps_of(case, h).factors(eta, (h, h))
     all_sums, all_gates = rows.sums(eta, factors), rows.worst_gates(eta, factors)
     k, c = network.recurrent, network.capacitance / h
     for i in np.flatnonzero(factors < 1):
@@ -521,47 +535,110 @@ def test_factors_are_attained(seed):
         assert (c[i] + coupling) / (c[i] + conductance[i]) == pytest.approx(factors[i], rel=1e-6)
 
 
+@given(seed=SEEDS, log_h=st.floats(-2, 2))
+@settings(max_examples=25, deadline=None)
+def test_own_weights_of_a_step_are_nearly_the_best(seed, log_h):
+    """A minimiser that knows nothing of the method finds no factor that is much better."""
+    case, h = Case(seed, units=3, **CALM), 10**log_h
+    rows = steps_of(case, h)
+    found = best_step(rows, (h, h), 0.999, np.ones(3))
+    assume(found is not None and found[1] < 1 - 1e-6)
+
+    def factor(log_eta):
+        return rows.factors(np.exp(log_eta), (h, h)).max()
+
+    best = minimize(
+        factor, np.log(found[0]), method="Nelder-Mead", options={"xatol": 1e-6, "fatol": 1e-12}
+    )
+    assert 1 - found[1] >= 0.95 * (1 - best.fun)
+
+
 def test_a_self_synapse_turns_a_long_step_around():
-    """Beyond `longest_step` the diagonal changes its sign, and the factor is exceeded."""
+    """The diagonal changes its sign; the row that is turned bounds it."""
     network = replace(
         alone(weight=2.0, gain=12.0, potential=0.0, leak=0.5), leak_potential=2 * np.ones(1)
     )
     box = hull(network)
-    rows = Rows.of(network, box, GateRanges.over(network, box, NO_INPUTS), pieces=1)
-    eta, longest = np.ones(1), longest_step(rows)
-    assert longest == pytest.approx(4 / (2.0 * 12.0 * 2.0), rel=1e-9)
-    x = np.linspace(0, 2, 20_001)[:, None]
-    u = np.zeros((len(x), 0))
-    within = row_norms(jacobian(network, x, u, longest), eta, logarithmic=False).max()
-    assert within <= step_factors(rows, eta, longest)[0] < 1
-    beyond = row_norms(jacobian(network, x, u, 100 * longest), eta, logarithmic=False).max()
-    assert beyond > step_factors(rows, eta, 100 * longest)[0]
-    assert beyond > 1
+    gates = GateRanges.over(network, box, NO_INPUTS)
+    eta, x = np.ones(1), np.linspace(0, 2, 20_001)[:, None]
+    signs = set()
+    for h in (0.01, 0.1, 0.5, 1.0, 10.0, 1000.0):
+        rows = StepRows.of(network, box, gates, longest=h)
+        assert rows.turned.sum() == 32
+        matrix = jacobian(network, x, np.zeros((len(x), 0)), h)
+        factor = rows.factors(eta, (h, h))[0]
+        signs.add((bool((matrix < -0.1).any()), bool(factor < 1)))
+        worst = row_norms(matrix, eta, logarithmic=False).max()
+        assert worst <= factor or factor == 1
+        assert factor == 1 or factor < worst + 0.1
+    assert signs == {(False, True), (True, True), (True, False)}
 
 
-def test_pieces_do_not_hold_for_a_step():
+def test_a_step_leads_away_from_its_piece():
     """The gate is that of the state before the step, its pull that of the state after it."""
     network, h, eta = alone(weight=2.0, gain=10.0, potential=1.0, centre=0.9), 1e3, np.ones(1)
     box = hull(network)
     gates = GateRanges.over(network, box, NO_INPUTS)
-    tied, untied = (Rows.of(network, box, gates, pieces=pieces) for pieces in (32, 1))
-    assert longest_step(untied) == np.inf
     x = np.linspace(0, 1, 2001)[:, None]
     found = row_norms(jacobian(network, x, np.zeros((2001, 0)), h), eta, logarithmic=False).max()
     # A step this long leads from x to its target: its Jacobian is more than 1 where two are stable.
-    assert found > factors_by_pieces(tied, eta, h) + 1e-2
-    assert found <= factors_by_pieces(untied, eta, h)
+    as_flow = StepRows(Rows.of(network, box, gates), np.zeros(32, dtype=bool))
+    assert as_flow.factors(eta, (h, h))[0] < found - 1e-2
+    assert StepRows.of(network, box, gates, longest=h).factors(eta, (h, h))[0] == 1 < found
 
 
-def factors_by_pieces(rows, eta, h):
-    """Return the factor of one neuron if its pieces were allowed."""
-    low, high = 0.0, 10.0
-    c = rows.capacitance[0] / h
-    for _ in range(50):
-        kappa = 0.5 * (low + high)
-        sums = eta[0] * c * (1 - kappa) + rows.sums(eta, np.array([kappa])).max()
-        low, high = (low, kappa) if sums <= 0 else (kappa, high)
-    return high
+def test_steps_of_solvers_end_where_they_turn_or_leave():
+    calm, pulled = (alone(weight=2.0, gain=8.0, potential=e, leak=0.5) for e in (1.0, -1.0))
+    for network, factor in ((calm, 0.0), (pulled, 2.0 * 8.0 / 4)):
+        network = replace(network, leak_potential=np.ones(1) * np.sign(network.leak_potential + 1))
+        box = hull(network)
+        gates = GateRanges.over(network, box, NO_INPUTS)
+        most = network.leak[0] + network.epsilon + 2.0 * gates.recurrent.most[0]
+        pull = factor * (box.hi[0] + 1)
+        ends = [longest_step(network, box, gates, solver) for solver in SOLVERS]
+        assert ends[0] == np.inf
+        assert ends[1] == pytest.approx(1 / (most / 2 + pull), rel=1e-9) if factor else np.inf
+        assert ends[2] == pytest.approx(1 / (most + pull), rel=1e-9)
+
+
+def jacobians_of(model, inputs, states, elapsed):
+    """Return states after a step of the layer, and their Jacobians, by automatic derivatives."""
+
+    def after(state, given):
+        return model.cell(given, state, elapsed)[1]
+
+    x, u = torch.from_numpy(states), torch.from_numpy(inputs)
+    with torch.no_grad():
+        moved = after(x, u)
+    return moved.numpy(), np.stack(
+        [
+            jacrev(after)(one[None], given[None])[0, :, 0].detach()
+            for one, given in zip(x, u, strict=True)
+        ]
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("solver", SOLVERS)
+@given(seed=SEEDS, log_h=st.floats(-3, 2), unfolds=st.integers(1, 3))
+@settings(max_examples=60, deadline=None)
+def test_what_a_certificate_says_of_the_step_that_runs(solver, seed, log_h, unfolds):
+    network = random_network(seed, inputs=1 + seed % 2, **CALM)
+    model = model_of(network, solver=solver, ode_unfolds=unfolds)
+    lo, hi = random_inputs(seed, network)
+    span = 10**log_h * unfolds
+    certificate = certify(model, (lo, hi), elapsed=(0.3 * span, span), advice=False)
+    assume(certificate and certificate.step is not None)
+    told, box, rng = certificate.step, certificate.box, np.random.default_rng(seed)
+    assert told.solver == solver
+    states = points(rng, box, 40)
+    inputs = lo + (hi - lo) * rng.random((40, len(lo)))
+    for elapsed in (0.3 * span, 0.6 * span, span):
+        moved, matrix = jacobians_of(model, inputs, states, elapsed)
+        room = 1e-9 * (1 + np.abs(moved))
+        assert ((moved >= box.lo - room) & (moved <= box.hi + room)).all()
+        norm = ((np.abs(matrix) @ told.eta) / told.eta).max(-1)
+        assert (norm <= told.kappa**unfolds * (1 + 1e-9)).all()
 
 
 @pytest.mark.slow
@@ -583,8 +660,6 @@ def test_inputs_move_no_neuron_beyond_its_gain(seed):
     moved = np.abs(states[0] - states[1]).max(axis=0)  # (pair, neuron)
     assert (moved <= gain * most[:, None] + 1e-6).all()
     for length in (0.1, 10.0):  # the step obeys the same bound
-        if length > longest_step(Rows.of(case.network, case.box, case.gates, pieces=1)):
-            continue
         y = z = x
         for now, other in zip(u[:40], v[:40], strict=True):
             y = step(case.network, y, case.network.scale * now + case.network.shift, length)

@@ -268,14 +268,13 @@ def _stated(circuit: Portable) -> dict[str, Any] | None:
 
 def _step_factor(circuit: Portable, certificate: Certificate) -> float | None:
     """Return by what a step as the page takes it shrinks distances, None where it is not proved."""
-    step, integration = certificate.document["step"], circuit.integration
+    step, integration = certificate.step, circuit.integration
     if step is None or integration is None or circuit.time_step is None:
         return None
     length = circuit.time_step / integration.unfolds
-    taken = integration.solver, integration.unfolds, length
-    if taken != ("semi_implicit", step["unfolds"], step["length"]):
+    if (integration.solver, integration.unfolds) != (step.solver, step.unfolds):
         return None
-    return float(step["kappa"] ** integration.unfolds)
+    return step.kappa**step.unfolds if step.shortest <= length <= step.longest else None
 
 
 def _assembled(title: str, described: str, document: dict[str, Any]) -> str:

@@ -24,6 +24,37 @@ LEVELS = verify.LEVELS
 """Levels of checking a certificate, the strongest first."""
 
 
+@dataclass(frozen=True, eq=False)
+class StepFigures:
+    """What is proved of the step that runs: it leads from the box into the box, and contracts.
+
+    Parameters
+    ----------
+    solver
+        Name of the layer's solver.
+    unfolds
+        Its steps in a step of the layer.
+    shortest, longest
+        Length of one of them.
+    eta
+        Weights of the norm, shape (neuron,).
+    kappa
+        Factor by which an unfold brings two states nearer in that norm.
+    """
+
+    solver: str
+    unfolds: int
+    shortest: float
+    longest: float
+    eta: Array
+    kappa: float
+
+    @property
+    def rate(self) -> float:
+        """-ln(kappa) of all unfolds: the rate of contraction for each step of the layer."""
+        return -self.unfolds * math.log(self.kappa)
+
+
 @dataclass(frozen=True)
 class Figures:
     """Consequences of a certificate, and remarks of its maker: plain numbers.
@@ -46,8 +77,7 @@ class Figures:
     entry_time
         Time after which every trajectory from the first box is in the last.
     kappa
-        Factor of one unfold of the semi-implicit step, None for another solver or where a
-        self-synapse forbids it.
+        Factor of one unfold of the solver, None where nothing is proved of its step.
     horizon
         Steps of the layer after which a gradient has fallen to 1/e.
     components
@@ -154,6 +184,12 @@ class Certificate:
     def attracts(self) -> bool:
         """Whether every trajectory tends to the box."""
         return bool(self.document["attracts"])
+
+    @property
+    def step(self) -> StepFigures | None:
+        """What is proved of the step of the layer's solver, None where nothing is."""
+        step = self.document["step"]
+        return None if step is None else StepFigures(**{**step, "eta": np.array(step["eta"])})
 
     @property
     def gain(self) -> Array | None:

@@ -196,7 +196,7 @@ def turning(rows: Rows) -> Array:
     own = rows.source == rows.target
     against = np.maximum(-rows.slope, 0.0).max(axis=0, initial=0.0) * own
     pieces = np.bincount(rows.row, 0.25 * rows.weight * against, minlength=len(rows.neuron))
-    return rows.worst(pieces)
+    return rows.worst(np.asarray(pieces, dtype=np.float64))
 
 
 def longest_step(network: Network, box: Box, gates: GateRanges, solver: str) -> float:
