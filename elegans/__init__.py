@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from elegans.neural import NeuralLTCCell as NeuralLTCCell
     from elegans.neural import NeuralODE as NeuralODE
     from elegans.neural import NeuralODECell as NeuralODECell
+    from elegans.parallel.runs import parallel_in_time as parallel_in_time
     from elegans.pruning import Pruner as Pruner
     from elegans.pruning import PruneRewire as PruneRewire
     from elegans.reporting.stability.report import report as report

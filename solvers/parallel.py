@@ -1,7 +1,8 @@
-"""Recurrences in which each neuron reads itself alone, solved for all time steps at once.
+"""Recurrences that are solved for all time steps at once.
 
-Newton's method on a whole sequence: the Jacobian of such a step is diagonal, so that each round is
-one linear recurrence, a scan of logarithmic depth.
+Newton's method on a whole sequence: each round is one linear recurrence, a scan of logarithmic
+depth. Where each neuron reads itself alone the Jacobian of a step is diagonal, and a scan takes as
+many operations as a loop; else products of matrices are scanned, for machines that are wide.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from torch import Tensor
 
 Step = Callable[..., Tensor]
 """Takes states (sample, neuron), elapsed times (sample, 1), what moves in time (sample, ...) and
-what does not; returns the next states. Neuron i of them depends on neuron i alone."""
+what does not; returns the next states. Neuron i of them depends on neuron i alone, unless
+`coupled` says that neurons depend on each other."""
 
 BLOCK = 2**18
 """Numbers of a block of time on a CPU: all that a round makes of them stays in the cache."""
@@ -43,7 +45,7 @@ def linear_scan(factor: Tensor, term: Tensor) -> Tensor:
     Parameters
     ----------
     factor, term
-        a and b, both (batch, time, ...).
+        a and b, both (batch, time, ...); or matrices a (batch, time, n, n) and b (batch, time, n).
 
     References
     ----------
@@ -60,12 +62,34 @@ def linear_scan(factor: Tensor, term: Tensor) -> Tensor:
         return term
     last = time - time % 2
     first_factor, second_factor = factor[:, 0:last:2], factor[:, 1:last:2]
-    second_term = second_factor * term[:, 0:last:2] + term[:, 1:last:2]
-    odd = linear_scan(second_factor * first_factor, second_term)  # the states at 1, 3, 5, ...
-    even = term[:, 2::2] + factor[:, 2::2] * odd[:, : (time - 1) // 2]
+    second_term = _applied(second_factor, term[:, 0:last:2]) + term[:, 1:last:2]
+    both = (
+        second_factor @ first_factor if factor.dim() > term.dim() else second_factor * first_factor
+    )
+    odd = linear_scan(both, second_term)  # the states at 1, 3, 5, ...
+    even = term[:, 2::2] + _applied(factor[:, 2::2], odd[:, : (time - 1) // 2])
     even = torch.cat([term[:, :1], even], dim=1)
     pairs = torch.stack([even[:, : last // 2], odd], dim=2).flatten(1, 2)
     return pairs if last == time else torch.cat([pairs, even[:, -1:]], dim=1)
+
+
+def _applied(factor: Tensor, term: Tensor) -> Tensor:
+    """Return a b, for numbers or for matrices a."""
+    if factor.dim() == term.dim():
+        return factor * term
+    return (factor @ term.unsqueeze(-1)).squeeze(-1)
+
+
+def _slopes(after: Tensor, start: Tensor, coupled: bool, **options: Any) -> Tensor:
+    """Return the Jacobians of steps: their diagonals (..., n), or (..., n, n) if `coupled`."""
+    if not coupled:
+        (slope,) = torch.autograd.grad(after.sum(), start, **options)
+        return slope
+    rows = [
+        torch.autograd.grad(after[..., i].sum(), start, retain_graph=True)[0]
+        for i in range(after.shape[-1])
+    ]
+    return torch.stack(rows, dim=-2)
 
 
 def loop(
@@ -89,6 +113,8 @@ def solve(
     elapsed: Tensor,
     moving: Sequence[Tensor],
     fixed: Sequence[Tensor],
+    *,
+    coupled: bool = False,
 ) -> Tensor:
     r"""Return the states after each step of a sequence, (batch, time, neuron), all at once.
 
@@ -114,6 +140,9 @@ def solve(
         What else differs from step to step, each (batch, time, ...).
     fixed
         What does not, such as parameters.
+    coupled
+        Whether neurons depend on each other. Then a round takes products of matrices, and
+        neuron times neuron numbers for each step.
 
     References
     ----------
@@ -132,39 +161,42 @@ def solve(
     True
     """
     tensors = initial, elapsed, *moving, *fixed
-    states: Tensor = _Solution.apply(step, len(moving), *tensors)  # type: ignore[no-untyped-call]
+    kind = step, len(moving), coupled
+    states: Tensor = _Solution.apply(kind, *tensors)  # type: ignore[no-untyped-call]
     return states
 
 
 class _Solution(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, step: Step, count: int, *tensors: Tensor) -> Tensor:
+    def forward(ctx: Any, kind: tuple[Step, int, bool], *tensors: Tensor) -> Tensor:
+        step, count, coupled = kind
         initial, elapsed, moving, fixed = _parts(count, tensors)
         state, blocks = initial, []
-        for block in _blocks(initial, elapsed):
+        for block in _blocks(initial, elapsed, coupled):
             given = state, elapsed[:, block], [values[:, block] for values in moving], fixed
-            found = _newton(step, *given)
+            found = _newton(step, *given, coupled)
             blocks.append(loop(step, *given) if found is None else found)
             state = blocks[-1][:, -1]
         states = torch.cat(blocks, dim=1)
-        ctx.step, ctx.count = step, count
+        ctx.kind = kind
         ctx.save_for_backward(*tensors, states)
         return states
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
         *tensors, states = ctx.saved_tensors
-        wanted = ctx.needs_input_grad[2:]
+        wanted = ctx.needs_input_grad[1:]
+        step, count, _ = ctx.kind
 
         def in_order(*given: Tensor) -> Tensor:
-            initial, elapsed, moving, fixed = _parts(ctx.count, given)
-            return loop(ctx.step, initial, elapsed, moving, fixed)
+            initial, elapsed, moving, fixed = _parts(count, given)
+            return loop(step, initial, elapsed, moving, fixed)
 
         if torch.is_grad_enabled():  # somebody wants to differentiate the gradient
             found = torch.func.vjp(in_order, *tensors)[1](*gradients)
         else:
-            found = _pulled_back(ctx.step, ctx.count, tensors, states, *gradients)
-        return None, None, *(g if want else None for g, want in zip(found, wanted, strict=True))
+            found = _pulled_back(ctx.kind, tensors, states, *gradients)
+        return None, *(g if want else None for g, want in zip(found, wanted, strict=True))
 
 
 def _parts(count: int, tensors: Sequence[Tensor]) -> tuple[Any, ...]:
@@ -188,6 +220,7 @@ def _newton(
     elapsed: Tensor,
     moving: Sequence[Tensor],
     fixed: Sequence[Tensor],
+    coupled: bool,
 ) -> Tensor | None:
     """Return the solution, or None where Newton's method does not find it."""
     with torch.inference_mode(False), torch.no_grad():
@@ -199,7 +232,7 @@ def _newton(
             with torch.enable_grad():
                 start = before.requires_grad_()
                 after = step(start.flatten(0, 1), *given).view_as(start)
-                (slope,) = torch.autograd.grad(after.sum(), start)
+                slope = _slopes(after, start, coupled)
             missed = after.detach() - states
             worst = float((missed.abs() / (1 + states.abs())).max())
             if worst <= tolerance:
@@ -226,15 +259,17 @@ def _standing_still(initial: Tensor, states: Tensor, elapsed: Tensor) -> Tensor:
     return path.gather(1, last.unsqueeze(-1).expand_as(states))
 
 
-def _blocks(initial: Tensor, elapsed: Tensor) -> list[slice]:
+def _blocks(initial: Tensor, elapsed: Tensor, coupled: bool) -> list[slice]:
     """Return parts of the time that are solved one after another: a single one on a GPU."""
-    time = elapsed.shape[1]
-    size = max(LEAST, BLOCK // max(1, initial.numel())) if initial.device.type == "cpu" else time
+    time, numbers = elapsed.shape[1], max(1, initial.numel())
+    if coupled:
+        numbers *= initial.shape[-1]
+    size = max(LEAST, BLOCK // numbers) if initial.device.type == "cpu" else time
     return [slice(start, min(start + size, time)) for start in range(0, time, size)]
 
 
 def _pulled_back(
-    step: Step, count: int, tensors: Sequence[Tensor], states: Tensor, gradient: Tensor
+    kind: tuple[Step, int, bool], tensors: Sequence[Tensor], states: Tensor, gradient: Tensor
 ) -> list[Tensor]:
     r"""Return the gradients by the tensors, through the solution.
 
@@ -242,18 +277,20 @@ def _pulled_back(
 
     is the derivative of the loss by x_t; the rest is one pass backwards through all steps.
     """
+    step, count, coupled = kind
     initial, elapsed, moving, fixed = _parts(count, tensors)
     before = _before(initial, states)
     carried = torch.zeros_like(initial)
     by_time: list[Sequence[Tensor]] = []
     by_fixed = [torch.zeros_like(value) for value in fixed]
-    for block in reversed(_blocks(initial, elapsed)):
+    for block in reversed(_blocks(initial, elapsed, coupled)):
         apart = [t[:, block].detach().requires_grad_() for t in (before, elapsed, *moving)]
         shared = [value.detach().requires_grad_() for value in fixed]
         with torch.enable_grad():
             start, now, *others = apart
             after = step(start.flatten(0, 1), *_flat(now, others), *shared).view_as(start)
-            (slope,) = torch.autograd.grad(after.sum(), start, retain_graph=True)
+            slope = _slopes(after, start, coupled, retain_graph=True)
+        slope = slope.transpose(-1, -2) if coupled else slope
         arriving = gradient[:, block].clone()
         arriving[:, -1] += carried
         onwards = torch.cat([slope[:, 1:], torch.zeros_like(slope[:, :1])], dim=1)

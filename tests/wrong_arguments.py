@@ -154,6 +154,7 @@ VALID: dict[str, Callable[[], Arguments]] = {
         "dtype": None,
     },
     "elegans.Policy": lambda: {"model": circuit()},
+    "elegans.parallel_in_time": lambda: {"model": circuit()},
     "elegans.lesion": lambda: {
         "model": circuit(),
         "evaluate": (torch.zeros(2, 3, 2), torch.zeros(2, 3, 1)),

@@ -25,6 +25,7 @@ GROUPS = {
         "elegans.pruning.measuring.efficiency",
         "elegans.ensemble",
         "elegans.lesions",
+        "elegans.parallel",
         "elegans.tasks.cartpole",
         "elegans.control.lqr",
         "elegans.control.policy",
