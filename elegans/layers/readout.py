@@ -129,6 +129,26 @@ class Readout(Shared):
         return self.head(states), final
 
 
+def outputs_per_state(model: SequenceLayer | Readout) -> Tensor:
+    """Return |d output / d state| of what reads the neurons, a linear map, (output, neuron).
+
+    In double precision on the CPU, for bounds of outputs from those of states.
+
+    Examples
+    --------
+    >>> import elegans
+    >>> outputs_per_state(elegans.LTC(3, elegans.wiring.AutoNCP(5, 1)))
+    tensor([[1., 0., 0., 0., 0.]], dtype=torch.float64)
+    """
+    layer = circuit_of(model)
+    read: Any = model.head if isinstance(model, Readout) else layer.cell.read
+    like = next(layer.parameters())
+    with torch.no_grad():
+        units = torch.eye(layer.state_size, dtype=like.dtype, device=like.device)
+        matrix: Tensor = read(units) - read(torch.zeros_like(units[:1]))
+    return matrix.t().abs().double().cpu()
+
+
 def circuit_of(model: SequenceLayer | Readout) -> SequenceLayer:
     """Return the layer of a model, with a readout or without one.
 

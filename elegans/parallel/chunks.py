@@ -11,7 +11,8 @@ from torch import Tensor
 from elegans.arguments import checked
 from elegans.checks import check_count
 from elegans.errors import InputError
-from elegans.parallel.sequences import InTime, Model, outputs_per_state
+from elegans.layers.readout import outputs_per_state
+from elegans.parallel.sequences import InTime, Model
 from elegans.proofs.certificates.certificate import Certificate, StepFigures
 from elegans.proofs.certificates.certification import certify
 from elegans.proofs.certificates.network import liquid_cell

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from elegans.errors import InputError
 from elegans.layers.readout import Readout, circuit_of
@@ -126,14 +126,3 @@ class InTime(ABC):
             elapsed = None if elapsed is None else elapsed.t()
         states: Tensor = self.layer(x, hx, elapsed, return_states=True)[2]
         return states if self.layer.batch_first else states.transpose(0, 1)
-
-
-def outputs_per_state(model: Model) -> Tensor:
-    """Return |d output / d state| of a linear map of the states, (output, neuron)."""
-    layer = circuit_of(model)
-    read: nn.Module | Any = model.head if isinstance(model, Readout) else layer.cell.read
-    like = next(layer.parameters())
-    with torch.no_grad():
-        units = torch.eye(layer.state_size, dtype=like.dtype, device=like.device)
-        matrix: Tensor = read(units) - read(torch.zeros_like(units[:1]))
-    return matrix.t().abs().double().cpu()
