@@ -52,8 +52,8 @@ class LinearPlant:
     >>> plant.sizes
     (2, 1, 1)
     >>> plant.feedback([1, 1], [1]).round(3), plant.observer([1, 1], [1]).round(3)
-    (array([[0.916, 1.672]]), array([[0.695],
-           [0.614]]))
+    (array([[0.917, 1.682]]), array([[0.712],
+           [0.589]]))
     """
 
     dynamics: Any
