@@ -106,7 +106,8 @@ def group_members(courses: Courses, *, steady: bool, shared: bool) -> list[Group
     if not shared:
         return [Group(each, "response") for each in _alike(courses, alive)]
     groups: list[Group] = []
-    moving, unsettled = [], []
+    moving: list[int] = []
+    unsettled: list[int] = []
     waiting = alive
     while waiting:
         first, waiting = waiting[0], waiting[1:]
@@ -114,7 +115,7 @@ def group_members(courses: Courses, *, steady: bool, shared: bool) -> list[Group
         if kind in ("aperiodic", "unsettled"):
             (moving if kind == "aperiodic" else unsettled).append(first)
             continue
-        same, others = [first], []
+        same, others = [first], list[int]()
         for member in waiting:
             relation = _relation(courses, first, member, kind, period)
             {"same": same, "other": others, "unsettled": unsettled}[relation].append(member)

@@ -140,6 +140,8 @@ def _spectrum(
         group.kind,
         None if group.period is None else group.period * motion.length,
         group.members,
+        measured.course[:, group.members].amin((0, 1)),
+        measured.course[:, group.members].amax((0, 1)),
     )
 
 

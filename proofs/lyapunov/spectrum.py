@@ -85,6 +85,8 @@ class LyapunovSpectrum:
         Of a cycle, in time or steps.
     members
         Places in the batch of the trajectories on it, shape (member,).
+    lowest, highest
+        Range of the states of these in the end, over as long as is kept of it, shape (neuron,).
     diverged
         Places of those that left the finite numbers, and are part of no spectrum.
     attractors
@@ -108,6 +110,8 @@ class LyapunovSpectrum:
     attractor: str = "unsettled"
     period: float | None = None
     members: Tensor = field(default_factory=lambda: torch.zeros(1, dtype=torch.long))
+    lowest: Tensor = field(default_factory=lambda: torch.zeros(0))
+    highest: Tensor = field(default_factory=lambda: torch.zeros(0))
     diverged: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.long))
     attractors: tuple[LyapunovSpectrum, ...] = ()
 
