@@ -121,11 +121,13 @@ def group_members(courses: Courses, *, steady: bool, shared: bool) -> list[Group
             {"same": same, "other": others, "unsettled": unsettled}[relation].append(member)
         groups.append(Group(torch.tensor(same), kind, period))
         waiting = others
-    groups = _with_moving(courses, groups, moving)
+    groups = _with_moving(courses, groups, moving, steady)
     return groups + [Group(each, "unsettled") for each in _alike(courses, unsettled)]
 
 
-def _with_moving(courses: Courses, groups: list[Group], moving: list[int]) -> list[Group]:
+def _with_moving(
+    courses: Courses, groups: list[Group], moving: list[int], steady: bool
+) -> list[Group]:
     """Return the groups, and those of members that move on without a period.
 
     Where these are chaotic, a cycle among them that nothing sets apart is a calm piece of chaos.
@@ -135,7 +137,8 @@ def _with_moving(courses: Courses, groups: list[Group], moving: list[int]) -> li
     free = [group for group in groups if _is_free(courses, group)]
     found = [group for group in groups if not _is_free(courses, group)]
     pool = sorted(moving + [int(member) for group in free for member in group.members])
-    for members in _alike(courses, pool, apart=True):
+    places = _alike(courses, pool, apart=True)
+    for members in places:
         chosen = set(members.tolist())
         if chosen.isdisjoint(moving):
             found += [group for group in free if int(group.members[0]) in chosen]
@@ -147,7 +150,10 @@ def _with_moving(courses: Courses, groups: list[Group], moving: list[int]) -> li
             kept = [group for group in free if int(group.members[0]) in chosen]
             chosen &= set(moving)
         members = torch.tensor(sorted(chosen))
-        kind: Kind = "unsettled" if _leaves(courses, members, growth) else "aperiodic"
+        # Under a signal, places that differences neither leave nor enter hold what was put there.
+        stays = growth == 0 and not steady and len(places) > 1
+        gone = stays or _leaves(courses, members, growth)
+        kind: Kind = "unsettled" if gone else "aperiodic"
         found += [*kept, Group(members, kind)]
     return found
 
@@ -187,8 +193,8 @@ def _leaves(courses: Courses, members: Tensor, growth: int) -> bool:
 def _kind(courses: Courses, member: int, steady: bool) -> tuple[Kind, float | None]:
     """Return what a trajectory has settled on by itself, and the period of a cycle in steps."""
     growth, path, size = courses.growth(member), courses.states[:, member], courses.size(member)
-    if not steady:
-        return ("unsettled", "aperiodic", "response")[growth], None
+    if growth < 0 and not steady:
+        return "response", None
     if growth < 0:
         if courses.left(member, 1) <= SETTLED * size:
             return "equilibrium", None
@@ -198,7 +204,7 @@ def _kind(courses: Courses, member: int, steady: bool) -> tuple[Kind, float | No
         return "unsettled", None
     if float((path.amax(0) - path.amin(0)).max()) <= SETTLED * size:
         return "unsettled", None  # it rests, but nothing draws it there
-    period = period_of(path) if growth == 0 else None
+    period = period_of(path) if steady and growth == 0 else None
     return ("aperiodic" if period is None else "cycle"), period
 
 

@@ -207,7 +207,9 @@ class _Run:
         return state, frame
 
     def when(self, step: int) -> str:
-        """Return the time at the end of a step in words."""
+        """Return the end of a step in words."""
+        if self.motion.kind == "map":
+            return f"step {step + 1}"
         time = (step + 1) * self.motion.length
         return f"time {time:.6g} (step {step + 1})"
 

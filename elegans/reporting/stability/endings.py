@@ -58,7 +58,7 @@ def witness(content: Content) -> str:
     if len(settled) > 1:
         return f"under the mean input its steps ended on {len(settled)} different attractors"
     if settled and settled[0].kind == "cycle":
-        return f"under the mean input it oscillates with a {_period(settled[0], content)}"
+        return f"under the mean input its steps oscillate with a {_period(settled[0], content)}"
     return ""
 
 
@@ -78,19 +78,32 @@ def endings(content: Content) -> tuple[str, str]:
     if "aperiodic" in kinds:
         parts.append("a motion in which no period was found")
     headline = f"Ends in {' or '.join(parts)}" if parts else "No end was seen"
+    if not parts and _grown(content):
+        headline = "The steps leave the box"
     if seen.diverged == seen.starts:
         headline = "The steps diverge"
     elif seen.diverged:
         headline += ", or diverges"
     return headline, (
         f"Under the mean input, {described(seen.shown, seen.starts, seen.diverged, content)} "
-        f"(measured over {number(seen.time)} {plural(content.subject.time_unit)})."
+        f"(measured over {number(seen.time)} {plural(content.subject.time_unit)}, unfold by "
+        "unfold)."
     )
 
 
-def described(
-    attractors: Sequence[Attractor], starts: int, diverged: int, content: Content
-) -> str:
+def _grown(content: Content) -> bool:
+    """Whether steps that settle nowhere are far outside the box that holds for any input."""
+    seen, boxes = content.attractors, content.boxes
+    if seen is None or boxes is None:
+        return False
+    size = 10 * max(1.0, float(np.abs([boxes.hull_lo, boxes.hull_hi]).max()))
+    return any(
+        each.kind == "unsettled" and float(np.abs([each.lo, each.hi]).max()) > size
+        for each in seen.shown
+    )
+
+
+def described(attractors: Sequence[Attractor], starts: int, diverged: int, content: Content) -> str:
     """Return how many starts ended where, as a clause."""
     words = {
         "equilibrium": "came to rest in {}",

@@ -166,7 +166,9 @@ def _boxes(content: Content) -> list[Fact]:
         f"After {boxes.count} nested boxes the median interval is "
         f"{number(100 * float(np.median(shrunk)))} % as wide as at first."
     )
-    latest = "From anywhere in the first box to the last, at the latest, in the differential equation."
+    latest = (
+        "From anywhere in the first box to the last, at the latest, in the differential equation."
+    )
     entry, unit = number(boxes.entry_time), _time_unit(content, boxes.entry_time)
     return [
         Fact("Any input whatever", hull, "potential", pulls, boxes.evidence),
@@ -186,7 +188,10 @@ def _time_constants(content: Content) -> list[Fact]:
         result.append(Fact("Proved range", proved, unit, meaning, evidence))
     meaning = "From the fastest to the slowest moment of all neurons in the sequence shown."
     result.append(Fact("Measured range", _range(measured, measured), unit, meaning, MEASURED))
-    liquid = float(np.median(measured.max(axis=0) / np.maximum(measured.min(axis=0), 1e-300)))
+    least, most = measured.min(axis=0), measured.max(axis=0)
+    changes = np.isfinite(most)  # one that never forgets has no time constant to change
+    ratios = most[changes] / np.maximum(least[changes], 1e-300)
+    liquid = float(np.median(ratios)) if len(ratios) else 1.0
     meaning = "By this factor the median neuron changed its time constant."
     result.append(Fact("Liquidity", number(liquid), "times", meaning, MEASURED))
     return result

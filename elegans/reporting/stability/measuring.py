@@ -84,7 +84,16 @@ def measure_activity(model: LTC, stimulus: Stimulus) -> tuple[Activity, Spectra 
     exact = in_double(model)
     u, x = torch.from_numpy(inputs[frame]), torch.from_numpy(shown[0][frame])
     constants = time_constants_along(exact, u, x).numpy()
-    activity = Activity(time[frame], inputs[frame], shown[0][frame], constants, len(inputs), min(ends, default=None), lo, hi)
+    activity = Activity(
+        time[frame],
+        inputs[frame],
+        shown[0][frame],
+        constants,
+        len(inputs),
+        min(ends, default=None),
+        lo,
+        hi,
+    )
     fewer = int(_SPECTRUM_WORK / model.state_size**3)
     if not fewer:
         return activity, None
@@ -275,7 +284,7 @@ def measure_exponents(
         len(estimate.diverged),
         _attractors(estimate, stimulus.elapsed),
         steps / len(inputs),
-        estimate.kaplan_yorke,
+        None if estimate.attractor == "unsettled" else estimate.kaplan_yorke,
         bound,
     )
 

@@ -90,9 +90,8 @@ def verdicts(content: Content) -> list[Verdict]:
 def summary(content: Content) -> str:
     """Return the whole report in a sentence or two."""
     subject, proof = content.subject, content.contraction
-    size = (
-        f"{subject.neurons:,} neurons and {subject.synapses + subject.sensory_synapses:,} synapses"
-    )
+    count = "1 neuron" if subject.neurons == 1 else f"{subject.neurons:,} neurons"
+    size = f"{count} and {subject.synapses + subject.sensory_synapses:,} synapses"
     opening = f"A liquid circuit of {size}. "
     if proof is None:
         return opening + "Whether it forgets its initial state was not examined for a proof."
@@ -104,7 +103,9 @@ def summary(content: Content) -> str:
             f"{subject.time_unit} once they are in the certified box."
         )
         if wrong:
-            return f"{opening}The steps that ran {wrong}. {certified} Nothing is proved of the steps."
+            return (
+                f"{opening}The steps that ran {wrong}. {certified} Nothing is proved of the steps."
+            )
         return f"{opening}{certified} {_of_the_step(content)}"
     if wrong:
         opening += f"The steps that ran {wrong}. "
@@ -131,7 +132,8 @@ def _of_the_step(content: Content) -> str:
         )
     if subject.solver != "semi_implicit":
         return f"Nothing is proved of the steps that run, those of {subject.solver!r}."
-    return f"Nothing is proved of the contraction of steps of {number(subject.elapsed)}."
+    length = f"{number(subject.elapsed)} {_unit_of(content)}"
+    return f"Nothing is proved of the contraction of a step of {length}."
 
 
 def _unit_of(content: Content) -> str:
@@ -263,7 +265,9 @@ def _bounds(content: Content) -> Verdict:
             f"{number(boxes.entry_time)} {plural(content.subject.time_unit)}."
         )
     if not of_steps:
-        sentence += f" Nothing is proved of the steps that run, those of {content.subject.solver!r}."
+        sentence += (
+            f" Nothing is proved of the steps that run, those of {content.subject.solver!r}."
+        )
     wrong = misbehaviour(content)
     if wrong:
         headline = f"The steps that ran {wrong}"
@@ -306,14 +310,15 @@ def _exponents(content: Content) -> Verdict:
     topic = ("exponents", "What happened to small differences?")
     wrong = content.activity.diverged is not None and misbehaviour(content)
     if exponents is None and wrong:
-        headline = "None was left finite"
+        headline = "They left the finite numbers"
         return Verdict(
             *topic, "uncertified", MEASURED, headline, "", "", f"The steps that ran {wrong}."
         )
     if exponents is None:
         return _unexamined(*topic, content.skipped.get("exponents", ""))
     largest, error = float(exponents.values[0]), float(exponents.errors[0])
-    headline, meaning = _told(exponents)
+    seen = content.attractors
+    headline, meaning = _told(exponents, alone=seen is None or len(seen.shown) == 1)
     where = described(exponents.attractors, exponents.members, exponents.diverged, content)
     sentence = (
         f"{meaning} Over {exponents.steps:,} steps, {where}. This is about the inputs that were "
@@ -328,8 +333,11 @@ def _exponents(content: Content) -> Verdict:
     return Verdict(*topic, "measured", MEASURED, headline, figure, unit, sentence)
 
 
-def _told(exponents: Exponents) -> tuple[str, str]:
-    """Return a headline and a sentence on small differences, and on states that began apart."""
+def _told(exponents: Exponents, *, alone: bool) -> tuple[str, str]:
+    """Return a headline and a sentence on small differences, and on states that began apart.
+
+    `alone` says whether one attractor was found under the mean input.
+    """
     first, several = exponents.attractors[0], len(exponents.attractors) > 1
     whole = not several and not exponents.diverged
     if first.sign == "+" and first.kind == "aperiodic":
@@ -347,12 +355,17 @@ def _told(exponents: Exponents) -> tuple[str, str]:
             "Whether small differences grow or shrink cannot be told from this run; on an "
             "oscillation they do neither.",
         )
-    if whole and first.kind in ("response", "equilibrium"):
+    if whole and alone and first.kind in ("response", "equilibrium"):
         return "They shrank", "All initial states under these inputs approached each other."
     if several:
         return (
             "Small ones shrank, but states ended apart",
             "Where a state ended depends on where it began.",
+        )
+    if whole and not alone:
+        return (
+            "Small ones shrank",
+            "These initial states ended together; under the mean input others ended elsewhere.",
         )
     return "They shrank", "Small differences shrank."
 
@@ -426,7 +439,8 @@ def _gain(content: Content) -> Verdict:
     worst = int(outputs.argmax())
     useful = _useful_input_error(content, worst)
     headline = "Bounded, for certain" if useful >= _LOOSE else "Bounded, but loosely"
-    headline += "" if content.subject.solver == "semi_implicit" else ": the differential equation"
+    if content.subject.solver != "semi_implicit":
+        headline += ", and of the differential equation only"
     figure, unit = number(float(outputs[worst])), "potential per unit of input"
     sentence = (
         "In the differential equation, inputs in the range that are off by 1 at all times, in any "
