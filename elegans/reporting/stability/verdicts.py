@@ -412,7 +412,8 @@ def _horizon(content: Content) -> Verdict:
         headline, figure = "Gradients fade, for certain", number(proof.horizon)
         unit = "steps to 1/e, at most"
         return Verdict(*topic, "certified", proof.evidence, headline, figure, unit, sentence)
-    if exponents is None:
+    wrong = content.activity.diverged is not None and misbehaviour(content)
+    if exponents is None and not wrong:
         return _unexamined(*topic, content.skipped.get("exponents", ""))
     headline, unit = "No horizon was seen", ""
     sentence = "Small differences were not seen to decay for certain, so neither were gradients."
