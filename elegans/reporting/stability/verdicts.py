@@ -168,17 +168,14 @@ def _contraction(content: Content) -> Verdict:
             f"that differ by a factor of {number(proof.overshoot)}. {_of_the_step(content)}"
         )
         details = _transient(content)
-        wrong = misbehaviour(content)
+        status: Status = "certified"
+        evidence, headline, wrong = proof.evidence, "Certified to contract", misbehaviour(content)
         if wrong:
-            headline = f"The steps that ran {wrong}"
-            sentence += f" What is said of the equation is {proof.evidence}."
-            known = ("uncertified", MEASURED)
-        else:
-            headline = "Certified to contract"
-            if proof.kappa is None:
-                headline += ", but of the differential equation only"
-            known = ("certified", proof.evidence)
-        return Verdict(*topic, *known, headline, rate, unit, sentence, details)
+            sentence += f" What is said of the equation is {evidence}."
+            status, evidence, headline = "uncertified", MEASURED, f"The steps that ran {wrong}"
+        elif proof.kappa is None:
+            headline += ", but of the differential equation only"
+        return Verdict(*topic, status, evidence, headline, rate, unit, sentence, details)
     unit = f"{unit}, expected above 0" if rate != number(None) else ""
     headline, found = "Not certified", witness(content)
     ending = "Not certified does not mean unstable."
