@@ -320,6 +320,8 @@ def rates_of(content: Content) -> list[Rate]:
         length = content.subject.elapsed
         largest, error = content.exponents.values[0], content.exponents.errors[0]
         meaning = "largest Lyapunov exponent of the steps that ran, by the length of a step"
+        if len(content.exponents.attractors) > 1:
+            meaning += ", on the least stable attractor"
         label, rate = "over the run, −λ₁", -float(largest) / length
         rates.append(Rate(label, rate, MEASURED, SEEN, meaning, error=float(error) / length))
     return rates

@@ -68,19 +68,21 @@ def measure_activity(model: LTC, stimulus: Stimulus) -> tuple[Activity, Spectra 
     lo, hi = np.full(model.state_size, np.inf), np.full(model.state_size, -np.inf)
     shown: list[Array] = []
     ends: list[float] = []
+    time = stimulus.sequences[0][1].cumsum()
     for inputs, elapsed in stimulus.sequences[:_SEQUENCES]:
         u, dt = (torch.tensor(array).to(parameter) for array in (inputs, elapsed))
         values = _finite_states(model, u, dt)  # (time, neuron)
         if len(values) < len(inputs):
             ends.append(float(elapsed[: len(values) + 1].sum()))
-        if not len(values):
-            values = np.zeros((1, model.state_size))  # where it began
+        if not len(values):  # where it began is all there is to show
+            values = np.zeros((1, model.state_size))
+            time = time if shown else np.zeros(1)
         lo, hi = np.minimum(lo, values.min(axis=0)), np.maximum(hi, values.max(axis=0))
         if not shown:
             shown.append(values)
-    inputs, elapsed = stimulus.sequences[0]
+    inputs, _ = stimulus.sequences[0]
     most = min(FRAMES, max(_FEWEST, _NUMBERS // model.state_size))
-    frame, time = _evenly(len(shown[0]), most), elapsed.cumsum()
+    frame = _evenly(len(shown[0]), most)
     exact = in_double(model)
     u, x = torch.from_numpy(inputs[frame]), torch.from_numpy(shown[0][frame])
     constants = time_constants_along(exact, u, x).numpy()

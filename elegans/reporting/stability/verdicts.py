@@ -173,18 +173,19 @@ def _contraction(content: Content) -> Verdict:
         if wrong:
             sentence += f" What is said of the equation is {evidence}."
             status, evidence, headline = "uncertified", MEASURED, f"The steps that ran {wrong}"
+            unit += ", of the differential equation"
         elif proof.kappa is None:
             headline += ", but of the differential equation only"
         return Verdict(*topic, status, evidence, headline, rate, unit, sentence, details)
     unit = f"{unit}, expected above 0" if rate != number(None) else ""
-    headline, found = "Not certified", witness(content)
+    headline, evidence, found = "Not certified", NOT_CERTIFIED, witness(content)
     ending = "Not certified does not mean unstable."
     if found:
-        headline = "No certificate can exist"
+        headline, evidence = "No certificate can exist", SEARCHED
         ending = f"There is no certificate on this range: {found}."
     sentence = f"The method gives no positive rate: {proof.reason}. {ending}"
     figure = "" if proof.rate is None else rate
-    return Verdict(*topic, "uncertified", NOT_CERTIFIED, headline, figure, unit, sentence)
+    return Verdict(*topic, "uncertified", evidence, headline, figure, unit, sentence)
 
 
 def _transient(content: Content) -> tuple[tuple[str, str], ...]:
@@ -439,13 +440,20 @@ def _gain(content: Content) -> Verdict:
     headline = "Bounded, for certain" if useful >= _LOOSE else "Bounded, but loosely"
     if content.subject.solver != "semi_implicit":
         headline += ", and of the differential equation only"
+    status: Status = "certified"
+    evidence, wrong = proof.evidence, misbehaviour(content)
+    if wrong:
+        status, evidence, headline = "uncertified", MEASURED, f"The steps that ran {wrong}"
     figure, unit = number(float(outputs[worst])), "potential per unit of input"
     sentence = (
         "In the differential equation, inputs in the range that are off by 1 at all times, in any "
         f"way, move the output neuron {content.names[worst]} by no more than this. It says more "
         f"than the box does for errors below {number(useful)}."
     )
-    return Verdict(*topic, "certified", proof.evidence, headline, figure, unit, sentence)
+    if wrong:
+        unit += ", of the differential equation"
+        sentence += f" What is said of the equation is {proof.evidence}."
+    return Verdict(*topic, status, evidence, headline, figure, unit, sentence)
 
 
 def _useful_input_error(content: Content, neuron: int) -> float:
