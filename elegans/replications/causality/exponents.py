@@ -263,7 +263,7 @@ def rounding(values: NDArray[Any], axis: int = -1) -> NDArray[np.float64]:
 
     Examples
     --------
-    >>> rounding(np.array([1.0, -4.0])) == 4 * 2.0**-40
+    >>> float(rounding(np.array([1.0, -4.0]))) == 4 * 2.0**-40
     True
     """
     is_float = np.issubdtype(values.dtype, np.floating)
