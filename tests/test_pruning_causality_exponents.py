@@ -14,6 +14,8 @@ from elegans.replications.causality.exponents import (
     largest_gain,
     windowed_exponents,
 )
+from elegans.replications.causality.granger import granger_causality
+from elegans.replications.causality.stationarity import make_stationary
 
 
 def lyap_r(series, **options):
@@ -152,6 +154,50 @@ def test_a_cycle_does_not_grow():
     """At 3.5 the map has a cycle of four: all distances are zero or stay as they are."""
     cycle = logistic(0, 3, 2000, rate=3.5)[:, 1500:]
     assert np.abs(windowed_exponents(cycle, ExponentSettings(window=250)).values).max() < 1e-3
+
+
+@pytest.mark.parametrize("period", [11, 12.5, 25, 40])
+@pytest.mark.parametrize("start", [0, 1000])
+@pytest.mark.parametrize("kind", [np.float64, np.float32])
+@pytest.mark.parametrize(("size", "shift"), [(1.0, 0.0), (1e-3, 0.5), (1e20, -3e20)])
+def test_the_rounding_of_a_periodic_series_is_no_chaos(period, start, kind, size, shift):
+    """A sine comes back to where it was, up to the rounding of its argument and of its values."""
+    time = np.arange(start, start + 600)
+    series = (shift + size * np.sin(2 * np.pi * time / period)).astype(kind)[None]
+    assert np.abs(windowed_exponents(series, ExponentSettings(150)).values).max() < 1e-12
+
+
+def test_points_that_coincide_up_to_rounding_are_skipped():
+    """Where they are no neighbours, the noise of a sine is no matter: as of an exact cycle."""
+    cycle = np.sin(2 * np.pi * np.arange(25) / 25)
+    noisy = np.sin(2 * np.pi * np.arange(150) / 25)
+    chosen = ExponentSettings(150, skip_coincident=True)
+    exact, found = windowed_exponents(np.stack([np.tile(cycle, 6), noisy]), chosen).values[:, 0]
+    assert exact != 0
+    assert found == pytest.approx(exact, rel=0.2)  # neighbours at equal distances are chosen anew
+
+
+def test_growth_above_rounding_is_seen():
+    """Two copies of a chaotic course, 1e-9 apart, part at the exponent of the map."""
+    course = logistic(3, 1, 40)[0]
+    other = np.empty(40)
+    other[0] = course[0] * (1 + 1e-9)
+    for now in range(1, 40):
+        other[now] = 4 * other[now - 1] * (1 - other[now - 1])
+    series = np.concatenate([course[:20], other[:20]])[None]
+    chosen = ExponentSettings(40, steps=4, fit=(0, 4), theiler=15)
+    assert windowed_exponents(series, chosen).values[0, 0] > 0.3
+
+
+@pytest.mark.parametrize("value", [0.3, 1e-30, 1e30])
+def test_what_is_constant_up_to_rounding_is_constant(value):
+    noise = 1 + 1e-16 * np.random.default_rng(0).standard_normal(400)
+    constant = value * noise
+    assert windowed_exponents(constant[None], ExponentSettings(50, flat=0.0)).values.max() == 0
+    with pytest.raises(PruningError, match="expected one that changes"):
+        granger_causality(walks(0, 1, 400), constant, 2)
+    ramp = value * np.arange(400.0) / 3  # its differences are constant up to rounding
+    assert make_stationary(ramp[None]).differences.tolist() == [1]
 
 
 def test_scale_does_not_matter():

@@ -115,8 +115,9 @@ def test_a_refuted_circuit_is_not(refuted):
     assert by_name["certificate"].status == "uncertified"
     assert by_name["ceiling"].status == "uncertified"
     assert by_name["ceiling"].evidence == "sampled"
-    assert "does not mean unstable" in by_name["certificate"].sentence
-    assert "no norm certifies this box" in refuted.summary
+    assert by_name["certificate"].headline == "No certificate can exist"
+    assert "3 equilibria, 2 of them attracting" in refuted.summary
+    assert "No norm certifies this box" in by_name["ceiling"].sentence
     assert refuted.content.equilibria.count == 3  # two stable states and one between them
     assert by_name["gains"].status == "unexamined"
     assert refuted.content.contraction.largest_scale < 1

@@ -210,7 +210,7 @@ def spans(
 
 def around(lo: Array, hi: Array, *, log: bool = False) -> tuple[float, float]:
     """Return the ends of an axis on which spans from `lo` to `hi` do not touch the frame."""
-    least, most = float(lo.min()), float(hi.max())
+    least, most = float(np.nanmin(lo)), float(np.nanmax(hi))
     if log:
         room = max(most / least, 1.01) ** 0.03
         return least / room, most * room

@@ -6,6 +6,7 @@ added up.
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -21,6 +22,12 @@ CHECKED_INTERVALS = 24
 
 LARGEST_VOLUME = 64
 """Most neurons for which the growth of volumes is computed; it costs neurons² a step."""
+
+
+LONGEST_COURSE = 4000
+"""Most steps of a trajectory that are kept to see where it ended."""
+
+_COURSE_NUMBERS = 20_000_000
 
 
 @dataclass(frozen=True)
@@ -72,8 +79,13 @@ class Measurement(NamedTuple):
 
     rates: Tensor
     """(interval, batch, exponent)."""
-    volume: float | None
-    """Mean growth of the log of volumes."""
+    volume: Tensor | None
+    """Mean growth of the log of volumes, (batch,)."""
+    course: Tensor
+    """The last states, one a step, `LONGEST_COURSE` at most, (step, batch, neuron)."""
+    alive: Tensor
+    """Whether a trajectory stayed within the finite numbers, (batch,); what is said of one that
+    did not is about another one in its place."""
     began: Tensor
     """States when measuring began, (batch, neuron)."""
     ended: Tensor
@@ -87,7 +99,9 @@ class Measurement(NamedTuple):
 @torch.no_grad()
 def measure(motion: Motion, state: Tensor, plan: Plan) -> Measurement:
     """Return growth rates along the trajectories that begin at `state`, (batch, neuron)."""
-    run = _Run(motion, plan)
+    run = _Run(motion, plan, len(state))
+    kept = min(LONGEST_COURSE, max(16, _COURSE_NUMBERS // state.numel()))
+    course: deque[Tensor] = deque(maxlen=kept)
     bar = tqdm(
         total=plan.steps, disable=None if plan.progress else True, unit="step", desc="exponents"
     )
@@ -95,7 +109,7 @@ def measure(motion: Motion, state: Tensor, plan: Plan) -> Measurement:
         for step in range(plan.transient):
             state = motion.move(state, step)
             if step % 100 == 99 or step == plan.transient - 1:
-                run.require_finite(state, step, "the transient of the state")
+                state = run.of_living(state, state, step, "the transient of the state")
                 bar.update(step + 1 - bar.n)
         frame = first_frame(state, plan.count, plan.seed)
         step = plan.transient
@@ -103,28 +117,29 @@ def measure(motion: Motion, state: Tensor, plan: Plan) -> Measurement:
             state, frame, _ = run.interval(state, frame, step, "the transient of the frame")
             step += plan.interval
             bar.update(plan.interval)
-        began, logs, volume = state, [], 0.0
+        began, logs = state, []
         stride = plan.intervals // min(CHECKED_INTERVALS, max(4, plan.intervals // 10))
         stride = max(1, stride)
         step_changes, interval_changes = [], []
         for index in range(plan.intervals):
             before = state, frame
-            state, frame, log = run.interval(state, frame, step, "measuring", plan.volume)
+            state, frame, log = run.interval(state, frame, step, "measuring", course)
             logs.append(log)
             if index % stride == 0:
                 halved = motion.halved()
                 if halved is not None:
-                    _, _, finer = _Run(halved, plan).interval(*before, step, "half steps")
-                    step_changes.append(finer - log)
+                    finer = _Run(halved, plan, len(state))
+                    step_changes.append(finer.interval(*before, step, "half steps")[2] - log)
                 if plan.interval > 1:
                     interval_changes.append(run.in_two(*before, step) - log)
             step += plan.interval
             bar.update(plan.interval)
-        volume = float(run.volume)
     duration = plan.interval * motion.length
     return Measurement(
         torch.stack(logs).double().cpu() / duration,
-        volume / (duration * plan.intervals) if plan.volume else None,
+        run.volume / (duration * plan.intervals) if plan.volume else None,
+        torch.stack(list(course)).double().cpu(),
+        run.alive.cpu(),
         began,
         state,
         torch.stack(step_changes).double().cpu() / duration if step_changes else None,
@@ -135,17 +150,28 @@ def measure(motion: Motion, state: Tensor, plan: Plan) -> Measurement:
 class _Run:
     """A motion under a plan."""
 
-    def __init__(self, motion: Motion, plan: Plan) -> None:
+    def __init__(self, motion: Motion, plan: Plan, members: int) -> None:
         self.motion, self.plan = motion, plan
-        self.volume = torch.zeros((), dtype=torch.float64)
+        self.volume = torch.zeros(members, dtype=torch.float64)
+        self.alive = torch.ones(members, dtype=torch.bool)
 
     def interval(
-        self, state: Tensor, frame: Tensor, step: int, phase: str, volume: bool = False
+        self,
+        state: Tensor,
+        frame: Tensor,
+        step: int,
+        phase: str,
+        course: deque[Tensor] | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return state, orthonormal frame and log growth (batch, k) after one interval."""
-        state, frame = self._carry(state, frame, step, self.plan.interval, volume)
+        """Return state, orthonormal frame and log growth (batch, k) after one interval.
+
+        States along it are appended to `course`, if there is one, and volumes then measured.
+        """
+        state, frame = self._carry(state, frame, step, self.plan.interval, course)
+        last = step + self.plan.interval - 1
+        frame = self.of_living(state, frame, last, phase)
+        state = self.of_living(state, state, last, phase)
         frame, log = orthonormalise(frame)
-        self.require_finite(state, step + self.plan.interval - 1, phase)
         if not bool(torch.isfinite(log).all()):
             raise SolveError(
                 f"got tangent vectors that are not finite at {self.when(step)} in {phase}, "
@@ -156,36 +182,56 @@ class _Run:
     def in_two(self, state: Tensor, frame: Tensor, step: int) -> Tensor:
         """Return the log growth of an interval with an orthonormalisation in its middle."""
         half = self.plan.interval // 2
-        state, frame = self._carry(state, frame, step, half, False)
+        state, frame = self._carry(state, frame, step, half)
         frame, first = orthonormalise(frame)
-        state, frame = self._carry(state, frame, step + half, self.plan.interval - half, False)
+        state, frame = self._carry(state, frame, step + half, self.plan.interval - half)
+        frame = torch.where(torch.isfinite(state).all(-1)[:, None, None], frame, 0.0)
         return first + orthonormalise(frame)[1]
 
     def _carry(
-        self, state: Tensor, frame: Tensor, step: int, steps: int, volume: bool
+        self,
+        state: Tensor,
+        frame: Tensor,
+        step: int,
+        steps: int,
+        course: deque[Tensor] | None = None,
     ) -> tuple[Tensor, Tensor]:
         for index in range(step, step + steps):
             before = state
             state, frame = self.motion.carry(state, frame, index)
-            if volume:
-                self.volume += self.motion.growth(before, state, index).mean().double().cpu()
+            if course is None:
+                continue
+            course.append(state)
+            if self.plan.volume:
+                self.volume += self.motion.growth(before, state, index).double().cpu()
         return state, frame
 
     def when(self, step: int) -> str:
-        """Return the time at the end of a step in words."""
+        """Return the end of a step in words."""
+        if self.motion.kind == "map":
+            return f"step {step + 1}"
         time = (step + 1) * self.motion.length
         return f"time {time:.6g} (step {step + 1})"
 
-    def require_finite(self, state: Tensor, step: int, phase: str) -> None:
-        """Raise `SolveError` if a state is not finite."""
+    def of_living(self, state: Tensor, values: Tensor, step: int, phase: str) -> Tensor:
+        """Return `values`, with those of a living member in place of what left the finite numbers.
+
+        Raises `SolveError` if no member is left.
+        """
         finite = torch.isfinite(state).all(-1)
-        if not bool(finite.all()):
+        if bool(finite.all()):
+            return values
+        self.alive &= finite.cpu()
+        if not bool(self.alive.any()):
             member = int((~finite).nonzero()[0])
+            alone = "" if len(state) == 1 else ", the last of them,"
             raise SolveError(
-                f"trajectory {member} left the finite numbers before {self.when(step)} in {phase}, "
-                "expected one that stays bounded; begin nearer to the attractor or take smaller "
-                "steps"
+                f"trajectory {member}{alone} left the finite numbers before {self.when(step)} in "
+                f"{phase}, expected one that stays bounded; begin nearer to the attractor or take "
+                "smaller steps"
             )
+        living = values[int(self.alive.nonzero()[0])]
+        return torch.where(finite.reshape(-1, *(1,) * living.dim()), values, living)
 
 
 def orthonormalise(frame: Tensor) -> tuple[Tensor, Tensor]:

@@ -41,6 +41,8 @@ class CellMotion(Motion):
         self, cell: Cell, inputs: Tensor, elapsed: Tensor, *, generic: bool = False
     ) -> None:
         self._cell, self._inputs, self._elapsed = cell, inputs, elapsed
+        self.shared = bool((inputs == inputs[:1]).all() and (elapsed == elapsed[:1]).all())
+        self.steady = bool((inputs == inputs[:, :1]).all() and (elapsed == elapsed[:, :1]).all())
         self._sensed = cell.sense(inputs)
         self._tangent = tangent_of(self._step, None)
         self._system: tuple[int, System] | None = None
@@ -231,7 +233,6 @@ def model_exponents(
             motion = _flow(cell, x, state, times, substeps, generic)
         else:
             motion = CellMotion(cell, x, times, generic=generic)
-    motion.shared = bool((x == x[:1]).all())
     settings = {"transient": rest, "frame_transient": turning, "qr_every": qr_every}
     spectrum = exponents_of(motion, state, plan, settings)
     if certified_rate is None or kind == "map":

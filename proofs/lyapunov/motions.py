@@ -40,6 +40,12 @@ class Motion(ABC):
     shared: bool = False
     """Whether all members of the batch are driven by one and the same signal."""
 
+    driven: bool = True
+    """Whether there is a signal."""
+
+    steady: bool = False
+    """Whether nothing drives the motion that changes in time."""
+
     @abstractmethod
     def move(self, state: Tensor, step: int) -> Tensor:
         """Return the state after step number `step`."""
@@ -91,9 +97,17 @@ class Drive:
     def shared(self) -> bool:
         """Whether one signal drives all members."""
         one_sequence = isinstance(self.inputs, Tensor) and (
-            self.inputs.dim() < 3 or len(self.inputs) == 1
+            self.inputs.dim() < 3 or bool((self.inputs == self.inputs[:1]).all())
         )
         return one_sequence or callable(self.inputs)
+
+    @property
+    def steady(self) -> bool:
+        """Whether the signal does not change in time."""
+        if not isinstance(self.inputs, Tensor):
+            return self.inputs is None
+        rows = self.inputs.movedim(1, 0) if self.inputs.dim() == 3 else self.inputs
+        return bool((rows == rows[:1]).all())
 
     @property
     def steps(self) -> int | None:
@@ -115,7 +129,8 @@ class MapMotion(Motion):
 
     def __init__(self, function: Function, tangent: Tangent, drive: Drive) -> None:
         self._function, self._tangent, self._drive = function, tangent, drive
-        self.shared = drive.shared
+        self.driven = drive.inputs is not None
+        self.shared, self.steady = drive.shared, drive.steady
 
     def move(self, state: Tensor, step: int) -> Tensor:
         """Apply the map."""
@@ -137,7 +152,8 @@ class FlowMotion(Motion):
         self._function, self._tangent, self._drive = function, tangent, drive
         self._parts = parts
         self.length = dt
-        self.shared = drive.shared
+        self.driven = drive.inputs is not None
+        self.shared, self.steady = drive.shared, drive.steady
         self._latest: tuple[Tensor, Tensor] | None = None
 
     def move(self, state: Tensor, step: int) -> Tensor:

@@ -40,7 +40,10 @@ class SumCheck:
 
 @dataclass(frozen=True, eq=False)
 class LyapunovSpectrum:
-    """Lyapunov exponents, the largest first, with error bars and a verdict.
+    """Lyapunov exponents on one attractor, the largest first, with error bars and a verdict.
+
+    Where the members of a run reach several attractors, `attractors` has a spectrum of each, the
+    least stable first, and that one stands here. There is no mean over different attractors.
 
     Parameters
     ----------
@@ -49,7 +52,8 @@ class LyapunovSpectrum:
     exponents
         Shape (exponent,).
     errors
-        Half-widths of 95 % intervals: sampling error, step error and QR error added.
+        Half-widths of 95 % intervals: sampling error, step error, QR error and that of rounding
+        added.
     sampling_errors
         The part that a longer run or more members make smaller.
     step_errors
@@ -64,7 +68,7 @@ class LyapunovSpectrum:
     block_means
         Exponents of each block, shape (block, exponent).
     member_exponents
-        Exponents of each trajectory, shape (batch, exponent).
+        Exponents of each trajectory of the run, shape (batch, exponent).
     neurons
         Dimension of the state.
     sum_check
@@ -73,6 +77,20 @@ class LyapunovSpectrum:
         Why the run is not converged; empty if it is.
     settings
         What was asked for.
+    attractor
+        What the members have settled on: ``"equilibrium"``; ``"cycle"``; ``"response"``, the one
+        trajectory that a signal forces; ``"aperiodic"``, a motion without a period that was found;
+        or ``"unsettled"``.
+    period
+        Of a cycle, in time or steps.
+    members
+        Places in the batch of the trajectories on it, shape (member,).
+    lowest, highest
+        Range of the states of these in the end, over as long as is kept of it, shape (neuron,).
+    diverged
+        Places of those that left the finite numbers, and are part of no spectrum.
+    attractors
+        Spectra of all attractors that were reached.
     """
 
     kind: str
@@ -89,6 +107,22 @@ class LyapunovSpectrum:
     sum_check: SumCheck | None
     reasons: tuple[str, ...]
     settings: dict[str, Any] = field(default_factory=dict)
+    attractor: str = "unsettled"
+    period: float | None = None
+    members: Tensor = field(default_factory=lambda: torch.zeros(1, dtype=torch.long))
+    lowest: Tensor = field(default_factory=lambda: torch.zeros(0))
+    highest: Tensor = field(default_factory=lambda: torch.zeros(0))
+    diverged: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.long))
+    attractors: tuple[LyapunovSpectrum, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.attractors:
+            object.__setattr__(self, "attractors", (self,))
+
+    @property
+    def share(self) -> float:
+        """Share of the trajectories of the run that reached this attractor."""
+        return len(self.members) / len(self.member_exponents)
 
     @property
     def converged(self) -> bool:
@@ -158,13 +192,29 @@ class LyapunovSpectrum:
             "times": self.times.tolist(),
             "running": self.running.tolist(),
             "settings": dict(self.settings),
+            "attractor": self.attractor,
+            "period": self.period,
+            "share": self.share,
+            "members": self.members.tolist(),
+            "diverged": self.diverged.tolist(),
+            "attractors": [each.to_dict() for each in self.attractors]
+            if len(self.attractors) > 1
+            else [],
         }
 
     def __str__(self) -> str:
+        if len(self.attractors) > 1:
+            lines = [f"{each.share:.0%} of the members: {each}" for each in self.attractors]
+            return "\n".join(lines) + self._losses()
         pairs = zip(self.exponents.tolist(), self.errors.tolist(), strict=True)
         values = ", ".join(f"{value:.5g} ± {error:.1g}" for value, error in pairs)
         unit = "unit of time" if self.kind == "flow" else "step"
-        return f"{values} per {unit} ({self.verdict})"
+        kind = self.attractor if self.period is None else f"cycle of {self.period:.5g}"
+        return f"{values} per {unit}, {kind} ({self.verdict}){self._losses()}"
+
+    def _losses(self) -> str:
+        lost = len(self.diverged)
+        return f"; {lost} of {len(self.member_exponents)} members diverged" if lost else ""
 
 
 def kaplan_yorke_dimension(exponents: list[float], neurons: int) -> float | None:

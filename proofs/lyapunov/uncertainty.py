@@ -51,17 +51,25 @@ def sampling_error(rates: Tensor, states: Tensor, *, blocks: int, shared: bool) 
     if enough and not shared and float(coherence(rates, blocks).max()) < COHERENT:
         means = rates.mean(0)  # (batch, exponent)
         return Uncertainty(_half_width(means), "members")
-    means = block_means(rates.mean(1, keepdim=True), blocks)[:, 0]  # (block, exponent)
+    return Uncertainty(course_error(rates.mean(1), blocks), "time blocks")
+
+
+def course_error(rates: Tensor, blocks: int) -> Tensor:
+    """Return the half-width of a 95 % interval from the course of rates alone.
+
+    `rates` are (interval, ...); the result has the other axes.
+    """
+    means = block_means(rates, blocks)  # (block, ...)
     centred = means - means.mean(0)
     variance = centred.square().sum(0)
     repeat = (centred[1:] * centred[:-1]).sum(0) / variance.clamp_min(torch.finfo(means.dtype).tiny)
     repeat = repeat.clamp(0.0, 0.9)
     half_width = _half_width(means) * ((1 + repeat) / (1 - repeat)).sqrt()
-    return Uncertainty(torch.hypot(half_width, bounded_part(rates)), "time blocks")
+    return torch.hypot(half_width, bounded_part(rates))
 
 
 def block_means(rates: Tensor, blocks: int) -> Tensor:
-    """Return means over blocks of time, shape (block, batch, exponent).
+    """Return means of (interval, ...) over blocks of time, shape (block, ...).
 
     The blocks are of equal length; what is left at the beginning is left out.
     """
@@ -71,14 +79,13 @@ def block_means(rates: Tensor, blocks: int) -> Tensor:
 
 
 def bounded_part(rates: Tensor) -> Tensor:
-    """Return how far a sum that goes up and down without growing may shift the mean, (exponent,).
+    """Return how far a sum that goes up and down without growing may shift the mean, (...).
 
     On a limit cycle growth is periodic, and blocks that fit the period hide it; the range of the
     sum, divided by the time, bounds what the place where the run ends in the cycle contributes.
     """
-    average = rates.mean(1)  # (interval, exponent)
-    total = (average - average.mean(0)).cumsum(0)
-    return (total.amax(0) - total.amin(0)) / len(average)
+    total = (rates - rates.mean(0)).cumsum(0)
+    return (total.amax(0) - total.amin(0)) / len(rates)
 
 
 def distinct_members(states: Tensor) -> int:
@@ -98,18 +105,6 @@ def coherence(rates: Tensor, blocks: int) -> Tensor:
     # Below rounding there is nothing to compare.
     together = means.mean(1).var(0) - 1e-24
     return together * means.shape[1] / alone.clamp_min(1e-24)
-
-
-def disagreement(rates: Tensor, blocks: int) -> Tensor:
-    """Return how much more members differ than their own blocks of time explain, (exponent,).
-
-    About 1 if all move on one attractor and blocks are independent; large where members settled
-    on different ones.
-    """
-    means = block_means(rates, blocks)  # (block, batch, exponent)
-    within = means.var(0).mean(0) / blocks
-    ratio: Tensor = means.mean(0).var(0) / within.clamp_min(1e-24)
-    return ratio
 
 
 def drift(rates: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from elegans.replications.causality.exponents import (
     ExponentSettings,
     WindowedExponents,
     check_finite_series,
+    rounding,
     windowed_exponents,
 )
 from elegans.replications.causality.granger import STATISTICS, granger_causality
@@ -220,7 +221,7 @@ def judge_exponents(exponents: WindowedExponents, risk: ArrayLike, choices: Choi
     """
     effect = np.asarray(risk, dtype=np.float64)
     values, constant = exponents.values, exponents.constant
-    if np.ptp(effect) == 0:
+    if np.ptp(effect) <= rounding(effect):
         raise PruningError(
             f"the risk is {effect[0]} in all {len(effect)} windows, expected one that changes; log "
             "a loss in place of a count of mistakes, judge it by more samples, or log training "

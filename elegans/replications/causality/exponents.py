@@ -8,6 +8,7 @@ over time differences instead of over points, so that all windows take each step
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -16,6 +17,9 @@ from numpy.typing import ArrayLike, NDArray
 from elegans.errors import PruningError
 
 _BLOCK = 1 << 17  # numbers in a block of windows: what a core keeps in its cache
+
+_ROUNDING = 2.0**-40
+"""Share of the largest value that some thousand roundings in double precision add up to."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,9 @@ class ExponentSettings:
 
     .. math:: S(k) = \big\langle \log \lVert X_{i + k} - X_{j(i) + k} \rVert \big\rangle_i
 
-    and the exponent is the slope of the line fitted to S(k) for k in `fit`, per iterate.
+    and the exponent is the slope of the line fitted to S(k) for k in `fit`, per iterate. Points
+    nearer to each other than `rounding` coincide and are left out of S(k): their distance is the
+    noise of arithmetic, which grows from nothing and would pass for chaos.
 
     Parameters
     ----------
@@ -46,8 +52,8 @@ class ExponentSettings:
     fit
         First and last k of the fitted line, the last at most `steps`.
     skip_coincident
-        Whether points at distance zero are no neighbours either. They say nothing about growth,
-        but leaving them out favours larger distances in rounded data.
+        Whether points that coincide are no neighbours either. They say nothing about growth, but
+        leaving them out favours larger distances in rounded data.
     flat
         A window whose values span less than this, in their unit, has exponent 0; if
         `flat_is_relative`, as a share of the largest magnitude in the window.
@@ -230,9 +236,11 @@ def windowed_exponents(
         own = np.ascontiguousarray(values[part])  # a log lies in memory by time
         cut = sliding_window_view(own, settings.window, axis=1)[:, :: settings.step]
         # (time in the window, series and window): every operation below runs along memory
-        block = cut.reshape(-1, settings.window).T.astype(np.float64, order="C")
+        rows = cut.reshape(-1, settings.window)
+        block, noise = rows.T.astype(np.float64, order="C"), rounding(rows)
         if settings.decimals is not None:
             np.round(block, settings.decimals, out=block)
+            noise = rounding(block, axis=0)  # decimals are coarser than the type was
         span, shape = np.ptp(block, axis=0), cut.shape[:2]
         scale = np.abs(block).max(axis=0) if settings.flat_is_relative else 1.0
         flat = (span == 0) | (span < settings.flat * scale)
@@ -242,10 +250,26 @@ def windowed_exponents(
         live = ~flat & ~abrupt
         slopes = np.zeros(block.shape[1])
         if live.any():
-            slopes[live] = _slopes(block if live.all() else block[:, live], settings)
+            slopes[live] = _slopes(block[:, live], noise[live], settings)
         exponents.values[part] = slopes.reshape(shape)
         exponents.flat[part], exponents.abrupt[part] = flat.reshape(shape), abrupt.reshape(shape)
     return exponents
+
+
+def rounding(values: NDArray[Any], axis: int = -1) -> NDArray[np.float64]:
+    """Return the differences of `values` along `axis` that rounding explains.
+
+    Twice the precision of their type, or 2⁻⁴⁰ where that is finer, of the largest magnitude.
+
+    Examples
+    --------
+    >>> float(rounding(np.array([1.0, -4.0]))) == 4 * 2.0**-40
+    True
+    """
+    is_float = np.issubdtype(values.dtype, np.floating)
+    share = max(2 * float(np.finfo(values.dtype).eps), _ROUNDING) if is_float else 0.0
+    largest: NDArray[np.float64] = np.abs(values.astype(np.float64)).max(axis=axis)
+    return share * largest
 
 
 def check_finite_series(name: str, values: NDArray[np.floating]) -> None:
@@ -274,9 +298,12 @@ def largest_gain(block: NDArray[np.float64]) -> NDArray[np.float64]:
     return gain
 
 
-def _slopes(x: NDArray[np.float64], settings: ExponentSettings) -> NDArray[np.float64]:
+def _slopes(
+    x: NDArray[np.float64], noise: NDArray[np.float64], settings: ExponentSettings
+) -> NDArray[np.float64]:
     """Return the fitted slope of S(k) for each column of `x`, shape (time, window)."""
-    neighbour, has_neighbour = _neighbours(x, settings)
+    floor = settings.dimension * noise**2  # of squared distances
+    neighbour, has_neighbour = _neighbours(x, floor, settings)
     points, columns = neighbour.shape
     first, last = settings.fit
     reach = (settings.dimension - 1) * settings.delay
@@ -291,7 +318,7 @@ def _slopes(x: NDArray[np.float64], settings: ExponentSettings) -> NDArray[np.fl
         distance = squares[k].copy()
         for place in range(1, settings.dimension):
             distance += squares[k + place * settings.delay]
-        counted = has_neighbour & (distance > 0)  # pairs that coincide have no logarithm
+        counted = has_neighbour & (distance > floor)  # pairs that coincide say nothing
         logs = np.log(distance, out=np.zeros_like(distance), where=counted)
         number = counted.sum(axis=0)
         means[row] = np.where(number, 0.5 * logs.sum(axis=0) / np.maximum(number, 1), np.nan)
@@ -299,7 +326,7 @@ def _slopes(x: NDArray[np.float64], settings: ExponentSettings) -> NDArray[np.fl
 
 
 def _neighbours(
-    x: NDArray[np.float64], settings: ExponentSettings
+    x: NDArray[np.float64], floor: NDArray[np.float64], settings: ExponentSettings
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Return the nearest neighbour of each point and whether there is one, (point, window).
 
@@ -318,7 +345,7 @@ def _neighbours(
         for place in range(1, settings.dimension):
             distance += squares[place * settings.delay :][:pairs]
         if settings.skip_coincident:
-            distance[distance == 0] = np.inf
+            distance[distance <= floor] = np.inf
         # The later point of a pair: an earlier partner than all before, so it wins a tie.
         nearer = distance <= best[apart:]
         np.copyto(best[apart:], distance, where=nearer)

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from elegans.errors import PruningError
-from elegans.replications.causality.exponents import check_finite_series
+from elegans.replications.causality.exponents import check_finite_series, rounding
 
 STATISTICS = ("f", "chi2")
 _NUMBERS = 1 << 22  # numbers in a batch of factorisations: 32 MB
@@ -95,7 +95,7 @@ def granger_causality(
         )
     check_finite_series("series", x)
     check_finite_series("the effect", y)
-    if np.ptp(y) == 0:
+    if np.ptp(y) <= rounding(y):
         raise PruningError(
             f"the effect is {y[0]} throughout, expected one that changes; log a loss in place of "
             "a count of mistakes, more samples to judge it by, or an earlier part of training"

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from elegans.errors import PruningError
-from elegans.replications.causality.exponents import check_finite_series
+from elegans.replications.causality.exponents import check_finite_series, rounding
 
 # MacKinnon, Journal of Business & Economic Statistics 12 (1994) 167, table 3: one series, with a
 # constant. The p-value is Phi(polynomial of the statistic), one polynomial for each tail.
@@ -195,12 +195,13 @@ def make_stationary(
         raise PruningError(f"got series of shape {values.shape}, expected (series, time)")
     differences = np.full(len(values), -1)
     waiting, current = np.arange(len(values)), values.copy()
+    noise = rounding(values) * 2.0**max_differences  # each difference doubles it at most
     for count in range(max_differences + 1):
         if not len(waiting):
             break
         if count:
             current = np.diff(current, axis=1)
-        still = np.ptp(current, axis=1) == 0
+        still = np.ptp(current, axis=1) <= noise[waiting]
         done = still | (dickey_fuller(current, lags).p < alpha)
         values[waiting[done], count:] = current[done]
         values[waiting[done], :count] = np.nan

@@ -143,12 +143,17 @@ def _boxes(content: Content) -> Chart | None:
 
 def _time_constants(content: Content) -> Chart | None:
     measured, boxes = content.activity.time_constants, content.boxes
+    measured = np.where(np.isfinite(measured), measured, np.nan)  # one that never forgets: no bar
+    if np.isnan(measured).all():
+        return None
+    slowest = float(np.nanmax(measured))
+    measured = np.where(np.isnan(measured).any(axis=0), np.nan, measured)
     lo, hi, median = measured.min(axis=0), measured.max(axis=0), np.median(measured, axis=0)
     shown = _most_important(median)
     marks: list[Mark] = [_ranges(lo, hi, shown, SEEN, 3, "measured")]
     ends = around(lo[shown], hi[shown], log=True)
     if boxes is not None:
-        finite = np.where(np.isfinite(boxes.tau_hi), boxes.tau_hi, 10 * measured.max())
+        finite = np.where(np.isfinite(boxes.tau_hi), boxes.tau_hi, 10 * slowest)
         marks.insert(0, _ranges(boxes.tau_lo, finite, shown, PROVED, 8, "proved range"))
         ends = around(np.minimum(lo, boxes.tau_lo)[shown], np.maximum(hi, finite)[shown], log=True)
     rows = np.arange(len(shown), dtype=np.float64)

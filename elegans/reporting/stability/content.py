@@ -121,6 +121,8 @@ class Activity:
     """Shape (frame, neuron)."""
     steps: int
     """Steps of the sequence, of which some are shown."""
+    diverged: float | None
+    """Earliest time at which a sequence left the finite numbers; nothing after it is shown."""
     state_lo: Array
     """Least potential in all sequences, shape (neuron,)."""
     state_hi: Array
@@ -291,8 +293,41 @@ class EquilibriumSearch:
 
 
 @dataclass(frozen=True, eq=False)
+class Attractor:
+    """What some of the starts settled on, in the steps that run."""
+
+    kind: str
+    """equilibrium, cycle, response (to a signal), aperiodic or unsettled."""
+    period: float | None
+    """Of a cycle, in the unit of the elapsed times."""
+    starts: int
+    exponent: float
+    """Largest Lyapunov exponent, per step."""
+    error: float
+    """Half-width of a 95 % interval."""
+    sign: str
+    """+, - or 0: what the exponent surely is."""
+    lo: Array
+    """Least potential while it was measured, shape (neuron,)."""
+    hi: Array
+
+
+@dataclass(frozen=True, eq=False)
+class AttractorSearch:
+    """Where the steps that run end under one constant input."""
+
+    inputs: Array
+    starts: int
+    diverged: int
+    """Starts that left the finite numbers."""
+    time: float
+    """How long each was followed."""
+    shown: list[Attractor]
+
+
+@dataclass(frozen=True, eq=False)
 class Exponents:
-    """Lyapunov exponents of the steps that run, under the inputs."""
+    """Lyapunov exponents of the steps that run, under the inputs, on the least stable attractor."""
 
     values: Array
     """Per step, the largest first, shape (exponent,)."""
@@ -303,6 +338,10 @@ class Exponents:
     verdict: str
     steps: int
     members: int
+    diverged: int
+    """Trajectories that left the finite numbers."""
+    attractors: list[Attractor]
+    """What the others settled on, the least stable first."""
     repeats: float
     """Number of passes through the inputs."""
     kaplan_yorke: float | None
@@ -346,6 +385,7 @@ class Content:
     contraction: Contraction | None
     ceiling: Ceiling | None
     equilibria: EquilibriumSearch | None
+    attractors: AttractorSearch | None
     exponents: Exponents | None
     history: History | None
     skipped: dict[str, str]

@@ -9,6 +9,7 @@ import numpy as np
 from elegans.proofs.certificates.network import Array
 from elegans.reporting.chart import PROVED, SEEN, UNKNOWN, WEAK
 from elegans.reporting.stability.content import MEASURED, SAMPLED, SEARCHED, Content
+from elegans.reporting.stability.endings import described, endings
 from elegans.reporting.wording import in_seconds, number, per_second, plural
 
 
@@ -42,20 +43,25 @@ def _certificate(content: Content) -> list[Fact]:
     if proof is None or not proof.certified:
         return []
     many, evidence = plural(content.subject.time_unit), proof.evidence
-    shrinks = "Differences shrink at least like exp(−λt) in the weighted norm."
+    shrinks = (
+        "In the differential equation differences shrink at least like exp(−λt) in the weighted "
+        "norm."
+    )
     grows = "In the plain maximum norm a difference may first grow by this factor."
     smaller = "ln(cond(η)) / λ: after this time every difference is smaller than it began."
     longer = (
         f"In the Euclidean norm: |η|₂ / min η, and {number(proof.euclidean_break_even)} {many} "
         "until differences are smaller than they began."
     )
-    step = "By this factor, at most, one unfold of the step that runs changes a difference."
+    step = "One unfold of the step that runs leaves at most this share of a difference."
     if proof.kappa is None:
         step = (
             "Nothing was proved of a step of this length: a self-synapse or another solver "
             "stands in the way."
         )
-    holds = "From anywhere in the first box, the statements hold after this time."
+    holds = (
+        "From anywhere in the first box, the differential equation is in the last after this time."
+    )
     wider = "The same, with weights of larger spread."
     of_step = evidence if proof.kappa is not None else ""
     return [
@@ -160,7 +166,9 @@ def _boxes(content: Content) -> list[Fact]:
         f"After {boxes.count} nested boxes the median interval is "
         f"{number(100 * float(np.median(shrunk)))} % as wide as at first."
     )
-    latest = "From anywhere in the first box to the last, at the latest."
+    latest = (
+        "From anywhere in the first box to the last, at the latest, in the differential equation."
+    )
     entry, unit = number(boxes.entry_time), _time_unit(content, boxes.entry_time)
     return [
         Fact("Any input whatever", hull, "potential", pulls, boxes.evidence),
@@ -180,7 +188,10 @@ def _time_constants(content: Content) -> list[Fact]:
         result.append(Fact("Proved range", proved, unit, meaning, evidence))
     meaning = "From the fastest to the slowest moment of all neurons in the sequence shown."
     result.append(Fact("Measured range", _range(measured, measured), unit, meaning, MEASURED))
-    liquid = float(np.median(measured.max(axis=0) / np.maximum(measured.min(axis=0), 1e-300)))
+    least, most = measured.min(axis=0), measured.max(axis=0)
+    changes = np.isfinite(most)  # one that never forgets has no time constant to change
+    ratios = most[changes] / np.maximum(least[changes], 1e-300)
+    liquid = float(np.median(ratios)) if len(ratios) else 1.0
     meaning = "By this factor the median neuron changed its time constant."
     result.append(Fact("Liquidity", number(liquid), "times", meaning, MEASURED))
     return result
@@ -191,18 +202,24 @@ def _exponents(content: Content) -> list[Fact]:
     if exponents is None:
         return []
     largest = f"{number(float(exponents.values[0]))} ± {number(float(exponents.errors[0]), 2)}"
+    ended = described(exponents.attractors, exponents.members, exponents.diverged, content)
     run = (
-        f"{exponents.members} trajectories of {exponents.steps:,} steps; the inputs were gone "
-        f"through {number(exponents.repeats)} times."
+        f"Over {exponents.steps:,} steps, in which the inputs were gone through "
+        f"{number(exponents.repeats)} times, {ended}."
     )
+    if len(exponents.attractors) > 1:
+        run += " This is that of the least stable of these."
     result = [Fact("Largest exponent λ₁", largest, "per step", run, MEASURED)]
     if exponents.bound is not None and proof is not None:
         bound = "Unfolds times ln κ: what the certificate allows the largest exponent to be."
         rate = number(exponents.bound)
         result.append(Fact("Bound on λ₁", rate, "per step", bound, proof.evidence))
+    several = len(exponents.attractors) > 1
     gathered = "Dimension of what the states gather on under these inputs."
-    if exponents.kaplan_yorke == 0:
+    if exponents.kaplan_yorke == 0 and exponents.attractors[0].kind != "unsettled":
         gathered = "0: the states under these inputs gather on a single trajectory."
+    if several:
+        gathered = "Of the least stable attractor."
     dimension = number(exponents.kaplan_yorke)
     answer, speaks = "no", f"{exponents.verdict}."
     if exponents.converged:
@@ -239,7 +256,20 @@ def _equilibria(content: Content) -> list[Fact]:
         f"From {search.starts:,} starts under the mean input; {search.failed} did not end at an "
         f"equilibrium. {others}"
     )
-    return [Fact("Found", str(search.count), "", meaning, SEARCHED)]
+    return [Fact("Found", str(search.count), "", meaning, SEARCHED), *_ends(content)]
+
+
+def _ends(content: Content) -> list[Fact]:
+    seen = content.attractors
+    if seen is None:
+        return []
+    _, sentence = endings(content)
+    return [Fact("Attractors of the steps", str(_settled(content)), "", sentence, MEASURED)]
+
+
+def _settled(content: Content) -> int:
+    seen = content.attractors
+    return 0 if seen is None else sum(each.kind != "unsettled" for each in seen.shown)
 
 
 def _range(lo: Array, hi: Array) -> str:
@@ -280,7 +310,7 @@ def rates_of(content: Content) -> list[Rate]:
         rates.append(Rate("any norm's ceiling", ceiling.rate, SAMPLED, UNKNOWN, meaning))
     if content.equilibria is not None and content.equilibria.shown:
         slowest = -content.equilibria.shown[0].rate
-        meaning = "slowest mode of the linearised flow under the mean input"
+        meaning = "slowest mode of the linearised flow at the equilibrium that most starts found"
         rates.append(Rate("at an equilibrium", slowest, SEARCHED, SEEN, meaning))
     if spectra is not None:
         slowest = -float(spectra.abscissa.max())
@@ -290,6 +320,8 @@ def rates_of(content: Content) -> list[Rate]:
         length = content.subject.elapsed
         largest, error = content.exponents.values[0], content.exponents.errors[0]
         meaning = "largest Lyapunov exponent of the steps that ran, by the length of a step"
+        if len(content.exponents.attractors) > 1:
+            meaning += ", on the least stable attractor"
         label, rate = "over the run, −λ₁", -float(largest) / length
         rates.append(Rate(label, rate, MEASURED, SEEN, meaning, error=float(error) / length))
     return rates

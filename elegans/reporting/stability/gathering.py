@@ -31,6 +31,7 @@ from elegans.reporting.stability.history import read_history
 from elegans.reporting.stability.measuring import (
     measure_activity,
     measure_exponents,
+    search_attractors,
     search_equilibria,
 )
 from elegans.reporting.stability.origin import NOT_RECORDED, Origin
@@ -86,9 +87,9 @@ def gather(
     if spectra is None:
         skipped["spectra"] = f"{model.state_size:,} neurons are too many for dense spectra"
     network = attempt("contraction", Network.of, model)
-    contraction = boxes = box = ceiling = equilibria = exponents = None
+    contraction = boxes = box = ceiling = equilibria = attractors = exponents = None
     if network is None:
-        for part in ("boxes", "ceiling", "equilibria", "exponents"):
+        for part in ("boxes", "ceiling", "equilibria", "attractors", "exponents"):
             skipped[part] = skipped["contraction"]
     else:
         proof = attempt("contraction", prove, model, network, stimulus, level)
@@ -99,6 +100,7 @@ def gather(
         else:
             ceiling = attempt("ceiling", search_ceiling, network, box, stimulus, seed)
         equilibria = attempt("equilibria", search_equilibria, model, stimulus.mean, seed)
+        attractors = attempt("attractors", search_attractors, model, network, stimulus, seed)
         exponents = attempt("exponents", measure_exponents, model, stimulus, contraction, seed)
     if task is None:
         skipped["task"] = f"the error at the task is {NOT_RECORDED}"
@@ -120,6 +122,7 @@ def gather(
         contraction,
         ceiling,
         equilibria,
+        attractors,
         exponents,
         history,
         skipped,

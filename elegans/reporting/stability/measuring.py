@@ -14,14 +14,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from elegans.checks import check_seed
-from elegans.errors import InputError
+from elegans.errors import InputError, SolveError
 from elegans.ltc.layer import LTC
 from elegans.proofs import equilibria, non_normality, spectra_along, transient_growth
-from elegans.proofs.certificates.network import Array
+from elegans.proofs.certificates.boxes import hull
+from elegans.proofs.certificates.network import Array, Network
 from elegans.proofs.dynamics.spectra import time_constants_along
-from elegans.proofs.lyapunov import model_exponents
+from elegans.proofs.lyapunov import LyapunovSpectrum, model_exponents
 from elegans.reporting.stability.content import (
     Activity,
+    Attractor,
+    AttractorSearch,
     Contraction,
     EquilibriumSearch,
     Exponents,
@@ -29,6 +32,7 @@ from elegans.reporting.stability.content import (
     Spectra,
 )
 from elegans.reporting.stability.stimulus import Stimulus
+from elegans.solvers import TorchDiffEq
 
 FRAMES = 240
 """Steps of a sequence that are shown at most; fewer of a large circuit."""
@@ -43,6 +47,8 @@ _SHOWN = 8
 _GROWTH_UP_TO = 100
 _GROWTH_TIMES = 60
 _BLOCKS = 10
+_SETTLING = 2000
+"""Steps before a search for attractors looks; of solvers that are bounded whatever the step."""
 _LINEARISED = {"stable": "attracting", "unstable": "repelling", "marginal": "undecided"}
 
 
@@ -61,26 +67,57 @@ def measure_activity(model: LTC, stimulus: Stimulus) -> tuple[Activity, Spectra 
     parameter = next(model.parameters())
     lo, hi = np.full(model.state_size, np.inf), np.full(model.state_size, -np.inf)
     shown: list[Array] = []
+    ends: list[float] = []
+    time = stimulus.sequences[0][1].cumsum()
     for inputs, elapsed in stimulus.sequences[:_SEQUENCES]:
         u, dt = (torch.tensor(array).to(parameter) for array in (inputs, elapsed))
-        _, _, states = model(u, timespans=dt, return_states=True)
-        values = states.detach().cpu().double().numpy()  # (time, neuron)
+        values = _finite_states(model, u, dt)  # (time, neuron)
+        if len(values) < len(inputs):
+            ends.append(float(elapsed[: len(values) + 1].sum()))
+        if not len(values):  # where it began is all there is to show
+            values = np.zeros((1, model.state_size))
+            time = time if shown else np.zeros(1)
         lo, hi = np.minimum(lo, values.min(axis=0)), np.maximum(hi, values.max(axis=0))
         if not shown:
             shown.append(values)
-    inputs, elapsed = stimulus.sequences[0]
+    inputs, _ = stimulus.sequences[0]
     most = min(FRAMES, max(_FEWEST, _NUMBERS // model.state_size))
-    frame, time = _evenly(len(inputs), most), elapsed.cumsum()
+    frame = _evenly(len(shown[0]), most)
     exact = in_double(model)
     u, x = torch.from_numpy(inputs[frame]), torch.from_numpy(shown[0][frame])
     constants = time_constants_along(exact, u, x).numpy()
-    activity = Activity(time[frame], inputs[frame], shown[0][frame], constants, len(inputs), lo, hi)
+    activity = Activity(
+        time[frame],
+        inputs[frame],
+        shown[0][frame],
+        constants,
+        len(inputs),
+        min(ends, default=None),
+        lo,
+        hi,
+    )
     fewer = int(_SPECTRUM_WORK / model.state_size**3)
     if not fewer:
         return activity, None
     moments = _evenly(len(frame), fewer)
     eigenvalues = spectra_along(exact, u[moments], x[moments]).numpy()
     return activity, Spectra(time[frame][moments], eigenvalues.real, eigenvalues.imag)
+
+
+def _finite_states(model: LTC, inputs: Tensor, elapsed: Tensor) -> Array:
+    """Return the states of a sequence until it leaves the finite numbers, (time, neuron)."""
+    begin, end = 0, len(inputs)  # so many steps are known to be finite, so many may be
+    states = np.zeros((0, model.state_size))
+    count = end
+    while begin < end:
+        try:
+            _, _, found = model(inputs[:count], timespans=elapsed[:count], return_states=True)
+        except SolveError:
+            end = count - 1
+        else:
+            begin, states = count, found.detach().cpu().double().numpy()
+        count = (begin + end + 1) // 2
+    return states
 
 
 def search_equilibria(model: LTC, inputs: Array, seed: int) -> EquilibriumSearch:
@@ -126,6 +163,79 @@ def search_equilibria(model: LTC, inputs: Array, seed: int) -> EquilibriumSearch
     )
 
 
+@torch.no_grad()
+def search_attractors(
+    model: LTC, network: Network, stimulus: Stimulus, seed: int
+) -> AttractorSearch:
+    """Return what the steps that run settle on under the mean input, from all over the hull.
+
+    Where a step has parts, each counts as a step, so that short periods are seen.
+
+    Raises
+    ------
+    InputError, SolveError
+        As `elegans.proofs.lyapunov.model_exponents`.
+    """
+    n, exact = model.state_size, in_double(model)
+    if n > _LARGEST_SEARCH:
+        raise InputError(
+            f"got {n:,} neurons, expected at most {_LARGEST_SEARCH}: following many starts of "
+            "more takes too long"
+        )
+    cell, solver = exact.cell, exact.cell.solver
+    parts, length = cell.ode_unfolds, stimulus.elapsed
+    box, members = hull(network), 24 if n <= 32 else 8
+    closed_form = solver.name == "semi_implicit"
+    steps = (1200 if n <= 32 else 400 if n <= 128 else 120) if closed_form else 240
+    drawn = np.random.default_rng(check_seed(seed)).uniform(box.lo, box.hi, (members, n))
+    drawn[0] = 0.0  # where a layer begins
+    states, u = torch.from_numpy(drawn), torch.from_numpy(stimulus.mean)
+    settling = _SETTLING if solver.is_stable else 0
+    if settling:
+        signal, times = u.expand(members, settling, -1), torch.full((members, settling), length)
+        _, states = cell.run(signal, states, times.double())
+        states = states[:, -1]
+    if not isinstance(solver, TorchDiffEq):
+        cell.ode_unfolds, length = 1, length / parts
+    time = settling * stimulus.elapsed + steps * length
+    try:
+        found = model_exponents(
+            exact,
+            u.expand(steps, -1),
+            elapsed=length,
+            states=states,
+            count=1,
+            transient=0 if settling else None,
+            frame_transient=steps // 8,
+            blocks=_BLOCKS,
+            seed=seed,
+            progress=False,
+        )
+    except SolveError:
+        if solver.is_stable:
+            raise
+        return AttractorSearch(stimulus.mean, members, members, time, [])
+    shown = _attractors(found, length, stimulus.elapsed / length)
+    return AttractorSearch(stimulus.mean, members, len(found.diverged), time, shown)
+
+
+def _attractors(found: LyapunovSpectrum, length: float, per_step: float = 1.0) -> list[Attractor]:
+    """Return what members settled on; exponents are per `per_step` of the steps of `length`."""
+    return [
+        Attractor(
+            each.attractor,
+            None if each.period is None else each.period * length,
+            len(each.members),
+            float(each.exponents[0]) * per_step,
+            float(each.errors[0]) * per_step,
+            each.signs[0],
+            each.lowest.numpy(),
+            each.highest.numpy(),
+        )
+        for each in found.attractors
+    ]
+
+
 def measure_exponents(
     model: LTC, stimulus: Stimulus, contraction: Contraction | None, seed: int
 ) -> Exponents:
@@ -164,16 +274,19 @@ def measure_exponents(
     # The factor is that of a step of one length, under inputs in the range.
     if kappa is not None and stimulus.even and not stimulus.outside():
         bound = model.cell.ode_unfolds * math.log(kappa)
+    doubts = [each.verdict for each in estimate.attractors if not each.converged]
     return Exponents(
         estimate.exponents.numpy(),
         estimate.errors.numpy(),
         estimate.signs,
-        estimate.converged,
-        estimate.verdict,
+        not doubts,
+        doubts[0] if doubts else "converged",
         steps,
         members,
+        len(estimate.diverged),
+        _attractors(estimate, stimulus.elapsed),
         steps / len(inputs),
-        estimate.kaplan_yorke,
+        None if estimate.attractor == "unsettled" else estimate.kaplan_yorke,
         bound,
     )
 

@@ -16,11 +16,12 @@ from elegans.reporting.chart import Chart
 from elegans.reporting.interactive import to_plotly
 from elegans.reporting.stability.charts import draw_charts, draw_wirings
 from elegans.reporting.stability.content import Content, UserRange
+from elegans.reporting.stability.endings import witness
 from elegans.reporting.stability.facts import facts, rates_of
 from elegans.reporting.stability.graph import draw_graph
 from elegans.reporting.stability.origin import NOT_RECORDED
 from elegans.reporting.stability.verdicts import summary, verdicts, warnings
-from elegans.reporting.wording import number
+from elegans.reporting.wording import number, plural
 from elegans.wiring.drawing.colors import SYNAPSE_COLORS
 from elegans.wiring.drawing.views import view_of
 
@@ -42,6 +43,12 @@ SECTIONS = {
     "gains": "Gains",
     "ledger": "Ledger",
     "about": "About",
+}
+ENDS = {
+    "equilibrium": "rest",
+    "cycle": "oscillation",
+    "aperiodic": "motion without a period that was found",
+    "unsettled": "no attractor",
 }
 _PICTURE_DPI = 150
 MARKS = {"certified": "✓", "uncertified": "!", "measured": "≈", "unexamined": "–"}
@@ -118,6 +125,10 @@ def render(content: Content, document: dict[str, Any]) -> str:
         times=times,
         verdicts=verdicts(content),
         warnings=warnings(content),
+        attractors=content.attractors,
+        ends=ENDS,
+        many=plural(subject.time_unit),
+        witness=witness(content),
     )
     return str(page)
 

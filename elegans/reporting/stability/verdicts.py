@@ -15,11 +15,21 @@ from elegans.reporting.stability.content import (
     SAMPLED,
     SEARCHED,
     Content,
+    Exponents,
+)
+from elegans.reporting.stability.endings import (
+    described,
+    endings,
+    inside_range,
+    misbehaviour,
+    witness,
 )
 from elegans.reporting.wording import in_seconds, number, per_second, plural, sentence_of
 
 _LOOSE = 0.1
 """An error of the inputs; a gain that says nothing of errors of this size is called loose."""
+
+_SHOWN_EXPONENTS = 6
 
 NO_SECONDS = "not known: the data name no unit of time"
 
@@ -80,24 +90,55 @@ def verdicts(content: Content) -> list[Verdict]:
 def summary(content: Content) -> str:
     """Return the whole report in a sentence or two."""
     subject, proof = content.subject, content.contraction
-    size = (
-        f"{subject.neurons:,} neurons and {subject.synapses + subject.sensory_synapses:,} synapses"
-    )
+    count = "1 neuron" if subject.neurons == 1 else f"{subject.neurons:,} neurons"
+    size = f"{count} and {subject.synapses + subject.sensory_synapses:,} synapses"
     opening = f"A liquid circuit of {size}. "
     if proof is None:
         return opening + "Whether it forgets its initial state was not examined for a proof."
+    wrong, found = misbehaviour(content), witness(content)
     if proof.certified:
-        return opening + (
-            "It is certified: under any inputs in the stated range, two trajectories approach each "
-            f"other at a rate of at least {number(proof.rate)} per {subject.time_unit} once they "
-            "are in the certified box."
+        certified = (
+            "Its differential equation is certified: under any inputs in the stated range, two "
+            f"trajectories approach each other at a rate of at least {number(proof.rate)} per "
+            f"{subject.time_unit} once they are in the certified box."
         )
-    ending = (
-        "A state was found in the box where small differences grow, so no norm certifies this box."
-        if content.ceiling is not None and content.ceiling.refutes
-        else "That is not a statement that it is unstable."
-    )
+        if wrong:
+            return (
+                f"{opening}The steps that ran {wrong}. {certified} Nothing is proved of the steps."
+            )
+        return f"{opening}{certified} {_of_the_step(content)}"
+    if wrong:
+        opening += f"The steps that ran {wrong}. "
+    ending = "That is not a statement that it is unstable."
+    if content.ceiling is not None and content.ceiling.refutes:
+        ending = (
+            "A state was found in the box where small differences grow, so no norm certifies this "
+            "box."
+        )
+    if found:
+        ending = f"There is none on this range: {found}."
     return opening + f"No certificate of contraction was found. {ending}"
+
+
+def _of_the_step(content: Content) -> str:
+    """Return what a certificate says of the steps that run."""
+    proof, subject = content.contraction, content.subject
+    if proof is None or not proof.certified:
+        return ""
+    if proof.kappa is not None:
+        return (
+            f"Of a difference, a step of {number(subject.elapsed)} {_unit_of(content)} leaves at "
+            f"most {number(100 * proof.kappa**subject.unfolds)} %."
+        )
+    if subject.solver != "semi_implicit":
+        return f"Nothing is proved of the steps that run, those of {subject.solver!r}."
+    length = f"{number(subject.elapsed)} {_unit_of(content)}"
+    return f"Nothing is proved of the contraction of a step of {length}."
+
+
+def _unit_of(content: Content) -> str:
+    unit, elapsed = content.subject.time_unit, content.subject.elapsed
+    return unit if elapsed == 1 else plural(unit)
 
 
 def warnings(content: Content) -> list[str]:
@@ -122,18 +163,29 @@ def _contraction(content: Content) -> Verdict:
         )
         many = plural(content.subject.time_unit)
         sentence = (
-            "Differences between two trajectories under the same input halve at least every "
-            f"{number(halving)} {many}, {validity}; measured in weights that differ by a factor of "
-            f"{number(proof.overshoot)}."
+            "Differences between two trajectories of the differential equation under the same "
+            f"input halve at least every {number(halving)} {many}, {validity}; measured in weights "
+            f"that differ by a factor of {number(proof.overshoot)}. {_of_the_step(content)}"
         )
-        headline = "Certified to contract"
         details = _transient(content)
-        return Verdict(*topic, "certified", proof.evidence, headline, rate, unit, sentence, details)
-    unit += ", expected above 0"
-    sentence = (
-        f"The method gives no positive rate: {proof.reason}. Not certified does not mean unstable."
-    )
-    return Verdict(*topic, "uncertified", NOT_CERTIFIED, "Not certified", rate, unit, sentence)
+        status: Status = "certified"
+        evidence, headline, wrong = proof.evidence, "Certified to contract", misbehaviour(content)
+        if wrong:
+            sentence += f" What is said of the equation is {evidence}."
+            status, evidence, headline = "uncertified", MEASURED, f"The steps that ran {wrong}"
+            unit += ", of the differential equation"
+        elif proof.kappa is None:
+            headline += ", but of the differential equation only"
+        return Verdict(*topic, status, evidence, headline, rate, unit, sentence, details)
+    unit = f"{unit}, expected above 0" if rate != number(None) else ""
+    headline, evidence, found = "Not certified", NOT_CERTIFIED, witness(content)
+    ending = "Not certified does not mean unstable."
+    if found:
+        headline, evidence = "No certificate can exist", SEARCHED
+        ending = f"There is no certificate on this range: {found}."
+    sentence = f"The method gives no positive rate: {proof.reason}. {ending}"
+    figure = "" if proof.rate is None else rate
+    return Verdict(*topic, "uncertified", evidence, headline, figure, unit, sentence)
 
 
 def _transient(content: Content) -> tuple[tuple[str, str], ...]:
@@ -199,16 +251,30 @@ def _bounds(content: Content) -> Verdict:
     if boxes is None:
         return _unexamined(*topic, content.skipped.get("boxes", ""))
     interval = f"{number(float(boxes.box_lo.min()))} to {number(float(boxes.box_hi.max()))}"
+    of_steps = content.subject.solver == "semi_implicit"
+    moved = "the differential equation and by the steps that run"
     sentence = (
-        "Once every potential is in its interval of the box, it stays there for all inputs in the "
-        "range."
+        "Once every potential is in its interval of the box, it is kept there by "
+        f"{moved if of_steps else 'the differential equation'} for all inputs in the range."
     )
     if boxes.count > 1:
         sentence += (
-            f" From the first box they are in the last within {number(boxes.entry_time)} "
-            f"{plural(content.subject.time_unit)}."
+            " In the differential equation they are from the first box in the last within "
+            f"{number(boxes.entry_time)} {plural(content.subject.time_unit)}."
+        )
+    if not of_steps:
+        sentence += (
+            f" Nothing is proved of the steps that run, those of {content.subject.solver!r}."
+        )
+    wrong = misbehaviour(content)
+    if wrong:
+        headline = f"The steps that ran {wrong}"
+        sentence += f" What is said of the equation is {boxes.evidence}."
+        return Verdict(
+            *topic, "uncertified", MEASURED, headline, interval, "potential, the box", sentence
         )
     headline = "Bounded, for certain"
+    headline += "" if of_steps else ", but of the differential equation only"
     return Verdict(*topic, "certified", boxes.evidence, headline, interval, "potential", sentence)
 
 
@@ -221,8 +287,8 @@ def _ceiling(content: Content) -> Verdict:
     if ceiling.refutes:
         headline, figure = "A counterexample stands in the box", number(ceiling.abscissa)
         sentence = (
-            f"Of {count}, one has a growing mode. No norm certifies this box; a smaller range of "
-            "inputs or a smaller box may still be certified."
+            f"Of {count}, at least one has a growing mode. No norm certifies this box; a smaller "
+            "range of inputs or a smaller box may still be certified."
         )
         return Verdict(*topic, "uncertified", SAMPLED, headline, figure, unit, sentence)
     headline, figure = "No proof on this box exceeds it", number(ceiling.rate)
@@ -240,45 +306,90 @@ def _ceiling(content: Content) -> Verdict:
 def _exponents(content: Content) -> Verdict:
     exponents = content.exponents
     topic = ("exponents", "What happened to small differences?")
+    wrong = content.activity.diverged is not None and misbehaviour(content)
+    if exponents is None and wrong:
+        headline = "They left the finite numbers"
+        return Verdict(
+            *topic, "uncertified", MEASURED, headline, "", "", f"The steps that ran {wrong}."
+        )
     if exponents is None:
         return _unexamined(*topic, content.skipped.get("exponents", ""))
     largest, error = float(exponents.values[0]), float(exponents.errors[0])
-    headline, meaning = {
-        "-": ("They shrank", "states under these inputs approached each other"),
-        "+": ("They grew", "states under these inputs parted, as in chaos"),
-        "0": (
-            "Undecided: zero is in the error bar",
-            "whether states approached each other cannot be told from this run",
-        ),
-    }[exponents.signs[0]]
+    seen = content.attractors
+    headline, meaning = _told(exponents, alone=seen is None or len(seen.shown) == 1)
+    where = described(exponents.attractors, exponents.members, exponents.diverged, content)
     sentence = (
-        f"Over {exponents.steps:,} steps and {exponents.members} initial states, {meaning}. This "
-        "is about the inputs that were used, and is no proof."
+        f"{meaning} Over {exponents.steps:,} steps, {where}. This is about the inputs that were "
+        "used, and is no proof."
     )
     if not exponents.converged:
         sentence += " The estimate has not converged to its tolerance."
     figure, unit = f"{number(largest)} ± {number(error, 2)}", "per step (largest Lyapunov exponent)"
+    if len(exponents.attractors) > 1:
+        others = [number(each.exponent) for each in exponents.attractors[1:_SHOWN_EXPONENTS]]
+        unit += f", the least stable; of the others {', '.join(others)}"
     return Verdict(*topic, "measured", MEASURED, headline, figure, unit, sentence)
+
+
+def _told(exponents: Exponents, *, alone: bool) -> tuple[str, str]:
+    """Return a headline and a sentence on small differences, and on states that began apart.
+
+    `alone` says whether one attractor was found under the mean input.
+    """
+    first, several = exponents.attractors[0], len(exponents.attractors) > 1
+    whole = not several and not exponents.diverged
+    if first.sign == "+" and first.kind == "aperiodic":
+        return "They grew", "States under these inputs parted but stayed bounded, as in chaos."
+    if first.sign == "+":
+        return "They grew", "Small differences grew, and the states did not settle."
+    if first.sign == "0" and first.kind == "cycle":
+        return (
+            "They stayed: it oscillates",
+            "On a cycle a difference in phase neither grows nor shrinks.",
+        )
+    if first.sign == "0":
+        return (
+            "Undecided: zero is in the error bar",
+            "Whether small differences grow or shrink cannot be told from this run; on an "
+            "oscillation they do neither.",
+        )
+    if whole and alone and first.kind in ("response", "equilibrium"):
+        return "They shrank", "All initial states under these inputs approached each other."
+    if several:
+        return (
+            "Small ones shrank, but states ended apart",
+            "Where a state ended depends on where it began.",
+        )
+    if whole and not alone:
+        return (
+            "Small ones shrank",
+            "These initial states ended together; under the mean input others ended elsewhere.",
+        )
+    return "They shrank", "Small differences shrank."
 
 
 def _equilibria(content: Content) -> Verdict:
     search = content.equilibria
-    topic = ("equilibria", "Where does it rest under a constant input?")
+    topic = ("equilibria", "Where does it end under a constant input?")
     if search is None:
         return _unexamined(*topic, content.skipped.get("equilibria", ""))
     attracting = sum(equilibrium.linearised == "attracting" for equilibrium in search.shown)
-    headline = f"{search.count} {'equilibrium' if search.count == 1 else 'equilibria'} found"
+    found = f"{search.count} {'equilibrium' if search.count == 1 else 'equilibria'}"
+    headline, ended = endings(content)
     others = (
         "There must be others that were not found, since the indices do not add up."
         if search.surely_incomplete
         else "There may be others."
     )
-    proof, subject = content.contraction, content.subject
-    inside = (subject.input_lo <= search.inputs).all() and (search.inputs <= subject.input_hi).all()
-    if proof is not None and proof.certified and search.count == 1 and inside:
+    proof = content.contraction
+    if proof is not None and proof.certified and search.count == 1 and inside_range(content):
         others = "The certificate leaves room for no other."
-    sentence = f"Newton's method from {search.starts:,} starts, under the mean input. {others}"
-    unit = f"of {len(search.shown)} attracting, by linearisation"
+    sentence = (
+        f"Newton's method found {found} of the differential equation from {search.starts:,} starts "
+        f"under the mean input. {others} {ended}"
+    ).rstrip()
+    unit = f"of {len(search.shown)} equilibria attracting, by linearisation"
+    headline = headline or f"{found} found"
     return Verdict(*topic, "measured", SEARCHED, headline, f"{attracting}", unit, sentence)
 
 
@@ -295,19 +406,20 @@ def _horizon(content: Content) -> Verdict:
             f"{number(content.subject.elapsed)}."
         )
         if steps:
-            sentence += f" In the run it took about {steps} steps."
+            sentence += f" In the run it took about {steps} steps on average."
         headline, figure = "Gradients fade, for certain", number(proof.horizon)
         unit = "steps to 1/e, at most"
         return Verdict(*topic, "certified", proof.evidence, headline, figure, unit, sentence)
-    if exponents is None:
+    wrong = content.activity.diverged is not None and misbehaviour(content)
+    if exponents is None and not wrong:
         return _unexamined(*topic, content.skipped.get("exponents", ""))
     headline, unit = "No horizon was seen", ""
     sentence = "Small differences were not seen to decay for certain, so neither were gradients."
     if steps:
         headline, unit = "Gradients faded in this run", "steps to 1/e"
         sentence = (
-            "The inverse of the largest Lyapunov exponent: how many steps it took until a small "
-            "difference, and so a gradient, had fallen to 1/e. No bound was proved."
+            "The inverse of the largest Lyapunov exponent: how many steps it took, on average, "
+            "until a small difference, and so a gradient, had fallen to 1/e. No bound was proved."
         )
     return Verdict(*topic, "measured", MEASURED, headline, steps, unit, sentence)
 
@@ -326,13 +438,22 @@ def _gain(content: Content) -> Verdict:
     worst = int(outputs.argmax())
     useful = _useful_input_error(content, worst)
     headline = "Bounded, for certain" if useful >= _LOOSE else "Bounded, but loosely"
+    if content.subject.solver != "semi_implicit":
+        headline += ", and of the differential equation only"
+    status: Status = "certified"
+    evidence, wrong = proof.evidence, misbehaviour(content)
+    if wrong:
+        status, evidence, headline = "uncertified", MEASURED, f"The steps that ran {wrong}"
     figure, unit = number(float(outputs[worst])), "potential per unit of input"
     sentence = (
-        "Inputs in the range that are off by 1 at all times, in any way, move the output neuron "
-        f"{content.names[worst]} by no more than this. It says more than the box does for errors "
-        f"below {number(useful)}."
+        "In the differential equation, inputs in the range that are off by 1 at all times, in any "
+        f"way, move the output neuron {content.names[worst]} by no more than this. It says more "
+        f"than the box does for errors below {number(useful)}."
     )
-    return Verdict(*topic, "certified", proof.evidence, headline, figure, unit, sentence)
+    if wrong:
+        unit += ", of the differential equation"
+        sentence += f" What is said of the equation is {proof.evidence}."
+    return Verdict(*topic, status, evidence, headline, figure, unit, sentence)
 
 
 def _useful_input_error(content: Content, neuron: int) -> float:
