@@ -76,7 +76,7 @@ FORMAT = "elegans.certificate"
 VERSION = 1
 LEVELS = ("exact", "interval", "float")
 LARGEST_FILE = 64 << 20
-LEAST_PER_VALUE = 6
+LEAST_PER_VALUE = 12
 """Bytes of the largest file for each value: one takes several times as much memory."""
 LARGEST_NUMBER = 1e100
 MOST_WORK = 100_000_000
@@ -355,9 +355,12 @@ def pull(circuit: CircuitData, gates: GateBounds, i: int, t: float, sign: float)
         for (_, weight, _, _, potential), (least, most) in zip(rows[i], ranges[i], strict=True):
             force = sign * (potential - t)
             if force > 0:
-                terms.append(up(up(weight * most) * up(force)))
+                conductance = nextafter(weight * most, inf)
             elif force < 0 and least > 0:
-                terms.append(up(down(weight * least) * up(force)))
+                conductance = nextafter(weight * least, -inf)
+            else:
+                continue
+            terms.append(nextafter(conductance * nextafter(force, inf), inf))
     return total(terms)
 
 
@@ -406,7 +409,7 @@ def decay(circuit: CircuitData, gates: GateBounds, i: int, every: bool = False) 
     pairs = list(zip(circuit.sensory[i], gates.sensory[i], strict=True))
     if every:
         pairs += zip(circuit.recurrent[i], gates.recurrent[i], strict=True)
-    terms = [down(synapse[1] * least) for synapse, (least, _) in pairs if least > 0]
+    terms = [nextafter(pair[0][1] * pair[1][0], -inf) for pair in pairs if pair[1][0] > 0]
     return down(math.fsum([circuit.leak[i], circuit.epsilon, *terms]))  # far from overflow
 
 
@@ -493,20 +496,20 @@ def worst(b: float, share: float, least: float, most: float) -> float:
         return inf
     if b <= 0:  # convex: largest at an end
         return max(at_gate(least, b, share), at_gate(most, b, share))
-    excess = up(b - share)
-    if excess <= down(2 * b * least) or excess <= 0:
+    excess = nextafter(b - share, inf)
+    if excess <= nextafter(2 * b * least, -inf) or excess <= 0:
         return at_gate(least, b, share)
-    if down(b - share) >= up(2 * b * most):
+    if nextafter(b - share, -inf) >= nextafter(2 * b * most, inf):
         return at_gate(most, b, share)
-    return up(excess * up(0.25 * up(excess / b)))
+    return nextafter(excess * nextafter(0.25 * nextafter(excess / b, inf), inf), inf)
 
 
 def at_gate(q: float, b: float, share: float) -> float:
     """Return a bound of q (b (1 - q) - share)."""
     if q == 0:
         return 0.0
-    rest = 1.0 - q
-    return up(q * up(up(b * (up(rest) if b > 0 else down(rest))) - share))
+    coupling = nextafter(b * nextafter(1.0 - q, inf if b > 0 else -inf), inf)
+    return nextafter(q * nextafter(coupling - share, inf), inf)
 
 
 def check_rate(
@@ -712,9 +715,10 @@ def _spread(eta: list[float]) -> str:
 def load(text: str, largest: int | None = None) -> Document:
     """Return the document in a text; raise `MalformedError` if it is no plain JSON object."""
     # Each takes more memory than its characters.
-    values, lists = text.count(","), text.count("[") + text.count("{")
-    if values > (largest or LARGEST_FILE) // LEAST_PER_VALUE or lists > MOST_LISTS:
-        raise LimitError(f"{values} values in {lists} lists: too many, --size MB allows more")
+    if text.count("[") + text.count("{") > MOST_LISTS:
+        raise MalformedError("more lists than any certificate has")
+    if text.count(",") > (largest or LARGEST_FILE) // LEAST_PER_VALUE:
+        raise LimitError("more values than are read, --size MB allows more")
     try:
         document = json.loads(
             text,
@@ -812,6 +816,8 @@ def _numbers(document: Document, name: str, count: int | None, where: str) -> li
     values = _list(document, name, where)
     if count is not None and len(values) != count:
         raise MalformedError(f"{where}.{name}: {len(values)} numbers, {count} are needed")
+    if set(map(type, values)) == {float} and max(map(abs, values)) <= LARGEST_NUMBER:
+        return values  # as below, sooner
     return [_number(value, f"{where}.{name}") for value in values]
 
 
