@@ -251,9 +251,7 @@ def _norms(rows: Rows, best: float, rate_fraction: float) -> list[tuple[Array, f
         eta = weights_for(rows, part * best)
         if eta is None or not (eta > 0).all():
             continue
-        # Few digits suffice, and keep the numbers of the exact check small.
-        mantissa, exponent = np.frexp(eta / eta.max())
-        eta = np.ldexp(np.round(np.ldexp(mantissa, 24)), exponent - 24)
+        eta = eta / eta.max()
         rate = rows.rate(eta) if (eta > 0).all() else -math.inf
         if rate > 0:
             norms.append((eta, rate))

@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import coo_array, csr_array, eye_array
+from scipy.sparse import coo_array, csr_array, diags_array, eye_array
 from scipy.sparse.csgraph import connected_components
-from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigs, gmres
+from scipy.sparse.linalg import ArpackNoConvergence, eigs, gmres
 
 from elegans.proofs.certificates.contraction import Rows, WorstCase
 from elegans.proofs.certificates.network import Array, Index
@@ -22,6 +22,9 @@ DENSE = 400
 
 LEAST = 1e-12
 """The least weight of a component, as a share of its largest."""
+
+_ROOM = 1e-9
+"""Share of its speed that each neuron's row has room for: more than its rounding."""
 
 _ROUNDS = 60
 _INNER = 100
@@ -100,6 +103,8 @@ def best_rates(rows: Rows, *, start: Array | None = None, tolerance: float = 1e-
     eta = np.ones(rows.neurons) if start is None else _normalised(start, component, count)
     small, large = _members(component, count)
     best = (np.full(count, -np.inf), np.full(count, np.inf), eta.copy())
+    slowest = np.full(count, np.inf)  # no rate exceeds the speed of a neuron
+    np.minimum.at(slowest, component, apart.speed)
     for _ in range(_ROUNDS):
         quotient = apart.value(eta) / eta
         highest, lowest = _extremes(quotient, component, count)
@@ -107,7 +112,7 @@ def best_rates(rows: Rows, *, start: Array | None = None, tolerance: float = 1e-
         best[0][better] = -highest[better]
         best[1][:] = np.minimum(best[1], -lowest)
         best[2][better[component]] = eta[better[component]]
-        scale = np.abs(best[0]) + 1e-6 * np.abs(apart.decay / apart.capacitance).max(initial=0.0)
+        scale = np.abs(best[0]) + 1e-6 * slowest
         open_ = best[1] - best[0] > tolerance * scale
         if not open_.any():
             break
@@ -133,10 +138,10 @@ def weights_for(
     little more than `rate`; with the effect of a unit input and a rate of 0, the largest deviation
     that inputs can cause. Each round solves the linear problem of the worst gates, which raises
     eta towards the solution, until F(eta) + rate eta + (1 - tolerance) rhs <= 0. `rhs` is
-    (neuron,), >= 0, ones by default.
+    (neuron,), >= 0, by default the rate, and a share of a neuron's speed for rounding.
     """
     ones = np.ones(rows.neurons)
-    right = ones if rhs is None else rhs
+    right = rate + _ROOM * rows.speed if rhs is None else rhs
     eta = ones
     for _ in range(50):
         policy = rows.policy(np.maximum(eta, 1e-300))
@@ -206,18 +211,16 @@ def _inverse_step(policy: WorstCase, neurons: Index, eta: Array, highest: float)
     matrix = np.zeros((n, n))
     np.add.at(matrix, (place[policy.target[mine]], place[policy.source[mine]]), policy.gain[mine])
     matrix[np.arange(n), np.arange(n)] += policy.diagonal[neurons]
-    # Slightly above the upper bound of the eigenvalue, where the inverse exists and is positive.
-    shift = highest + 1e-10 * float(np.abs(np.diag(matrix)).max())
+    # Slightly above the upper bound of the eigenvalue, where the inverse exists and is positive;
+    # relative to each row, since time constants may differ by many orders of magnitude.
+    size = np.abs(np.diag(matrix)) + 1e-300
     x = eta[neurons]
+    system = np.diag(highest + 1e-10 * size) - matrix
     try:
-        y = np.linalg.solve(shift * np.eye(n) - matrix, x)
+        y = np.linalg.solve(system / size[:, None], x / size)
     except np.linalg.LinAlgError:
-        return np.asarray(x)
-    return np.asarray(y if np.isfinite(y).all() and (y > 0).all() else x + 0.5 * _step(matrix, x))
-
-
-def _step(matrix: Array, x: Array) -> Array:
-    return np.asarray(matrix @ x / np.abs(np.diag(matrix)).max())
+        y = np.zeros(n)
+    return np.asarray(y if np.isfinite(y).all() and (y > 0).all() else x + 0.5 * matrix @ x / size)
 
 
 def _large_step(policy: WorstCase, neurons: Index, eta: Array) -> Array:
@@ -257,18 +260,20 @@ def _solve(
     """Return the solution of (A + rate) eta = -rhs, None if there is none that is found."""
     n = len(rhs)
     if n <= DENSE:
+        matrix = policy.matrix() + rate * np.eye(n)
+        size = np.abs(matrix).max(axis=1)  # rows of all magnitudes count alike
         try:
-            return np.asarray(np.linalg.solve(policy.matrix() + rate * np.eye(n), -rhs))
+            return np.asarray(np.linalg.solve(matrix / size[:, None], -rhs / size))
         except np.linalg.LinAlgError:
             return None
     matrix = -(_sparse(policy) + rate * eye_array(n, format="csr"))
     diagonal = matrix.diagonal()
     if (diagonal <= 0).any():
         return None
-    scaled = LinearOperator((n, n), matvec=lambda x: x / diagonal, dtype=np.float64)
+    matrix, right = diags_array(1 / diagonal) @ matrix, rhs / diagonal
     # Small right-hand sides count as much as large ones: each row is a condition of its own.
-    within = min(1e-10, tolerance * float(rhs.min() / np.linalg.norm(rhs)))
+    within = min(1e-10, tolerance * float(right.min() / np.linalg.norm(right)))
     solution, failed = gmres(
-        matrix, rhs, x0=guess, rtol=max(within, 1e-15), restart=100, maxiter=20, M=scaled
+        matrix, right, x0=guess, rtol=max(within, 1e-15), restart=100, maxiter=20
     )
     return None if failed and within > 1e-14 else np.asarray(solution)

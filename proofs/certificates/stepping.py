@@ -103,6 +103,6 @@ def input_gains(network: Network, box: Box, gates: GateRanges, rows: Rows) -> Ar
     """
     effect = input_effect(network, box, gates)
     # Neurons that no input reaches get a gain too small to matter: it must be positive.
-    least = 1e-6 * max(float(effect.max(initial=0.0)), 1e-9)
+    least = 1e-6 * max(float((effect / rows.speed).max(initial=0.0)), 1e-9) * rows.speed
     # What is solved for is 1e-6 larger than what is needed, and solved to half of that.
     return weights_for(rows, 0.0, rhs=(1 + 1e-6) * effect + least, tolerance=5e-7)
