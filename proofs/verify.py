@@ -81,6 +81,7 @@ LEAST_PER_VALUE = 12
 LARGEST_NUMBER = 1e100
 MOST_WORK = 100_000_000
 """Terms of sums and gates that are looked at, about a microsecond each."""
+EQUATION_ONLY = " (of the differential equation only: no step of a solver is covered)"
 MOST_LISTS = 1_000
 MOST_NORMS = 16
 MOST_PIECES = 1_024
@@ -674,7 +675,8 @@ def verify(document: Document, limit: float | None = None) -> list[str]:
         if len(boxes) > 1:
             reached += f", from the first box within a time of {at_most(time)}"
     inside = "whatever the inputs" if free else "while the inputs keep to their range"
-    proved = [f"no trajectory leaves the box{reached}, {inside}"]
+    only = "" if document["step"] is not None else EQUATION_ONLY
+    proved = [f"no trajectory leaves the box{reached}, {inside}{only}"]
 
     for n, norm in enumerate(norms):
         _only(norm, ("eta", "rate"), f"norms[{n}]")
@@ -683,7 +685,7 @@ def verify(document: Document, limit: float | None = None) -> list[str]:
         check_rate(circuit, gates, box, eta, rate, pieces, f"rate of norms[{n}]")
         proved.append(
             f"two trajectories in the box approach each other at the rate {at_least(rate)} "
-            f"(weighted maximum norm, weights spread by {_spread(eta)})"
+            f"(weighted maximum norm, weights spread by {_spread(eta)}){only}"
         )
         if n == 0 and document["step"] is not None:
             step = _mapping(document, "step", "certificate")
@@ -702,7 +704,7 @@ def verify(document: Document, limit: float | None = None) -> list[str]:
         check_gain(circuit, gates, box, gain, pieces)
         proved.append(
             "two trajectories from one state of the box under inputs that differ by 1 differ by at "
-            f"most {at_most(max(gain))} at every neuron"
+            f"most {at_most(max(gain))} at every neuron{only}"
         )
     return proved
 

@@ -585,14 +585,11 @@ def test_a_large_circuit_with_few_inputs_has_a_gain():
     assert (certificate.gain > 0).all()
 
 
-def test_numbers_of_too_many_magnitudes_are_named():
+def test_numbers_of_many_magnitudes_are_certified():
     wiring = Wiring(1, {"motor": 2}, Synapses([0], [1], [1]), Synapses.empty())
     network = Network.of(LTC(1, wiring, generator=torch.Generator().manual_seed(0)))
     network.recurrent.weight[:] = 1e10
     network.recurrent.gain[:] = 1e12
     answer = certify(network, (-1, 1))
-    assert not answer
-    assert answer.rate > 0
-    assert "were not found in double precision" in answer.reason
-    assert answer.largest_scale is None
-    assert "with synapses from \n" not in str(answer) + "\n"
+    assert answer
+    assert answer.verify()

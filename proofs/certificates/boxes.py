@@ -23,6 +23,8 @@ from elegans.errors import InputError
 from elegans.proofs.certificates.network import SLACK, Array, Box, Network, SynapseNumbers
 
 _ROUNDS = 100
+_FARTHEST = 690.0
+"""Beyond, a closed gate is taken as one that far: below exp(-708) doubles lose their precision."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +71,8 @@ def gates_between(synapses: SynapseNumbers, lo: Array, hi: Array) -> Gates:
     slack = SLACK * (1 + np.abs(ends).max(axis=0, initial=0.0))
     lo, hi = ends.min(axis=0) - slack, ends.max(axis=0) + slack
     return Gates(
-        np.maximum((1 - SLACK) * _sigmoid(lo), 0.0), np.minimum((1 + SLACK) * _sigmoid(hi), 1.0)
+        np.where(lo < -_FARTHEST, 0.0, (1 - SLACK) * _sigmoid(lo)),
+        np.minimum((1 + SLACK) * _sigmoid(np.maximum(hi, -_FARTHEST)), 1.0),
     )
 
 
@@ -309,8 +312,13 @@ def nested_boxes(
         if (shrunk <= until * boxes[0].width).all():
             break
         boxes.append(Box(lo, hi))
-        times.append((1 + SLACK) * slowest * -math.log(entry_fraction))
+        times.append(entered_after(slowest, entry_fraction))
     return Nested(tuple(boxes), (entry_fraction,) * len(times), tuple(times))
+
+
+def entered_after(slowest: float, entry_fraction: float) -> float:
+    """Return the time after which the distance to all targets has fallen to a fraction."""
+    return (1 + SLACK) * slowest * -math.log(entry_fraction)
 
 
 def _target(network: Network, recurrent: Array, sensory: Array, *, otherwise: Array) -> Array:

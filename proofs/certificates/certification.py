@@ -11,8 +11,6 @@ arithmetic by `elegans.proofs.verify`.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 from torch import nn
@@ -28,7 +26,6 @@ from elegans.proofs.certificates.advice import (
 )
 from elegans.proofs.certificates.certificate import (
     Certificate,
-    Figures,
     NotCertified,
     network_document,
 )
@@ -44,13 +41,15 @@ from elegans.proofs.certificates.network import (
 )
 from elegans.proofs.certificates.perron import Components, best_rates, weights_for
 from elegans.proofs.certificates.region import Region, pieces_of, region_of, require_level, rows_of
-from elegans.proofs.certificates.stepping import horizon, input_gains, longest_step, step_factors
+from elegans.proofs.certificates.stepping import input_gains, longest_step, step_factors
+from elegans.solvers import SemiImplicit
 
 RATE_FRACTION = 0.9
 """Share of the best rate that a certificate claims: at the best rate itself the weights can differ
 by eight orders of magnitude, and so could the overshoot."""
 
 _SHARPEST = 0.999
+_LOWER = (0.5, 0.1, 0.01)
 _LARGEST = verify.LARGEST_NUMBER
 
 
@@ -144,27 +143,13 @@ def certify(
     region = region_of(network, network.range_of(inputs), level)
     rows = rows_of(network, region, level)
     components = best_rates(rows)
-    norms = _norms(rows, components.best_rate, rate_fraction) if components.best_rate > 0 else []
+    norms = _norms(rows, components, rate_fraction)
     if not norms:
         return _refusal(network, given, level, rows, components, advice)
-    eta, rate = norms[0]
+    eta, _ = norms[0]
     length = _step_length(model, elapsed)
     kappa = None if length is None else _step_factor(network, region, eta, length)
     gain = input_gains(network, region.box, region.gates, rows)
-    overshoot = float(eta.max() / eta.min())
-    row, synapses = binding_row(rows, components)
-    notes = Figures(
-        ceiling=float(components.ceiling.min()),
-        best_rate=components.best_rate,
-        overshoot=overshoot,
-        break_even=math.log(overshoot) / rate,
-        entry_time=region.entry_time,
-        kappa=kappa,
-        horizon=None if kappa is None else horizon(kappa, unfolds_of(model)),
-        components=components_table(components),
-        binding=row,
-        binding_synapses=synapses,
-    )
     document = {
         "format": verify.FORMAT,
         "version": verify.VERSION,
@@ -180,33 +165,19 @@ def certify(
         if kappa is None
         else {"length": length, "kappa": kappa, "unfolds": unfolds_of(model)},
         "gain": None if gain is None else gain.tolist(),
-        "notes": asdict(notes),
+        "notes": {},
     }
     document["digest"] = verify.digest(document)
     if check and level != "float":
         try:
-            verify.verify(document)
+            verify.verify(document, math.inf)
         except (verify.MalformedError, verify.NotProvedError) as error:
             return NotCertified(
                 f"what double precision found does not pass the check at level {level!r} ({error})",
                 level,
                 components.best_rate,
             )
-    return Certificate(document)
-
-
-def components_table(components: Components, largest: int = 20) -> list[dict[str, Any]]:
-    """Return size, rate and neurons of each component of several neurons, the slowest first."""
-    sizes = components.sizes
-    order = [int(c) for c in np.argsort(components.rate, kind="stable") if sizes[c] > 1]
-    return [
-        {
-            "size": int(sizes[c]),
-            "rate": float(components.rate[c]),
-            "neurons": np.flatnonzero(components.of == c).tolist(),
-        }
-        for c in order[:largest]
-    ]
+    return Certificate(document, components)
 
 
 def _precondition(network: Network, given: Box) -> str | None:
@@ -244,18 +215,31 @@ def _step_factor(network: Network, region: Region, eta: Array, length: float) ->
     return kappa if kappa < 1 else None
 
 
-def _norms(rows: Rows, best: float, rate_fraction: float) -> list[tuple[Array, float]]:
-    """Return weights of moderate spread and the sharpest ones, with the rates that they prove."""
-    norms = []
-    for part in (rate_fraction, _SHARPEST):
-        eta = weights_for(rows, part * best)
-        if eta is None or not (eta > 0).all():
-            continue
-        eta = eta / eta.max()
-        rate = rows.rate(eta) if (eta > 0).all() else -math.inf
-        if rate > 0:
-            norms.append((eta, rate))
+def _norms(rows: Rows, components: Components, rate_fraction: float) -> list[tuple[Array, float]]:
+    """Return weights of moderate spread and the sharpest ones, with the rates that they prove.
+
+    Where neither is found, weights of a lower rate; where the best rate is not known to be
+    positive, of a part of its ceiling.
+    """
+    best, ceiling = components.best_rate, float(components.ceiling.min())
+    found = [_weights(rows, part * best) for part in (rate_fraction, _SHARPEST) if best > 0]
+    norms = [norm for norm in found if norm is not None]
+    for part in _LOWER:
+        if norms or ceiling <= 0:
+            break
+        norm = _weights(rows, part * ceiling)
+        norms = [] if norm is None else [norm]
     return norms
+
+
+def _weights(rows: Rows, rate: float) -> tuple[Array, float] | None:
+    """Return weights for a rate, the largest 1, and the rate that they prove."""
+    eta = weights_for(rows, rate)
+    if eta is None or not (eta / eta.max() > 0).all():
+        return None
+    eta = eta / eta.max()
+    proved = rows.rate(eta)
+    return (eta, proved) if proved > 0 else None
 
 
 def _refusal(
@@ -304,7 +288,7 @@ def _step_length(model: nn.Module | Network, elapsed: float) -> float | None:
     if isinstance(model, Network):
         return elapsed
     cell = liquid_cell(model)
-    return elapsed / cell.ode_unfolds if cell.solver.name == "semi_implicit" else None
+    return elapsed / cell.ode_unfolds if type(cell.solver) is SemiImplicit else None
 
 
 def unfolds_of(model: nn.Module | Network) -> int:

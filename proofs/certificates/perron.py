@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import coo_array, csr_array, diags_array, eye_array
 from scipy.sparse.csgraph import connected_components
-from scipy.sparse.linalg import ArpackNoConvergence, eigs, gmres
+from scipy.sparse.linalg import ArpackError, eigs, gmres
 
 from elegans.proofs.certificates.contraction import Rows, WorstCase
 from elegans.proofs.certificates.network import Array, Index
@@ -27,8 +27,9 @@ _ROOM = 1e-9
 """Share of its speed that each neuron's row has room for: more than its rounding."""
 
 _ROUNDS = 60
-_INNER = 100
-_ARNOLDI = 300
+_INNER = 6
+_ARNOLDI = 100
+_STIFF = 1e4
 
 _Member = tuple[int, Index]
 
@@ -85,11 +86,11 @@ def best_rates(rows: Rows, *, start: Array | None = None, tolerance: float = 1e-
     """Return the best provable rate of every component, with weights that prove it.
 
     Each round solves the linear problem of the worst gates: small components by inverse iteration,
-    which converges quadratically (Noda 1971), large ones by Arnoldi's method, O(synapses) a step.
-    It ends when rate and ceiling of each component agree to `tolerance`, relative to the rate.
-    Weights of a component differ by at most 1 / `LEAST`: where better ones would differ by more,
-    rate and ceiling stay apart. `start` are weights > 0 to begin with, such as those of a similar
-    circuit, (neuron,).
+    which converges quadratically (Noda 1971), large ones by Arnoldi's method, O(synapses) a step,
+    or by inverse iteration, too. It ends when rate and ceiling of each component agree to
+    `tolerance`, relative to the rate. Weights of a component differ by at most 1 / `LEAST`: where
+    better ones would differ by more, rate and ceiling stay apart. `start` are weights > 0 to begin
+    with, such as those of a similar circuit, (neuron,).
 
     References
     ----------
@@ -123,7 +124,7 @@ def best_rates(rows: Rows, *, start: Array | None = None, tolerance: float = 1e-
                 moved[neurons] = _inverse_step(policy, neurons, eta, float(highest[label]))
         for label, neurons in large:
             if open_[label]:
-                moved[neurons] = _large_step(policy, neurons, eta)
+                moved[neurons] = _large_step(policy, neurons, eta, float(highest[label]))
         eta = _normalised(moved, component, count)
     return Components(component, *best)
 
@@ -134,7 +135,7 @@ def weights_for(
     r"""Solve F(eta) + rate eta + rhs = 0 by policy iteration; return None if there is no eta > 0.
 
     For a rate below the best one there is exactly one solution, and it is positive wherever a
-    right-hand side > 0 reaches. With ``rhs`` = 1 it gives weights of moderate spread that prove a
+    right-hand side > 0 reaches. The default gives weights of moderate spread that prove a
     little more than `rate`; with the effect of a unit input and a rate of 0, the largest deviation
     that inputs can cause. Each round solves the linear problem of the worst gates, which raises
     eta towards the solution, until F(eta) + rate eta + (1 - tolerance) rhs <= 0. `rhs` is
@@ -170,8 +171,7 @@ def left_weights(policy: WorstCase, eta: Array, rate: float) -> Array:
             y = np.abs(np.linalg.solve(matrix, y))
             y = y / y.max()
     else:
-        _, vectors = eigs(_sparse(policy).T.tocsr(), k=1, which="LR", v0=y, tol=1e-8)
-        y = np.abs(vectors[:, 0])
+        y = _perron(_sparse(policy).T.tocsr(), y, shift, 1e-8)
     return np.asarray(y / (y @ eta))
 
 
@@ -223,21 +223,34 @@ def _inverse_step(policy: WorstCase, neurons: Index, eta: Array, highest: float)
     return np.asarray(y if np.isfinite(y).all() and (y > 0).all() else x + 0.5 * matrix @ x / size)
 
 
-def _large_step(policy: WorstCase, neurons: Index, eta: Array) -> Array:
-    """Return an approximate Perron vector of a large component, by Arnoldi's method."""
-    matrix = _sparse(policy)[neurons][:, neurons]
-    x = eta[neurons]
-    try:
-        _, vectors = eigs(matrix, k=1, which="LR", v0=x, maxiter=_ARNOLDI, tol=1e-10)
+def _large_step(policy: WorstCase, neurons: Index, eta: Array, highest: float) -> Array:
+    """Return an approximate Perron vector of a large component."""
+    return _perron(_sparse(policy)[neurons][:, neurons], eta[neurons], highest)
+
+
+def _perron(matrix: csr_array, x: Array, highest: float, tolerance: float = 1e-10) -> Array:
+    """Return an approximate Perron vector of a large matrix whose eigenvalues are below `highest`.
+
+    By Arnoldi's method; where time constants differ too much for that, by inverse iteration, which
+    fast neurons do not hold up.
+    """
+    size = np.abs(matrix.diagonal())
+    if size.max() < _STIFF * size.min():
+        try:
+            _, vectors = eigs(matrix, k=1, which="LR", v0=x, maxiter=_ARNOLDI, tol=tolerance)
+        except ArpackError:
+            vectors = np.zeros((len(x), 1))
         y = np.abs(vectors[:, 0])
-    except ArpackNoConvergence:
-        y = np.zeros_like(x)
-    if not (np.isfinite(y).all() and (y > 0).all()):
-        y, step = x, 0.9 / float(np.abs(policy.diagonal[neurons]).max())
-        for _ in range(_INNER):
-            y = y + step * (matrix @ y)
-            y = y / y.max()
-    return np.asarray(y)
+        if np.isfinite(y).all() and (y > 0).all():
+            return np.asarray(y)
+    shifted = (highest + 0.1 * float(size.min())) * eye_array(len(x), format="csr") - matrix
+    y = x
+    for _ in range(_INNER):
+        new = _solve_scaled(shifted, y, y, 1e-6)
+        if new is None or not np.isfinite(new).all() or not (new > 0).all():
+            break
+        y = new / new.max()
+    return y
 
 
 def _sparse(policy: WorstCase) -> csr_array:
@@ -267,6 +280,11 @@ def _solve(
         except np.linalg.LinAlgError:
             return None
     matrix = -(_sparse(policy) + rate * eye_array(n, format="csr"))
+    return _solve_scaled(matrix, rhs, guess, tolerance)
+
+
+def _solve_scaled(matrix: csr_array, rhs: Array, guess: Array, tolerance: float) -> Array | None:
+    """Solve a large system whose rows may be of all magnitudes, None where that fails."""
     diagonal = matrix.diagonal()
     if (diagonal <= 0).any():
         return None
