@@ -22,6 +22,8 @@ from elegans.export.picture import picture_of
 from elegans.export.portable import Model, Portable, portable
 from elegans.export.replay import History, replayed
 from elegans.proofs.certificates.certificate import Certificate
+from elegans.proofs.certificates.network import SLACK
+from elegans.proofs.verify import at_least, at_most
 
 CARTPOLE = {
     "gravity": 9.8,
@@ -257,12 +259,12 @@ def _stated(circuit: Portable) -> dict[str, Any] | None:
         return None
     low, high = circuit.certified
     return {
-        "rate": certificate.rate,
+        "rate": float(at_least(certificate.rate, _DIGITS)),
         "level": certificate.level,
         "attracts": certificate.attracts,
         "step": _step_factor(circuit, certificate),
-        "low": low.tolist(),
-        "high": high.tolist(),
+        "low": [float(at_most(end, _DIGITS)) for end in low],
+        "high": [float(at_least(end, _DIGITS)) for end in high],
     }
 
 
@@ -275,7 +277,7 @@ def _step_factor(circuit: Portable, certificate: Certificate) -> float | None:
     taken = integration.solver, integration.unfolds, length
     if taken != ("semi_implicit", step["unfolds"], step["length"]):
         return None
-    return float(step["kappa"] ** integration.unfolds)
+    return float(at_most((1 + SLACK) * step["kappa"] ** integration.unfolds, _DIGITS))
 
 
 def _assembled(title: str, described: str, document: dict[str, Any]) -> str:

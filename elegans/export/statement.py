@@ -11,6 +11,7 @@ from elegans.control.policy import Policy
 from elegans.errors import InputError, RunError
 from elegans.export.portable import Model, Portable
 from elegans.layers.readout import circuit_of
+from elegans.proofs.verify import at_least, at_most, down
 
 KINDS = {
     "liquid": "liquid time-constant circuit",
@@ -46,8 +47,8 @@ def statement(circuit: Portable) -> dict[str, str]:
     if certificate is not None and circuit.certified is not None:
         rows["certificate"] = (
             "two states under the same inputs approach each other at least as exp(-rate t), "
-            f"rate {certificate.rate / circuit.unit:.6g}, checked at level {certificate.level}, "
-            f"network {certificate.fingerprint}"
+            f"rate {at_least(down(certificate.rate / circuit.unit))}, checked at level "
+            f"{certificate.level}, network {certificate.fingerprint}{certificate.scope}"
         )
         to_it = "are brought to it" if circuit.clamp is not None else "beyond are taken as they are"
         rows["range"] = f"it holds for {_ranges(circuit, *circuit.certified)}; inputs {to_it}"
@@ -56,7 +57,9 @@ def statement(circuit: Portable) -> dict[str, str]:
 
 def _ranges(circuit: Portable, low: np.ndarray, high: np.ndarray) -> str:
     ends = zip(circuit.input_names, low, high, strict=True)
-    return ", ".join(f"{name} in [{least:.9g}, {most:.9g}]" for name, least, most in ends)
+    return ", ".join(
+        f"{name} in [{at_most(least, 9)}, {at_least(most, 9)}]" for name, least, most in ends
+    )
 
 
 def tolerance(model: Model) -> float:

@@ -16,7 +16,15 @@ from elegans.reporting.stability.content import (
     SEARCHED,
     Content,
 )
-from elegans.reporting.wording import in_seconds, number, per_second, plural, sentence_of
+from elegans.reporting.wording import (
+    at_least,
+    at_most,
+    in_seconds,
+    number,
+    per_second,
+    plural,
+    sentence_of,
+)
 
 _LOOSE = 0.1
 """An error of the inputs; a gain that says nothing of errors of this size is called loose."""
@@ -89,7 +97,7 @@ def summary(content: Content) -> str:
     if proof.certified:
         return opening + (
             "It is certified: under any inputs in the stated range, two trajectories approach each "
-            f"other at a rate of at least {number(proof.rate)} per {subject.time_unit} once they "
+            f"other at a rate of at least {at_least(proof.rate)} per {subject.time_unit} once they "
             "are in the certified box."
         )
     ending = (
@@ -112,7 +120,7 @@ def _contraction(content: Content) -> Verdict:
     topic = ("certificate", "Does it forget where it began?")
     if proof is None:
         return _unexamined(*topic, content.skipped.get("contraction", ""))
-    rate = number(proof.rate)
+    rate = at_least(proof.rate)
     if proof.certified and proof.rate:
         halving = math.log(2) / proof.rate
         validity = (
@@ -123,8 +131,8 @@ def _contraction(content: Content) -> Verdict:
         many = plural(content.subject.time_unit)
         sentence = (
             "Differences between two trajectories under the same input halve at least every "
-            f"{number(halving)} {many}, {validity}; measured in weights that differ by a factor of "
-            f"{number(proof.overshoot)}."
+            f"{at_most(halving)} {many}, {validity}; measured in weights that differ by a factor "
+            f"of {at_most(proof.overshoot)}."
         )
         headline = "Certified to contract"
         details = _transient(content)
@@ -142,16 +150,16 @@ def _transient(content: Content) -> tuple[tuple[str, str], ...]:
     if proof is None:
         return ()
     seconds, many = subject.seconds, plural(subject.time_unit)
-    again = in_seconds(proof.break_even, seconds)
+    again = in_seconds(proof.break_even, seconds, at_most)
     return (
-        ("The same rate", per_second(proof.rate, seconds) or NO_SECONDS),
+        ("The same rate", per_second(proof.rate, seconds, at_least) or NO_SECONDS),
         (
             "Overshoot",
-            f"at most {number(proof.overshoot)} times the first difference, in the maximum norm",
+            f"at most {at_most(proof.overshoot)} times the first difference, in the maximum norm",
         ),
         (
             "Break-even time",
-            f"at most {number(proof.break_even)} {many}{f' = {again}' if again else ''}, after "
+            f"at most {at_most(proof.break_even)} {many}{f' = {again}' if again else ''}, after "
             "which every difference is smaller than it began",
         ),
     )
@@ -198,14 +206,14 @@ def _bounds(content: Content) -> Verdict:
     topic = ("boxes", "Do its potentials stay bounded?")
     if boxes is None:
         return _unexamined(*topic, content.skipped.get("boxes", ""))
-    interval = f"{number(float(boxes.box_lo.min()))} to {number(float(boxes.box_hi.max()))}"
+    interval = f"{at_least(float(boxes.box_lo.min()))} to {at_most(float(boxes.box_hi.max()))}"
     sentence = (
         "Once every potential is in its interval of the box, it stays there for all inputs in the "
         "range."
     )
     if boxes.count > 1:
         sentence += (
-            f" From the first box they are in the last within {number(boxes.entry_time)} "
+            f" From the first box they are in the last within {at_most(boxes.entry_time)} "
             f"{plural(content.subject.time_unit)}."
         )
     headline = "Bounded, for certain"
@@ -225,7 +233,7 @@ def _ceiling(content: Content) -> Verdict:
             "inputs or a smaller box may still be certified."
         )
         return Verdict(*topic, "uncertified", SAMPLED, headline, figure, unit, sentence)
-    headline, figure = "No proof on this box exceeds it", number(ceiling.rate)
+    headline, figure = "No proof on this box exceeds it", at_most(ceiling.rate)
     sentence = (
         f"The slowest mode found in {count} decays at this rate. None of these has a growing mode, "
         "which proves nothing about the others."
@@ -296,7 +304,7 @@ def _horizon(content: Content) -> Verdict:
         )
         if steps:
             sentence += f" In the run it took about {steps} steps."
-        headline, figure = "Gradients fade, for certain", number(proof.horizon)
+        headline, figure = "Gradients fade, for certain", at_most(proof.horizon)
         unit = "steps to 1/e, at most"
         return Verdict(*topic, "certified", proof.evidence, headline, figure, unit, sentence)
     if exponents is None:
@@ -326,11 +334,11 @@ def _gain(content: Content) -> Verdict:
     worst = int(outputs.argmax())
     useful = _useful_input_error(content, worst)
     headline = "Bounded, for certain" if useful >= _LOOSE else "Bounded, but loosely"
-    figure, unit = number(float(outputs[worst])), "potential per unit of input"
+    figure, unit = at_most(float(outputs[worst])), "potential per unit of input"
     sentence = (
         "Inputs in the range that are off by 1 at all times, in any way, move the output neuron "
         f"{content.names[worst]} by no more than this. It says more than the box does for errors "
-        f"below {number(useful)}."
+        f"below {at_least(useful)}."
     )
     return Verdict(*topic, "certified", proof.evidence, headline, figure, unit, sentence)
 
