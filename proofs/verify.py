@@ -710,7 +710,8 @@ def verify(document: Document, limit: float | None = None) -> list[str]:
 
 
 def _spread(eta: list[float]) -> str:
-    ratio = up(max(eta) / min(eta))
+    ratio = max(eta) / min(eta)
+    ratio = up(ratio) if ratio > 1 else ratio
     return at_most(ratio, 3) if ratio < inf else "more than 1e308"
 
 
@@ -850,7 +851,8 @@ def main(arguments: list[str]) -> int:
     numbers: dict[str, int | None] = {"--size": None, "--work": None}
     rest = list(arguments)
     while len(rest) > 2 and rest[0] in numbers and rest[1].isdecimal():
-        numbers[rest.pop(0)] = int(rest.pop(0)[:18])
+        numbers[rest[0]] = int(rest[1][:18])
+        del rest[:2]
     if len(rest) != 1 or rest[0].startswith("-"):
         print("usage: python -m elegans.proofs.verify [--size MB] [--work TERMS] CERTIFICATE.json")
         return 0 if arguments in (["-h"], ["--help"]) else 2

@@ -4,6 +4,7 @@ A second program of the same statements, in double precision, decides whether a 
 is still true.
 """
 
+import contextlib
 import copy
 import json
 import math
@@ -11,6 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from decimal import Context, Decimal, localcontext
 from fractions import Fraction
@@ -975,9 +977,165 @@ def test_documents_in_memory_get_an_answer():
             Certificate(document).verify()
 
 
-def test_large_files_are_refused(monkeypatch, tmp_path):
+def star(leaves, *, pieces=1, norms=1, own=False):
+    """A certificate of a hub that all other neurons lead to, which contracts at any level."""
+    units = leaves + 1
+    source = list(range(1, units)) + [0] * own
+    none = {name: [] for name in ("source", "target", "weight", "gain", "centre", "potential")}
+    recurrent = {
+        "source": source,
+        "target": [0] * len(source),
+        "weight": [1e-3 / leaves] * len(source),
+        "gain": [1.0] * len(source),
+        "centre": [0.5] * len(source),
+        "potential": [1.0] * len(source),
+    }
+    box = {"lo": [0.0] * units, "hi": [1.0] * units}
+    return sealed(
+        {
+            "format": verify.FORMAT,
+            "version": verify.VERSION,
+            "level": "interval",
+            "network": {
+                "capacitance": [1.0] * units,
+                "leak": [1.0] * units,
+                "leak_potential": [0.5] * units,
+                "epsilon": 0.0,
+                "recurrent": recurrent,
+                "sensory": none,
+                "scale": [],
+                "shift": [],
+            },
+            "inputs": {"lo": [], "hi": []},
+            "attracts": True,
+            "boxes": [box],
+            "shares": [],
+            "pieces": pieces,
+            "norms": [{"eta": [1.0] * units, "rate": 0.5}] * norms,
+            "step": None,
+            "gain": None,
+            "notes": {},
+        }
+    )
+
+
+BUDGET = 5.0
+"""Seconds of this process in which every hostile file of these sizes is answered."""
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"leaves": 1, "pieces": 1_024, "own": True},
+        {"leaves": 150, "pieces": 1_024, "own": True},  # 8 kB: 11 s in rationals
+        {"leaves": 600, "pieces": 1_024, "own": True},  # 42 kB: over a minute
+        {"leaves": 6_400},
+        {"leaves": 50, "norms": 200, "pieces": 1_024, "own": True},
+        {"leaves": 50, "norms": verify.MOST_NORMS, "pieces": 1_024, "own": True},
+    ],
+)
+def test_small_hostile_files_end_soon(options, tmp_path):
+    (tmp_path / "c.json").write_text(json.dumps(star(**options)))
+    start = time.process_time()
+    code = verify.main([str(tmp_path / "c.json")])
+    assert time.process_time() - start < BUDGET
+    assert code == (0 if options.get("norms", 1) <= verify.MOST_NORMS else 2)
+
+
+@pytest.mark.slow
+def test_cost_is_linear_in_the_file_whatever_the_numbers():
+    """Numbers of three hundred orders of magnitude cost as much as ones."""
+    plain, wild = star(4_000), star(4_000)
+    weights = [1e-3 / 4_000 * 10.0 ** -(k % 300) for k in range(4_000)]
+    wild["network"]["recurrent"] |= {
+        "weight": weights,
+        "gain": [10.0 ** (k % 90) for k in range(4_000)],
+        "centre": [10.0 ** -(k % 300) for k in range(4_000)],
+    }
+    wild["norms"][0]["eta"] = [1.0] + [10.0 ** -(k % 300) for k in range(4_000)]
+    times = {}
+    for name, document in (("plain", plain), ("wild", sealed(wild)), ("twice", star(8_000))):
+        taken = []
+        for _ in range(5):
+            start = time.process_time()
+            with contextlib.suppress(verify.NotProvedError):
+                verify.verify(document)
+            taken.append(time.process_time() - start)
+        times[name] = min(taken)
+    assert times["wild"] < 3 * times["plain"]
+    assert times["twice"] < 4 * times["plain"]
+
+
+def test_the_work_is_limited(tmp_path, capsys):
+    """Exit code 2, and what was reached; more is allowed by an option."""
+    path = str(tmp_path / "c.json")
+    Path(path).write_text(json.dumps(star(100)))
+    assert verify.main(["--work", "150", path]) == 2
+    said = capsys.readouterr().out
+    assert said.startswith("undecided: the limit of 150 terms was reached at stay")
+    assert "--work N" in said
+    assert verify.main(["--work", "350", path]) == 2
+    assert "reached at rate of norms[0], neuron 0" in capsys.readouterr().out
+    assert verify.main(["--work", "10000", path]) == 0
+    with pytest.raises(verify.LimitError):
+        verify.verify(star(100), 150)
+    with pytest.raises(InputError, match=r"is not checked so soon .*pass work="):
+        Certificate.load(path, work=150)
+    assert Certificate.load(path, work=10_000)
+    capsys.readouterr()
+    for wrong in (["--work", path], ["--work", "-1", path], ["--work", "1e5", path]):
+        assert verify.main(wrong) == 2
+        assert capsys.readouterr().out.startswith("usage")
+
+
+def test_work_is_counted_before_it_is_done():
+    """A limit of 10**6 terms holds however many pieces and synapses a file claims."""
+    document = star(2_000, pieces=1_024, own=True, norms=8)
+    start = time.process_time()
+    with pytest.raises(verify.LimitError, match=r"limit of 1,000,000 terms"):
+        verify.verify(document, 1_000_000)
+    assert time.process_time() - start < BUDGET
+
+
+def test_large_files_are_refused(monkeypatch, tmp_path, capsys):
+    assert verify.LARGEST_FILE == 64 * 2**20
     monkeypatch.setattr(verify, "LARGEST_FILE", 100)
     assert code_of(b"{" + b" " * 100, tmp_path) == 2
+    assert "--size MB allows more" in capsys.readouterr().out
+    with pytest.raises(InputError, match=r"beyond what is read .*pass size=\.\.\."):
+        Certificate.load(tmp_path / "c.json")
+    (tmp_path / "c.json").write_text(text_of("exact", False))
+    assert verify.main(["--size", "1", str(tmp_path / "c.json")]) == 0
+    assert Certificate.load(tmp_path / "c.json", size=2**20)
+
+
+def test_a_file_of_commas_is_not_parsed(tmp_path, monkeypatch):
+    """Each value takes more memory than its characters."""
+    commas = b'{"a":[' + b"0," * 400_000 + b"0]}"
+    monkeypatch.setattr(verify, "LARGEST_FILE", 2**20)
+    monkeypatch.setattr(verify.json, "loads", None)
+    assert code_of(commas, tmp_path) == 2
+    assert code_of(b"{" + b"," * 1_000_000, tmp_path) == 2
+
+
+@pytest.mark.parametrize("broken", ["rounding", "flush"])
+def test_other_arithmetic_proves_nothing(broken, monkeypatch):
+    """A processor that rounds upwards, or that takes subnormal numbers for zero."""
+    verify.require_ieee()
+    if broken == "flush":
+        monkeypatch.setattr(verify, "float", FlushingFloat, raising=False)
+    else:
+        monkeypatch.setattr(verify, "nextafter", lambda x, y: math.nextafter(x, y) + 2.0**-40)
+    with pytest.raises(verify.MalformedError, match="not that of IEEE 754"):
+        verify.require_ieee()
+
+
+class FlushingFloat(float):
+    """Gives 0 for what is below the normal numbers."""
+
+    @classmethod
+    def fromhex(cls, text):
+        return 0.0 if abs(float.fromhex(text)) < 2.0**-1022 else float.fromhex(text)
 
 
 def test_a_folder_is_no_certificate(tmp_path):

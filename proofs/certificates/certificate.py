@@ -189,12 +189,10 @@ class Certificate:
     def figures(self) -> Figures:
         """Numbers that follow from the certificate, or tell of its search."""
         document, network, boxes = self.document, self.network, self.boxes
-        inputs = None if document["inputs"] is None else network.range_of(self.inputs)
-        free = self.level == "exact" or inputs is None
-        gates = [
-            GateRanges.free(network) if free else GateRanges.over(network, box, inputs)
-            for box in boxes
-        ]
+        gates = [GateRanges.free(network)]
+        if self.level != "exact":
+            inputs = network.range_of(self.inputs)
+            gates = [GateRanges.over(network, box, inputs) for box in boxes]
         rows = Rows.of(network, boxes[-1], gates[-1], pieces=document["pieces"])
         components = best_rates(rows) if self._components is None else self._components
         row, synapses = binding_row(rows, components)

@@ -183,12 +183,12 @@ class Rows:
     @cached_property
     def _reach(self) -> Array:
         """The largest coupling of each entry, w |s| |E - xi|, shape (entry,)."""
-        return self.weight * np.abs(self.slope).max(axis=0, initial=0.0)
+        return np.asarray(self.weight * np.abs(self.slope).max(axis=0, initial=0.0))
 
     @cached_property
     def conductance(self) -> Array:
         """The decay of each row with all gates open, shape (row,)."""
-        return self.decay + self._per_row(self.weight[None])[0]
+        return np.asarray(self.decay + self._per_row(self.weight[None])[0])
 
     @cached_property
     def speed(self) -> Array:

@@ -323,7 +323,8 @@ def liquid_cell(model: nn.Module) -> LiquidCell:
                 f"got a hook or a parametrization on the {name}, expected none: what it does "
                 "to inputs or states is not known; remove it"
             )
-    for name, owner in (parts | cell.synapse_sets() | {"solver": cell.solver}).items():
+    owners: dict[str, object] = {**parts, **cell.synapse_sets(), "solver": cell.solver}
+    for name, owner in owners.items():
         method = patched(owner)
         if method is not None:
             raise InputError(

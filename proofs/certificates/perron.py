@@ -250,7 +250,7 @@ def _perron(matrix: csr_array, x: Array, highest: float, tolerance: float = 1e-1
         if new is None or not np.isfinite(new).all() or not (new > 0).all():
             break
         y = new / new.max()
-    return y
+    return np.asarray(y)
 
 
 def _sparse(policy: WorstCase) -> csr_array:

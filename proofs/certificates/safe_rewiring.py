@@ -369,14 +369,15 @@ def _own(network: Network) -> Network:
 
 def _same(one: Network, other: Network) -> bool:
     """Whether two circuits have the same numbers; synapses that do not conduct have none."""
-    pairs = [(one.epsilon, other.epsilon), (one.scale, other.scale), (one.shift, other.shift)]
-    pairs += [(one.capacitance, other.capacitance), (one.leak, other.leak)]
-    pairs.append((one.leak_potential, other.leak_potential))
-    for kind in ("recurrent", "sensory"):
-        held = [getattr(network, kind) for network in (one, other)]
-        held = [synapses.take(synapses.weight > 0) for synapses in held]
-        pairs += [tuple(getattr(each, f.name) for each in held) for f in fields(SynapseNumbers)]
-    return all(np.array_equal(a, b) for a, b in pairs)
+    columns = []
+    for network in (one, other):
+        held = [each.take(each.weight > 0) for each in (network.recurrent, network.sensory)]
+        columns.append(
+            [np.array([network.epsilon]), network.scale, network.shift, network.capacitance]
+            + [network.leak, network.leak_potential]
+            + [getattr(each, field.name) for each in held for field in fields(SynapseNumbers)]
+        )
+    return all(map(np.array_equal, *columns))
 
 
 def _by_target(synapses: SynapseNumbers) -> dict[int, set[int]]:
