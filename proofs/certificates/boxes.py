@@ -134,24 +134,29 @@ def target_range(network: Network, gates: GateRanges) -> Box:
     Its ends are the roots of the row tests H⁺ and H⁻, see `row_tests`. The upper end is the
     largest r_i over choices of each gate between l and h, and a choice is best exactly if it opens
     the synapses with E above r_i and closes those below: start anywhere, choose so, repeat. Each
-    round raises r_i, and no choice comes twice.
+    round raises r_i, and no choice comes twice. An E that rounding cannot tell from r_i is tried
+    both ways: open, one strong synapse hides all that is weaker.
     """
+    sets = (network.recurrent, gates.recurrent), (network.sensory, gates.sensory)
     ends = []
     for sign in (-1.0, 1.0):
         r = _target(
             network, gates.recurrent.most, gates.sensory.most, otherwise=network.leak_potential
         )
         for _ in range(_ROUNDS):
-            chosen = [
-                np.where(
-                    sign * (synapses.potential - r[synapses.target]) >= 0, range_.most, range_.least
-                )
-                for synapses, range_ in (
-                    (network.recurrent, gates.recurrent),
-                    (network.sensory, gates.sensory),
-                )
-            ]
-            better = _target(network, *chosen, otherwise=r)
+            better = r
+            for tied in (-SLACK, SLACK):
+                chosen = [
+                    np.where(
+                        sign * (synapses.potential - r[synapses.target])
+                        >= tied * np.abs(synapses.potential),
+                        range_.most,
+                        range_.least,
+                    )
+                    for synapses, range_ in sets
+                ]
+                found = _target(network, *chosen, otherwise=r)
+                better = np.where(sign * found > sign * better, found, better)
             if np.array_equal(better, r):
                 break
             r = better

@@ -182,17 +182,17 @@ class Rows:
 
     @cached_property
     def _reach(self) -> Array:
-        """The largest coupling of each entry, w |s| |E - xi|, shape (entry,)."""
-        return np.asarray(self.weight * np.abs(self.slope).max(axis=0, initial=0.0))
+        """The largest coupling of each entry, w h |s| |E - xi|, shape (entry,)."""
+        return np.asarray(self.weight * self.most * np.abs(self.slope).max(axis=0, initial=0.0))
 
     @cached_property
     def conductance(self) -> Array:
-        """The decay of each row with all gates open, shape (row,)."""
-        return np.asarray(self.decay + self._per_row(self.weight[None])[0])
+        """The decay of each row with all gates as open as they can be, shape (row,)."""
+        return np.asarray(self.decay + self._per_row((self.weight * self.most)[None])[0])
 
     @cached_property
     def speed(self) -> Array:
-        """The rate at which each neuron follows its target with all gates open, shape (neuron,)."""
+        """The largest rate at which each neuron follows its target, shape (neuron,)."""
         return self._worst(self.conductance / self.capacitance)
 
     def magnitude(self, eta: Array) -> Array:
