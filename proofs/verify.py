@@ -696,8 +696,8 @@ def verify(document: Document, limit: float | None = None) -> list[str]:
             length, kappa = (_number(step[name], f"step.{name}") for name in ("length", "kappa"))
             check_step(circuit, gates, box, eta, length, kappa)
             proved.append(
-                f"a semi-implicit step of length {length!r} brings them nearer by the "
-                f"factor {kappa!r} or less"
+                f"a semi-implicit step of length {length!r} brings them nearer by the factor "
+                f"{at_most(kappa, 9) if kappa < 1 - 1e-8 else repr(kappa)} or less"
             )
     if document["gain"] is not None:
         gain = _positive(_numbers(document, "gain", circuit.size, "certificate"), "gain")

@@ -4,8 +4,8 @@ A circuit contracts in a box if two trajectories under the same input approach e
 exponentially: it forgets its initial state, follows a constant input to one equilibrium and a
 periodic one to one orbit, and cannot be chaotic. Three theorems are put together: the boxes that
 every trajectory enters (`boxes`), the worst logarithmic norm over such a box (`contraction`), and
-its best weights (`perron`). What they find in double precision is then checked in rational
-arithmetic by `elegans.proofs.verify`.
+its best weights (`perron`). What they find in double precision is then checked by
+`elegans.proofs.verify`, which rounds every operation away from the claim.
 """
 
 from __future__ import annotations
@@ -82,9 +82,9 @@ def certify(
         Level ``"exact"`` holds for any input; there the range serves the advice of a refusal.
     level
         ``"exact"``: over the hull of all potentials, with gates anywhere from 0 to 1; holds for any
-        input and is checked in rational arithmetic without any rounding.
+        input.
         ``"interval"``: over the smallest box that the circuit enters, with the gates that occur
-        there, enclosed by rational numbers; holds after the entry time for every state of the
+        there, enclosed from outside; holds after the entry time for every state of the
         outermost box, and every other state tends to that.
         ``"float"``: the same with an allowance for rounding in place of the check.
     elapsed
@@ -96,9 +96,9 @@ def certify(
         Whether a refusal looks for the largest certified scale and box, and for the synapses to
         prune first; takes several times as long as the certificate.
     check
-        Whether levels other than ``"float"`` are checked before they are returned. The check of a
-        large circuit takes many times as long as finding the certificate, and can be left to
-        `Certificate.verify` or to whoever is given the file.
+        Whether levels other than ``"float"`` are checked before they are returned. The check takes
+        about as long as finding the certificate, and can be left to `Certificate.verify` or to
+        whoever is given the file.
 
     Returns
     -------
@@ -114,8 +114,9 @@ def certify(
     Notes
     -----
     The statement is about the differential equation and, for the solver ``semi_implicit``, about
-    its step, with the layer's parameters as real numbers. Rounding in the forward pass is not part
-    of it. Not certified does not mean unstable.
+    its step, with the layer's parameters as real numbers; for other solvers it is about the
+    differential equation only, and every text of the certificate says so. Rounding in the forward
+    pass is not part of it. Not certified does not mean unstable.
 
     Examples
     --------
