@@ -429,28 +429,35 @@ def check_rows(circuit: CircuitData, gates: GateBounds, box: Box, condition: Con
     """Raise unless the condition holds at both ends of all pieces of every row."""
     name, weights, first, share, pieces = condition
     for i, row in enumerate(circuit.recurrent):
-        pairs = list(zip(row, gates.recurrent[i], strict=True))
-        own = [pair for pair in pairs if pair[0][0] == i]
-        others = [pair for pair in pairs if pair[0][0] != i] if own else pairs
-        lo, hi = box[0][i], box[1][i]
+        ranges, lo, hi = gates.recurrent[i], box[0][i], box[1][i]
         cuts = [lo, hi]
-        if own:  # any points will do: pieces between neighbours leave nothing out
+        if any(synapse[0] == i for synapse in row):
+            # Any points will do: pieces between neighbours leave nothing out.
             inner = (lo + (hi - lo) * (n / pieces) for n in range(1, pieces))
             cuts = [lo, *(min(max(cut, lo), hi) for cut in inner), hi]
-        gates.work.add(len(cuts) * (len(others) + 2 * len(own) + 1), f"{name}, neuron {i}")
-        sums = [others_bound(others, xi, weights, i, share, first[i]) for xi in cuts]
-        if own:
-            sums = [
-                own_bound(own, xi, piece, share, before, tied=pieces > 1)
-                for piece, both in zip(pairwise(cuts), pairwise(sums), strict=True)
-                for xi, before in zip(piece, both, strict=True)
-            ]
-        if not all(value <= 0 for value in sums):
-            raise NotProvedError(f"{name}: not so in the row of neuron {i}")
+        gates.work.add(2 * (len(cuts) - 1) * (len(row) + 1), f"{name}, neuron {i}")
+        for a, b in pairwise(cuts):
+            if len(cuts) > 2:
+                ranges = tied_gates(row, gates.recurrent[i], i, a, b)
+            for xi in (a, b):
+                if not row_bound(row, ranges, xi, weights, i, share, first[i]) <= 0:
+                    raise NotProvedError(f"{name}: not so in the row of neuron {i}")
 
 
-def others_bound(
-    pairs: list[tuple[Synapse, Range]],
+def tied_gates(row: list[Synapse], ranges: list[Range], i: int, a: float, b: float) -> list[Range]:
+    """Return the ranges of the gates of row i while its own potential is from a to b."""
+    tied = []
+    for synapse, (least, most) in zip(row, ranges, strict=True):
+        if synapse[0] == i:
+            ends = gate(synapse, a, b)
+            least, most = max(least, ends[0]), min(most, ends[1])
+        tied.append((least, most))
+    return tied
+
+
+def row_bound(
+    row: list[Synapse],
+    ranges: list[Range],
     xi: float,
     weights: list[float],
     i: int,
@@ -459,35 +466,17 @@ def others_bound(
 ) -> float:
     """Return a bound of first + sum w max_q (b q (1 - q) - share q) at x_i = xi."""
     mine, terms = weights[i], [first]
-    for (j, weight, gain, _, potential), (least, most) in pairs:
-        reach = abs(potential - xi)
-        b = 0.0
-        if reach and gain:
-            b = nextafter(abs(gain) * nextafter(reach, inf), inf)
+    for (j, weight, gain, _, potential), (least, most) in zip(row, ranges, strict=True):
+        reach = potential - xi
+        if not (reach and gain):
+            b = 0.0
+        elif j == i:
+            b = up(gain * (up(reach) if gain > 0 else down(reach)))
+        else:
+            b = nextafter(abs(gain) * nextafter(abs(reach), inf), inf)
             b = nextafter(b * nextafter(weights[j] / mine, inf), inf)
-        if not (b <= share and least == 0):  # else the worst gate is 0
+        if not (0 <= b <= share and least == 0):  # else the worst gate is 0
             terms.append(nextafter(weight * worst(b, share, least, most), inf))
-    return total(terms)
-
-
-def own_bound(
-    pairs: list[tuple[Synapse, Range]],
-    xi: float,
-    piece: Range,
-    share: float,
-    before: float,
-    tied: bool,
-) -> float:
-    """Add the terms of synapses of a neuron to itself while its potential is in a piece."""
-    terms = [up(before)]
-    for synapse, (least, most) in pairs:
-        _, weight, gain, _, potential = synapse
-        if tied:
-            ends = gate(synapse, *piece)
-            least, most = max(least, ends[0]), min(most, ends[1])
-        pull_away = potential - xi
-        slope = up(gain * (up(pull_away) if gain > 0 else down(pull_away)))
-        terms.append(up(weight * worst(slope, share, least, most)))
     return total(terms)
 
 

@@ -378,12 +378,14 @@ class NotCertified:
             lines.append(f"the row of neuron {self.binding} binds{listed}")
         if self.largest_scale is not None:
             lines.append(
-                f"certified with recurrent conductances scaled by {self.largest_scale:.3g}"
+                "certified with recurrent conductances scaled by "
+                f"{verify.at_least(self.largest_scale, 3)}"
             )
         if self.local_box is not None:
+            ends = (verify.at_least(end, 3) for end in (min(self.local_box), max(self.local_box)))
+            rate = verify.at_least(self.local_rate or 0.0, 3)
             lines.append(
-                f"certified within {min(self.local_box):.3g} to {max(self.local_box):.3g} of an "
-                f"equilibrium, at the rate {self.local_rate:.3g}"
+                f"certified within {' to '.join(ends)} of an equilibrium, at the rate {rate}"
             )
         if self.prune_first:
             first = ", ".join(f"{e['source']} -> {e['target']}" for e in self.prune_first[:3])
