@@ -174,9 +174,7 @@ def test_exports_state_no_more_than_was_proved(export, share, solver):
     model = calm_model(solver=solver)
     low, high = [-1.00000001] * 4, [1 / 3] * 4
     certificate = certify(model, (low, high), rate_fraction=share)
-    written = export(model, certificate=certificate)
-    text = " ".join(" ".join(map(written.text, written.files)).replace("*", " ").split())
-    text = text.replace(" // ", " ")
+    text = words_of(export(model, certificate=certificate))
     (rate, *others) = {float(rate) for rate in re.findall(r"rate ([-.e\d]+), checked", text)}
     assert not others
     assert rate <= certificate.rate
@@ -185,6 +183,17 @@ def test_exports_state_no_more_than_was_proved(export, share, solver):
     assert len(ends) >= 4
     assert all(low[0] <= float(a) <= float(b) <= high[0] for a, b in ends)
     assert ("of the differential equation only" in text) == (solver == "rk4")
+    factors = {float(f) for f in re.findall(r"nearer by the factor ([\d.]+) or less", text)}
+    assert len(factors) == (solver != "rk4")
+    assert all(certificate.figures.kappa**6 <= factor < 1 for factor in factors)
+    other = export(calm_model(ode_unfolds=3, solver=solver), certificate=certificate)
+    assert "of the differential equation only" in words_of(other)
+
+
+def words_of(exported):
+    """Return all texts of an export without the marks of comments."""
+    text = " ".join(map(exported.text, exported.files)).replace("*", " ")
+    return " ".join(text.split()).replace(" // ", " ")
 
 
 def test_without_check_the_same_certificate():

@@ -11,7 +11,8 @@ from elegans.control.policy import Policy
 from elegans.errors import InputError, RunError
 from elegans.export.portable import Model, Portable
 from elegans.layers.readout import circuit_of
-from elegans.proofs.verify import at_least, at_most, down
+from elegans.proofs.certificates.network import SLACK
+from elegans.proofs.verify import EQUATION_ONLY, at_least, at_most, down
 
 KINDS = {
     "liquid": "liquid time-constant circuit",
@@ -48,11 +49,31 @@ def statement(circuit: Portable) -> dict[str, str]:
         rows["certificate"] = (
             "two states under the same inputs approach each other at least as exp(-rate t), "
             f"rate {at_least(down(certificate.rate / circuit.unit))}, checked at level "
-            f"{certificate.level}, network {certificate.fingerprint}{certificate.scope}"
+            f"{certificate.level}, network {certificate.fingerprint}{_of_step(circuit)}"
         )
         to_it = "are brought to it" if circuit.clamp is not None else "beyond are taken as they are"
         rows["range"] = f"it holds for {_ranges(circuit, *circuit.certified)}; inputs {to_it}"
     return {subject: CONTROL.sub(" ", words) for subject, words in rows.items()}
+
+
+def step_factor(circuit: Portable) -> float | None:
+    """Return by what a step as it is written shrinks distances, None where it is not proved."""
+    certificate, integration = circuit.certificate, circuit.integration
+    step = None if certificate is None else certificate.document["step"]
+    if step is None or integration is None or circuit.time_step is None:
+        return None
+    length = circuit.time_step / integration.unfolds
+    taken = integration.solver, integration.unfolds, length
+    if taken != ("semi_implicit", step["unfolds"], step["length"]):
+        return None
+    return float((1 + SLACK) * step["kappa"] ** integration.unfolds)
+
+
+def _of_step(circuit: Portable) -> str:
+    factor = step_factor(circuit)
+    if factor is None:
+        return EQUATION_ONLY
+    return f"; each step brings them nearer by the factor {at_most(factor)} or less"
 
 
 def _ranges(circuit: Portable, low: np.ndarray, high: np.ndarray) -> str:
