@@ -1,4 +1,4 @@
-"""Hooks and parametrizations of modules, and the classes that map each element by itself."""
+"""Hooks, patches and parametrizations of modules, and the classes that map elements singly."""
 
 from __future__ import annotations
 
@@ -42,12 +42,26 @@ def is_plain(module: nn.Module) -> bool:
     """Whether calling `module` runs its `forward` alone, on its own parameters.
 
     Hooks, those of every module included, and parametrizations of ``torch.nn.utils`` take part in
-    a call; masks of ``torch.nn.utils.prune`` are hooks, too.
+    a call; masks of ``torch.nn.utils.prune`` are hooks, too. A `forward` of this one module stands
+    in for that of its class.
     """
     return not (
         any(hooks_of(module))
+        or "forward" in module.__dict__
         or "parametrizations" in module.__dict__["_modules"]
         or any_global_hook()
+    )
+
+
+def patched(owner: object) -> str | None:
+    """Return the name of a method that an attribute of this one object stands in for, or None."""
+    return next(
+        (
+            name
+            for name, value in vars(owner).items()
+            if callable(value) and callable(getattr(type(owner), name, None))
+        ),
+        None,
     )
 
 

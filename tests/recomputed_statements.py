@@ -61,19 +61,25 @@ class Recomputed:
         sensory = (r["weight"] * self.gate("sensory", r, None)[0] for r in self.rows["sensory"][i])
         return self.network["leak"][i] + self.epsilon + sum(sensory)
 
-    def coupling(self, i, eta, share, pieces):
-        """Return the largest sum of w (b q (1 - q) - share eta q) over row i."""
+    def coupling(self, i, eta, share, pieces, reach=0.0, turned=False):
+        """Return the largest sum of w (b q (1 - q) - share eta q) over row i.
+
+        The potential that pulls is up to a share `reach` from a piece towards the ends of the box;
+        self-synapses count with the other sign if `turned`.
+        """
         box, worst = self.boxes[-1], -np.inf
         own = any(row["source"] == i for row in self.rows["recurrent"][i])
         cuts = np.linspace(*box[:, i], (pieces if own else 1) + 1)
         for a, b in pairwise(cuts):
-            for xi in (a, b):
+            for xi in (a - reach * (a - box[0, i]), b + reach * (box[1, i] - b)):
                 total = 0.0
                 for row in self.rows["recurrent"][i]:
                     tied = row["source"] == i and pieces > 1
                     ends = self.gate("recurrent", row, box, (a, b) if tied else None)
                     slope = row["gain"] * (row["potential"] - xi)
-                    slope = (slope if row["source"] == i else abs(slope)) * eta[row["source"]]
+                    sign = -1 if turned else 1
+                    slope = sign * slope if row["source"] == i else abs(slope)
+                    slope *= eta[row["source"]]
                     # A parabola is largest at an end or at its vertex.
                     vertex = 0.5 - 0.5 * share * eta[i] / slope if slope else 0.0
                     q = np.array([*ends, np.clip(vertex, *ends)])
@@ -139,15 +145,33 @@ class Recomputed:
             eta = norm["eta"]
             yield "rate", norm["rate"] * C - decay + self.coupling(i, eta, 1.0, pieces) / eta[i]
         if document["step"]:
-            eta, kappa = document["norms"][0]["eta"], document["step"]["kappa"]
-            c = C / document["step"]["length"]
-            step = c * (1 - kappa) - kappa * decay + self.coupling(i, eta, kappa, 1) / eta[i]
-            yield "step", step / (1 + c)
-            yield "turn", self.turned(i) - 4 * c
+            yield from self.violations_of_step(i, document["step"], C, decay, pieces)
         if document["gain"]:
             gain = document["gain"]
             row = self.effect(i) - gain[i] * decay + self.coupling(i, gain, 1.0, pieces)
             yield "gain", row / (1 + max(gain))
+
+    def violations_of_step(self, i, step, C, decay, pieces):
+        eta, kappa, solver = step["eta"], step["kappa"], step["solver"]
+        c, slow = C / step["shortest"], C / step["longest"]
+        widest = decay + sum(
+            row["weight"] * (gate[1] - (gate[0] if kind == "sensory" else 0))
+            for kind, row in self.all_rows(i)
+            for gate in [self.gate(kind, row, self.boxes[-1])]
+        )
+        z, turned = widest / slow, self.turned(i) / 4
+        reach = {"semi_implicit": z / (1 + z), "exponential": min(z / 2, 1)}.get(solver, 0.0)
+        share = 1.0 if solver == "euler" else kappa
+        row = c * (1 - kappa) - share * decay
+        row += self.coupling(i, eta, share, pieces, reach) / eta[i]
+        yield "step", row / (1 + c)
+        if solver == "semi_implicit" and turned > 0:
+            row = -slow * (1 + kappa) - kappa * decay
+            yield "turn", row + self.coupling(i, eta, kappa, pieces, reach, turned=True) / eta[i]
+        if solver == "euler":
+            yield "turn", z + turned / slow - 1
+        if solver == "exponential" and turned > 0:
+            yield "turn", z / 2 + turned / slow - 1
 
 
 def holds(document, tolerance=1e-9):

@@ -38,6 +38,24 @@ def plain(exported):
     return re.search(r'id="document">(.*?)</script>', text, re.S)[1]
 
 
+def test_bounds_are_shown_on_the_safe_side(tmp_path):
+    """Three digits, two beyond a thousandth and a hundred thousand; never past the bound."""
+    rng = np.random.default_rng(0)
+    values = (rng.choice([-1, 1], 400) * 10 ** rng.uniform(-7, 9, 400)).tolist()
+    values += [0.9999999, 1.0, 0.0, 0.5, 99999.5, 0.000999999, -0.9999999, 1e5, 1e-3, 123456.0]
+    shown = run(
+        tmp_path,
+        ["plotting.js"],
+        f"console.log(JSON.stringify({json.dumps(values)}.map("
+        "(x) => [atLeast(x), atMost(x), shown(x)])))",
+    )
+    for value, texts in zip(values, shown, strict=True):
+        low, high, near = (float(text.replace("\N{MINUS SIGN}", "-")) for text in texts)
+        assert low <= value <= high
+        assert near in (low, high)
+        assert high - low <= 0.11 * abs(value)
+
+
 def test_the_cart_moves_as_in_the_simulator(tmp_path):
     gymnasium = pytest.importorskip("gymnasium")
     environment = gymnasium.make("CartPole-v1")

@@ -354,6 +354,33 @@ def test_moves_from_one_set_to_the_other_stay_certified():
     assert guard.refused == sum(n for k, n in rewirer.counts.items() if "refused" in k)
 
 
+@pytest.mark.parametrize("level", ["exact", "interval"])
+def test_the_rate_is_that_of_the_circuit_as_it_is_now(level):
+    """Weights change between edits, by training or by loading."""
+    model = circuit(0, calm=0.05)
+    guard = CertificateGuard(model, (-1, 1), level=level)
+
+    def agrees():
+        """Whether the rate is that of a guard made now, and certify() proves as much."""
+        fresh = CertificateGuard(model, (-1, 1), level=level)
+        proved = elegans.proofs.certify(model, (-1, 1), level, advice=False)
+        return guard.rate == fresh.rate and 0.5 * proved.best_rate < guard.rate <= proved.best_rate
+
+    assert agrees()
+    first = guard.rate
+    guard(next(proposals(model, np.random.default_rng(0), 1)))  # it is not carried out
+    assert agrees()
+    with torch.no_grad():
+        model.cell.cm.add_(1.0)
+    assert agrees()
+    assert guard.rate < first
+    with torch.no_grad():
+        model.cell.recurrent.weight.fill_(50.0)
+        model.cell.recurrent.sigma.fill_(50.0)
+        model.cell.recurrent.mu.fill_(0.0)
+    assert guard.rate is None
+
+
 def test_an_uncertified_circuit_is_not_rewired():
     model = circuit(0, synapses=40, calm=6.0)
     guard = CertificateGuard(model, (-1, 1))

@@ -20,7 +20,7 @@ from elegans.reporting.stability import graph as graph_module
 from elegans.reporting.stability import report
 from elegans.reporting.stability.charts import draw_charts
 from elegans.reporting.stability.content import EVIDENCE
-from elegans.reporting.stability.facts import rates_of
+from elegans.reporting.stability.facts import facts, rates_of
 from elegans.reporting.stability.graph import draw_graph
 from elegans.reporting.stability.page import SECTIONS
 from elegans.reporting.stability.stimulus import random_walk, stimulus_from
@@ -546,3 +546,45 @@ def test_the_command_on_a_saved_model(tmp_path, capsys):
     assert main(["report", str(tmp_path / "model"), "--inputs", "-1", "1"]) == 0
     assert json.loads((tmp_path / "model" / "report.json").read_text())["history"] is None
     assert main(["report", str(tmp_path / "nowhere"), "--inputs", "-1", "1"]) == 2
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_bounds_are_rounded_to_the_safe_side(seed):
+    """Rates down; overshoot, times, factor and horizon up: in facts, answers and the page."""
+    wiring = AutoNCP(units=12, output_size=1, sparsity_level=0.8, seed=1)
+    model = LTC(2, wiring, generator=torch.Generator().manual_seed(seed))
+    with torch.no_grad():
+        model.cell.recurrent.sigma.mul_(0.3)
+    made = report(model, torch.rand(1, 60, 2))
+    proof = made.content.contraction
+    assert proof.certified
+    told = {fact.label: fact.value for fact in facts(made.content)["certificate"]}
+    lower = {"Rate λ": proof.rate, "Best rate proved": proof.best_rate}
+    upper = {
+        "Overshoot cond(η)": proof.overshoot,
+        "Break-even time": proof.break_even,
+        "Overshoot, Euclidean": proof.euclidean_overshoot,
+        "Factor of a step κ": proof.kappa,
+        "Entry time": proof.entry_time,
+    }
+    for label, value in lower.items():
+        assert read(told[label]) <= value
+        assert read(told[label]) == pytest.approx(value, rel=0.02)
+    for label, value in upper.items():
+        assert read(told[label]) >= value
+        assert read(told[label]) == pytest.approx(value, rel=0.02)
+    (stated,) = re.findall(r"at a rate of at least ([\d.]+) per", made.summary)
+    assert float(stated) <= proof.rate
+    for rate in rates_of(made.content):
+        written = read(rate.shown(rate.value))
+        if "certified" in rate.label or "best" in rate.label:
+            assert written <= rate.value
+        if "ceiling" in rate.label:
+            assert written >= rate.value
+
+
+def read(text):
+    """Return the number that a reader sees."""
+    powers = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
+    mantissa, _, power = text.replace("\N{MINUS SIGN}", "-").replace(",", "").partition("·10")
+    return float(f"{mantissa}e{power.translate(powers) or 0}")

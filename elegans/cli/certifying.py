@@ -9,6 +9,7 @@ from elegans.data import Scales
 from elegans.layers.sequence_layer import SequenceLayer
 from elegans.proofs import Certificate
 from elegans.proofs.certificates.condition import ContractionCondition
+from elegans.proofs.verify import at_least, down
 from elegans.training import RunFolder
 
 CERTIFICATE = "certificate.json"
@@ -35,5 +36,6 @@ def save_certificate(
     certificate.save(folder.path / CERTIFICATE)
     return (
         f"proved (level {certificate.level}): two states under the same inputs approach each "
-        f"other at the rate {certificate.rate / step:.3g} per {unit}"
+        f"other at the rate {at_least(down(certificate.rate / step), 3)} per {unit}"
+        f"{certificate.scope}"
     )

@@ -21,7 +21,9 @@ from elegans.export.javascript import as_plain, in_script, rounded, runtime
 from elegans.export.picture import picture_of
 from elegans.export.portable import Model, Portable, portable
 from elegans.export.replay import History, replayed
+from elegans.export.statement import step_factor
 from elegans.proofs.certificates.certificate import Certificate
+from elegans.proofs.verify import at_least, at_most
 
 CARTPOLE = {
     "gravity": 9.8,
@@ -256,25 +258,15 @@ def _stated(circuit: Portable) -> dict[str, Any] | None:
     if certificate is None or circuit.certified is None:
         return None
     low, high = circuit.certified
+    factor = step_factor(circuit)
     return {
-        "rate": certificate.rate,
+        "rate": float(at_least(certificate.rate, _DIGITS)),
         "level": certificate.level,
         "attracts": certificate.attracts,
-        "step": _step_factor(circuit, certificate),
-        "low": low.tolist(),
-        "high": high.tolist(),
+        "step": None if factor is None else float(at_most(factor, _DIGITS)),
+        "low": [float(at_most(end, _DIGITS)) for end in low],
+        "high": [float(at_least(end, _DIGITS)) for end in high],
     }
-
-
-def _step_factor(circuit: Portable, certificate: Certificate) -> float | None:
-    """Return by what a step as the page takes it shrinks distances, None where it is not proved."""
-    step, integration = certificate.step, circuit.integration
-    if step is None or integration is None or circuit.time_step is None:
-        return None
-    length = circuit.time_step / integration.unfolds
-    if (integration.solver, integration.unfolds) != (step.solver, step.unfolds):
-        return None
-    return step.kappa**step.unfolds if step.shortest <= length <= step.longest else None
 
 
 def _assembled(title: str, described: str, document: dict[str, Any]) -> str:

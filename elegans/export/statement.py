@@ -11,6 +11,8 @@ from elegans.control.policy import Policy
 from elegans.errors import InputError, RunError
 from elegans.export.portable import Model, Portable
 from elegans.layers.readout import circuit_of
+from elegans.proofs.certificates.network import SLACK
+from elegans.proofs.verify import EQUATION_ONLY, at_least, at_most, down
 
 KINDS = {
     "liquid": "liquid time-constant circuit",
@@ -46,17 +48,39 @@ def statement(circuit: Portable) -> dict[str, str]:
     if certificate is not None and circuit.certified is not None:
         rows["certificate"] = (
             "two states under the same inputs approach each other at least as exp(-rate t), "
-            f"rate {certificate.rate / circuit.unit:.6g}, checked at level {certificate.level}, "
-            f"network {certificate.fingerprint}"
+            f"rate {at_least(down(certificate.rate / circuit.unit))}, checked at level "
+            f"{certificate.level}, network {certificate.fingerprint}{_of_step(circuit)}"
         )
         to_it = "are brought to it" if circuit.clamp is not None else "beyond are taken as they are"
         rows["range"] = f"it holds for {_ranges(circuit, *circuit.certified)}; inputs {to_it}"
     return {subject: CONTROL.sub(" ", words) for subject, words in rows.items()}
 
 
+def step_factor(circuit: Portable) -> float | None:
+    """Return by what a step as it is written shrinks distances, None where it is not proved."""
+    certificate, integration = circuit.certificate, circuit.integration
+    step = None if certificate is None else certificate.step
+    if step is None or integration is None or circuit.time_step is None:
+        return None
+    length = circuit.time_step / integration.unfolds
+    same = (integration.solver, integration.unfolds) == (step.solver, step.unfolds)
+    if not same or not step.shortest <= length <= step.longest:
+        return None
+    return float((1 + SLACK) * step.kappa**step.unfolds)
+
+
+def _of_step(circuit: Portable) -> str:
+    factor = step_factor(circuit)
+    if factor is None:
+        return EQUATION_ONLY
+    return f"; each step brings them nearer by the factor {at_most(factor)} or less"
+
+
 def _ranges(circuit: Portable, low: np.ndarray, high: np.ndarray) -> str:
     ends = zip(circuit.input_names, low, high, strict=True)
-    return ", ".join(f"{name} in [{least:.9g}, {most:.9g}]" for name, least, most in ends)
+    return ", ".join(
+        f"{name} in [{at_most(least, 9)}, {at_least(most, 9)}]" for name, least, most in ends
+    )
 
 
 def tolerance(model: Model) -> float:

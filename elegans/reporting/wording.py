@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+
+from elegans.proofs import verify
 
 _LONGEST = 18  # letters of a name beside its row
 _MINUS, _NOTHING = "\N{MINUS SIGN}", "\N{EN DASH}"
@@ -36,6 +39,37 @@ def number(value: float | None, digits: int = 3) -> str:
     return f"{_MINUS}{text}" if value < 0 else text
 
 
+def at_least(value: float | None, digits: int = 3) -> str:
+    """Return a lower bound as `number` does, never above it.
+
+    Examples
+    --------
+    >>> at_least(0.9999999), at_most(0.9999999), at_least(-0.12345), at_least(None)
+    ('0.999', '1', '−0.124', '–')
+    """
+    return number(_towards(value, digits, verify.at_least), digits)
+
+
+def at_most(value: float | None, digits: int = 3) -> str:
+    """Return an upper bound as `number` does, never below it.
+
+    Examples
+    --------
+    >>> at_most(0.12301), at_most(123456.7), at_least(123456.7), at_most(float("inf"))
+    ('0.124', '123,457', '123,456', '∞')
+    """
+    return number(_towards(value, digits, verify.at_most), digits)
+
+
+def _towards(
+    value: float | None, digits: int, rounded: Callable[[float, int], str]
+) -> float | None:
+    if value is None or not math.isfinite(value) or value == 0:
+        return value
+    whole = math.floor(math.log10(abs(value))) + 1 if abs(value) < 1e7 else 0
+    return float(rounded(value, max(digits, whole)))
+
+
 def plural(unit: str) -> str:
     """Return a unit of time for several of them.
 
@@ -48,7 +82,9 @@ def plural(unit: str) -> str:
     return f"{head}s{space}{rest}" if not head.endswith("s") else unit
 
 
-def per_second(rate: float | None, seconds: float | None) -> str:
+def per_second(
+    rate: float | None, seconds: float | None, shown: Callable[[float], str] = number
+) -> str:
     """Return a rate per unit of time as one per second; nothing where either is not known.
 
     Examples
@@ -58,10 +94,12 @@ def per_second(rate: float | None, seconds: float | None) -> str:
     """
     if rate is None or seconds is None:
         return ""
-    return f"{number(rate / seconds)} per second"
+    return f"{shown(rate / seconds)} per second"
 
 
-def in_seconds(time: float | None, seconds: float | None) -> str:
+def in_seconds(
+    time: float | None, seconds: float | None, shown: Callable[[float], str] = number
+) -> str:
     """Return a time as one in seconds; nothing where either is not known.
 
     Examples
@@ -71,7 +109,7 @@ def in_seconds(time: float | None, seconds: float | None) -> str:
     """
     if time is None or seconds is None:
         return ""
-    return f"{number(time * seconds)} s"
+    return f"{shown(time * seconds)} s"
 
 
 def short(name: str) -> str:

@@ -23,6 +23,8 @@ from elegans.errors import InputError
 from elegans.proofs.certificates.network import SLACK, Array, Box, Network, SynapseNumbers
 
 _ROUNDS = 100
+_FARTHEST = 690.0
+"""Beyond, a closed gate is taken as one that far: below exp(-708) doubles lose their precision."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +71,8 @@ def gates_between(synapses: SynapseNumbers, lo: Array, hi: Array) -> Gates:
     slack = SLACK * (1 + np.abs(ends).max(axis=0, initial=0.0))
     lo, hi = ends.min(axis=0) - slack, ends.max(axis=0) + slack
     return Gates(
-        np.maximum((1 - SLACK) * _sigmoid(lo), 0.0), np.minimum((1 + SLACK) * _sigmoid(hi), 1.0)
+        np.where(lo < -_FARTHEST, 0.0, (1 - SLACK) * _sigmoid(lo)),
+        np.minimum((1 + SLACK) * _sigmoid(np.maximum(hi, -_FARTHEST)), 1.0),
     )
 
 
@@ -131,24 +134,29 @@ def target_range(network: Network, gates: GateRanges) -> Box:
     Its ends are the roots of the row tests H⁺ and H⁻, see `row_tests`. The upper end is the
     largest r_i over choices of each gate between l and h, and a choice is best exactly if it opens
     the synapses with E above r_i and closes those below: start anywhere, choose so, repeat. Each
-    round raises r_i, and no choice comes twice.
+    round raises r_i, and no choice comes twice. An E that rounding cannot tell from r_i is tried
+    both ways: open, one strong synapse hides all that is weaker.
     """
+    sets = (network.recurrent, gates.recurrent), (network.sensory, gates.sensory)
     ends = []
     for sign in (-1.0, 1.0):
         r = _target(
             network, gates.recurrent.most, gates.sensory.most, otherwise=network.leak_potential
         )
         for _ in range(_ROUNDS):
-            chosen = [
-                np.where(
-                    sign * (synapses.potential - r[synapses.target]) >= 0, range_.most, range_.least
-                )
-                for synapses, range_ in (
-                    (network.recurrent, gates.recurrent),
-                    (network.sensory, gates.sensory),
-                )
-            ]
-            better = _target(network, *chosen, otherwise=r)
+            better = r
+            for tied in (-SLACK, SLACK):
+                chosen = [
+                    np.where(
+                        sign * (synapses.potential - r[synapses.target])
+                        >= tied * np.abs(synapses.potential),
+                        range_.most,
+                        range_.least,
+                    )
+                    for synapses, range_ in sets
+                ]
+                found = _target(network, *chosen, otherwise=r)
+                better = np.where(sign * found > sign * better, found, better)
             if np.array_equal(better, r):
                 break
             r = better
@@ -309,8 +317,13 @@ def nested_boxes(
         if (shrunk <= until * boxes[0].width).all():
             break
         boxes.append(Box(lo, hi))
-        times.append((1 + SLACK) * slowest * -math.log(entry_fraction))
+        times.append(entered_after(slowest, entry_fraction))
     return Nested(tuple(boxes), (entry_fraction,) * len(times), tuple(times))
+
+
+def entered_after(slowest: float, entry_fraction: float) -> float:
+    """Return the time after which the distance to all targets has fallen to a fraction."""
+    return (1 + SLACK) * slowest * -math.log(entry_fraction)
 
 
 def _target(network: Network, recurrent: Array, sensory: Array, *, otherwise: Array) -> Array:

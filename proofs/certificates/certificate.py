@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import os
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,11 @@ from elegans.errors import InputError
 from elegans.files import write_bytes, writing
 from elegans.html import table_html
 from elegans.proofs import verify
-from elegans.proofs.certificates.network import Array, Box, Network, SynapseNumbers
+from elegans.proofs.certificates.advice import binding_row
+from elegans.proofs.certificates.boxes import GateRanges, entered_after, time_constant_range
+from elegans.proofs.certificates.contraction import Rows
+from elegans.proofs.certificates.network import SLACK, Array, Box, Network, SynapseNumbers
+from elegans.proofs.certificates.perron import Components, best_rates
 from elegans.proofs.certificates.stepping import horizon
 
 LEVELS = verify.LEVELS
@@ -57,10 +62,11 @@ class StepFigures:
 
 @dataclass(frozen=True)
 class Figures:
-    """Consequences of a certificate, and remarks of its maker: plain numbers.
+    """Consequences of a certificate as plain numbers, none of which is read from a file.
 
-    Best rate, overshoot, break-even time, kappa and horizon follow from what is checked; ceiling,
-    entry time, components and binding synapses are remarks that no check covers.
+    Best rate, overshoot, break-even time, entry time, kappa and horizon follow from what is
+    checked. Ceiling, components and binding synapses tell of the search: they are found anew, in
+    double precision, for a certificate that was loaded.
 
     Parameters
     ----------
@@ -124,26 +130,41 @@ class Certificate:
 
     certified = True
 
-    def __init__(self, document: dict[str, Any]) -> None:
+    def __init__(self, document: dict[str, Any], components: Components | None = None) -> None:
         self.document = document
+        self._components = components
 
     def __bool__(self) -> bool:
         return True
 
     def __repr__(self) -> str:
-        return f"Certificate(level={self.level!r}, rate={self.rate:.6g}, neurons={len(self.eta)})"
+        rate = verify.at_least(self.rate)
+        alone = "" if self.covers_step else ", of the differential equation only"
+        return f"Certificate(level={self.level!r}, rate={rate}, neurons={len(self.eta)}{alone})"
 
     def _repr_html_(self) -> str:
         low, high = self.box
+        rate, best = (verify.at_least(rate, 4) for rate in (self.rate, self.best_rate))
+        ends = verify.at_least(low.min(), 4), verify.at_most(high.max(), 4)
         rows = {
-            "proved": "two states under the same inputs approach each other",
-            "rate": f"{self.rate:.4g} per unit of time, in the best norm {self.best_rate:.4g}",
+            "proved": f"two states under the same inputs approach each other{self.scope}",
+            "rate": f"{rate} per unit of time, in the best norm {best}",
             "level": self.level,
             "neurons": len(self.eta),
-            "states": f"within {low.min():.4g} to {high.max():.4g}"
+            "states": f"within {ends[0]} to {ends[1]}"
             + (", which every trajectory tends to" if self.attracts else ""),
         }
         return table_html("Certificate of contraction", rows)
+
+    @property
+    def covers_step(self) -> bool:
+        """Whether a solver's step is proved to contract as well, the semi-implicit one."""
+        return self.document["step"] is not None
+
+    @property
+    def scope(self) -> str:
+        """What is to be said after each statement where no step is covered, else nothing."""
+        return "" if self.covers_step else verify.EQUATION_ONLY
 
     @property
     def level(self) -> str:
@@ -200,26 +221,32 @@ class Certificate:
         gain = self.document["gain"]
         return None if gain is None else np.array(gain)
 
-    @property
+    @cached_property
     def figures(self) -> Figures:
-        """Numbers that the certificate states beside its proof."""
-        try:
-            figures = Figures(**self.document["notes"])
-        except TypeError as error:
-            raise InputError(
-                f"got notes that are not those of a certificate ({error}), expected a file that "
-                "Certificate.save() wrote"
-            ) from error
-        step = self.document["step"]
+        """Numbers that follow from the certificate, or tell of its search."""
+        document, network, boxes = self.document, self.network, self.boxes
+        gates = [GateRanges.free(network)]
+        if self.level != "exact":
+            inputs = network.range_of(self.inputs)
+            gates = [GateRanges.over(network, box, inputs) for box in boxes]
+        rows = Rows.of(network, boxes[-1], gates[-1], pieces=document["pieces"])
+        components = best_rates(rows) if self._components is None else self._components
+        row, synapses = binding_row(rows, components)
+        slowest = [float(time_constant_range(network, each).hi.max()) for each in gates[:-1]]
         with np.errstate(over="ignore"):
-            overshoot = float(self.eta.max() / self.eta.min())
-        return replace(
-            figures,
+            overshoot = (1 + SLACK) * float(self.eta.max() / self.eta.min())
+        step = document["step"]
+        return Figures(
+            ceiling=float(components.ceiling.min()),
             best_rate=self.best_rate,
             overshoot=overshoot,
-            break_even=math.log(overshoot) / self.rate,
+            break_even=(1 + SLACK) * math.log(overshoot) / self.rate,
+            entry_time=sum(map(entered_after, slowest, document["shares"])),
             kappa=None if step is None else float(step["kappa"]),
-            horizon=None if step is None else horizon(step["kappa"], step["unfolds"]),
+            horizon=None if step is None else (1 + SLACK) * horizon(step["kappa"], step["unfolds"]),
+            components=components_table(components),
+            binding=row,
+            binding_synapses=synapses,
         )
 
     @property
@@ -232,16 +259,24 @@ class Certificate:
         """Fingerprint of the network, as the verifier prints it."""
         return verify.network_digest(self.document)
 
-    def verify(self) -> list[str]:
-        """Check everything in exact arithmetic and return what was proved.
+    def verify(self, work: int | None = None) -> list[str]:
+        """Check everything, rounded away from what is claimed, and return what was proved.
+
+        `work` is the number of terms to be looked at, at most, by default 100 million: one for
+        each box, norm and synapse, about a microsecond each.
 
         Raises
         ------
         InputError
-            Something does not follow, or the document is no certificate.
+            Something does not follow, or not within this work, or the document is no certificate.
         """
         try:
-            return verify.verify(self.document)
+            return verify.verify(self.document, work)
+        except verify.LimitError as error:
+            raise InputError(
+                f"got a certificate that is not checked so soon ({error}), expected one within "
+                "the limit; pass work=..., the number of terms"
+            ) from error
         except (verify.MalformedError, verify.NotProvedError) as error:
             raise InputError(
                 f"got a certificate that does not hold ({error}), expected one as certify() "
@@ -263,23 +298,38 @@ class Certificate:
             write_bytes(place, (json.dumps(self.document, allow_nan=False) + "\n").encode())
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Certificate:
-        """Return the certificate in a file, checked in exact arithmetic.
+    def load(
+        cls, path: str | os.PathLike[str], *, size: int | None = None, work: int | None = None
+    ) -> Certificate:
+        """Return the certificate in a file, checked.
+
+        Parameters
+        ----------
+        path
+            The file.
+        size
+            Bytes that it may have, 64 MB by default.
+        work
+            As in `verify`.
 
         Raises
         ------
         InputError
-            The file holds no certificate, or one that does not hold.
+            The file holds no certificate, or one that does not hold, or is larger than that.
         """
         try:
-            certificate = cls(verify.read(os.fspath(path)))
+            certificate = cls(verify.read(os.fspath(path), size))
+        except verify.LimitError as error:
+            raise InputError(
+                f"{path}: got a file beyond what is read ({error}), expected a smaller one; pass "
+                "size=..., the bytes that it may have"
+            ) from error
         except verify.MalformedError as error:
             raise InputError(
                 f"{path}: got no certificate ({error}), expected a file that Certificate.save() "
                 "wrote"
             ) from error
-        certificate.verify()
-        _ = certificate.figures
+        certificate.verify(work)
         return certificate
 
     def to_dict(self) -> dict[str, Any]:
@@ -290,6 +340,7 @@ class Certificate:
             "rate": self.rate,
             "best_rate": self.best_rate,
             "attracts": self.attracts,
+            "covers_step": self.covers_step,
             "fingerprint": self.fingerprint,
             **asdict(self.figures),
         }
@@ -363,12 +414,14 @@ class NotCertified:
             lines.append(f"the row of neuron {self.binding} binds{listed}")
         if self.largest_scale is not None:
             lines.append(
-                f"certified with recurrent conductances scaled by {self.largest_scale:.3g}"
+                "certified with recurrent conductances scaled by "
+                f"{verify.at_least(self.largest_scale, 3)}"
             )
         if self.local_box is not None:
+            ends = (verify.at_least(end, 3) for end in (min(self.local_box), max(self.local_box)))
+            rate = verify.at_least(self.local_rate or 0.0, 3)
             lines.append(
-                f"certified within {min(self.local_box):.3g} to {max(self.local_box):.3g} of an "
-                f"equilibrium, at the rate {self.local_rate:.3g}"
+                f"certified within {' to '.join(ends)} of an equilibrium, at the rate {rate}"
             )
         if self.prune_first:
             first = ", ".join(f"{e['source']} -> {e['target']}" for e in self.prune_first[:3])
@@ -382,6 +435,20 @@ class NotCertified:
     def to_dict(self) -> dict[str, Any]:
         """Return what a report shows."""
         return {"certified": False, **asdict(self)}
+
+
+def components_table(components: Components, largest: int = 20) -> list[dict[str, Any]]:
+    """Return size, rate and neurons of each component of several neurons, the slowest first."""
+    sizes = components.sizes
+    order = [int(c) for c in np.argsort(components.rate, kind="stable") if sizes[c] > 1]
+    return [
+        {
+            "size": int(sizes[c]),
+            "rate": float(components.rate[c]),
+            "neurons": np.flatnonzero(components.of == c).tolist(),
+        }
+        for c in order[:largest]
+    ]
 
 
 def network_document(network: Network) -> dict[str, Any]:

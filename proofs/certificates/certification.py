@@ -4,14 +4,13 @@ A circuit contracts in a box if two trajectories under the same input approach e
 exponentially: it forgets its initial state, follows a constant input to one equilibrium and a
 periodic one to one orbit, and cannot be chaotic. Three theorems are put together: the boxes that
 every trajectory enters (`boxes`), the worst logarithmic norm over such a box (`contraction`), and
-its best weights (`perron`). What they find in double precision is then checked in rational
-arithmetic by `elegans.proofs.verify`.
+its best weights (`perron`). What they find in double precision is then checked by
+`elegans.proofs.verify`, which rounds every operation away from the claim.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -28,7 +27,6 @@ from elegans.proofs.certificates.advice import (
 )
 from elegans.proofs.certificates.certificate import (
     Certificate,
-    Figures,
     NotCertified,
     network_document,
 )
@@ -46,7 +44,6 @@ from elegans.proofs.certificates.network import (
 from elegans.proofs.certificates.perron import (
     Components,
     best_rates,
-    rounded_weights,
     weights_for,
 )
 from elegans.proofs.certificates.region import Region, pieces_of, region_of, require_level, rows_of
@@ -55,16 +52,17 @@ from elegans.proofs.certificates.stepping import (
     Lengths,
     StepRows,
     best_step,
-    horizon,
     input_gains,
     longest_step,
 )
+from elegans.solvers import get_solver
 
 RATE_FRACTION = 0.9
 """Share of the best rate that a certificate claims: at the best rate itself the weights can differ
 by eight orders of magnitude, and so could the overshoot."""
 
 _SHARPEST = 0.999
+_LOWER = (0.5, 0.1, 0.01)
 _LARGEST = verify.LARGEST_NUMBER
 
 
@@ -97,9 +95,9 @@ def certify(
         Level ``"exact"`` holds for any input; there the range serves the advice of a refusal.
     level
         ``"exact"``: over the hull of all potentials, with gates anywhere from 0 to 1; holds for any
-        input and is checked in rational arithmetic without any rounding.
+        input.
         ``"interval"``: over the smallest box that the circuit enters, with the gates that occur
-        there, enclosed by rational numbers; holds after the entry time for every state of the
+        there, enclosed from outside; holds after the entry time for every state of the
         outermost box, and every other state tends to that.
         ``"float"``: the same with an allowance for rounding in place of the check.
     elapsed
@@ -112,9 +110,9 @@ def certify(
         Whether a refusal looks for the largest certified scale and box, and for the synapses to
         prune first; takes several times as long as the certificate.
     check
-        Whether levels other than ``"float"`` are checked before they are returned. The check of a
-        large circuit takes many times as long as finding the certificate, and can be left to
-        `Certificate.verify` or to whoever is given the file.
+        Whether levels other than ``"float"`` are checked before they are returned. The check takes
+        about as long as finding the certificate, and can be left to `Certificate.verify` or to
+        whoever is given the file.
 
     Returns
     -------
@@ -130,8 +128,9 @@ def certify(
     Notes
     -----
     The statement is about the differential equation and, for the solvers named above, about their
-    steps, with the layer's parameters as real numbers. Rounding in the forward pass is not part of
-    it. Not certified does not mean unstable.
+    steps, with the layer's parameters as real numbers; where nothing is proved of the step it is
+    about the differential equation only, and every text of the certificate says so. Rounding in the
+    forward pass is not part of it. Not certified does not mean unstable.
 
     Examples
     --------
@@ -159,27 +158,11 @@ def certify(
     region = region_of(network, network.range_of(inputs), level)
     rows = rows_of(network, region, level)
     components = best_rates(rows)
-    norms = _norms(rows, components.best_rate, rate_fraction) if components.best_rate > 0 else []
+    norms = _norms(rows, components, rate_fraction)
     if not norms:
         return _refusal(network, given, level, rows, components, advice)
-    eta, rate = norms[0]
     step = _step(model, network, region, norms[0], between, rate_fraction, pieces_of(level))
-    kappa = None if step is None else step["kappa"]
     gain = input_gains(network, region.box, region.gates, rows)
-    overshoot = float(eta.max() / eta.min())
-    row, synapses = binding_row(rows, components)
-    notes = Figures(
-        ceiling=float(components.ceiling.min()),
-        best_rate=components.best_rate,
-        overshoot=overshoot,
-        break_even=math.log(overshoot) / rate,
-        entry_time=region.entry_time,
-        kappa=kappa,
-        horizon=None if kappa is None else horizon(kappa, unfolds_of(model)),
-        components=components_table(components),
-        binding=row,
-        binding_synapses=synapses,
-    )
     document = {
         "format": verify.FORMAT,
         "version": verify.VERSION,
@@ -193,33 +176,19 @@ def certify(
         "norms": [{"eta": weights.tolist(), "rate": proved} for weights, proved in norms],
         "step": step,
         "gain": None if gain is None else gain.tolist(),
-        "notes": asdict(notes),
+        "notes": {},
     }
     document["digest"] = verify.digest(document)
     if check and level != "float":
         try:
-            verify.verify(document)
+            verify.verify(document, math.inf)
         except (verify.MalformedError, verify.NotProvedError) as error:
             return NotCertified(
                 f"what double precision found does not pass the check at level {level!r} ({error})",
                 level,
                 components.best_rate,
             )
-    return Certificate(document)
-
-
-def components_table(components: Components, largest: int = 20) -> list[dict[str, Any]]:
-    """Return size, rate and neurons of each component of several neurons, the slowest first."""
-    sizes = components.sizes
-    order = [int(c) for c in np.argsort(components.rate, kind="stable") if sizes[c] > 1]
-    return [
-        {
-            "size": int(sizes[c]),
-            "rate": float(components.rate[c]),
-            "neurons": np.flatnonzero(components.of == c).tolist(),
-        }
-        for c in order[:largest]
-    ]
+    return Certificate(document, components)
 
 
 def _precondition(network: Network, given: Box) -> str | None:
@@ -295,18 +264,31 @@ def _step(
     }
 
 
-def _norms(rows: Rows, best: float, rate_fraction: float) -> list[tuple[Array, float]]:
-    """Return weights of moderate spread and the sharpest ones, with the rates that they prove."""
-    norms = []
-    for part in (rate_fraction, _SHARPEST):
-        eta = weights_for(rows, part * best)
-        if eta is None or not (eta > 0).all():
-            continue
-        eta = rounded_weights(eta)
-        rate = rows.rate(eta) if (eta > 0).all() else -math.inf
-        if rate > 0:
-            norms.append((eta, rate))
+def _norms(rows: Rows, components: Components, rate_fraction: float) -> list[tuple[Array, float]]:
+    """Return weights of moderate spread and the sharpest ones, with the rates that they prove.
+
+    Where neither is found, weights of a lower rate; where the best rate is not known to be
+    positive, of a part of its ceiling.
+    """
+    best, ceiling = components.best_rate, float(components.ceiling.min())
+    found = [_weights(rows, part * best) for part in (rate_fraction, _SHARPEST) if best > 0]
+    norms = [norm for norm in found if norm is not None]
+    for part in _LOWER:
+        if norms or ceiling <= 0:
+            break
+        norm = _weights(rows, part * ceiling)
+        norms = [] if norm is None else [norm]
     return norms
+
+
+def _weights(rows: Rows, rate: float) -> tuple[Array, float] | None:
+    """Return weights for a rate, the largest 1, and the rate that they prove."""
+    eta = weights_for(rows, rate)
+    if eta is None or not (eta / eta.max() > 0).all():
+        return None
+    eta = eta / eta.max()
+    proved = rows.rate(eta)
+    return (eta, proved) if proved > 0 else None
 
 
 def _refusal(
@@ -350,9 +332,16 @@ def _refusal(
     )
 
 
-def _solver_of(model: nn.Module | Network) -> str:
-    """Return the name of the solver, the default one for a network without a layer."""
-    return "semi_implicit" if isinstance(model, Network) else liquid_cell(model).solver.name
+def _solver_of(model: nn.Module | Network) -> str | None:
+    """Return the name of the solver if its step is certified, the default one for a network."""
+    if isinstance(model, Network):
+        return SOLVERS[0]
+    solver = liquid_cell(model).solver
+    for name in SOLVERS:
+        named = get_solver(name)
+        if type(named) is type(solver) and vars(named) == vars(solver):
+            return name
+    return None
 
 
 def unfolds_of(model: nn.Module | Network) -> int:

@@ -20,11 +20,16 @@ two trajectories in it, whatever input they share.
 A self-synapse changes the diagonal: its b_k is s_k (E_k - xi) eta_i with its sign, and for a
 negative one the worst gate is an end of its range. Its gate and xi are tied to each other by the
 same potential, so the interval of its row is cut into `pieces`, each with a range of its own.
+
+Everything here is in double precision. A share `SLACK` of the absolute values of all terms is added
+to each row for rounding: F is that much larger, and stays convex, homogeneous and cooperative, so
+that what is found for it passes the check.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -178,19 +183,33 @@ class Rows:
             \eta_i R_i = -\kappa_i \eta_i\, decay_i
             + \sum_k w_k \max_\sigma \big(b_k \sigma (1 - \sigma) - \kappa_i \eta_i \sigma\big)
 
-        with kappa = `share`, 1 for the flow.
+        with kappa = `share`, 1 for the flow, and the allowance for rounding.
         """
         gate = self.worst_gates(eta, share)
         mine = eta * share
         term = self.weight * gate * (self.slope * eta[self.source] * (1 - gate) - mine[self.target])
-        return np.asarray(-mine[self.neuron] * self.decay + self._per_row(term))
+        sums = -mine[self.neuron] * self.decay + self._per_row(term)
+        return np.asarray(sums + SLACK * self.magnitude(eta))
+
+    @cached_property
+    def _reach(self) -> Array:
+        """The largest coupling of each entry, w h |s| |E - xi|, shape (entry,)."""
+        return np.asarray(self.weight * self.most * np.abs(self.slope).max(axis=0, initial=0.0))
+
+    @cached_property
+    def conductance(self) -> Array:
+        """The decay of each row with all gates as open as they can be, shape (row,)."""
+        return np.asarray(np.abs(self.decay) + self._per_row((self.weight * self.most)[None])[0])
+
+    @cached_property
+    def speed(self) -> Array:
+        """The largest rate at which each neuron follows its target, shape (neuron,)."""
+        return self.worst(self.conductance / self.capacitance)
 
     def magnitude(self, eta: Array) -> Array:
         """Return the sum of the absolute values of all terms of a row, shape (row,)."""
-        term = self.weight * (
-            np.abs(self.slope).max(axis=0, initial=0.0) * eta[self.source] + eta[self.target]
-        )
-        return np.asarray(eta[self.neuron] * self.decay + self._per_row(term[None])[0])
+        coupling = self._per_row((self._reach * eta[self.source])[None])[0]
+        return np.asarray(eta[self.neuron] * self.conductance + coupling)
 
     def value(self, eta: Array) -> Array:
         """Return F(eta), shape (neuron,)."""
@@ -212,12 +231,14 @@ class Rows:
         target, weight = self.target[kept], self.weight[kept]
         capacitance = self.capacitance[chosen]
         diagonal = -self.decay[chosen] - np.bincount(target, weight * gate, minlength=self.neurons)
+        gain = weight * gate * (1 - gate) * self.slope[end, kept] + SLACK * self._reach[kept]
+        diagonal += SLACK * self.conductance[chosen]
         return WorstCase(
             self.synapse[kept],
             self.source[kept],
             target,
             weight,
-            weight * gate * (1 - gate) * self.slope[end, kept] / capacitance[target],
+            gain / capacitance[target],
             gate,
             diagonal / capacitance,
             capacitance,
@@ -225,15 +246,13 @@ class Rows:
         )
 
     def rate(self, eta: Array) -> float:
-        """Return lambda(eta) = -max_i F_i(eta) / eta_i, rounded down; positive proves contraction.
+        """Return lambda(eta) = -max_i F_i(eta) / eta_i; positive proves contraction.
 
         Minus infinity where numbers overflow.
         """
         with np.errstate(over="ignore", invalid="ignore"):
-            rounding = SLACK * self.magnitude(eta)
-            mine = self.capacitance * eta[self.neuron]
-            worst = ((self.sums(eta).max(axis=0) + rounding) / mine).max()
-        return float(-worst) if np.isfinite(worst) else -np.inf
+            worst = (self.value(eta) / eta).max()
+        return float(-(worst + SLACK * abs(worst))) if np.isfinite(worst) else -np.inf
 
     def row_rates(self, eta: Array) -> Array:
         """Return -F_i / eta_i of each neuron, shape (neuron,); the least is the rate."""

@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from elegans.errors import InputError
-from elegans.hooks import is_plain
-from elegans.layers.capabilities import LiquidCircuit, cell_of, require
+from elegans.hooks import is_plain, patched
+from elegans.layers.capabilities import LiquidCircuit, cell_of, defines, require
+from elegans.layers.mapping import ElementwiseMapping
+from elegans.layers.sequence_layer import SequenceLayer
 from elegans.ltc.dynamics import LiquidDynamics, effective
 from elegans.solvers.circuit import Circuit, Slots
 from elegans.synapses.liquid import SynapseValues
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
     class LiquidCell(Cell, LiquidCircuit):
         """A cell that offers its circuit."""
 
+
+_RUNS = ("__call__", "forward", "_run", "_elapsed", "_initial_state")
+"""What runs a sequence; a layer whose class has its own is not only its cell."""
 
 SLACK = 1e-12
 """Relative widening of what is computed in double precision: about 4,500 units in the last place,
@@ -136,20 +141,10 @@ class Network:
         Raises
         ------
         InputError
-            The cell does not offer `circuit`, the layer has a memory cell, or a parameter is not
-            finite.
+            The cell does not offer `circuit`, the layer has a memory cell, a parameter is not
+            finite, or what runs may not be the equation: see `liquid_cell`.
         """
         cell = liquid_cell(model)
-        for name, module in (
-            ("layer", model),
-            ("cell", cell_of(model)),
-            ("input mapping", cell.input_mapping),
-        ):
-            if not is_plain(module):
-                raise InputError(
-                    f"got a hook or a parametrization on the {name}, expected none: what it does "
-                    "to inputs or states is not known; remove it"
-                )
         with torch.no_grad():
             circuit = circuit_of(cell)
         if circuit.vleak.is_meta:
@@ -286,14 +281,57 @@ def given_range(inputs: Range, count: int) -> Box:
 
 
 def liquid_cell(model: nn.Module) -> LiquidCell:
-    """Return the cell of a layer; raise `InputError` where nothing can be proven of it."""
+    """Return the cell of a layer, or the cell itself, that runs the liquid equation and no more.
+
+    Raises
+    ------
+    InputError
+        Nothing can be proven of it: the layer has a memory cell, is no `SequenceLayer` or runs a
+        sequence in its own way; the cell does not offer `circuit`, or inherits it; a hook, a
+        parametrization or a patched method takes part.
+    """
     if getattr(model, "memory", None) is not None:
         raise InputError(
             "got a layer with mixed memory, expected one without: the memory cell changes the "
             "state between the steps, and nothing is proven of it; pass model.cell to examine "
             "the circuit alone"
         )
-    return cast("LiquidCell", require(cell_of(model), LiquidCircuit, "a certificate"))
+    cell = cast("LiquidCell", require(cell_of(model), LiquidCircuit, "a certificate"))
+    if not defines(cell, LiquidCircuit):
+        raise InputError(
+            f"got {type(cell).__name__}, which inherits `circuit`, expected a class that defines "
+            "it: what a subclass does besides is not known; define `circuit` in it, too, if it "
+            "still says all that a step does"
+        )
+    if model is not cell:
+        runs = all(getattr(type(model), name, 0) is getattr(SequenceLayer, name) for name in _RUNS)
+        if not runs:
+            raise InputError(
+                f"got {type(model).__name__}, which runs its cell in its own way, expected a layer "
+                "with the `forward` of SequenceLayer: what it does to inputs or states is not "
+                "known; pass model.cell to examine the circuit alone"
+            )
+    if type(cell.input_mapping) is not ElementwiseMapping:
+        raise InputError(
+            f"got {type(cell.input_mapping).__name__} as input mapping, expected an "
+            "ElementwiseMapping: the range of what it returns is not known"
+        )
+    parts = {"layer": model, "cell": cell, "input mapping": cell.input_mapping}
+    for name, module in parts.items():
+        if not is_plain(module) and "forward" not in vars(module):
+            raise InputError(
+                f"got a hook or a parametrization on the {name}, expected none: what it does "
+                "to inputs or states is not known; remove it"
+            )
+    owners: dict[str, object] = {**parts, **cell.synapse_sets(), "solver": cell.solver}
+    for name, owner in owners.items():
+        method = patched(owner)
+        if method is not None:
+            raise InputError(
+                f"got another `{method}` set on the {name}, expected the one of its class: what it "
+                f"does is not known; delete the attribute `{method}`"
+            )
+    return cell
 
 
 def circuit_of(cell: LiquidCell) -> Circuit:

@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import coo_array, csr_array, eye_array
+from scipy.sparse import coo_array, csr_array, diags_array, eye_array
 from scipy.sparse.csgraph import connected_components
-from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigs, gmres
+from scipy.sparse.linalg import ArpackError, eigs, gmres
 
 from elegans.proofs.certificates.contraction import Rows, WorstCase
 from elegans.proofs.certificates.network import Array, Index
@@ -23,9 +23,13 @@ DENSE = 400
 LEAST = 1e-12
 """The least weight of a component, as a share of its largest."""
 
+_ROOM = 1e-9
+"""Share of its speed that each neuron's row has room for: more than its rounding."""
+
 _ROUNDS = 60
-_INNER = 100
-_ARNOLDI = 300
+_INNER = 6
+_ARNOLDI = 100
+_STIFF = 1e4
 
 _Member = tuple[int, Index]
 
@@ -82,11 +86,11 @@ def best_rates(rows: Rows, *, start: Array | None = None, tolerance: float = 1e-
     """Return the best provable rate of every component, with weights that prove it.
 
     Each round solves the linear problem of the worst gates: small components by inverse iteration,
-    which converges quadratically (Noda 1971), large ones by Arnoldi's method, O(synapses) a step.
-    It ends when rate and ceiling of each component agree to `tolerance`, relative to the rate.
-    Weights of a component differ by at most 1 / `LEAST`: where better ones would differ by more,
-    rate and ceiling stay apart. `start` are weights > 0 to begin with, such as those of a similar
-    circuit, (neuron,).
+    which converges quadratically (Noda 1971), large ones by Arnoldi's method, O(synapses) a step,
+    or by inverse iteration, too. It ends when rate and ceiling of each component agree to
+    `tolerance`, relative to the rate. Weights of a component differ by at most 1 / `LEAST`: where
+    better ones would differ by more, rate and ceiling stay apart. `start` are weights > 0 to begin
+    with, such as those of a similar circuit, (neuron,).
 
     References
     ----------
@@ -100,6 +104,8 @@ def best_rates(rows: Rows, *, start: Array | None = None, tolerance: float = 1e-
     eta = np.ones(rows.neurons) if start is None else _normalised(start, component, count)
     small, large = _members(component, count)
     best = (np.full(count, -np.inf), np.full(count, np.inf), eta.copy())
+    slowest = np.full(count, np.inf)  # no rate exceeds the speed of a neuron
+    np.minimum.at(slowest, component, apart.speed)
     for _ in range(_ROUNDS):
         quotient = apart.value(eta) / eta
         highest, lowest = _extremes(quotient, component, count)
@@ -107,7 +113,7 @@ def best_rates(rows: Rows, *, start: Array | None = None, tolerance: float = 1e-
         best[0][better] = -highest[better]
         best[1][:] = np.minimum(best[1], -lowest)
         best[2][better[component]] = eta[better[component]]
-        scale = np.abs(best[0]) + 1e-6 * np.abs(apart.decay / apart.capacitance).max(initial=0.0)
+        scale = np.abs(best[0]) + 1e-6 * slowest
         open_ = best[1] - best[0] > tolerance * scale
         if not open_.any():
             break
@@ -118,7 +124,7 @@ def best_rates(rows: Rows, *, start: Array | None = None, tolerance: float = 1e-
                 moved[neurons] = _inverse_step(policy, neurons, eta, float(highest[label]))
         for label, neurons in large:
             if open_[label]:
-                moved[neurons] = _large_step(policy, neurons, eta)
+                moved[neurons] = _large_step(policy, neurons, eta, float(highest[label]))
         eta = _normalised(moved, component, count)
     return Components(component, *best)
 
@@ -129,14 +135,14 @@ def weights_for(
     r"""Solve F(eta) + rate eta + rhs = 0 by policy iteration; return None if there is no eta > 0.
 
     For a rate below the best one there is exactly one solution, and it is positive wherever a
-    right-hand side > 0 reaches. With ``rhs`` = 1 it gives weights of moderate spread that prove a
+    right-hand side > 0 reaches. The default gives weights of moderate spread that prove a
     little more than `rate`; with the effect of a unit input and a rate of 0, the largest deviation
     that inputs can cause. Each round solves the linear problem of the worst gates, which raises
     eta towards the solution, until F(eta) + rate eta + (1 - tolerance) rhs <= 0. `rhs` is
-    (neuron,), >= 0, ones by default.
+    (neuron,), >= 0, by default the rate, and a share of a neuron's speed for rounding.
     """
     ones = np.ones(rows.neurons)
-    right = ones if rhs is None else rhs
+    right = rate + _ROOM * rows.speed if rhs is None else rhs
     eta = ones
     for _ in range(50):
         policy = rows.policy(np.maximum(eta, 1e-300))
@@ -147,12 +153,6 @@ def weights_for(
         if (rows.value(eta) + rate * eta + (1 - tolerance) * right <= 0).all():
             return eta
     return None
-
-
-def rounded_weights(eta: Array) -> Array:
-    """Return weights, the largest about 1, of few digits: the numbers of a check stay small."""
-    mantissa, exponent = np.frexp(eta / eta.max())
-    return np.asarray(np.ldexp(np.round(np.ldexp(mantissa, 24)), exponent - 24))
 
 
 def left_weights(policy: WorstCase, eta: Array, rate: float) -> Array:
@@ -171,8 +171,7 @@ def left_weights(policy: WorstCase, eta: Array, rate: float) -> Array:
             y = np.abs(np.linalg.solve(matrix, y))
             y = y / y.max()
     else:
-        _, vectors = eigs(_sparse(policy).T.tocsr(), k=1, which="LR", v0=y, tol=1e-8)
-        y = np.abs(vectors[:, 0])
+        y = _perron(_sparse(policy).T.tocsr(), y, shift, 1e-8)
     return np.asarray(y / (y @ eta))
 
 
@@ -212,34 +211,45 @@ def _inverse_step(policy: WorstCase, neurons: Index, eta: Array, highest: float)
     matrix = np.zeros((n, n))
     np.add.at(matrix, (place[policy.target[mine]], place[policy.source[mine]]), policy.gain[mine])
     matrix[np.arange(n), np.arange(n)] += policy.diagonal[neurons]
-    # Slightly above the upper bound of the eigenvalue, where the inverse exists and is positive.
-    shift = highest + 1e-10 * float(np.abs(np.diag(matrix)).max())
+    # Slightly above the upper bound of the eigenvalue, where the inverse exists and is positive;
+    # relative to each row, since time constants may differ by many orders of magnitude.
+    size = np.abs(np.diag(matrix)) + 1e-300
     x = eta[neurons]
+    system = np.diag(highest + 1e-10 * size) - matrix
     try:
-        y = np.linalg.solve(shift * np.eye(n) - matrix, x)
+        y = np.linalg.solve(system / size[:, None], x / size)
     except np.linalg.LinAlgError:
-        return np.asarray(x)
-    return np.asarray(y if np.isfinite(y).all() and (y > 0).all() else x + 0.5 * _step(matrix, x))
+        y = np.zeros(n)
+    return np.asarray(y if np.isfinite(y).all() and (y > 0).all() else x + 0.5 * matrix @ x / size)
 
 
-def _step(matrix: Array, x: Array) -> Array:
-    return np.asarray(matrix @ x / np.abs(np.diag(matrix)).max())
+def _large_step(policy: WorstCase, neurons: Index, eta: Array, highest: float) -> Array:
+    """Return an approximate Perron vector of a large component."""
+    return _perron(_sparse(policy)[neurons][:, neurons], eta[neurons], highest)
 
 
-def _large_step(policy: WorstCase, neurons: Index, eta: Array) -> Array:
-    """Return an approximate Perron vector of a large component, by Arnoldi's method."""
-    matrix = _sparse(policy)[neurons][:, neurons]
-    x = eta[neurons]
-    try:
-        _, vectors = eigs(matrix, k=1, which="LR", v0=x, maxiter=_ARNOLDI, tol=1e-10)
+def _perron(matrix: csr_array, x: Array, highest: float, tolerance: float = 1e-10) -> Array:
+    """Return an approximate Perron vector of a large matrix whose eigenvalues are below `highest`.
+
+    By Arnoldi's method; where time constants differ too much for that, by inverse iteration, which
+    fast neurons do not hold up.
+    """
+    size = np.abs(matrix.diagonal())
+    if size.max() < _STIFF * size.min():
+        try:
+            _, vectors = eigs(matrix, k=1, which="LR", v0=x, maxiter=_ARNOLDI, tol=tolerance)
+        except ArpackError:
+            vectors = np.zeros((len(x), 1))
         y = np.abs(vectors[:, 0])
-    except ArpackNoConvergence:
-        y = np.zeros_like(x)
-    if not (np.isfinite(y).all() and (y > 0).all()):
-        y, step = x, 0.9 / float(np.abs(policy.diagonal[neurons]).max())
-        for _ in range(_INNER):
-            y = y + step * (matrix @ y)
-            y = y / y.max()
+        if np.isfinite(y).all() and (y > 0).all():
+            return np.asarray(y)
+    shifted = (highest + 0.1 * float(size.min())) * eye_array(len(x), format="csr") - matrix
+    y = x
+    for _ in range(_INNER):
+        new = _solve_scaled(shifted, y, y, 1e-6)
+        if new is None or not np.isfinite(new).all() or not (new > 0).all():
+            break
+        y = new / new.max()
     return np.asarray(y)
 
 
@@ -263,18 +273,25 @@ def _solve(
     """Return the solution of (A + rate) eta = -rhs, None if there is none that is found."""
     n = len(rhs)
     if n <= DENSE:
+        matrix = policy.matrix() + rate * np.eye(n)
+        size = np.abs(matrix).max(axis=1)  # rows of all magnitudes count alike
         try:
-            return np.asarray(np.linalg.solve(policy.matrix() + rate * np.eye(n), -rhs))
+            return np.asarray(np.linalg.solve(matrix / size[:, None], -rhs / size))
         except np.linalg.LinAlgError:
             return None
     matrix = -(_sparse(policy) + rate * eye_array(n, format="csr"))
+    return _solve_scaled(matrix, rhs, guess, tolerance)
+
+
+def _solve_scaled(matrix: csr_array, rhs: Array, guess: Array, tolerance: float) -> Array | None:
+    """Solve a large system whose rows may be of all magnitudes, None where that fails."""
     diagonal = matrix.diagonal()
     if (diagonal <= 0).any():
         return None
-    scaled = LinearOperator((n, n), matvec=lambda x: x / diagonal, dtype=np.float64)
+    matrix, right = diags_array(1 / diagonal) @ matrix, rhs / diagonal
     # Small right-hand sides count as much as large ones: each row is a condition of its own.
-    within = min(1e-10, tolerance * float(rhs.min() / np.linalg.norm(rhs)))
+    within = min(1e-10, tolerance * float(right.min() / np.linalg.norm(right)))
     solution, failed = gmres(
-        matrix, rhs, x0=guess, rtol=max(within, 1e-15), restart=100, maxiter=20, M=scaled
+        matrix, right, x0=guess, rtol=max(within, 1e-15), restart=100, maxiter=20
     )
     return None if failed and within > 1e-14 else np.asarray(solution)

@@ -28,7 +28,6 @@ from elegans.proofs.certificates.boxes import GateRanges, hull, stays
 from elegans.proofs.certificates.certification import RATE_FRACTION
 from elegans.proofs.certificates.contraction import Rows
 from elegans.proofs.certificates.network import (
-    SLACK,
     Array,
     Box,
     Index,
@@ -140,8 +139,15 @@ class CertificateGuard:
 
     @property
     def rate(self) -> float | None:
-        """The rate that holds now, None where the circuit is not certified."""
-        return None if self._standing is None else self._standing.rate
+        """The rate that is certified of the circuit as it is now, None where none is.
+
+        Found when asked, in O(synapses): weights may have changed since the last edit.
+        """
+        network = _own(Network.of(self._cell))
+        standing = self._standing
+        if standing is None or not _same(network, self._network):
+            standing = self._certified(network, None)
+        return None if standing is None else standing.rate
 
     def __call__(self, proposal: ProposedEdit) -> GuardResult | None:
         """Judge an edit; edits of other modules are none of this guard's business."""
@@ -169,7 +175,7 @@ class CertificateGuard:
         ]
         after = {name: self._slack(neuron, standing) for name, neuron in ends.items()}
         if min(after.values()) < 0:
-            recertified = self._certified()
+            recertified = self._certified(self._network, self._standing)
             if recertified is not None:
                 standing = recertified
                 notes["rate_after"] = standing.rate
@@ -191,8 +197,8 @@ class CertificateGuard:
         self._step, self._pending = step, None
         self._network = _own(Network.of(self._cell))
         self._range = self._network.range_of(self._inputs)
-        self._standing = None  # not to start from: a continued training shall judge alike
-        self._standing = self._certified()
+        # From no weights of before: a continued training shall judge alike.
+        self._standing = self._certified(self._network, None)
         self._slots = {
             kind: _by_target(getattr(self._network, kind)) for kind in ("recurrent", "sensory")
         }
@@ -211,18 +217,20 @@ class CertificateGuard:
         ends = int(synapses.source[slot]), int(synapses.target[slot])
         return bool(synapses.mask[slot]) and ends == (_grown_source(last), last.grown)
 
-    def _certified(self) -> Standing | None:
-        """Return boxes, weights and rate of the circuit, None if it cannot be certified."""
+    def _certified(self, network: Network, before: Standing | None) -> Standing | None:
+        """Return boxes, weights and rate of a circuit, None if it cannot be certified."""
         for boxes in _BOXES:  # the fewer, the more room they leave for edits
-            standing = self._certified_in(boxes)
+            standing = self._certified_in(network, boxes, before)
             if standing is not None:
                 return standing
         return None
 
-    def _certified_in(self, boxes: int) -> Standing | None:
-        region = region_of(self._network, self._range, self._level, roomy=boxes)
-        rows = rows_of(self._network, region, self._level)
-        start = None if self._standing is None else self._standing.eta
+    def _certified_in(
+        self, network: Network, boxes: int, before: Standing | None
+    ) -> Standing | None:
+        region = region_of(network, network.range_of(self._inputs), self._level, roomy=boxes)
+        rows = rows_of(network, region, self._level)
+        start = None if before is None else before.eta
         best = best_rates(rows, start=start, tolerance=1e-4).best_rate
         if not best > self._least_rate:
             return None
@@ -319,8 +327,7 @@ def row_slack(
     rows = Rows.of(small, boxes[-1], gates, pieces=pieces)
     first = np.flatnonzero(rows.neuron == 0)
     eta = standing.eta[neurons]
-    rounded = rows.sums(eta).max(axis=0) + SLACK * rows.magnitude(eta)
-    worst = (rounded / (rows.capacitance * eta[rows.neuron]))[first].max()
+    worst = (rows.sums(eta).max(axis=0) / (rows.capacitance * eta[rows.neuron]))[first].max()
     return float(-worst - standing.rate)
 
 
@@ -358,6 +365,19 @@ def _own(network: Network) -> Network:
         for synapses in (network.recurrent, network.sensory)
     )
     return replace(network, recurrent=recurrent, sensory=sensory)
+
+
+def _same(one: Network, other: Network) -> bool:
+    """Whether two circuits have the same numbers; synapses that do not conduct have none."""
+    columns = []
+    for network in (one, other):
+        held = [each.take(each.weight > 0) for each in (network.recurrent, network.sensory)]
+        columns.append(
+            [np.array([network.epsilon]), network.scale, network.shift, network.capacitance]
+            + [network.leak, network.leak_potential]
+            + [getattr(each, field.name) for each in held for field in fields(SynapseNumbers)]
+        )
+    return all(map(np.array_equal, *columns))
 
 
 def _by_target(synapses: SynapseNumbers) -> dict[int, set[int]]:

@@ -43,7 +43,7 @@ from numpy.typing import NDArray
 from elegans.proofs.certificates.boxes import GateRanges, conductance_range
 from elegans.proofs.certificates.contraction import PIECES, Rows
 from elegans.proofs.certificates.network import SLACK, Array, Box, Network
-from elegans.proofs.certificates.perron import best_rates, rounded_weights, weights_for
+from elegans.proofs.certificates.perron import best_rates, weights_for
 
 SOLVERS = ("semi_implicit", "exponential", "euler")
 """Solvers whose steps are certified, by name."""
@@ -174,9 +174,10 @@ def best_step(
             break
         gain = _between(low, high, values)
     if low > 0:
-        weights = weights_for(rows.as_flow(1 / (1 + fraction * low), lengths), 0.0)
-        if weights is not None and (weights > 0).all():
-            found.append(rounded_weights(weights))
+        even = np.ones(rows.rows.neurons)
+        weights = weights_for(rows.as_flow(1 / (1 + fraction * low), lengths), 0.0, rhs=even)
+        if weights is not None and (weights / weights.max() > 0).all():
+            found.append(weights / weights.max())
     proved = [(float(rows.factors(each, lengths).max()), each) for each in found]
     kappa, eta = min(proved, key=lambda pair: pair[0])
     return (eta, kappa) if kappa < 1 else None
@@ -251,6 +252,6 @@ def input_gains(network: Network, box: Box, gates: GateRanges, rows: Rows) -> Ar
     """
     effect = input_effect(network, box, gates)
     # Neurons that no input reaches get a gain too small to matter: it must be positive.
-    least = 1e-6 * max(float(effect.max(initial=0.0)), 1e-9)
+    least = 1e-6 * max(float((effect / rows.speed).max(initial=0.0)), 1e-9) * rows.speed
     # What is solved for is 1e-6 larger than what is needed, and solved to half of that.
     return weights_for(rows, 0.0, rhs=(1 + 1e-6) * effect + least, tolerance=5e-7)

@@ -160,12 +160,12 @@
   // --- what is certain, and the spectrum -----------------------------------------------------------
 
   const { unit, seconds } = plain.time;
-  const inUnits = (time) => {
+  const inUnits = (time, written = shown) => {
     if (seconds) {
       const length = time * seconds;
-      return length < 0.1 ? `${shown(1000 * length)} ms` : `${shown(length)} s`;
+      return length < 0.1 ? `${written(1000 * length)} ms` : `${written(length)} s`;
     }
-    return `${shown(time)} ${unit}${time === 1 || unit.includes(" ") ? "" : "s"}`;
+    return `${written(time)} ${unit}${time === 1 || unit.includes(" ") ? "" : "s"}`;
   };
   const proof = plain.certificate;
   function certify() {
@@ -188,12 +188,13 @@
   if (proof) {
     byId("proof").hidden = false;
     byId("proof-text").textContent = "Two states under the same inputs approach each other: distances fall to " +
-      `1/e within ${inUnits(1 / proof.rate)} in the norm of the proof, ` +
+      `1/e within ${inUnits(1 / proof.rate, atMost)} in the norm of the proof, ` +
       (proof.attracts ? "from every state in the end" : "from states in the proved box") +
       `, for all inputs between ${proof.low.map((low, j) =>
-        `${shown(low)} and ${shown(proof.high[j])} (${plain.circuit.input_names[j]})`).join(", ")}. ` +
-      `Rate ${shown(proof.rate)} per ${unit} of the differential equation (${proof.level} arithmetic).` +
-      (proof.step ? ` There, a step as this page takes it shrinks distances to ${shown(proof.step)} of theirs.` : "");
+        `${atMost(low)} and ${atLeast(proof.high[j])} (${plain.circuit.input_names[j]})`).join(", ")}. ` +
+      `Rate ${atLeast(proof.rate)} per ${unit} of the differential equation (${proof.level} arithmetic).` +
+      (proof.step ? ` There, a step as this page takes it shrinks distances to ${atMost(proof.step)} of theirs.`
+        : " Of a step as this page takes it nothing is proved.");
   }
 
   const spectrum = byId("spectrum");

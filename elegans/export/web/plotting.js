@@ -55,13 +55,21 @@ function rangeOf(lines) {
   return [low - room, high + room];
 }
 
-/** A number for readers: four digits, a true minus sign. */
-function shown(value, digits = 3) {
+/** A number for readers: three digits, a true minus sign; towards +1 or -1 for a bound. */
+function shown(value, digits = 3, towards = 0) {
   if (!Number.isFinite(value)) return "–";
-  const text = Math.abs(value) >= 1e5 || (value !== 0 && Math.abs(value) < 1e-3)
-    ? value.toExponential(1) : String(Number(value.toPrecision(digits)));
+  const short = Math.abs(value) >= 1e5 || (value !== 0 && Math.abs(value) < 1e-3);
+  const written = (x) => short ? x.toExponential(1) : String(Number(x.toPrecision(digits)));
+  let text = written(value);
+  if ((Number(text) - value) * towards < 0) {
+    const last = Math.floor(Math.log10(Math.abs(value))) - (short ? 1 : digits - 1);
+    text = written(Number(text) + towards * 10 ** last);
+  }
   return text.replace("-", "−");
 }
+
+/** A bound for readers, never above or below what it bounds. */
+const atLeast = (value) => shown(value, 3, -1), atMost = (value) => shown(value, 3, 1);
 
 /** Make an element with attributes and children. */
 function element(name, attributes = {}, ...children) {

@@ -227,7 +227,7 @@ def _rates(content: Content) -> Chart | None:
         "rates",
         "Proved, possible and measured rates",
         "Dot chart of rates of forgetting: "
-        + "; ".join(f"{rate.label} {number(rate.value)}" for rate in rates),
+        + "; ".join(f"{rate.label} {rate.shown(rate.value)}" for rate in rates),
         "Further to the right forgets faster; left of zero grows. A proof is a promise for every "
         "input in the range, so it lies to the left of what was seen.",
         Axis(
@@ -245,8 +245,8 @@ def _rates(content: Content) -> Chart | None:
                 [rate.color for rate in rates],
                 size=12,
                 error_x=errors,
-                texts=[number(rate.value) for rate in rates],
-                notes=[f"{rate.label}: {number(rate.value)}\n{rate.meaning}" for rate in rates],
+                texts=[rate.shown(rate.value) for rate in rates],
+                notes=[f"{rate.label}: {rate.shown(rate.value)}\n{rate.meaning}" for rate in rates],
                 hover="{note}",
             ),
         ],

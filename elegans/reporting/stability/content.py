@@ -22,7 +22,7 @@ FORMAT = "elegans.stability-report"
 VERSION = 1
 
 EVIDENCE = {
-    "exact": "proved (rational arithmetic)",
+    "exact": "proved (interval arithmetic, any input)",
     "interval": "proved (interval arithmetic)",
     "float": "proved (double precision with an allowance for rounding)",
 }

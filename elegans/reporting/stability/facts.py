@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ from elegans.proofs.certificates.network import Array
 from elegans.reporting.chart import PROVED, SEEN, UNKNOWN, WEAK
 from elegans.reporting.stability.content import MEASURED, SAMPLED, SEARCHED, Content
 from elegans.reporting.stability.endings import described, endings
-from elegans.reporting.wording import in_seconds, number, per_second, plural
+from elegans.reporting.wording import at_least, at_most, in_seconds, number, per_second, plural
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def _certificate(content: Content) -> list[Fact]:
     grows = "In the plain maximum norm a difference may first grow by this factor."
     smaller = "ln(cond(η)) / λ: after this time every difference is smaller than it began."
     longer = (
-        f"In the Euclidean norm: |η|₂ / min η, and {number(proof.euclidean_break_even)} {many} "
+        f"In the Euclidean norm: |η|₂ / min η, and {at_most(proof.euclidean_break_even)} {many} "
         "until differences are smaller than they began."
     )
     step = "One unfold of the step that runs leaves at most this share of a difference."
@@ -65,27 +66,33 @@ def _certificate(content: Content) -> list[Fact]:
     wider = "The same, with weights of larger spread."
     of_step = evidence if proof.kappa is not None else ""
     return [
-        Fact("Rate λ", number(proof.rate), _rate_unit(content, proof.rate), shrinks, evidence),
+        Fact(
+            "Rate λ",
+            at_least(proof.rate),
+            _rate_unit(content, proof.rate, at_least),
+            shrinks,
+            evidence,
+        ),
         Fact(
             "Best rate proved",
-            number(proof.best_rate),
-            _rate_unit(content, proof.best_rate),
+            at_least(proof.best_rate),
+            _rate_unit(content, proof.best_rate, at_least),
             wider,
             evidence,
         ),
-        Fact("Overshoot cond(η)", number(proof.overshoot), "times", grows, evidence),
+        Fact("Overshoot cond(η)", at_most(proof.overshoot), "times", grows, evidence),
         Fact(
             "Break-even time",
-            number(proof.break_even),
+            at_most(proof.break_even),
             _time_unit(content, proof.break_even),
             smaller,
             evidence,
         ),
-        Fact("Overshoot, Euclidean", number(proof.euclidean_overshoot), "times", longer, evidence),
-        Fact("Factor of a step κ", number(proof.kappa, 6), "per unfold", step, of_step),
+        Fact("Overshoot, Euclidean", at_most(proof.euclidean_overshoot), "times", longer, evidence),
+        Fact("Factor of a step κ", at_most(proof.kappa, 6), "per unfold", step, of_step),
         Fact(
             "Entry time",
-            number(proof.entry_time),
+            at_most(proof.entry_time),
             _time_unit(content, proof.entry_time),
             holds,
             evidence,
@@ -93,15 +100,15 @@ def _certificate(content: Content) -> list[Fact]:
     ]
 
 
-def _rate_unit(content: Content, rate: float | None) -> str:
+def _rate_unit(content: Content, rate: float | None, shown: Callable[[float], str] = number) -> str:
     """Return the unit of a rate, and the rate per second where this is known."""
-    second = per_second(rate, content.subject.seconds)
+    second = per_second(rate, content.subject.seconds, shown)
     return f"per {content.subject.time_unit}{f' = {second}' if second else ''}"
 
 
 def _time_unit(content: Content, time: float | None) -> str:
     """Return the unit of a time, and the time in seconds where this is known."""
-    second = in_seconds(time, content.subject.seconds)
+    second = in_seconds(time, content.subject.seconds, at_most)
     return f"{plural(content.subject.time_unit)}{f' = {second}' if second else ''}"
 
 
@@ -118,12 +125,12 @@ def _advice(content: Content) -> list[Fact]:
     radius, near = "–", "No such box was found under the middle of the inputs."
     if proof.local_radius is not None:
         least, most = float(proof.local_radius.min()), float(proof.local_radius.max())
-        radius = f"± {number(least)} to {number(most)}"
+        radius = f"± {at_least(least)} to {at_least(most)}"
         near = (
             "Under the middle of the inputs, states this near to the equilibrium approach each "
-            f"other at the rate {number(proof.local_rate)}."
+            f"other at the rate {at_least(proof.local_rate)}."
         )
-    scale, of_what = number(proof.largest_scale), "times the recurrent conductances"
+    scale, of_what = at_least(proof.largest_scale), "times the recurrent conductances"
     box, evidence = "Largest certified box round an equilibrium", "searched by bisection"
     return [
         Fact("Largest certified scale", scale, of_what, scaled, evidence),
@@ -135,14 +142,14 @@ def _ceiling(content: Content) -> list[Fact]:
     ceiling, proof = content.ceiling, content.contraction
     if ceiling is None:
         return []
-    unit = _rate_unit(content, ceiling.rate)
+    unit = _rate_unit(content, ceiling.rate, at_most)
     meaning = "No norm proves a larger rate on this box: a state with this mode was found in it."
     if ceiling.refutes:
         meaning = (
             "At or below zero: a state with a growing mode was found, so no norm certifies this "
             "box."
         )
-    result = [Fact("Sampled ceiling −max α(J)", number(ceiling.rate), unit, meaning, SAMPLED)]
+    result = [Fact("Sampled ceiling −max α(J)", at_most(ceiling.rate), unit, meaning, SAMPLED)]
     if proof is not None and proof.rate is not None:
         best = proof.best_rate if proof.best_rate is not None else proof.rate
         gap = number(missing := max(ceiling.rate - best, 0.0))
@@ -169,7 +176,7 @@ def _boxes(content: Content) -> list[Fact]:
     latest = (
         "From anywhere in the first box to the last, at the latest, in the differential equation."
     )
-    entry, unit = number(boxes.entry_time), _time_unit(content, boxes.entry_time)
+    entry, unit = at_most(boxes.entry_time), _time_unit(content, boxes.entry_time)
     return [
         Fact("Any input whatever", hull, "potential", pulls, boxes.evidence),
         Fact("Inputs in the range", box, "potential", nested, boxes.evidence),
@@ -212,7 +219,7 @@ def _exponents(content: Content) -> list[Fact]:
     result = [Fact("Largest exponent λ₁", largest, "per step", run, MEASURED)]
     if exponents.bound is not None and proof is not None:
         bound = "Unfolds times ln κ: what the certificate allows the largest exponent to be."
-        rate = number(exponents.bound)
+        rate = at_most(exponents.bound)
         result.append(Fact("Bound on λ₁", rate, "per step", bound, proof.evidence))
     several = len(exponents.attractors) > 1
     gathered = "Dimension of what the states gather on under these inputs."
@@ -236,7 +243,7 @@ def _horizon(content: Content) -> list[Fact]:
     result = []
     if proof is not None and proof.horizon is not None:
         meaning = "1/(−K ln κ): after this many steps a gradient has fallen to 1/e, at the latest."
-        horizon = number(proof.horizon)
+        horizon = at_most(proof.horizon)
         result.append(Fact("Gradient horizon", horizon, "steps", meaning, proof.evidence))
     if exponents is not None and exponents.signs[0] == "-":
         meaning = "−1/λ₁: how long it took under these inputs."
@@ -273,7 +280,7 @@ def _settled(content: Content) -> int:
 
 
 def _range(lo: Array, hi: Array) -> str:
-    return f"{number(float(np.min(lo)))} to {number(float(np.max(hi)))}"
+    return f"{at_least(float(np.min(lo)))} to {at_most(float(np.max(hi)))}"
 
 
 @dataclass(frozen=True)
@@ -286,6 +293,8 @@ class Rate:
     color: str
     meaning: str
     error: float = 0.0
+    shown: Callable[[float], str] = number
+    """How it is written: a bound is rounded to the side on which it stays true."""
 
 
 def rates_of(content: Content) -> list[Rate]:
@@ -297,17 +306,20 @@ def rates_of(content: Content) -> list[Rate]:
         if not proof.certified:
             label, meaning = "method's best", "must be above 0 for a certificate"
         color = PROVED if proof.certified else WEAK
-        rates.append(Rate(label, proof.rate, proof.evidence, color, meaning))
+        rates.append(Rate(label, proof.rate, proof.evidence, color, meaning, shown=at_least))
         if proof.certified and proof.best_rate is not None:
             meaning = "the same proof with weights of larger spread"
-            rates.append(Rate("best proved", proof.best_rate, proof.evidence, color, meaning))
+            best = proof.best_rate
+            rates.append(Rate("best proved", best, proof.evidence, color, meaning, shown=at_least))
     if proof is not None and proof.method_ceiling is not None:
         evidence = "computed (double precision)"
         meaning = "no weights of the maximum norm prove more on this box"
-        rates.append(Rate("method's ceiling", proof.method_ceiling, evidence, UNKNOWN, meaning))
+        most = proof.method_ceiling
+        rates.append(Rate("method's ceiling", most, evidence, UNKNOWN, meaning, shown=at_most))
     if ceiling is not None:
         meaning = "no norm whatever proves more on this box: −max α(J) over sampled states"
-        rates.append(Rate("any norm's ceiling", ceiling.rate, SAMPLED, UNKNOWN, meaning))
+        most = ceiling.rate
+        rates.append(Rate("any norm's ceiling", most, SAMPLED, UNKNOWN, meaning, shown=at_most))
     if content.equilibria is not None and content.equilibria.shown:
         slowest = -content.equilibria.shown[0].rate
         meaning = "slowest mode of the linearised flow at the equilibrium that most starts found"

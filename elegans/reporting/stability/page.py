@@ -21,7 +21,7 @@ from elegans.reporting.stability.facts import facts, rates_of
 from elegans.reporting.stability.graph import draw_graph
 from elegans.reporting.stability.origin import NOT_RECORDED
 from elegans.reporting.stability.verdicts import summary, verdicts, warnings
-from elegans.reporting.wording import number, plural
+from elegans.reporting.wording import at_least, at_most, number, plural
 from elegans.wiring.drawing.colors import SYNAPSE_COLORS
 from elegans.wiring.drawing.views import view_of
 
@@ -73,6 +73,7 @@ def render(content: Content, document: dict[str, Any]) -> str:
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=False
     )
     environment.filters["number"] = number
+    environment.filters |= {"at_least": at_least, "at_most": at_most}
     environment.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
     subject, equilibria = content.subject, content.equilibria
     inputs = zip(

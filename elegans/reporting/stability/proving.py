@@ -18,6 +18,7 @@ from elegans.proofs.certificates.contraction import Rows
 from elegans.proofs.certificates.network import Box, Network
 from elegans.proofs.certificates.perron import Components, best_rates
 from elegans.proofs.certificates.region import Region, region_of, rows_of
+from elegans.proofs.certificates.stepping import SOLVERS
 from elegans.proofs.dynamics.transients import norm_overshoot
 from elegans.reporting.stability.content import (
     EVIDENCE,
@@ -77,8 +78,8 @@ def check_preconditions(
     )
     note(
         "step",
-        cell.solver.name == "semi_implicit",
-        "The solver is the semi-implicit step, whose contraction is proved as well.",
+        cell.solver.name in SOLVERS,
+        f"The solver is {cell.solver.name!r}, for whose step a proof is looked for as well.",
         f"The solver is {cell.solver.name!r}: the proofs are about the differential equation, "
         "and not about its step.",
     )

@@ -24,7 +24,15 @@ from elegans.reporting.stability.endings import (
     misbehaviour,
     witness,
 )
-from elegans.reporting.wording import in_seconds, number, per_second, plural, sentence_of
+from elegans.reporting.wording import (
+    at_least,
+    at_most,
+    in_seconds,
+    number,
+    per_second,
+    plural,
+    sentence_of,
+)
 
 _LOOSE = 0.1
 """An error of the inputs; a gain that says nothing of errors of this size is called loose."""
@@ -99,7 +107,7 @@ def summary(content: Content) -> str:
     if proof.certified:
         certified = (
             "Its differential equation is certified: under any inputs in the stated range, two "
-            f"trajectories approach each other at a rate of at least {number(proof.rate)} per "
+            f"trajectories approach each other at a rate of at least {at_least(proof.rate)} per "
             f"{subject.time_unit} once they are in the certified box."
         )
         if wrong:
@@ -153,7 +161,7 @@ def _contraction(content: Content) -> Verdict:
     topic = ("certificate", "Does it forget where it began?")
     if proof is None:
         return _unexamined(*topic, content.skipped.get("contraction", ""))
-    rate = number(proof.rate)
+    rate = at_least(proof.rate)
     if proof.certified and proof.rate:
         halving = math.log(2) / proof.rate
         validity = (
@@ -164,8 +172,9 @@ def _contraction(content: Content) -> Verdict:
         many = plural(content.subject.time_unit)
         sentence = (
             "Differences between two trajectories of the differential equation under the same "
-            f"input halve at least every {number(halving)} {many}, {validity}; measured in weights "
-            f"that differ by a factor of {number(proof.overshoot)}. {_of_the_step(content)}"
+            f"input halve at least every {at_most(halving)} {many}, {validity}; measured in "
+            f"weights that differ by a factor of {at_most(proof.overshoot)}. "
+            f"{_of_the_step(content)}"
         )
         details = _transient(content)
         status: Status = "certified"
@@ -194,16 +203,16 @@ def _transient(content: Content) -> tuple[tuple[str, str], ...]:
     if proof is None:
         return ()
     seconds, many = subject.seconds, plural(subject.time_unit)
-    again = in_seconds(proof.break_even, seconds)
+    again = in_seconds(proof.break_even, seconds, at_most)
     return (
-        ("The same rate", per_second(proof.rate, seconds) or NO_SECONDS),
+        ("The same rate", per_second(proof.rate, seconds, at_least) or NO_SECONDS),
         (
             "Overshoot",
-            f"at most {number(proof.overshoot)} times the first difference, in the maximum norm",
+            f"at most {at_most(proof.overshoot)} times the first difference, in the maximum norm",
         ),
         (
             "Break-even time",
-            f"at most {number(proof.break_even)} {many}{f' = {again}' if again else ''}, after "
+            f"at most {at_most(proof.break_even)} {many}{f' = {again}' if again else ''}, after "
             "which every difference is smaller than it began",
         ),
     )
@@ -250,8 +259,11 @@ def _bounds(content: Content) -> Verdict:
     topic = ("boxes", "Do its potentials stay bounded?")
     if boxes is None:
         return _unexamined(*topic, content.skipped.get("boxes", ""))
-    interval = f"{number(float(boxes.box_lo.min()))} to {number(float(boxes.box_hi.max()))}"
-    of_steps = content.subject.solver == "semi_implicit"
+    interval = f"{at_least(float(boxes.box_lo.min()))} to {at_most(float(boxes.box_hi.max()))}"
+    proof = content.contraction
+    of_steps = content.subject.solver == "semi_implicit" or (
+        proof is not None and proof.kappa is not None
+    )
     moved = "the differential equation and by the steps that run"
     sentence = (
         "Once every potential is in its interval of the box, it is kept there by "
@@ -260,7 +272,7 @@ def _bounds(content: Content) -> Verdict:
     if boxes.count > 1:
         sentence += (
             " In the differential equation they are from the first box in the last within "
-            f"{number(boxes.entry_time)} {plural(content.subject.time_unit)}."
+            f"{at_most(boxes.entry_time)} {plural(content.subject.time_unit)}."
         )
     if not of_steps:
         sentence += (
@@ -291,7 +303,7 @@ def _ceiling(content: Content) -> Verdict:
             "range of inputs or a smaller box may still be certified."
         )
         return Verdict(*topic, "uncertified", SAMPLED, headline, figure, unit, sentence)
-    headline, figure = "No proof on this box exceeds it", number(ceiling.rate)
+    headline, figure = "No proof on this box exceeds it", at_most(ceiling.rate)
     sentence = (
         f"The slowest mode found in {count} decays at this rate. None of these has a growing mode, "
         "which proves nothing about the others."
@@ -407,7 +419,7 @@ def _horizon(content: Content) -> Verdict:
         )
         if steps:
             sentence += f" In the run it took about {steps} steps on average."
-        headline, figure = "Gradients fade, for certain", number(proof.horizon)
+        headline, figure = "Gradients fade, for certain", at_most(proof.horizon)
         unit = "steps to 1/e, at most"
         return Verdict(*topic, "certified", proof.evidence, headline, figure, unit, sentence)
     wrong = content.activity.diverged is not None and misbehaviour(content)
@@ -444,11 +456,11 @@ def _gain(content: Content) -> Verdict:
     evidence, wrong = proof.evidence, misbehaviour(content)
     if wrong:
         status, evidence, headline = "uncertified", MEASURED, f"The steps that ran {wrong}"
-    figure, unit = number(float(outputs[worst])), "potential per unit of input"
+    figure, unit = at_most(float(outputs[worst])), "potential per unit of input"
     sentence = (
         "In the differential equation, inputs in the range that are off by 1 at all times, in any "
         f"way, move the output neuron {content.names[worst]} by no more than this. It says more "
-        f"than the box does for errors below {number(useful)}."
+        f"than the box does for errors below {at_least(useful)}."
     )
     if wrong:
         unit += ", of the differential equation"
