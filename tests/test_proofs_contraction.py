@@ -556,21 +556,20 @@ def test_own_weights_of_a_step_are_nearly_the_best(seed, log_h):
 def test_a_self_synapse_turns_a_long_step_around():
     """The diagonal changes its sign; the row that is turned bounds it."""
     network = replace(
-        alone(weight=2.0, gain=12.0, potential=0.0, leak=0.5), leak_potential=2 * np.ones(1)
+        alone(weight=0.5, gain=4.0, potential=0.0, leak=0.5), leak_potential=2 * np.ones(1)
     )
     box = hull(network)
     gates = GateRanges.over(network, box, NO_INPUTS)
     eta, x = np.ones(1), np.linspace(0, 2, 20_001)[:, None]
     signs = set()
-    for h in (0.01, 0.1, 0.5, 1.0, 10.0, 1000.0):
+    for h in (0.01, 0.1, 1.0, 4.0, 1000.0):
         rows = StepRows.of(network, box, gates, longest=h)
         assert rows.turned.sum() == 32
         matrix = jacobian(network, x, np.zeros((len(x), 0)), h)
         factor = rows.factors(eta, (h, h))[0]
         signs.add((bool((matrix < -0.1).any()), bool(factor < 1)))
         worst = row_norms(matrix, eta, logarithmic=False).max()
-        assert worst <= factor or factor == 1
-        assert factor == 1 or factor < worst + 0.1
+        assert worst <= factor < worst + 0.5 or factor == 1
     assert signs == {(False, True), (True, True), (True, False)}
 
 
