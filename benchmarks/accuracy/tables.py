@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import certified
+import initializations
 import models
 import rewiring
 import robustness
@@ -204,6 +205,7 @@ def main() -> None:
             "robustness": lambda: disturbed(task, share),
             "models": lambda: compared(task),
             "certified": certificates,
+            "initial": lambda: "\n".join(initializations.told(initializations.CELLS.load())) + "\n",
         }
         return head + makers[kind]() + end
 
