@@ -16,7 +16,7 @@ from torch import Tensor
 
 import elegans
 from elegans.control.plants import Plant, cart_pole
-from elegans.control.youla import Memory, Youla
+from elegans.control.youla import Youla
 from elegans.wiring import AutoNCP
 
 STEPS = 1_500
@@ -26,21 +26,8 @@ STRENGTHS = (10.0, 100.0, 1000.0)
 class Plain(Youla):
     """The same controller, whose circuit is given what is measured in place of the innovations."""
 
-    def step(self, outputs: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
-        """Return the controls and the memory after, see `Youla.step`."""
-        buffer = self.get_buffer
-        heard = (outputs / buffer("ranges")).clamp(-1.0, 1.0)
-        both = torch.cat([heard, torch.zeros_like(heard[:1])])
-        answers, states = self._advance(both, torch.cat([memory.circuit, memory.rest]))
-        correction = buffer("strength") * (answers[:-1] - answers[-1:])
-        controls = correction - memory.estimate @ buffer("feedback").t()
-        innovation = outputs - memory.estimate @ buffer("output").t()
-        estimate = (
-            memory.estimate @ buffer("dynamics").t()
-            + controls @ buffer("control").t()
-            + innovation @ buffer("observer").t()
-        )
-        return controls, Memory(estimate, states[:-1], states[-1:])
+    def _heard(self, outputs: Tensor, innovation: Tensor) -> Tensor:
+        return super()._heard(innovation, outputs)
 
 
 def settles(controller: Youla, plant: Plant, advance: Callable[..., Tensor], most: float) -> bool:

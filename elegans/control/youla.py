@@ -221,7 +221,7 @@ class Youla(nn.Module):
         estimate, circuit, rest = memory
         buffer = self.get_buffer
         innovation = outputs - estimate @ buffer("output").t()
-        heard = (innovation / buffer("ranges")).clamp(-1.0, 1.0)
+        heard = self._heard(outputs, innovation)
         both = torch.cat([heard, torch.zeros_like(heard[:1])])
         answers, states = self._advance(both, torch.cat([circuit, rest]))
         correction = buffer("strength") * (answers[:-1] - answers[-1:])
@@ -232,6 +232,11 @@ class Youla(nn.Module):
             + innovation @ buffer("observer").t()
         )
         return controls, Memory(estimate, states[:-1], states[-1:])
+
+    def _heard(self, outputs: Tensor, innovation: Tensor) -> Tensor:
+        """Return what the circuit is given, (batch, output)."""
+        heard: Tensor = (innovation / self.get_buffer("ranges")).clamp(-1.0, 1.0)
+        return heard
 
     def _advance(self, heard: Tensor, states: Tensor) -> tuple[Tensor, Tensor]:
         layer = circuit_of(self.circuit)
