@@ -27,7 +27,7 @@ SIZES = [  # units, outputs, inputs, batch, time
     (64, 8, 17, 32, 32),
     (128, 8, 32, 64, 64),
 ]
-CFC_SIZES = [(32, 16), (32, 64), (64, 16), (64, 64)]
+CFC_SIZES = [(32, 16), (32, 64), (64, 16), (64, 64), (128, 16), (256, 16)]
 """Units and batch of the CfCs, with 8 inputs, 4 motor neurons and 32 steps."""
 
 LONG = 1 << 18
