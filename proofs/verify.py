@@ -621,7 +621,7 @@ def conductance_above(circuit: CircuitData, gates: GateBounds, i: int) -> float:
 
 
 def turned_above(circuit: CircuitData, box: Box, i: int) -> float:
-    """Return a bound >= the sum of w |s| |E - xi| / 4 over self-synapses that pull against i."""
+    """Return a bound of how far self-synapses pull against neuron i: T of the statements."""
     turned = [0.0]
     for j, weight, gain, _, potential in circuit.recurrent[i]:
         if j == i:

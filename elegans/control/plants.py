@@ -196,7 +196,7 @@ class Plant:
             |x_{t+1} - A x_t - B u_t|_i \le \tau \sum_j \max |\partial_j f_i - \partial_j f_i(0)|
             \, |z_j|, \qquad z = (x, u),
 
-        the maxima over the box |z_j| <= bound_j, by interval arithmetic.
+        the maxima over the box of these bounds, by interval arithmetic.
 
         Parameters
         ----------

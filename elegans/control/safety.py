@@ -8,9 +8,9 @@ With the error e = x - z of the estimate, the loop of `Youla` and a plant x+ = A
     + \begin{pmatrix} B \\ 0 \end{pmatrix} v + \begin{pmatrix} 1 \\ 1 \end{pmatrix} w
 
 with the correction v of the circuit and what the plant adds to its linear model, w. In a box of
-states and controls |w| is bounded by interval arithmetic, and |v| by the certified gain of the
-circuit on the innovations |C e|. Sums of absolute values of the impulse responses turn these bounds
-into bounds of x and e; where they come out no larger than what was put in, they hold for ever.
+states and controls w is bounded by interval arithmetic, and v by the certified gain of the circuit
+on the innovations C e. Sums of absolute values of the impulse responses turn these bounds into
+bounds of x and e; where they come out no larger than what was put in, they hold for ever.
 """
 
 from __future__ import annotations
