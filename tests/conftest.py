@@ -1,6 +1,7 @@
 """Set-up shared by all tests."""
 
 import os
+import sys
 
 import matplotlib
 import pytest
@@ -22,6 +23,13 @@ torch.set_num_threads(1)  # the circuits of the tests are too small to share out
 @pytest.fixture(autouse=True)
 def _same_random_numbers_every_time():
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _no_figure_stays_open():
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
 
 
 @pytest.fixture
