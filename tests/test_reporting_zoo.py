@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import zoo
 
+from elegans.proofs import certify
 from elegans.reporting.stability import report
 from elegans.reporting.stability.facts import facts
 from elegans.reporting.stability.verdicts import warnings
@@ -73,16 +74,19 @@ class Truth:
 
         Both states are from the certified box, under inputs of the data.
         """
-        eta, boxes = self.content.contraction.eta, self.content.boxes
-        if eta is None:
+        boxes, subject = self.content.boxes, self.content.subject
+        between = np.array(subject.input_lo), np.array(subject.input_hi)
+        found = certify(self.model, between, elapsed=self.specimen.elapsed, advice=False)
+        if not found or found.step is None:
             return np.inf
+        eta, solver = found.step.eta, self.model.cell.solver.name
         worst, generator = 0.0, np.random.default_rng(0)
         for u in self.specimen.data[::20]:
             at = zoo.currents(self.model, u)
             for _ in range(10):
                 begin = generator.uniform(boxes.box_lo, boxes.box_hi, (2, len(eta)))
                 unfolds = self.model.cell.ode_unfolds
-                ends = [zoo.unfolded(at, x, self.h, unfolds, "semi_implicit")[-1] for x in begin]
+                ends = [zoo.unfolded(at, x, self.h, unfolds, solver)[-1] for x in begin]
                 before, after = (np.abs((a - b) / eta).max() for a, b in (begin, ends))
                 worst = max(worst, after / before if before else 0.0)
         return worst
@@ -133,6 +137,11 @@ def semi_implicit(truth):
     return truth.model.cell.solver.name == "semi_implicit"
 
 
+def proved(truth):
+    """Whether the steps that run are those that bounds are proved of."""
+    return semi_implicit(truth) or truth.content.contraction.kappa is not None
+
+
 def always(truth, *_):
     return True
 
@@ -148,13 +157,13 @@ CLAIMS = [
     (rf"Its differential equation is certified: .* at least ({NUMBER}) per time unit once .*",
      lambda t, rate: t.specimen.certified and figure(rate) <= 1.001 * t.slowest_rate()),
     (rf"Of a difference, a step of ({NUMBER}) time units? leaves at most ({NUMBER}) %",
-     lambda t, length, share: semi_implicit(t) and near(length, t.specimen.elapsed)
+     lambda t, length, share: proved(t) and near(length, t.specimen.elapsed)
      and t.contraction() <= 1.005 * figure(share) / 100),
     (rf"Nothing is proved of the contraction of a step of ({NUMBER}) time units?",
      lambda t, length: semi_implicit(t) and t.content.contraction.kappa is None
      and near(length, t.specimen.elapsed)),
     (r"Nothing is proved of the steps(?: that run, those of '(\w+)')?",
-     lambda t, name=None: not semi_implicit(t) and name in (None, t.model.cell.solver.name)),
+     lambda t, name=None: not proved(t) and name in (None, t.model.cell.solver.name)),
     (r"No certificate of contraction was found", lambda t: not t.specimen.certified),
     (r"A state was found in the box where small differences grow, so no norm certifies this box",
      lambda t: t.content.ceiling.abscissa > 0),
@@ -189,13 +198,13 @@ CLAIMS = [
      and np.log(2) / figure(time) <= 1.01 * t.slowest_rate()),
     (r"The method gives no positive rate: .*", lambda t: not t.specimen.certified),
     # --- bounds ---
-    (r"Bounded, for certain", lambda t: semi_implicit(t) and not t.lost),
+    (r"Bounded, for certain", lambda t: proved(t) and not t.lost),
     (r"Bounded, for certain, (?:but|and) of the differential equation only",
      lambda t: not semi_implicit(t)),
     (r"Bounded, but loosely(?:, and of the differential equation only)?", always),
     (r"Once every potential is in its interval of the box, it is kept there by the differential "
      r"equation( and by the steps that run)? for all inputs in the range",
-     lambda t, steps: not steps or semi_implicit(t)),
+     lambda t, steps: not steps or proved(t)),
     (r"In the differential equation they are from the first box in the last within .*", always),
     # --- what was seen ---
     (r"A counterexample stands in the box|Of [\d,]+ sampled states of the box, at least one has a "
@@ -239,7 +248,7 @@ CLAIMS = [
     (r"There may be others|There must be others.*", lambda t: not t.specimen.certified),
     # --- gradients and gains ---
     (r"Gradients fade, for certain|A gradient carried back through time has fallen to 1/e .*",
-     lambda t: semi_implicit(t) and t.specimen.certified and alone(t)),
+     lambda t: proved(t) and t.specimen.certified and alone(t)),
     (r"Gradients faded in this run|The inverse of the largest Lyapunov exponent: .*|In the run it "
      r"took about .*", lambda t: bool(t.rests) or flips(t)),
     (r"No horizon was seen|Small differences were not seen to decay for certain, so neither .*",
