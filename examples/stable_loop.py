@@ -18,8 +18,8 @@ import torch
 
 import elegans
 from elegans.control.plants import Plant, cart_pole
-from elegans.control.safety import largest_safe_set, simulate
-from elegans.control.youla import Youla
+from elegans.control.safety import largest_safe_set
+from elegans.control.youla import Youla, simulate
 from elegans.proofs import ContractionCondition
 from elegans.wiring import AutoNCP
 

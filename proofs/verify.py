@@ -424,7 +424,7 @@ def decay(circuit: CircuitData, gates: GateBounds, i: int, every: bool = False) 
     return down(math.fsum([circuit.leak[i], circuit.epsilon, *terms]))  # far from overflow
 
 
-class Condition(NamedTuple):
+class RowCondition(NamedTuple):
     """A condition on the rows: first + sum w max_q (b q (1 - q) - share q) <= 0."""
 
     name: str
@@ -439,7 +439,7 @@ class Condition(NamedTuple):
     """Whether only neurons with self-synapses are looked at, with the slope of these turned."""
 
 
-def check_rows(circuit: CircuitData, gates: GateBounds, box: Box, condition: Condition) -> None:
+def check_rows(circuit: CircuitData, gates: GateBounds, box: Box, condition: RowCondition) -> None:
     """Raise unless the condition holds at both ends of all pieces of every row."""
     name, weights, first, share, pieces, reach, turned = condition
     for i, row in enumerate(circuit.recurrent):
@@ -544,7 +544,7 @@ def check_rate(
     if not rate > 0:
         raise NotProvedError(f"{name}: it is not positive")
     first = [up(up(rate * c) - decay(circuit, gates, i)) for i, c in enumerate(circuit.capacitance)]
-    check_rows(circuit, gates, box, Condition(name, eta, first, pieces=pieces))
+    check_rows(circuit, gates, box, RowCondition(name, eta, first, pieces=pieces))
 
 
 class Step(NamedTuple):
@@ -603,9 +603,9 @@ def check_step(circuit: CircuitData, gates: GateBounds, box: Box, step: Step, pi
         straight.append(up(inertia - (below if whole else down(kappa * below))))
         back.append(up(-down(down(c / longest) * down(1.0 + kappa)) - down(kappa * below)))
     if solver == "euler":
-        check_rows(circuit, gates, box, Condition("step", eta, straight, pieces=pieces))
+        check_rows(circuit, gates, box, RowCondition("step", eta, straight, pieces=pieces))
         return
-    one = Condition("step", eta, straight, kappa, pieces, reach)
+    one = RowCondition("step", eta, straight, kappa, pieces, reach)
     check_rows(circuit, gates, box, one)
     if solver == "semi_implicit" and turning:
         check_rows(circuit, gates, box, one._replace(first=back, turned=True))
@@ -646,7 +646,7 @@ def check_gain(
             factor = up(up(abs(slope) * abs(circuit.scale[j])) * reach)
             effect.append(up(up(weight * up(q * up(1.0 - q))) * factor))
         first.append(up(up(up(total(effect)) / mine) - decay(circuit, gates, i)))
-    check_rows(circuit, gates, box, Condition("gain", gain, first, pieces=pieces))
+    check_rows(circuit, gates, box, RowCondition("gain", gain, first, pieces=pieces))
 
 
 # --- the file -----------------------------------------------------------------------------------

@@ -12,9 +12,8 @@ from elegans.control.safety import (
     correction_gain,
     largest_safe_set,
     safe_set,
-    simulate,
 )
-from elegans.control.youla import LoopProof, Youla, quadratic_norm
+from elegans.control.youla import LoopProof, Youla, quadratic_norm, simulate
 from elegans.errors import InputError
 from elegans.proofs.certificates.certificate import NotCertified
 from elegans.tasks.cartpole_plant import linearise

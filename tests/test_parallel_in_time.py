@@ -186,6 +186,18 @@ def test_a_readout(certified):
     assert (output - whole(x)[0]).abs().max() <= bound <= 1e-8
 
 
+def test_a_readout_that_changes_changes_the_bound(certified):
+    model, certificate = certified
+    whole = elegans.Readout(model, 3)
+    fast, x = ChunksInTime(whole, certificate, 1e-4), sequences(1, 900)
+    before = fast.bound_after(10)
+    with torch.no_grad():
+        whole.head.weight *= 1000.0
+    assert fast.bound_after(10) == pytest.approx(1000 * before)
+    run = fast(x)
+    assert (run.output - whole(x)[0]).abs().max() <= run.bound <= 1e-4
+
+
 def test_weights_that_change_are_certified_again():
     model = elegans.LTC(4, FullyConnected(4, 2), dtype=torch.float64)
     with torch.no_grad():
@@ -226,7 +238,7 @@ def other(model, **options):
         (lambda m, c: parallel_in_time(m, c)(sequences(2, 500) * 1.001), r"input \d .*batch 0"),
         (
             lambda m, c: parallel_in_time(m, c)(
-                sequences(2, 500), None, torch.where(torch.arange(500) == 300, 0.5, 1.0)
+                sequences(2, 500), None, torch.where(torch.arange(500) == 300, 0.5, 1.0)[None]
             ),
             r"elapsed time is 0\.5 at batch 0, time \d+, expected within 1 to 1",
         ),

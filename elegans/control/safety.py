@@ -18,7 +18,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike
 
 from elegans.arguments import checked
@@ -90,7 +89,8 @@ def safe_set(controller: Youla, plant: Plant, proof: LoopProof, start: ArrayLike
     Raises
     ------
     InputError
-        The controller is that of another plant, or its weights are not those of the proof.
+        The controller is that of another plant, its weights are not those of the proof, or its
+        circuit does not come to rest in the certified box.
 
     Examples
     --------
@@ -105,38 +105,7 @@ def safe_set(controller: Youla, plant: Plant, proof: LoopProof, start: ArrayLike
     >>> bool((found.states < [0.3, 1.5]).all())
     True
     """
-    given = np.asarray(start, np.float64)
-    n, m, _ = plant.linear.sizes
-    if given.shape != (n,) or not (np.isfinite(given).all() and (given >= 0).all()):
-        raise InputError(f"got start {start!r}, expected {n} bounds of at least 0")
-    same = all(
-        np.array_equal(getattr(controller.plant, name), getattr(plant.linear, name))
-        for name in ("dynamics", "control", "output")
-    )
-    if not same or not proof.certificate.matches(circuit_of(controller.circuit)):
-        raise InputError(
-            "got a controller of another plant, or of other weights than those of the proof, "
-            "expected plant.linear and controller.proof() as it is now"
-        )
-    responses = _Responses.of(controller, plant)
-    gain = correction_gain(controller, proof)
-    feedback = np.abs(controller.get_buffer("feedback").double().numpy())
-    output = np.abs(plant.linear.output)
-    free = responses.start @ given
-    correction, beyond = np.zeros(m), np.zeros(n)
-    for _ in range(_ROUNDS):
-        both = _OUTWARDS * (free + responses.control @ correction + responses.plant @ beyond)
-        states, errors = both[:n], both[n:]
-        controls = _OUTWARDS * (feedback @ (states + errors) + correction)
-        asked = _OUTWARDS * (gain @ (output @ errors))
-        if not np.isfinite(controls).all() or both.max(initial=0.0) > 1e6:
-            return None
-        added = plant.remainder(states, controls)
-        if (asked <= correction).all() and (added <= beyond).all():
-            return SafeSet(given, states, controls, correction, (plant.states, plant.controls))
-        correction = np.maximum(correction, _GROWN * asked)
-        beyond = np.maximum(beyond, _GROWN * added)
-    return None
+    return _Loop.of(controller, plant, proof).safe_set(start)
 
 
 @checked(InputError)
@@ -164,18 +133,19 @@ def largest_safe_set(
     InputError
         As in `safe_set`.
     """
+    loop = _Loop.of(controller, plant, proof)
     form, most = np.asarray(shape, np.float64), np.asarray(limits, np.float64)
 
     def within(scale: float) -> SafeSet | None:
-        found = safe_set(controller, plant, proof, scale * form)
+        found = loop.safe_set(scale * form)
         return found if found is not None and (found.states <= most).all() else None
 
     low, high = 1e-3, 1.0
     best = within(low)
     if best is None:
         return None
-    while within(high) is not None and high < 1e6:
-        low, high = high, 2 * high
+    while high < 1e6 and (found := within(high)) is not None:
+        best, low, high = found, high, 2 * high
     for _ in range(_HALVINGS):
         middle = 0.5 * (low + high)
         found = within(middle)
@@ -203,26 +173,48 @@ def correction_gain(controller: Youla, proof: LoopProof) -> Array:
         inertia = inertia + conductance_range(network, gates).lo
     effect = input_effect(network, box, gates) * network.capacitance / inertia
     parted = step.eta * (effect / step.eta).max() / (1 - step.kappa)
-    ranges = controller.get_buffer("ranges").double().numpy()
-    strength = np.abs(controller.get_buffer("strength").double().numpy())
+    ranges, strength = controller.exact("ranges"), np.abs(controller.exact("strength"))
     moved = strength * (outputs_per_state(controller.circuit).numpy() @ parted)
     return np.asarray(_OUTWARDS * moved[:, None] / ranges)
 
 
 @dataclass(frozen=True, eq=False)
-class _Responses:
-    """Bounds of (state and error) for a unit of start, correction, and what the plant adds."""
+class _Loop:
+    """What does not depend on the start: bounds of (state and error), (2 state, ...), for a unit.
 
+    `start`, `control` and `beyond` are those for a unit of the start, of the correction, and of
+    what the plant adds to its linear model; `gain` is `correction_gain`, `feedback` abs(K).
+    """
+
+    plant: Plant
     start: Array
     control: Array
-    plant: Array
+    beyond: Array
+    gain: Array
+    feedback: Array
 
     @classmethod
-    def of(cls, controller: Youla, plant: Plant) -> _Responses:
-        linear = plant.linear
-        feedback, observer = (
-            controller.get_buffer(name).double().numpy() for name in ("feedback", "observer")
+    def of(cls, controller: Youla, plant: Plant, proof: LoopProof) -> _Loop:
+        """Return the loop of a controller and a plant; raises `InputError`, see `safe_set`."""
+        linear, layer = plant.linear, circuit_of(controller.circuit)
+        same = all(
+            np.array_equal(getattr(controller.plant, name), getattr(linear, name))
+            for name in ("dynamics", "control", "output")
         )
+        if not same or not proof.certificate.matches(layer):
+            raise InputError(
+                "got a controller of another plant, or of other weights than those of the proof, "
+                "expected plant.linear and controller.proof() as it is now"
+            )
+        rest = controller.begin(1).rest.double().cpu().numpy()[0]
+        low, high = proof.certificate.box
+        room = 1e-6 * (1 + np.maximum(np.abs(low), np.abs(high)))  # for single precision
+        if not ((rest >= low - room) & (rest <= high + room)).all():
+            raise InputError(
+                "got a circuit that does not come to rest in its certified box, expected one that "
+                "does; shorten its time constants, or pass controller.proof('exact')"
+            )
+        feedback, observer = controller.exact("feedback"), controller.exact("observer")
         n, m, _ = linear.sizes
         held = linear.control @ feedback
         matrix = np.block(
@@ -235,14 +227,37 @@ class _Responses:
         if found is None:
             raise InputError(
                 "got a loop whose linear part is not stable in double precision, expected all "
-                "eigenvalues well below 1"
+                "eigenvalues well below 1; choose another feedback or observer"
             )
-        both = np.vstack([np.eye(n), np.eye(n)])
-        acting = np.vstack([linear.control, np.zeros((n, m))])
-        most, _ = _power_bounds(matrix, both, *found)
-        _, by_control = _power_bounds(matrix, acting, *found)
-        _, by_plant = _power_bounds(matrix, both, *found)
-        return cls(most, by_control, by_plant)
+        start, beyond = _power_bounds(matrix, np.vstack([np.eye(n), np.eye(n)]), *found)
+        _, control = _power_bounds(matrix, np.vstack([linear.control, np.zeros((n, m))]), *found)
+        gain = correction_gain(controller, proof)
+        return cls(plant, start, control, beyond, gain, np.abs(feedback))
+
+    def safe_set(self, start: ArrayLike) -> SafeSet | None:
+        """Return bounds of all states from a box of starts, or None where none were found."""
+        given, plant = np.asarray(start, np.float64), self.plant
+        n, m, _ = plant.linear.sizes
+        if given.shape != (n,) or not (np.isfinite(given).all() and (given >= 0).all()):
+            raise InputError(
+                f"got start {start!r}, expected {n} bounds of at least 0, one for each of "
+                f"{', '.join(plant.states)}"
+            )
+        output = np.abs(plant.linear.output)
+        correction, beyond = np.zeros(m), np.zeros(n)
+        for _ in range(_ROUNDS):
+            both = self.start @ given + self.control @ correction + self.beyond @ beyond
+            states, errors = np.split(_OUTWARDS * both, 2)
+            controls = _OUTWARDS * (self.feedback @ (states + errors) + correction)
+            asked = _OUTWARDS * (self.gain @ (output @ errors))
+            if not np.isfinite(controls).all() or both.max(initial=0.0) > 1e6:
+                return None
+            added = plant.remainder(states, controls)
+            if (asked <= correction).all() and (added <= beyond).all():
+                return SafeSet(given, states, controls, correction, (plant.states, plant.controls))
+            correction = np.maximum(correction, _GROWN * asked)
+            beyond = np.maximum(beyond, _GROWN * added)
+        return None
 
 
 def _power_bounds(matrix: Array, first: Array, norm: Array, factor: float) -> tuple[Array, Array]:
@@ -255,31 +270,3 @@ def _power_bounds(matrix: Array, first: Array, norm: Array, factor: float) -> tu
         if (rest / (1 - factor) <= 1e-9 * (total + total.max(initial=1e-300))).all():
             return _OUTWARDS * (largest + rest), _OUTWARDS * (total + rest / (1 - factor))
         largest, total = np.maximum(largest, np.abs(now)), total + np.abs(now)
-
-
-def simulate(
-    controller: Youla, plant: Plant, starts: torch.Tensor, steps: int, *, most: float = 100.0
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return states (step + 1, batch, state) and controls (step, batch, control) of the loop.
-
-    Differentiable: a controller can be trained through it. An episode in which a state is larger
-    than `most` is over: its states stay as they are.
-
-    Examples
-    --------
-    >>> import elegans
-    >>> from elegans.control.plants import pendulum
-    >>> plant = pendulum()
-    >>> K, L = plant.linear.feedback([1, 1], [1]), plant.linear.observer([1, 1], [0.1])
-    >>> controller = Youla(plant.linear, elegans.LTC(1, elegans.wiring.AutoNCP(8, 1)), K, L)
-    >>> states, controls = simulate(controller, plant, torch.full((3, 2), 0.1), 400)
-    >>> states.shape, controls.shape, bool(states[-1].abs().max() < 1e-2)
-    (torch.Size([401, 3, 2]), torch.Size([400, 3, 1]), True)
-    """
-    states, controls, memory = [starts], [], controller.begin(len(starts))
-    for _ in range(steps):
-        control, memory = controller.step(plant.measure(states[-1]), memory)
-        controls.append(control)
-        goes_on = states[-1].abs().amax(-1, keepdim=True) <= most
-        states.append(torch.where(goes_on, plant.advance(states[-1], control), states[-1]))
-    return torch.stack(states), torch.stack(controls)

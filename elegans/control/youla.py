@@ -13,6 +13,7 @@ which contracts, and the plant with its feedback.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, NamedTuple
@@ -24,7 +25,7 @@ from scipy.linalg import LinAlgError, solve_discrete_lyapunov
 from torch import Tensor, nn
 
 from elegans.arguments import checked
-from elegans.control.plants import LinearPlant
+from elegans.control.plants import LinearPlant, Plant
 from elegans.data.sequences import Array
 from elegans.errors import InputError
 from elegans.layers.readout import Readout, circuit_of
@@ -36,7 +37,7 @@ SETTLING = 500
 """Steps that a circuit takes to come to rest before a loop begins."""
 
 
-class Memory(NamedTuple):
+class LoopState(NamedTuple):
     """What the controller keeps between two steps.
 
     Parameters
@@ -174,46 +175,41 @@ class Youla(nn.Module):
         }
         for name, (values, shape) in given.items():
             array = np.asarray(values, np.float64)
-            try:
+            with suppress(ValueError):  # one number for all; what has another shape keeps it
                 array = np.broadcast_to(array, shape) if array.ndim < 2 else array
-            except ValueError:
-                array = np.full((0,), np.nan)
             if array.shape != shape or not np.isfinite(array).all():
                 raise InputError(
                     f"got {name} of shape {np.shape(values)}, expected finite numbers of the shape "
-                    f"{shape}"
+                    f"{shape}; check the sizes of the plant"
                 )
-            self.register_buffer(name, torch.tensor(np.array(array), dtype=like.dtype))
+            self.register_buffer(name, torch.tensor(array.tolist(), dtype=like.dtype))
         if not bool((self.get_buffer("ranges") > 0).all()):
             raise InputError("got ranges that are not positive, expected numbers above 0")
-        for name, matrix in (
-            ("dynamics", plant.dynamics),
-            ("control", plant.control),
-            ("output", plant.output),
-        ):
-            self.register_buffer(name, torch.tensor(matrix, dtype=like.dtype))
+        for name in ("dynamics", "control", "output"):
+            self.register_buffer(name, torch.tensor(getattr(plant, name), dtype=like.dtype))
         self._factors = (
-            shrinking(plant.dynamics - plant.control @ self._exact("feedback"), "A - B K"),
-            shrinking(plant.dynamics - self._exact("observer") @ plant.output, "A - L C"),
+            shrinking(plant.dynamics - plant.control @ self.exact("feedback"), "A - B K"),
+            shrinking(plant.dynamics - self.exact("observer") @ plant.output, "A - L C"),
         )
-        self._memory: Memory | None = None
+        self._memory: LoopState | None = None
 
-    def _exact(self, name: str) -> Array:
+    def exact(self, name: str) -> Array:
+        """Return one of the matrices as it is used, in double precision."""
         matrix: Array = self.get_buffer(name).double().cpu().numpy()
         return matrix
 
     # --- one step ------------------------------------------------------------------------
 
-    def begin(self, batch: int) -> Memory:
+    def begin(self, batch: int) -> LoopState:
         """Return the memory before the first step: an estimate of 0, a circuit at rest."""
         layer = circuit_of(self.circuit)
         like = self.get_buffer("dynamics")
         with torch.no_grad():
             still = like.new_zeros(SETTLING, layer.input_size)
             rest = layer(still, None, like.new_full((SETTLING,), self.elapsed))[1].unsqueeze(0)
-        return Memory(like.new_zeros(batch, len(like)), rest.expand(batch, -1), rest)
+        return LoopState(like.new_zeros(batch, len(like)), rest.expand(batch, -1), rest)
 
-    def step(self, outputs: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
+    def step(self, outputs: Tensor, memory: LoopState) -> tuple[Tensor, LoopState]:
         """Return the controls (batch, control) for outputs (batch, output), and the memory after.
 
         Differentiable, so that a loop of steps can be trained through a plant that is.
@@ -231,7 +227,7 @@ class Youla(nn.Module):
             + controls @ buffer("control").t()
             + innovation @ buffer("observer").t()
         )
-        return controls, Memory(estimate, states[:-1], states[-1:])
+        return controls, LoopState(estimate, states[:-1], states[-1:])
 
     def _heard(self, outputs: Tensor, innovation: Tensor) -> Tensor:
         """Return what the circuit is given, (batch, output)."""
@@ -284,6 +280,34 @@ class Youla(nn.Module):
             )
         factor = found.step.kappa**found.step.unfolds
         return LoopProof(*self._factors, factor, found)
+
+
+def simulate(
+    controller: Youla, plant: Plant, starts: Tensor, steps: int, *, most: float = 100.0
+) -> tuple[Tensor, Tensor]:
+    """Return states (step + 1, batch, state) and controls (step, batch, control) of the loop.
+
+    Differentiable: a controller can be trained through it. An episode in which a state is larger
+    than `most` is over: its states stay as they are.
+
+    Examples
+    --------
+    >>> import elegans
+    >>> from elegans.control.plants import pendulum
+    >>> plant = pendulum()
+    >>> K, L = plant.linear.feedback([1, 1], [1]), plant.linear.observer([1, 1], [0.1])
+    >>> controller = Youla(plant.linear, elegans.LTC(1, elegans.wiring.AutoNCP(8, 1)), K, L)
+    >>> states, controls = simulate(controller, plant, torch.full((3, 2), 0.1), 400)
+    >>> states.shape, controls.shape, bool(states[-1].abs().max() < 1e-2)
+    (torch.Size([401, 3, 2]), torch.Size([400, 3, 1]), True)
+    """
+    states, controls, memory = [starts], [], controller.begin(len(starts))
+    for _ in range(steps):
+        control, memory = controller.step(plant.measure(states[-1]), memory)
+        controls.append(control)
+        goes_on = states[-1].abs().amax(-1, keepdim=True) <= most
+        states.append(torch.where(goes_on, plant.advance(states[-1], control), states[-1]))
+    return torch.stack(states), torch.stack(controls)
 
 
 def shrinking(matrix: Array, name: str) -> float:

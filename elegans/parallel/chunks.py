@@ -80,31 +80,40 @@ class ChunksInTime(InTime):
         self._take(certificate)
 
     def _take(self, certificate: Certificate) -> None:
-        step, cell = certificate.step, liquid_cell(self.layer)
+        step = certificate.step
         if step is None:
             raise InputError(
                 "got a certificate that proves nothing of a step, expected one with "
                 "certificate.step; take the solver 'semi_implicit' or 'exponential', or certify "
                 "for the elapsed times that occur"
             )
+        self.certificate, self._step = certificate, step
+        self._require_steps()
+        low, high = certificate.box
+        self._middle = torch.from_numpy(0.5 * (low + high)).to(self.layer.cell.dtype)
+        middle = self._middle.double().numpy()
+        farthest = np.maximum(high - middle, middle - low)
+        self._radius = float((farthest / step.eta).max() * (1 + 1e-12))
+
+    def _require_steps(self) -> None:
+        """Raise `InputError` unless the layer takes the steps that the certificate is about."""
+        step, cell = self._step, liquid_cell(self.layer)
         if (cell.solver.name, cell.ode_unfolds) != (step.solver, step.unfolds):
             raise InputError(
                 f"got a certificate of {step.unfolds} steps of {step.solver}, the layer takes "
                 f"{cell.ode_unfolds} of {cell.solver.name}; certify it again"
             )
-        self.certificate, self._step = certificate, step
-        low, high = certificate.box
-        self._middle = torch.from_numpy(0.5 * (low + high)).to(cell.dtype)
-        middle = self._middle.double().numpy()
-        farthest = np.maximum(high - middle, middle - low)
-        self._radius = float((farthest / step.eta).max() * (1 + 1e-12))
+
+    @property
+    def _widest(self) -> float:
+        """What outputs may differ by at first; what reads the states may be trained, too."""
         reach = outputs_per_state(self.model).numpy()
-        self._reach = float((reach @ step.eta).max(initial=0.0))
+        return self._radius * float((reach @ self._step.eta).max(initial=0.0))
 
     @property
     def warm_up(self) -> int:
         """Steps that a chunk begins early, the least for which the bound is the tolerance."""
-        widest = self._radius * self._reach
+        widest = self._widest
         if widest <= self.tolerance:
             return 0
         steps = math.log(widest / self.tolerance) / _rate(self._step)
@@ -120,25 +129,21 @@ class ChunksInTime(InTime):
         """
         check_count("warm_up", warm_up, least=0)
         factor = math.exp(-_rate(self._step) * (warm_up + 1))
-        return self._radius * self._reach * factor * (1 + 1e-9)
+        return self._widest * factor * (1 + 1e-9)
 
-    def _states(
-        self, x: Tensor, hx: Tensor | None, elapsed: Tensor | None
-    ) -> tuple[Tensor, float, bool]:
+    def _states(self, x: Tensor, first: Tensor, elapsed: Tensor) -> tuple[Tensor, float, bool]:
+        self._require_steps()
         if not self.certificate.matches(self.layer):
             self._certify_again()
-        first, parts, time = self._initial(hx, x), [], x.shape[1]
-        block = ENTERING
+        parts, time, block = [], x.shape[1], ENTERING
         while time and not self._inside(first):  # what is proved holds in the box
-            begun = slice(0, min(block, time)), slice(block, None)
-            clocks = [None if elapsed is None else elapsed[:, part] for part in begun]
-            parts.append(self._run(x[:, begun[0]], first, clocks[0]))
-            first, x, elapsed = parts[-1][:, -1], x[:, begun[1]], clocks[1]
+            parts.append(self._run(x[:, :block], first, elapsed[:, :block]))
+            first, x, elapsed = parts[-1][:, -1], x[:, block:], elapsed[:, block:]
             block, time = 2 * block, x.shape[1]
         states, bound = self._in_chunks(x, first, elapsed)
         return torch.cat([*parts, states], dim=1), bound, True
 
-    def _in_chunks(self, x: Tensor, first: Tensor, elapsed: Tensor | None) -> tuple[Tensor, float]:
+    def _in_chunks(self, x: Tensor, first: Tensor, elapsed: Tensor) -> tuple[Tensor, float]:
         """Return the states of sequences that begin in the box, and their bound."""
         batch, time = x.shape[:2]
         warm_up = self.warm_up
@@ -154,8 +159,7 @@ class ChunksInTime(InTime):
         middle = self._middle.to(x)
         begin = middle.expand(batch, len(starts), -1)
         begin = torch.cat([first.unsqueeze(1), begin[:, 1:]], dim=1).flatten(0, 1)
-        clock = None if elapsed is None else elapsed[:, place].flatten(0, 1)
-        states = self._run(x[:, place].flatten(0, 1), begin, clock)
+        states = self._run(x[:, place].flatten(0, 1), begin, elapsed[:, place].flatten(0, 1))
         states = states.reshape(batch, len(starts), run, -1)
         rest = time - (warm_up + length * (len(starts) - 1))
         parts = [states[:, 0], states[:, 1:-1, warm_up:].flatten(1, 2), states[:, -1, run - rest :]]
@@ -185,7 +189,7 @@ class ChunksInTime(InTime):
             )
         self._take(found)
 
-    def _require_certified(self, x: Tensor, elapsed: Tensor | None) -> None:
+    def _require_certified(self, x: Tensor, elapsed: Tensor) -> None:
         """Raise `InputError` for inputs and elapsed times that nothing is proved for."""
         if self.certificate.level != "exact":
             low, high = (torch.from_numpy(end).to(x) for end in self.certificate.inputs)
@@ -197,14 +201,13 @@ class ChunksInTime(InTime):
                     f"{low[i].item():.6g} to {high[i].item():.6g}, for which the circuit is "
                     "certified; certify it for a wider range, or clamp the inputs"
                 )
-        lasting = torch.ones_like(x[:1, :1, 0]) if elapsed is None else elapsed
         step = self._step
         ends = step.shortest * step.unfolds, step.longest * step.unfolds
-        wrong = (lasting < ends[0] * (1 - _ROUNDED)) | (lasting > ends[1] * (1 + _ROUNDED))
+        wrong = (elapsed < ends[0] * (1 - _ROUNDED)) | (elapsed > ends[1] * (1 + _ROUNDED))
         if bool(wrong.any()):
             b, t = torch.nonzero(wrong)[0].tolist()
             raise InputError(
-                f"the elapsed time is {lasting[b, t].item():.6g} at batch {b}, time {t}, expected "
+                f"the elapsed time is {elapsed[b, t].item():.6g} at batch {b}, time {t}, expected "
                 f"within {ends[0]:.6g} to {ends[1]:.6g}, for which the circuit is certified; pass "
                 "elapsed=(shortest, longest) to elegans.proofs.certify"
             )

@@ -49,20 +49,16 @@ class NewtonInTime(InTime):
             raise InputError(f"got tolerance = {tolerance!r}, expected a number above 0")
         self.tolerance = tolerance
 
-    def _states(
-        self, x: Tensor, hx: Tensor | None, elapsed: Tensor | None
-    ) -> tuple[Tensor, float, bool]:
+    def _states(self, x: Tensor, first: Tensor, elapsed: Tensor) -> tuple[Tensor, float, bool]:
         batch, time = x.shape[:2]
         if not batch or not time:
-            return self._run(x, hx, elapsed), 0.0, True
+            return self._run(x, first, elapsed), 0.0, True
         cell, units = self.layer.cell, self.layer.state_size
         require_bytes(
             3 * batch * time * units**2 * x.element_size(),
             f"the Jacobians of {time} steps of {units} neurons, {batch} at a time,",
             "run fewer sequences at a time, or call the layer itself",
         )
-        initial = self._initial(hx, x)
-        clock = torch.ones_like(x[..., 0]) if elapsed is None else elapsed
         # Values of parameters and buffers are arguments of the step: gradients flow to them.
         names, values = zip(*cell.named_parameters(), strict=True)
 
@@ -71,10 +67,10 @@ class NewtonInTime(InTime):
             after: Tensor = functional_call(cell, told, (given, state, lasting.squeeze(-1)))[1]
             return after
 
-        states = solve(step, initial, clock, [x], values, coupled=True)
+        states = solve(step, first, elapsed, [x], values, coupled=True)
         with torch.no_grad():
-            before = torch.cat([initial.unsqueeze(1), states[:, :-1]], dim=1).flatten(0, 1)
-            after = step(before, clock.reshape(-1, 1), x.flatten(0, 1), *values)
+            before = torch.cat([first.unsqueeze(1), states[:, :-1]], dim=1).flatten(0, 1)
+            after = step(before, elapsed.reshape(-1, 1), x.flatten(0, 1), *values)
             residual = float((after - states.flatten(0, 1)).abs().max())
         if not residual <= self.tolerance:
             raise SolveError(

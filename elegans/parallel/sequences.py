@@ -5,9 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
+from elegans.checks import as_computed
 from elegans.errors import InputError
 from elegans.layers.readout import Readout, circuit_of
 from elegans.layers.sequence_layer import SequenceLayer
@@ -69,60 +69,29 @@ class InTime(ABC):
             As the layer, or the iteration does not converge.
         """
         layer = self.layer
-        x = input if isinstance(input, Tensor) else torch.as_tensor(input)
-        batched = x.dim() == 3
-        if x.dim() not in (2, 3) or x.shape[-1] != layer.input_size:
-            raise InputError(
-                f"input has shape {tuple(x.shape)}, expected (batch, time, input) or (time, input) "
-                f"with {layer.input_size} inputs"
-            )
-        x = x.to(dtype=layer.cell.dtype)
-        turned = batched and not layer.batch_first
-        x = x.transpose(0, 1) if turned else x if batched else x.unsqueeze(0)
-        elapsed = self._elapsed(timespans, x, turned)
-        initial = hx if hx is None or batched else hx.unsqueeze(0)
-        states, bound, proved = self._states(x, initial, elapsed)
-        final = states[:, -1] if x.shape[1] else self._initial(initial, x)
+        home = next(layer.parameters()).device
+        given = as_computed("input", input, layer.cell.dtype, home)
+        batched = layer._check_shape(given)
+        x = layer._batch_and_time_first(given, batched)
+        first, _ = layer._initial_state(hx, x, batched)
+        states, bound, proved = self._states(x, first, layer._elapsed(timespans, x, batched))
+        final = states[:, -1] if x.shape[1] else first
         read: Any = self.model.head if isinstance(self.model, Readout) else layer.cell.read
-        output = read(states)
-        if not layer.return_sequences:
-            output = output[:, -1] if x.shape[1] else read(final)
-            turned = False
-        if not batched:
-            return ParallelRun(output[0], final[0], bound, proved)
-        return ParallelRun(output.transpose(0, 1) if turned else output, final, bound, proved)
+        has_time = layer.return_sequences
+        output = read(states if has_time else final)
+        output = layer._in_caller_layout(output, batched, has_time=has_time)
+        return ParallelRun(output, final if batched else final[0], bound, proved)
 
     @abstractmethod
-    def _states(
-        self, x: Tensor, hx: Tensor | None, elapsed: Tensor | None
-    ) -> tuple[Tensor, float, bool]:
-        """Return the states after all steps (batch, time, neuron), the bound, whether proved."""
+    def _states(self, x: Tensor, first: Tensor, elapsed: Tensor) -> tuple[Tensor, float, bool]:
+        """Return the states after all steps (batch, time, neuron), the bound, whether proved.
 
-    def _elapsed(self, timespans: Tensor | None, x: Tensor, turned: bool) -> Tensor | None:
-        """Return elapsed times (batch, time), None for 1 a step."""
-        if timespans is None:
-            return None
-        clock = torch.as_tensor(timespans, device=x.device)
-        if clock.dim() > 1 and clock.shape[-1] == 1 and clock.dim() == x.dim():
-            clock = clock.squeeze(-1)
-        clock = clock.t() if turned and clock.dim() == 2 else clock
-        if tuple(clock.shape) not in ((x.shape[1],), (1, x.shape[1]), tuple(x.shape[:2])):
-            raise InputError(
-                f"timespans must hold one elapsed time a step, {x.shape[1]} for each of "
-                f"{len(x)} sequences, got shape {tuple(timespans.shape)}"
-            )
-        return clock.to(x).expand(x.shape[:2])
+        `first` are the states before, (batch, neuron), and `elapsed` is (batch, time).
+        """
 
-    def _initial(self, hx: Tensor | None, x: Tensor) -> Tensor:
-        """Return the state to begin with, (batch, neuron)."""
-        if hx is None:
-            return x.new_zeros(len(x), self.layer.state_size)
-        return hx.to(x).expand(len(x), self.layer.state_size)
-
-    def _run(self, x: Tensor, hx: Tensor | None, elapsed: Tensor | None) -> Tensor:
+    def _run(self, x: Tensor, first: Tensor, elapsed: Tensor) -> Tensor:
         """Return the states of the layer's own loop over time, (batch, time, neuron)."""
-        if not self.layer.batch_first:
-            x = x.transpose(0, 1)
-            elapsed = None if elapsed is None else elapsed.t()
-        states: Tensor = self.layer(x, hx, elapsed, return_states=True)[2]
-        return states if self.layer.batch_first else states.transpose(0, 1)
+        turned = not self.layer.batch_first
+        x, elapsed = (x.transpose(0, 1), elapsed.t()) if turned else (x, elapsed)
+        states: Tensor = self.layer(x, first, elapsed, return_states=True)[2]
+        return states.transpose(0, 1) if turned else states

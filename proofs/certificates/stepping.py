@@ -96,9 +96,7 @@ class StepRows:
         rows = Rows.of(network, box, gates, pieces=pieces, reach=reach)
         if solver == "exponential":
             return cls(rows, np.zeros(len(rows.neuron), dtype=bool))
-        against = rows.weight * np.maximum(-rows.slope, 0.0).max(axis=0, initial=0.0)
-        against = against * (rows.source == rows.target)
-        twice = np.bincount(rows.row, against, minlength=len(rows.neuron)) > 0
+        twice = _pulled_back(rows) > 0
         copies = 1 + twice.astype(np.int64)
         turned = np.zeros(int(copies.sum()), dtype=bool)
         turned[np.cumsum(copies)[twice] - 1] = True
@@ -157,22 +155,23 @@ def best_step(
     """
     found = [start]
     low, high = 0.0, math.inf
+    above, below = 0.0, -math.inf  # the rates there, -inf where none was looked for
     eta, gain = start, 0.0
-    values: dict[float, float] = {}
     for _ in range(_SEARCHES):
         components = best_rates(rows.as_flow(1 / (1 + gain), lengths), start=eta, tolerance=1e-3)
-        values[gain] = components.best_rate
-        if values[gain] > 0:
-            low, eta = gain, components.eta
+        rate = components.best_rate
+        if rate > 0:
+            low, above, eta = gain, rate, components.eta
             # The rate falls by at least gain / h, for a part of the slopes grows with it as well.
-            high = min(high, gain + values[gain] * lengths[0])
-        elif gain == 0:
-            break
+            if gain + rate * lengths[0] < high:
+                high, below = gain + rate * lengths[0], -math.inf
         else:
-            high = gain
+            high, below = gain, rate
         if high - low <= _CLOSE * high:
             break
-        gain = _between(low, high, values)
+        # By the secant, kept off the ends.
+        share = above / (above - below) if math.isfinite(below) else 0.5
+        gain = low + (high - low) * min(max(share, 0.1), 0.9)
     if low > 0:
         even = np.ones(rows.rows.neurons)
         weights = weights_for(rows.as_flow(1 / (1 + fraction * low), lengths), 0.0, rhs=even)
@@ -183,21 +182,13 @@ def best_step(
     return (eta, kappa) if kappa < 1 else None
 
 
-def _between(low: float, high: float, values: dict[float, float]) -> float:
-    """Return where a falling function may be zero: by its secant, kept off the ends."""
-    if high in values and values[low] - values[high] > 0:
-        guess = low + (high - low) * values[low] / (values[low] - values[high])
-    else:
-        guess = 0.5 * (low + high)
-    return min(max(guess, low + 0.1 * (high - low)), high - 0.1 * (high - low))
-
-
-def turning(rows: Rows) -> Array:
-    """Return the sum of w |s| |E - xi| / 4 of self-synapses that pull against, (neuron,)."""
+def _pulled_back(rows: Rows) -> Array:
+    """Return the sum of w |s| |E - xi| / 4 of self-synapses that pull against, shape (row,)."""
     own = rows.source == rows.target
     against = np.maximum(-rows.slope, 0.0).max(axis=0, initial=0.0) * own
-    pieces = np.bincount(rows.row, 0.25 * rows.weight * against, minlength=len(rows.neuron))
-    return rows.worst(np.asarray(pieces, dtype=np.float64))
+    return np.asarray(
+        np.bincount(rows.row, 0.25 * rows.weight * against, minlength=len(rows.neuron)), np.float64
+    )
 
 
 def longest_step(network: Network, box: Box, gates: GateRanges, solver: str) -> float:
@@ -209,7 +200,7 @@ def longest_step(network: Network, box: Box, gates: GateRanges, solver: str) -> 
     if solver == "semi_implicit":
         return math.inf
     most = conductance_range(network, gates).hi
-    turned = turning(Rows.of(network, box, gates, pieces=1))
+    turned = _pulled_back(Rows.of(network, box, gates, pieces=1))  # a row is a neuron
     # Euler: h (G + turned) <= C. Exponential: h (G / 2 + turned) <= C, where anything turns.
     load = most + turned if solver == "euler" else np.where(turned > 0, 0.5 * most + turned, 0.0)
     with np.errstate(divide="ignore"):
