@@ -134,7 +134,8 @@ class Youla(nn.Module):
     >>> from elegans.wiring import AutoNCP
     >>> plant = LinearPlant([[1, 0.1], [0.1, 1]], [[0], [0.1]], [[1, 0]])
     >>> K, L = plant.feedback([1, 1], [1]), plant.observer([1, 1], [1])
-    >>> circuit = elegans.LTC(1, AutoNCP(12, 1, sparsity_level=0.8, seed=1))
+    >>> drawn = torch.Generator().manual_seed(1)
+    >>> circuit = elegans.LTC(1, AutoNCP(12, 1, sparsity_level=0.8, seed=1), generator=drawn)
     >>> controller = Youla(plant, circuit, K, L, strength=100.0)
     >>> bool(controller.proof())
     True
