@@ -101,7 +101,7 @@ def safe_set(controller: Youla, plant: Plant, proof: LoopProof, start: ArrayLike
     >>> K, L = plant.linear.feedback([1, 1], [1]), plant.linear.observer([1, 1], [0.1])
     >>> drawn = torch.Generator().manual_seed(1)
     >>> circuit = elegans.LTC(1, AutoNCP(12, 1, sparsity_level=0.8, seed=1), generator=drawn)
-    >>> controller = Youla(plant.linear, circuit, K, L, strength=0.1)
+    >>> controller = Youla(plant.linear, circuit, K, L, strength=0.01)
     >>> found = safe_set(controller, plant, controller.proof(), [0.02, 0.02])
     >>> bool((found.states < [0.3, 1.5]).all())
     True
