@@ -15,8 +15,7 @@ import torch
 from torch import Tensor
 
 import elegans
-from elegans.control.plants import Plant, cart_pole
-from elegans.control.youla import Youla
+from elegans.control import Plant, Youla, cart_pole
 from elegans.wiring import AutoNCP
 
 STEPS = 1_500

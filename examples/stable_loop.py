@@ -17,9 +17,7 @@ import numpy as np
 import torch
 
 import elegans
-from elegans.control.plants import Plant, cart_pole
-from elegans.control.safety import largest_safe_set
-from elegans.control.youla import Youla, simulate
+from elegans.control import Plant, Youla, cart_pole, largest_safe_set, simulate
 from elegans.proofs import ContractionCondition
 from elegans.wiring import AutoNCP
 

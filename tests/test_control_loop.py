@@ -7,13 +7,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import elegans
-from elegans.control.plants import LinearPlant, Plant, cart_pole, double_integrator, pendulum
-from elegans.control.safety import (
-    correction_gain,
+from elegans.control import (
+    LinearPlant,
+    LoopProof,
+    Plant,
+    Youla,
+    cart_pole,
+    double_integrator,
     largest_safe_set,
+    pendulum,
     safe_set,
+    simulate,
 )
-from elegans.control.youla import LoopProof, Youla, quadratic_norm, simulate
+from elegans.control.loops.safety import correction_gain
+from elegans.control.loops.youla import quadratic_norm
 from elegans.errors import InputError
 from elegans.proofs.certificates.certificate import NotCertified
 from elegans.tasks.cartpole_plant import linearise

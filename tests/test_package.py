@@ -128,13 +128,16 @@ def test_ground_floor_stands_alone(package):
                 assert top in sys.stdlib_module_names | ALLOWED[package], f"{name}: {imported}"
 
 
-@pytest.mark.slow
-def test_proofs_stand_above_layers_and_below_the_front_door():
+def test_proofs_stand_above_layers_and_below_what_uses_them():
+    users = ("elegans.proofs", "elegans.parallel", "elegans.control.loops")
+    above = (*users[1:], "elegans.export", "elegans.cli", "elegans.reporting", "elegans.__main__")
+    hand_on = ("elegans", "elegans.control")  # what stands on several floors
     for name, path in MODULES.items():
-        tops = ("elegans.proofs", "elegans.export", "elegans.cli", "elegans.reporting")
-        front = name.startswith(tops)
-        if not front and name != "elegans":
-            assert not any(i.startswith("elegans.proofs") for i in imports(path)), name
+        imported = tuple(imports(path))
+        if name.startswith("elegans.proofs"):
+            assert not any(i.startswith(above) for i in imported), name
+        elif not name.startswith(above) and name not in hand_on:
+            assert not any(i.startswith(users) for i in imported), name
 
 
 def test_pruning_is_above_layers():

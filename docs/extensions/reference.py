@@ -27,12 +27,7 @@ GROUPS = {
         "elegans.lesions",
         "elegans.parallel",
         "elegans.tasks.cartpole",
-        "elegans.control.lqr",
-        "elegans.control.policy",
-        "elegans.control.ensemble_policy",
-        "elegans.control.plants",
-        "elegans.control.youla",
-        "elegans.control.safety",
+        "elegans.control",
     ],
     "Other languages": ["elegans.export"],
     "Other libraries": ["elegans.integrations.sb3", "elegans.integrations.lightning"],
@@ -60,6 +55,10 @@ GROUPS = {
     ],
 }
 RETURNED = {
+    "elegans.control": [
+        "elegans.control.loops.safety.correction_gain",
+        "elegans.control.loops.youla.LoopState",
+    ],
     "elegans.data": ["elegans.data.kinds.Column"],
     "elegans.pruning.compact": ["elegans.pruning.compact.sparse_linear.sparse_pays"],
     "elegans.proofs": [

@@ -139,10 +139,10 @@ def weights_for(
     little more than `rate`; with the effect of a unit input and a rate of 0, the largest deviation
     that inputs can cause. Each round solves the linear problem of the worst gates, which raises
     eta towards the solution, until F(eta) + rate eta + (1 - tolerance) rhs <= 0. `rhs` is
-    (neuron,), >= 0, by default the rate, and a share of a neuron's speed for rounding.
+    (neuron,), >= 0, by default |rate|, and a share of a neuron's speed for rounding.
     """
     ones = np.ones(rows.neurons)
-    right = rate + _ROOM * rows.speed if rhs is None else rhs
+    right = abs(rate) + _ROOM * rows.speed if rhs is None else rhs
     eta = ones
     for _ in range(50):
         policy = rows.policy(np.maximum(eta, 1e-300))

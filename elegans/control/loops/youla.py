@@ -241,7 +241,7 @@ class Youla(nn.Module):
         head: Any = self.circuit.head if isinstance(self.circuit, Readout) else None
         return (answers if head is None else head(states)), states
 
-    # --- a controller; see elegans.control.policy.Controller -----------------------------
+    # --- a controller; see elegans.control.Controller -----------------------------
 
     def reset(self, batch: int = 1) -> None:
         """Forget everything and prepare for `batch` episodes."""
@@ -294,7 +294,7 @@ def simulate(
     Examples
     --------
     >>> import elegans
-    >>> from elegans.control.plants import pendulum
+    >>> from elegans.control import pendulum
     >>> plant = pendulum()
     >>> K, L = plant.linear.feedback([1, 1], [1]), plant.linear.observer([1, 1], [0.1])
     >>> controller = Youla(plant.linear, elegans.LTC(1, elegans.wiring.AutoNCP(8, 1)), K, L)

@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from elegans.arguments import checked
+from elegans.control.loops.youla import LoopProof, Youla, quadratic_norm
 from elegans.control.plants import Plant
-from elegans.control.youla import LoopProof, Youla, quadratic_norm
 from elegans.data.sequences import Array
 from elegans.errors import InputError
 from elegans.layers.readout import circuit_of, outputs_per_state
@@ -95,7 +95,7 @@ def safe_set(controller: Youla, plant: Plant, proof: LoopProof, start: ArrayLike
     Examples
     --------
     >>> import elegans, torch
-    >>> from elegans.control.plants import pendulum
+    >>> from elegans.control import pendulum
     >>> from elegans.wiring import AutoNCP
     >>> plant = pendulum()
     >>> K, L = plant.linear.feedback([1, 1], [1]), plant.linear.observer([1, 1], [0.1])
