@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from elegans import LTC
-from elegans.proofs import Network, certify
+from elegans.proofs import Network, certify, refute_contraction
 from elegans.proofs.certificates.ceiling import sampled_ceiling
 from elegans.proofs.certificates.region import region_of
 from elegans.proofs.lyapunov import flow_exponents
@@ -82,7 +82,7 @@ def sampled_rate(model, box, seed, samples=500):
 
 def share_certified(inputs, sparsity, seeds):
     """Certify AutoNCP circuits of 8 inter, 6 command and 2 motor neurons as they are drawn."""
-    certified, witnesses, gaps = 0, 0, []
+    certified, witnesses, refuted, gaps = 0, 0, 0, []
     for seed in range(seeds):
         model = drawn(inputs, sparsity, seed)
         answer = certify(model, inputs=(-1, 1), advice=False)
@@ -92,6 +92,8 @@ def share_certified(inputs, sparsity, seeds):
         if answer:
             certified += 1
             gaps.append(1 - answer.best_rate / ceiling.rate)
+        else:
+            refuted += refute_contraction(model, (-1, 1)) is not None
         witnesses += ceiling.refutes
     return {
         "inputs": inputs,
@@ -99,6 +101,7 @@ def share_certified(inputs, sparsity, seeds):
         "seeds": seeds,
         "certified": certified,
         "refuted by a state": witnesses,
+        "proved not to contract": refuted,
         "undecided": seeds - certified - witnesses,
         "median gap": float(np.median(gaps)),
         "90 % of gaps below": float(np.quantile(gaps, 0.9)),

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from elegans.proofs.certificates.certification import certify as certify
     from elegans.proofs.certificates.condition import ContractionCondition as ContractionCondition
     from elegans.proofs.certificates.network import Network as Network
+    from elegans.proofs.certificates.refutation import SeparateBoxes as SeparateBoxes
+    from elegans.proofs.certificates.refutation import UnstableRest as UnstableRest
+    from elegans.proofs.certificates.refutation import refute_contraction as refute_contraction
     from elegans.proofs.certificates.regulariser import (
         CertificateSensitivity as CertificateSensitivity,
     )

@@ -133,6 +133,23 @@ def equilibria(truth, count, attracting):
     return still and int(count) == found.count and int(attracting) == stable
 
 
+def apart(truth, neuron):
+    """Return the largest distance between the ends of runs at a neuron."""
+    ends = [run[-1][neuron] for run in truth.runs]
+    return max(ends) - min(ends)
+
+
+def fastest_growth(truth):
+    """Return the largest real part of the equation's modes at the equilibria of the report."""
+    derivative = zoo.derivative_of(truth.currents)
+    growth = []
+    for rest in truth.content.equilibria.shown:
+        steps = 1e-6 * np.eye(len(rest.state))
+        columns = [(derivative(rest.state + d) - derivative(rest.state - d)) / 2e-6 for d in steps]
+        growth.append(np.linalg.eigvals(np.array(columns).T).real.max())
+    return max(growth) + 1e-6
+
+
 def semi_implicit(truth):
     return truth.model.cell.solver.name == "semi_implicit"
 
@@ -176,6 +193,12 @@ CLAIMS = [
     (rf"There is (?:none|no certificate|no proof) on this range: under the mean input its steps "
      rf"oscillate with a period of ({NUMBER}) time units",
      lambda t, period: not t.specimen.certified and of_period(t, period)),
+    (rf"(?:The proof|There is (?:none|no certificate|no proof) on this range): two boxes "
+     rf"that no trajectory leaves are at least ({NUMBER}) apart at neuron '(.*)'",
+     lambda t, gap, name: 0 < figure(gap) <= apart(t, t.model.wiring.names.index(name))),
+    (rf"(?:The proof|There is (?:none|no certificate|no proof) on this range): an "
+     rf"equilibrium has a mode that grows at a rate of at least ({NUMBER}) per time unit",
+     lambda t, rate: 0 < figure(rate) <= fastest_growth(t)),
     (r"Whether it forgets its initial state was not examined for a proof",
      lambda t: t.model.memory is not None),
     (rf"The steps that ran left the box, up to a potential of ({NUMBER})",
@@ -362,7 +385,10 @@ def test_what_must_be_said_is_said(name):
     assert kinds.count("cycle") == specimen.turns
     if specimen.rests > 1:
         assert "attracting, were found" in truth.made.summary
+        assert "two boxes that no trajectory leaves" in truth.made.summary
         assert "approached each other" not in cards["exponents"].sentence
+    if specimen.turns and not specimen.rests and not specimen.certified:
+        assert "an equilibrium has a mode that grows" in truth.made.summary
     if specimen.turns:
         period = next(each.period for each in content.attractors.shown if each.kind == "cycle")
         assert period == pytest.approx(truth.period, rel=5e-3)

@@ -324,6 +324,11 @@ VALID: dict[str, Callable[[], Arguments]] = {
         "inputs": [0.0, 0.0],
         "starts": 2,
     },
+    "elegans.proofs.refute_contraction": lambda: {
+        "model": circuit(dtype=torch.float64),
+        "inputs": (-1.0, 1.0),
+        "starts": 2,
+    },
     "elegans.proofs.jacobian": lambda: {
         "dynamics": _dynamics(),
         "state": torch.zeros(1, 12, dtype=torch.float64),

@@ -161,7 +161,7 @@ def target_range(network: Network, gates: GateRanges) -> Box:
                 break
             r = better
         ends.append(r)
-    slack = SLACK * _magnitude(network)
+    slack = SLACK * magnitude(network)
     return Box(ends[0] - slack, ends[1] + slack)
 
 
@@ -193,7 +193,7 @@ def row_tests(network: Network, box: Box, gates: GateRanges) -> tuple[Array, Arr
 def stays(network: Network, box: Box, gates: GateRanges) -> NDArray[np.bool_]:
     """Return whether each row passes the tests of `row_tests`, rounding allowed for, (neuron,)."""
     inwards, outwards = row_tests(network, box, gates)
-    size = np.abs(box.lo) + np.abs(box.hi) + _magnitude(network)
+    size = np.abs(box.lo) + np.abs(box.hi) + magnitude(network)
     rounding = SLACK * conductance_range(network, gates).hi * size
     return np.asarray((inwards >= rounding) & (outwards <= -rounding))
 
@@ -339,7 +339,7 @@ def _target(network: Network, recurrent: Array, sensory: Array, *, otherwise: Ar
     return np.divide(drive, conductance, out=otherwise.copy(), where=conductance > 0)
 
 
-def _magnitude(network: Network) -> Array:
+def magnitude(network: Network) -> Array:
     """Return the largest potential that pulls at each neuron, shape (neuron,)."""
     most = np.abs(network.leak_potential)
     for synapses in (network.recurrent, network.sensory):

@@ -243,6 +243,12 @@ class Contraction:
     local_radius: Array | None = None
     local_rate: float | None = None
     prune_first: list[Prune] = field(default_factory=list)
+    gap: float | None = None
+    """Least distance between two boxes that the circuit never leaves, if such were found."""
+    gap_at: str = ""
+    """The neuron at which it is."""
+    growth: float | None = None
+    """Least rate at which an equilibrium that was found is left."""
 
 
 @dataclass(frozen=True, eq=False)

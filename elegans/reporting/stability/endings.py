@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from elegans.reporting.stability.content import Attractor, Content
-from elegans.reporting.wording import number, plural
+from elegans.reporting.wording import at_least, number, plural
 
 _BEYOND = 1e-6
 """Share of its size by which a box may be left before it counts: the activity may be in float32."""
@@ -60,6 +60,32 @@ def witness(content: Content) -> str:
     if settled and settled[0].kind == "cycle":
         return f"under the mean input its steps oscillate with a {_period(settled[0], content)}"
     return ""
+
+
+def refutation(content: Content) -> str:
+    """Return what is proved that no contracting circuit has, as a clause; nothing mostly."""
+    proof, unit = content.contraction, content.subject.time_unit
+    if proof is None:
+        return ""
+    if proof.gap is not None:
+        return (
+            "two boxes that no trajectory leaves are at least "
+            f"{at_least(proof.gap)} apart at neuron {proof.gap_at!r}"
+        )
+    if proof.growth is not None:
+        return (
+            "an equilibrium has a mode that grows at a rate of at least "
+            f"{at_least(proof.growth)} per {unit}"
+        )
+    return ""
+
+
+def against(content: Content) -> str:
+    """Return why there is no certificate, found or proved, as a clause and more; nothing mostly."""
+    found, proved = witness(content), refutation(content)
+    if found and proved:
+        return f"{found}. The proof: {proved}"
+    return found or proved
 
 
 def endings(content: Content) -> tuple[str, str]:

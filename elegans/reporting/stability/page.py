@@ -16,7 +16,7 @@ from elegans.reporting.chart import Chart
 from elegans.reporting.interactive import to_plotly
 from elegans.reporting.stability.charts import draw_charts, draw_wirings
 from elegans.reporting.stability.content import Content, UserRange
-from elegans.reporting.stability.endings import witness
+from elegans.reporting.stability.endings import against
 from elegans.reporting.stability.facts import facts, rates_of
 from elegans.reporting.stability.graph import draw_graph
 from elegans.reporting.stability.origin import NOT_RECORDED
@@ -129,7 +129,7 @@ def render(content: Content, document: dict[str, Any]) -> str:
         attractors=content.attractors,
         ends=ENDS,
         many=plural(subject.time_unit),
-        witness=witness(content),
+        against=against(content),
     )
     return str(page)
 

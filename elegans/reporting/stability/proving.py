@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from elegans.ltc.layer import LTC
-from elegans.proofs import Certificate, NotCertified, certify
+from elegans.proofs import Certificate, NotCertified, SeparateBoxes, certify, refute_contraction
 from elegans.proofs.certificates.advice import binding_row
 from elegans.proofs.certificates.boxes import time_constant_range
 from elegans.proofs.certificates.ceiling import sampled_ceiling
@@ -37,6 +37,7 @@ from elegans.reporting.stability.stimulus import Stimulus
 _COMPONENTS = 8
 _NAMED = 6
 _LARGEST_CEILING = 400
+_LARGEST_REFUTED = 200
 
 
 def check_preconditions(
@@ -142,7 +143,13 @@ def prove(
             gain=outcome.gain,
         )
     else:
-        radius = outcome.local_box
+        radius, against = outcome.local_box, None
+        if len(network) <= _LARGEST_REFUTED:
+            against = refute_contraction(model, given)
+        if isinstance(against, SeparateBoxes):
+            common |= {"gap": against.gap, "gap_at": names[against.neuron]}
+        elif against is not None:
+            common["growth"] = against.growth
         contraction = Contraction(
             level,
             NOT_CERTIFIED,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from elegans.reporting.stability.content import (
+    EVIDENCE,
     MEASURED,
     NOT_CERTIFIED,
     NOT_EXAMINED,
@@ -18,11 +19,12 @@ from elegans.reporting.stability.content import (
     Exponents,
 )
 from elegans.reporting.stability.endings import (
+    against,
     described,
     endings,
     inside_range,
     misbehaviour,
-    witness,
+    refutation,
 )
 from elegans.reporting.wording import (
     at_least,
@@ -103,7 +105,7 @@ def summary(content: Content) -> str:
     opening = f"A liquid circuit of {size}. "
     if proof is None:
         return opening + "Whether it forgets its initial state was not examined for a proof."
-    wrong, found = misbehaviour(content), witness(content)
+    wrong, found = misbehaviour(content), against(content)
     if proof.certified:
         certified = (
             "Its differential equation is certified: under any inputs in the stated range, two "
@@ -187,10 +189,11 @@ def _contraction(content: Content) -> Verdict:
             headline += ", but of the differential equation only"
         return Verdict(*topic, status, evidence, headline, rate, unit, sentence, details)
     unit = f"{unit}, expected above 0" if rate != number(None) else ""
-    headline, evidence, found = "Not certified", NOT_CERTIFIED, witness(content)
+    headline, evidence, found = "Not certified", NOT_CERTIFIED, against(content)
     ending = "Not certified does not mean unstable."
     if found:
-        headline, evidence = "No certificate can exist", SEARCHED
+        headline = "No certificate can exist"
+        evidence = EVIDENCE["float"] if refutation(content) else SEARCHED
         ending = f"There is no certificate on this range: {found}."
     sentence = f"The method gives no positive rate: {proof.reason}. {ending}"
     figure = "" if proof.rate is None else rate

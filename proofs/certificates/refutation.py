@@ -1,0 +1,439 @@
+r"""Proofs that a circuit does not contract: two boxes that keep it apart, or a rest that it leaves.
+
+Two disjoint boxes that no trajectory leaves under the same input keep two trajectories apart for
+ever, whatever the norm. An equilibrium with a growing mode is left by trajectories that begin as
+near to it as one likes; in no norm do these approach it. Either is proved in double precision with
+every number rounded away from the claim:
+
+- A box is forward invariant by the row tests of `elegans.proofs.certificates.boxes`. Such a box is
+  found by taking in the targets of the box so far, from a stable equilibrium on, until they are in.
+- A box X around m holds exactly one equilibrium x* by Krawczyk's test with f(x) = dx/dt, its
+  Jacobian J(X) and an approximate inverse Y of its middle,
+
+  .. math:: m - Y f(m) + (I - Y J(X)) (X - m) \subset \operatorname{int} X
+
+- With V the approximate eigenvectors of the middle of J(X), the Gershgorin discs of
+  :math:`V^{-1} A V` enclose the eigenvalues of every A in J(X); so many of them lie in each union
+  of discs that touches no other as it has discs (Gershgorin's second theorem).
+
+References
+----------
+Krawczyk, "Newton-Algorithmen zur Bestimmung von Nullstellen mit Fehlerschranken", Computing 4
+(1969). Rump, "Verification methods: rigorous results using floating-point arithmetic", Acta
+Numerica 19 (2010).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.sparse.csgraph import connected_components
+
+from elegans.arguments import checked
+from elegans.errors import InputError
+from elegans.ltc.cell import LTCCell
+from elegans.ltc.layer import LTC
+from elegans.proofs.certificates.boxes import (
+    GateRanges,
+    Gates,
+    conductance_range,
+    hull,
+    magnitude,
+    row_tests,
+    stays,
+    target_range,
+)
+from elegans.proofs.certificates.network import SLACK, Array, Box, Network, Range, given_range
+from elegans.proofs.dynamics.equilibrium import equilibria
+
+LARGEST = 2000
+"""Most neurons whose dense matrices `SLACK` allows for."""
+
+_AVERAGING = ("semi_implicit", "exponential")
+"""Solvers whose step leads a potential a share of the way to its target, at any length."""
+
+_ROUNDS = 200
+_GROWTH = 0.01
+_RADII = (1e-8, 1e-6, 1e-4)
+
+
+@dataclass(frozen=True, eq=False)
+class SeparateBoxes:
+    """Two boxes that a circuit never leaves and that have no state in common.
+
+    Two trajectories that begin in one each never come nearer than `gap` at `neuron`, under any
+    inputs of the range, whether they follow the differential equation or, for the solvers
+    ``"semi_implicit"`` and ``"exponential"``, take steps of whatever lengths.
+    """
+
+    inputs: Box
+    """Range of the inputs, as the layer is given them, shape (input,)."""
+    first: Box
+    """One of the boxes, shape (neuron,)."""
+    second: Box
+    """The other."""
+    neuron: int
+    """The neuron at which they are furthest apart."""
+    gap: float
+    """Their distance there, rounded down."""
+    flow: bool
+    """Whether it is proved of the differential equation: always."""
+    step: bool
+    """Whether it is proved of the steps of the layer."""
+
+    def __str__(self) -> str:
+        whose = "the differential equation and of the step" if self.step else "the equation"
+        return (
+            f"proved: two boxes that no trajectory of {whose} leaves while the inputs keep to "
+            f"their range are {self.gap:.3g} apart at neuron {self.neuron}; no norm contracts"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class UnstableRest:
+    """An equilibrium that trajectories leave however near to it they begin."""
+
+    inputs: Array
+    """The constant input, as the layer is given it, shape (input,)."""
+    box: Box
+    """A box that holds exactly one equilibrium, shape (neuron,)."""
+    growth: float
+    """The linearised flow has a mode that grows at this rate or faster, if above 0."""
+    multiplier: float | None
+    """The linearised unfold has a mode that grows by this factor or more, if above 1; None where
+    no step was asked for."""
+
+    @property
+    def flow(self) -> bool:
+        """Whether it is proved of the differential equation."""
+        return self.growth > 0
+
+    @property
+    def step(self) -> bool:
+        """Whether it is proved of the step."""
+        return self.multiplier is not None and self.multiplier > 1
+
+    def __str__(self) -> str:
+        modes = [f"grows at the rate {self.growth:.3g} or faster"] if self.flow else []
+        if self.multiplier is not None and self.step:
+            modes.append(f"grows by the factor {self.multiplier:.6g} or more an unfold")
+        return (
+            "proved: under a constant input there is an equilibrium at which a mode "
+            f"{' and '.join(modes)}; no norm contracts"
+        )
+
+
+Refutation = SeparateBoxes | UnstableRest
+
+
+@checked(InputError)
+def refute_contraction(
+    model: LTC | LTCCell,
+    inputs: Range,
+    *,
+    elapsed: float | None = None,
+    starts: int = 64,
+    seed: int = 0,
+) -> SeparateBoxes | UnstableRest | None:
+    r"""Prove that a circuit does not contract under inputs of a range, or return None.
+
+    Equilibria are searched for under three constant inputs: the middle of the range and its ends.
+    Around the stable ones, boxes are grown that no trajectory leaves, for the whole range if that
+    can be had, else for the constant input: two without a common state are a proof. So is an
+    equilibrium with a growing mode. Where neither is found the result is None, which says nothing:
+    see `certify` for the opposite proof.
+
+    Parameters
+    ----------
+    model
+        The layer or cell.
+    inputs
+        Lowest and highest input, as for `certify`; twice the same for a constant one.
+    elapsed
+        Length of a step, to examine the step of the layer's solver besides the differential
+        equation; of the solvers ``"semi_implicit"``, ``"exponential"`` and ``"euler"``.
+    starts, seed
+        Of the searches for equilibria, see `equilibria`.
+
+    Returns
+    -------
+    SeparateBoxes or UnstableRest or None
+        What is proved. `flow` and `step` say of what.
+
+    Raises
+    ------
+    InputError
+        The range, the elapsed time or the layer is not one that `equilibria` takes; the circuit has
+        more than 2,000 neurons.
+
+    Examples
+    --------
+    Two neurons that excite each other rest low or high:
+
+    >>> import torch
+    >>> from elegans.wiring import Synapses, Wiring
+    >>> pair = Wiring(1, {"motor": 2}, Synapses([0, 1], [1, 0], [1, 1]), Synapses.empty())
+    >>> model = LTC(1, pair, implicit_param_constraints=False, epsilon=0.0)
+    >>> with torch.no_grad():
+    ...     for name, value in (("weight", 3.0), ("sigma", 10.0), ("mu", 0.5), ("erev", 1.0)):
+    ...         _ = getattr(model.cell.recurrent, name).fill_(value)
+    ...     for name, value in (("gleak", 1.0), ("cm", 1.0), ("vleak", 0.0)):
+    ...         _ = getattr(model.cell, name).fill_(value)
+    >>> proof = refute_contraction(model, (-1, 1))
+    >>> proof.gap > 0.5, proof.flow, proof.step
+    (True, True, True)
+    """
+    network = Network.of(model)
+    if len(network) > LARGEST:
+        raise InputError(
+            f"got {len(network)} neurons, expected at most {LARGEST}: the matrices are dense, and "
+            "rounding is allowed for up to that size; examine a part of the circuit"
+        )
+    cell: Any = getattr(model, "cell", model)
+    unfold = None
+    if elapsed is not None:
+        if not 0 < elapsed < float("inf"):
+            raise InputError(f"got elapsed={elapsed}, expected a positive time")
+        if cell.solver.name not in (*_AVERAGING, "euler"):
+            raise InputError(
+                f"got a layer with the solver {cell.solver.name!r}, expected one of "
+                f"{(*_AVERAGING, 'euler')}; leave elapsed out to examine the equation alone"
+            )
+        unfold = _Unfold(cell.solver.name, elapsed / cell.ode_unfolds)
+    given = given_range(inputs, len(network.scale))
+    found: UnstableRest | None = None
+    for u in _constants(given):
+        rests = equilibria(model, torch.from_numpy(u), starts=starts, seed=seed)
+        states = [rest.state.numpy() for rest in rests]
+        stable = [rest.state.numpy() for rest in rests.stable]
+        for box in dict.fromkeys((_key(given), _key(Box(u, u)))):
+            range_ = Box(*(np.array(end) for end in box))
+            apart = _separate(network, range_, stable, cell.solver.name in _AVERAGING)
+            if apart is not None:
+                return apart
+        for state in states if found is None else ():
+            found = found or _unstable(network, u, state, unfold)
+    return found
+
+
+def _constants(given: Box) -> Iterator[Array]:
+    """Yield the middle of a range and its ends, none twice."""
+    middle = given.lo + (given.hi - given.lo) / 2
+    yield middle
+    for end in given:
+        if not np.array_equal(end, middle):
+            yield end
+
+
+def _key(box: Box) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    return tuple(box.lo.tolist()), tuple(box.hi.tolist())
+
+
+# --- two boxes -----------------------------------------------------------------------------------
+
+
+def _separate(
+    network: Network, given: Box, states: list[Array], averaging: bool
+) -> SeparateBoxes | None:
+    """Return two boxes without a common state around two of the states, None if there are none."""
+    inputs = network.range_of((given.lo, given.hi))
+    boxes = [box for state in states if (box := invariant_box(network, inputs, state))]
+    for place, first in enumerate(boxes):
+        for second in boxes[:place]:
+            gaps = np.maximum(first.lo - second.hi, second.lo - first.hi)
+            neuron = int(gaps.argmax())
+            ends = np.abs([*first, *second])[:, neuron].max()
+            gap = float(gaps[neuron] - SLACK * ends)
+            if gap > 0:
+                return SeparateBoxes(given, first, second, neuron, gap, True, averaging)
+    return None
+
+
+def invariant_box(network: Network, inputs: Box, state: Array) -> Box | None:
+    """Return a box around a state that no trajectory leaves under mapped inputs of a range.
+
+    It grows by the targets of its states until it holds them all; None where it does not end
+    before it has reached the hull of all potentials.
+    """
+    outer = hull(network)
+    reach = 1e-9 * (outer.width + magnitude(network))
+    box = Box(state - reach, state + reach)
+    for _ in range(_ROUNDS):
+        gates = GateRanges.over(network, box, inputs)
+        if stays(network, box, gates).all():
+            return box
+        pulled = target_range(network, gates)
+        room = _GROWTH * pulled.width + SLACK * magnitude(network)
+        box = Box(np.minimum(box.lo, pulled.lo - room), np.maximum(box.hi, pulled.hi + room))
+        if box.contains(outer):
+            break
+    return None
+
+
+# --- an unstable equilibrium ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class _Unfold:
+    """One unfold of a solver, x + s(x) f(x), whose Jacobian at an equilibrium is I + s J."""
+
+    solver: str
+    length: float
+
+    def share(self, capacitance: Array, conductance: Box) -> Box:
+        r"""Return the range of s, shape (neuron,).
+
+        .. math::
+            \frac{h C}{C + h G}, \qquad \frac{C}{G} \big(1 - e^{-h G / C}\big), \qquad h
+
+        for ``"semi_implicit"``, ``"exponential"`` and ``"euler"``.
+        """
+        h, ends = self.length, []
+        for g, away in ((conductance.hi, 1 - SLACK), (conductance.lo, 1 + SLACK)):
+            if self.solver == "semi_implicit":
+                share = h * capacitance / (capacitance + h * g)
+            elif self.solver == "exponential":
+                rate = g / capacitance
+                decayed = -np.expm1(-h * rate)
+                share = np.divide(decayed, rate, out=np.full_like(rate, h), where=rate > 0)
+            else:
+                share = np.full_like(g, h)
+            ends.append(away * share)
+        return Box(*ends)
+
+
+@dataclass(frozen=True, eq=False)
+class _Matrices:
+    """All real matrices within `radius` of `middle`, entry by entry."""
+
+    middle: Array
+    radius: Array
+
+    @classmethod
+    def between(cls, lo: Array, hi: Array) -> _Matrices:
+        """Return the matrices from `lo` to `hi`."""
+        middle = lo + (hi - lo) / 2
+        size = np.abs(lo) + np.abs(hi)
+        return cls(middle, (1 + SLACK) * (hi - lo) / 2 + SLACK * size)
+
+    def scaled(self, share: Box) -> _Matrices:
+        """Return the matrices with rows times numbers > 0 of a range each."""
+        ends = self.middle - self.radius, self.middle + self.radius
+        products = [s[:, None] * end for s in share for end in ends]
+        slack = SLACK * share.hi[:, None] * (np.abs(self.middle) + self.radius)
+        return self.between(np.min(products, axis=0) - slack, np.max(products, axis=0) + slack)
+
+
+def _unstable(
+    network: Network, u: Array, state: Array, unfold: _Unfold | None
+) -> UnstableRest | None:
+    """Return the equilibrium near a state if one is proved to be there, and to be unstable."""
+    inputs = network.range_of((u, u))
+    size = hull(network).width + magnitude(network)
+    for share in _RADII:
+        box = Box(state - share * size, state + share * size)
+        gates = GateRanges.over(network, box, inputs)
+        matrices = jacobian_range(network, box, gates)
+        if not _holds_one_root(network, box, inputs, matrices):
+            continue
+        growth, multiplier = _largest(matrices, np.real), None
+        if unfold is not None:
+            conductance = conductance_range(network, gates)
+            moved = matrices.scaled(unfold.share(network.capacitance, conductance))
+            middle = moved.middle + np.eye(len(network))
+            radius = moved.radius + SLACK * np.eye(len(network))
+            multiplier = _largest(_Matrices(middle, radius), np.abs)
+        rest = UnstableRest(u, box, growth, multiplier)
+        return rest if rest.flow or rest.step else None
+    return None
+
+
+def jacobian_range(network: Network, box: Box, gates: GateRanges) -> _Matrices:
+    r"""Return the Jacobians of dx/dt over a box, with the gates over it.
+
+    .. math::
+        C_i J_{ij} = \sum_{k: j \to i} w_k s_k \sigma_k (1 - \sigma_k) (E_k - x_i)
+        - \delta_{ij} G_i
+    """
+    synapses, n = network.recurrent, len(network)
+    steep = _steepness(gates.recurrent)
+    pull = Box(
+        synapses.potential - box.hi[synapses.target], synapses.potential - box.lo[synapses.target]
+    )
+    strength = synapses.weight * synapses.gain
+    products = [strength * d * e for d in steep for e in pull]
+    rounding = SLACK * np.abs(strength) * steep.hi * (np.abs(pull.lo) + np.abs(pull.hi))
+    rounding += SLACK * np.abs(strength) * steep.hi * np.abs(synapses.potential)
+    conductance = conductance_range(network, gates)
+    ends = []
+    for choose, sign, g in ((np.min, -1, conductance.hi), (np.max, 1, conductance.lo)):
+        matrix = np.zeros((n, n))
+        terms = choose(products, axis=0) + sign * rounding
+        np.add.at(matrix, (synapses.target, synapses.source), terms)
+        matrix[np.arange(n), np.arange(n)] -= g
+        slack = np.zeros((n, n))
+        np.add.at(slack, (synapses.target, synapses.source), np.abs(terms))
+        slack[np.arange(n), np.arange(n)] += g
+        ends.append((matrix + sign * SLACK * slack) / network.capacitance[:, None])
+    return _Matrices.between(*ends)
+
+
+def _steepness(gates: Gates) -> Box:
+    """Return the range of sigma (1 - sigma), shape (synapse,)."""
+    ends = [gates.least * (1 - gates.least), gates.most * (1 - gates.most)]
+    most = np.where((gates.least <= 0.5) & (gates.most >= 0.5), 0.25, np.max(ends, axis=0))
+    return Box((1 - SLACK) * np.min(ends, axis=0), (1 + SLACK) * most)
+
+
+def _holds_one_root(network: Network, box: Box, inputs: Box, matrices: _Matrices) -> bool:
+    """Return whether Krawczyk's test proves that the box holds exactly one equilibrium."""
+    middle = box.lo + box.width / 2
+    radius = np.maximum(box.hi - middle, middle - box.lo)
+    point = Box(middle, middle)
+    gates = GateRanges.over(network, point, inputs)
+    most = conductance_range(network, gates).hi
+    rounding = SLACK * most * (2 * np.abs(middle) + magnitude(network))
+    current = np.abs(row_tests(network, point, gates)).max(axis=0) + rounding
+    speed = (1 + SLACK) * current / network.capacitance
+    try:
+        inverse = np.linalg.inv(matrices.middle)
+    except np.linalg.LinAlgError:
+        return False
+    size = np.abs(inverse)
+    defect = np.abs(np.eye(len(network)) - inverse @ matrices.middle)
+    defect += size @ matrices.radius + SLACK * (1 + size @ np.abs(matrices.middle))
+    moved = (1 + SLACK) * (size @ speed + defect @ radius)
+    least = np.minimum(box.hi - middle, middle - box.lo) * (1 - SLACK)
+    return bool((moved < least).all())
+
+
+def _largest(matrices: _Matrices, measure: Any) -> float:
+    """Return a lower bound on the largest real part, or modulus, of the eigenvalues of all."""
+    n = len(matrices.middle)
+    values, vectors = np.linalg.eig(matrices.middle)
+    try:
+        inverse = np.linalg.inv(vectors)
+    except np.linalg.LinAlgError:
+        return -np.inf
+    left, right = np.abs(inverse), np.abs(vectors)
+    # V^-1 = (I + F) W with W V = I - D, |F| <= |D| + |D|^2 + ...
+    defect = np.abs(np.eye(n) - inverse @ vectors) + SLACK * (1 + left @ right)
+    total = float((1 + SLACK) * defect.sum(axis=1).max())
+    if not total < 0.5:
+        return -np.inf
+    product = inverse @ matrices.middle @ vectors - np.diag(values)
+    beyond = np.abs(product) + (1 + SLACK) * (left @ matrices.radius @ right)
+    beyond += 2 * SLACK * (left @ np.abs(matrices.middle) @ right)
+    whole = beyond + np.diag(np.abs(values))
+    beyond += (1 + SLACK) * total / (1 - total) * whole.max(axis=0)
+    radii = (1 + SLACK) * beyond.sum(axis=1) + SLACK * np.abs(values)
+    distance = np.abs(values[:, None] - values) * (1 - SLACK)
+    touch: NDArray[np.bool_] = distance <= radii[:, None] + radii
+    _, label = connected_components(touch, directed=False)
+    least = measure(values) - radii
+    return float(max(least[label == each].min() for each in np.unique(label)))
