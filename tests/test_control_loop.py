@@ -200,6 +200,42 @@ def test_gradients_reach_the_circuit_through_the_plant():
     assert sum(float(g.abs().sum()) for g in gradients) > 0
 
 
+def test_without_the_plant_gradients_are_of_what_the_circuit_answers_alone():
+    plant = pendulum()
+    loop = controller(plant)
+    start = torch.tensor([[0.1, -0.2], [0.3, 0.0]], dtype=torch.float64)
+    through, pushed = simulate(loop, plant, start, 30)
+    states, controls = simulate(loop, plant, start, 30, through_plant=False)
+    assert torch.equal(states, through)
+    assert torch.equal(controls, pushed)
+    assert through.requires_grad
+    assert not states.requires_grad
+    parameters = [p for p in loop.circuit.parameters() if p.requires_grad]
+    found = torch.autograd.grad(controls.square().sum(), parameters, allow_unused=True)
+    # By hand: the circuit over the innovations that it heard, which are data.
+    memory, heard = loop.begin(2), []
+    with torch.no_grad():
+        for state, control in zip(states[:-1], controls, strict=True):
+            innovation = plant.measure(state) - memory.estimate @ loop.output.t()
+            heard.append(loop._heard(plant.measure(state), innovation))
+            estimate = memory.estimate @ loop.dynamics.t() + control @ loop.control.t()
+            memory = memory._replace(estimate=estimate + innovation @ loop.observer.t())
+    layer, memory = loop.circuit, loop.begin(2)
+    moving, still, answers = memory.circuit, memory.rest, []
+    for nu in heard:
+        answer, moving = layer.cell(nu, moving, loop.elapsed)
+        silent, still = layer.cell(torch.zeros_like(nu[:1]), still, loop.elapsed)
+        answers.append(loop.strength * (answer - silent))
+    linear = (controls - torch.stack(answers)).detach()
+    expected = torch.autograd.grad(
+        (torch.stack(answers) + linear).square().sum(), parameters, allow_unused=True
+    )
+    for one, other in zip(found, expected, strict=True):
+        assert (one is None) == (other is None)
+        if one is not None:
+            torch.testing.assert_close(one, other)
+
+
 def test_a_circuit_that_is_not_certified_proves_nothing():
     plant = pendulum()
     wild = elegans.LTC(1, FullyConnected(4, 1))

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import elegans
+from elegans.control import Youla
 from elegans.errors import InputError
 from elegans.pruning import Pruner
 from elegans.replications.hawkmoth.body import Moth
@@ -20,6 +21,7 @@ from elegans.replications.hawkmoth.simulation import simulate
 from elegans.replications.hawkmoth.teacher import (
     MAX_FORCE,
     MAX_TORQUE,
+    STATE_COST,
     STROKE,
     Hover,
     Teacher,
@@ -114,6 +116,40 @@ def test_the_teacher_is_stable_and_worse_gains_are_not(scale, pitch):
     assert teacher.radius < 0.92
     assert replace(teacher, gain=0 * teacher.gain).radius > 1
     assert replace(teacher, gain=-teacher.gain).radius > 1
+
+
+def test_the_plant_is_the_held_model_in_units_of_thrust(teacher):
+    plant = teacher.hover.plant()
+    A, B = held(*linearise(teacher.hover), STROKE)
+    thrust = np.array([100.0, -50.0, 20.0])
+    deviation = thrust / teacher.hover.unit
+    np.testing.assert_array_equal(plant.dynamics, A)
+    np.testing.assert_allclose(plant.control @ deviation, B @ thrust, rtol=1e-12)
+    np.testing.assert_array_equal(plant.output @ np.arange(8.0), np.arange(4.0))
+
+
+@pytest.mark.slow
+def test_a_circuit_that_hears_innovations_cannot_bring_down_the_moth(teacher):
+    hover, plant = teacher.hover, teacher.hover.plant()
+    circuit = elegans.LTC(
+        4,
+        AutoNCP(12, 3, sparsity_level=0.7, seed=0),
+        generator=torch.Generator().manual_seed(0),
+        dtype=torch.float64,
+    )
+    observer = plant.observer([1e-4] * 4 + [1.0] * 4, [1e-4] * 4)
+    feedback = plant.feedback(STATE_COST, np.ones(3))
+    loop = Youla(plant, circuit, feedback, observer, ranges=0.1, strength=10.0)
+    assert loop.proof().factor < 1
+    loop.reset(2)
+    starts = np.zeros((2, 8))
+    starts[:, [0, 2]] = [[0.5, 0.05], [-0.5, 0.05]]
+    flights = fly(
+        lambda seen: controls_of(hover.thrust + hover.unit * loop(seen)), 2, starts=starts,
+        gusts=Gusts(0.0), sensors=Sensors.exact(full=False), strokes=400,
+    )  # fmt: skip
+    assert flights.survival == 1
+    assert flights.errors[:, -1].max() < 0.01
 
 
 def test_the_teacher_comes_back_from_all_around(teacher):

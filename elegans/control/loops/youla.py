@@ -284,12 +284,27 @@ class Youla(nn.Module):
 
 
 def simulate(
-    controller: Youla, plant: Plant, starts: Tensor, steps: int, *, most: float = 100.0
+    controller: Youla,
+    plant: Plant,
+    starts: Tensor,
+    steps: int,
+    *,
+    most: float = 100.0,
+    through_plant: bool = True,
 ) -> tuple[Tensor, Tensor]:
     """Return states (step + 1, batch, state) and controls (step, batch, control) of the loop.
 
     Differentiable: a controller can be trained through it. An episode in which a state is larger
     than `most` is over: its states stay as they are.
+
+    With ``through_plant=False`` states and estimates are without gradients, and only what the
+    circuit answers to what it has heard has some: to imitate a teacher, compare the controls with
+    the teacher's at ``states[:-1]``, the states that the pupil leads to (DAgger).
+
+    References
+    ----------
+    Ross, Gordon, Bagnell, "A reduction of imitation learning and structured prediction to no-regret
+    online learning", AISTATS 2011.
 
     Examples
     --------
@@ -306,6 +321,8 @@ def simulate(
     for _ in range(steps):
         control, memory = controller.step(plant.measure(states[-1]), memory)
         controls.append(control)
+        if not through_plant:
+            control, memory = control.detach(), memory._replace(estimate=memory.estimate.detach())
         goes_on = states[-1].abs().amax(-1, keepdim=True) <= most
         states.append(torch.where(goes_on, plant.advance(states[-1], control), states[-1]))
     return torch.stack(states), torch.stack(controls)

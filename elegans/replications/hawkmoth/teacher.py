@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import expm
 
-from elegans.control.lqr import lqr_gain
+from elegans.control.plants import LinearPlant
 from elegans.errors import InputError
 from elegans.replications.hawkmoth.body import Moth
 from elegans.replications.hawkmoth.dynamics import mass_matrix
@@ -129,6 +129,26 @@ class Hover:
             np.array([0.0, 0.0, pitch, phi, 0.0, 0.0, 0.0, 0.0]),
             np.array([along, across, tau]),
         )
+
+    @property
+    def unit(self) -> Array:
+        """The thrust that is counted as 1, (3,): `THRUST_UNIT` in dyn, dyn and dyn cm."""
+        weight = self.moth.mass * self.moth.gravity
+        return np.array(THRUST_UNIT) * (weight, weight, self.moth.stiffness)
+
+    def plant(self, period: float = STROKE) -> LinearPlant:
+        """Return the linear model about hovering, of deviations of the state (8,).
+
+        A step is a period, for which the thrust is held; controls are the deviations of the thrust
+        in `unit`, and the outputs x, y, θ and φ, in cm and rad.
+
+        Examples
+        --------
+        >>> Hover.of().plant().sizes
+        (8, 3, 4)
+        """
+        A, B = held(*linearise(self), period)
+        return LinearPlant(A, B * self.unit, np.eye(4, 8))
 
     @property
     def controls(self) -> Array:
@@ -281,13 +301,9 @@ class Teacher:
             The period is not above 0.
         """
         hover = Hover.of() if hover is None else hover
-        moth = hover.moth
-        weight = moth.mass * moth.gravity
-        unit = np.array(THRUST_UNIT) * (weight, weight, moth.stiffness)
-        A, B = held(*linearise(hover), period)
         # In units of the thrust's costs: the numbers of dyn would spoil the regulator's rounding.
-        gain, _ = lqr_gain(A, B * unit, np.diag(STATE_COST), np.eye(3))
-        return cls(hover, unit[:, None] * gain, period)
+        gain = hover.plant(period).feedback(STATE_COST, np.ones(3))
+        return cls(hover, hover.unit[:, None] * gain, period)
 
     @property
     def radius(self) -> float:
