@@ -1,9 +1,9 @@
 """Random counterparts of a connectome that keep its degrees, and more where asked.
 
 Two connections of a drawn pair exchange their targets, a -> b and c -> d becoming a -> d and
-c -> b. A round pairs all connections at random and makes every exchange that no other one touches,
-so that a round and its reverse are equally likely and the counterparts that can be reached become
-equally likely.
+c -> b. A round pairs connections at random, tries half of the pairs, and makes every exchange that
+touches no pair of cells that another connection or exchange touches. A round and its reverse are
+then equally likely, and after many rounds so are all counterparts that exchanges can reach.
 
 References
 ----------
@@ -27,7 +27,9 @@ from elegans.errors import WiringError
 from elegans.wiring.connectome.connectome import Connectome
 from elegans.wiring.connectome.edges import Edges, order_of
 
-_MOST_ROUNDS = 1_000
+_MOST_SWAPS = 100_000
+_TRIED = 0.25
+"""Exchanges that a round tries, as a share of the connections: half of the pairs."""
 
 
 @checked(WiringError)
@@ -58,8 +60,8 @@ def random_counterpart(
     seed
         The same seed gives the same counterpart.
     swaps
-        Exchanges to make, as a multiple of the number of connections. Where few are possible (a
-        dense or a very small circuit), a note tells how many were made.
+        Exchanges to try, as a multiple of the number of connections. A note tells how many were
+        made, which are few in a dense circuit or a very small one.
 
     Raises
     ------
@@ -78,8 +80,8 @@ def random_counterpart(
     """
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
         raise WiringError(f"seed must be a whole number from 0, got {seed!r}")
-    if not 0 <= float(swaps) < np.inf:
-        raise WiringError(f"swaps must be a number from 0, got {swaps!r}")
+    if isinstance(swaps, bool) or not 0 <= float(swaps) <= _MOST_SWAPS:
+        raise WiringError(f"swaps must be a number from 0 to {_MOST_SWAPS}, got {swaps!r}")
     random = np.random.default_rng(seed)
     block = _blocks(connectome, blocks)
     edges = connectome.chemical
@@ -165,15 +167,16 @@ def _shuffle(
     unordered
         Whether no pair of cells may be joined by more than one dyad, in whatever direction.
     """
-    total, done = len(dyads.u), 0
+    done = 0
     movable = np.flatnonzero(dyads.u != dyads.v)
-    for _ in range(_MOST_ROUNDS):
-        if done >= swaps * total or len(movable) < 2:
-            break
+    # The number of rounds is set beforehand: to stop at a number of exchanges would favour states.
+    for _ in range(int(np.ceil(swaps / _TRIED))):
         _turn(dyads, unordered, random)
         first, second = _matched(dyads, movable, block, random)
+        tried = random.random(len(first)) < 0.5
+        first, second = first[tried], second[tried]
         if not len(first):
-            break
+            continue
         free = _free(dyads, first, second, cells, unordered)
         first, second = first[free], second[free]
         done += len(first)
@@ -199,6 +202,8 @@ def _matched(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return pairs of dyads of the same kind and blocks, drawn at random, each dyad once."""
     drawn = random.permutation(movable)
+    if not len(drawn):
+        return drawn, drawn
     group = (dyads.back[drawn] >= 0).astype(np.int64)
     if block is not None:
         many = int(block.max()) + 1

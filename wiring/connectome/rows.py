@@ -104,26 +104,33 @@ class Rows:
 
     def _cell(self, name: object, row: int) -> int:
         text = str(name).strip()
-        if not text or name is None or text in ("nan", "<NA>"):
+        if not text or name is None or text in ("nan", "<NA>", "NaT"):
             raise WiringError(
                 f"row {self._count + row + 1} has no name of a cell, got {name!r}; fill it in or "
                 "leave the row out"
             )
         return self._index.setdefault(text, len(self._index))
 
-    def _coded(self, names: Any) -> NDArray[np.int32]:
+    def _coded(self, *columns: Any) -> list[NDArray[np.int32]]:
+        """Return the index of each name; new cells are numbered as they come, row by row."""
         import pandas as pd
 
-        if not isinstance(names, np.ndarray | pd.Series | pd.Index):
-            names = np.array(list(names), dtype=object)
-        codes, seen = pd.factorize(names, use_na_sentinel=False)
-        if len(codes) == 0:
-            return np.zeros(0, dtype=np.int32)
-        missing = np.flatnonzero(pd.isna(np.asarray(seen, dtype=object)))
-        if len(missing):
-            self._cell(None, int(np.argmax(codes == missing[0])))
-        rows: NDArray[np.int32] = self.cells(list(seen))[codes]
-        return rows
+        coded, first, seen = [], [], []
+        for names in columns:
+            codes, unique = pd.factorize(_column(names), use_na_sentinel=False)
+            place = np.empty(len(unique), dtype=np.int64)
+            place[codes[::-1]] = np.arange(len(codes))[::-1]  # the last that is written stays
+            coded.append(codes)
+            first.append(place)
+            seen.append(list(unique))
+        order = np.argsort(np.concatenate(first), kind="stable")
+        names = [name for column in seen for name in column]
+        rows = np.concatenate(first)
+        index = np.empty(len(names), dtype=np.int32)
+        for k in order.tolist():
+            index[k] = self._cell(names[k], int(rows[k]))
+        split = len(seen[0])
+        return [part[codes] for part, codes in zip(np.split(index, [split]), coded, strict=True)]
 
     def add(
         self,
@@ -138,7 +145,9 @@ class Rows:
         Raises `WiringError` where a name is missing, a count is no number, a type is not known, or
         the columns differ in length.
         """
-        columns: dict[str, NDArray[Any]] = {"pre": self._coded(pre), "post": self._coded(post)}
+        columns: dict[str, NDArray[Any]] = dict(
+            zip(("pre", "post"), self._coded(pre, post), strict=True)
+        )
         columns["count"] = narrow(_numbers(count, self._count))
         columns["type"] = self._types(types, len(columns["pre"]))
         lengths = {name: len(column) for name, column in columns.items()}
@@ -154,7 +163,7 @@ class Rows:
             return np.zeros(count, dtype=np.int8)
         import pandas as pd
 
-        codes, seen = pd.factorize(np.array(list(types), dtype=object), use_na_sentinel=False)
+        codes, seen = pd.factorize(_column(types), use_na_sentinel=False)
         known = np.zeros(len(seen), dtype=np.int8)
         for k, text in enumerate(seen):
             small = "" if pd.isna(text) else str(text).strip().lower()
@@ -173,7 +182,7 @@ class Rows:
         """Add to the number of synapses of each cell and transmitter."""
         import pandas as pd
 
-        codes, seen = pd.factorize(np.array(list(transmitters), dtype=object))
+        codes, seen = pd.factorize(_column(transmitters))
         kinds = [
             self._transmitters.setdefault(transmitter_of(str(text)), len(self._transmitters))
             for text in seen
@@ -271,6 +280,15 @@ class Rows:
         names = list(self._transmitters)
         best = many.argmax(axis=1)
         return [names[k] if many[i, k] > 0 else "" for i, k in enumerate(best)]
+
+
+def _column(values: Any) -> Any:
+    """Return a column that can be factorized: lists become arrays of objects."""
+    import pandas as pd
+
+    if isinstance(values, np.ndarray | pd.Series | pd.Index):
+        return values
+    return np.array(list(values), dtype=object)
 
 
 def _numbers(count: ArrayLike, before: int) -> NDArray[Any]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import warnings
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -109,7 +111,7 @@ def _add(rows: Rows, frame: pd.DataFrame, chosen: Mapping[str, Any]) -> None:
 
 def _exact(names: pd.Series[Any], column: Any) -> pd.Series[Any]:
     """Return names, unless they are numbers that have lost digits, as 720575940621280688.0."""
-    if names.dtype.kind == "f":
+    if len(names) and names.dtype.kind == "f":
         raise WiringError(
             f"column {column!r} holds fractional numbers, expected names or whole numbers: a float "
             "keeps 15 digits of an identifier; read it as text or as int64"
@@ -128,28 +130,41 @@ def read_text(
         separator = separator_of(path, file)
         header = _header(file, separator)
         chosen = chosen_columns(header, columns)
-        types: dict[Any, Any] = {
-            column: np.int64 if _is_id(column) and field in ("pre", "post") else str
-            for field, column in chosen.items()
-            if field != "count"
-        }
+        types: dict[Any, Any] = dict.fromkeys(header, "category")
+        for field in ("pre", "post"):
+            column = chosen[field]
+            types[column] = np.int64 if _is_id(column) else str
+        if "count" in chosen:
+            del types[chosen["count"]]
         try:
+            # All columns are read, not those alone that are used: rows that are too long are
+            # noticed only then.
             reader = pd.read_csv(
                 file,
                 sep=separator,
-                usecols=list(chosen.values()),
                 dtype=types,
+                index_col=False,
                 keep_default_na=False,
                 na_values={chosen["count"]: [""]} if "count" in chosen else None,
                 chunksize=chunk,
                 skipinitialspace=True,
+                low_memory=False,
             )
-            with reader:
+            with reader, warnings.catch_warnings():
+                warnings.simplefilter("error", pd.errors.ParserWarning)
                 for part in reader:
                     _add(rows, part, chosen)
         except WiringError:
             raise
-        except (ValueError, OverflowError, UnicodeDecodeError, EOFError, OSError) as error:
+        except (
+            ValueError,
+            OverflowError,
+            UnicodeDecodeError,
+            EOFError,
+            OSError,
+            zlib.error,
+            pd.errors.ParserWarning,
+        ) as error:
             raise WiringError(
                 f"after row {len(rows)}: {str(error).splitlines()[0]}; expected a table of text "
                 f"with the columns {', '.join(map(str, header))} and whole numbers as identifiers"
