@@ -417,6 +417,20 @@ def test_every_layer_runs_on_the_tap_withdrawal_circuit():
         assert y.shape == (2, 3, 2)
 
 
+def test_conductances_become_the_strengths_of_a_layer():
+    import torch
+
+    built = to_wiring(tap_withdrawal(), ["PLM"], ["AVB"], electrical="leave_out", mean=0.5)
+    model = elegans.LTC(1, built.wiring, dtype=torch.float64)
+    model.cell.recurrent.set_strength(torch.from_numpy(built.conductance))
+    assert model.cell.recurrent.strength().tolist() == pytest.approx(built.conductance, rel=1e-9)
+    source = [built.wiring.names[j] for j in model.cell.recurrent.source]
+    target = [built.wiring.names[i] for i in model.cell.recurrent.target]
+    circuit = tap_withdrawal()
+    counts = [circuit.synapses(j, i) for j, i in zip(source, target, strict=True)]
+    assert np.allclose(built.conductance / built.conductance[0], np.array(counts) / counts[0])
+
+
 # --- circuits ------------------------------------------------------------------------------
 
 

@@ -125,12 +125,30 @@ def test_flywire_identifiers_are_exact_and_transmitters_those_of_most_synapses(t
     other.write_text(f"root_id,nt_type,nt_type_score\n{two},GABA,0.9\n{one},,0\n{three},SER,0.4\n")
     place = tmp_path / "coordinates.csv"
     place.write_text(f"root_id,position,supervoxel_id\n{one},[1 2.5 -3],7\n{one},[9 9 9],8\n")
-    told = load(path, neurons=[table, other, place])
+    # The first says which cells there are.
+    with pytest.raises(WiringError, match="2 cells are not in the table of neurons"):
+        load(path, neurons=[table, other, place])
+    told = load(path, neurons=[other, table, place])
     assert told.classes == ("ME", "", "")
     assert told.sides == ("left", "", "")
     assert told.transmitters == ("acetylcholine", "gaba", "serotonin")
     assert told.positions[0].tolist() == [1, 2.5, -3]
     assert np.isnan(told.positions[1:]).all()
+
+
+def test_tables_of_neurons_that_are_none(tmp_path):
+    frame = pd.DataFrame({"pre": ["A"], "post": ["B"]})
+    (tmp_path / "cells.csv").write_text("colour,class\nred,K\n")
+    (tmp_path / "broken.csv").write_bytes(b"name,class\n\xff\xfe,K\n")
+    for neurons, message in (
+        (tmp_path / "missing.csv", "cannot read a table of neurons from"),
+        (tmp_path / "cells.csv", "needs a column of their names, one of name, root_id"),
+        (tmp_path / "broken.csv", "cannot read a table of neurons from"),
+        (3, "neurons must be a table"),
+        ({"A": "K"}, "neurons must map names to fields"),
+    ):
+        with pytest.raises(WiringError, match=message):
+            load(frame, neurons=neurons)
 
 
 def test_neuprint_tables(tmp_path):

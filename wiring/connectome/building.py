@@ -34,6 +34,13 @@ class BuiltWiring:
         The gap junctions that the wiring does not have, by indices of ``wiring.names``.
     notes
         What was changed, a sentence each, after those of the connectome.
+
+    Examples
+    --------
+    >>> from elegans.wiring.connectome import tap_withdrawal
+    >>> built = to_wiring(tap_withdrawal(), ["PLM"], ["AVB"], electrical="leave_out")
+    >>> built.notes[-1]
+    '4 gap junctions of 2 pairs were left out of the wiring'
     """
 
     wiring: Wiring
@@ -130,7 +137,6 @@ def to_wiring(
         sensory_names=_channel_names([ordered.names[i] for i in channels], ordered.names),
     )
     conductance = conductances(edges, mean=mean, exponent=exponent)[by_target]
-    conductance.flags.writeable = False
     return BuiltWiring(wiring, conductance, left_out, tuple(notes))
 
 

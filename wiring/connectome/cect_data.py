@@ -29,7 +29,18 @@ def folder() -> Path:
 
 
 def datasets() -> list[str]:
-    """Return the names of the datasets of the installed cect, as `load` takes them."""
+    """Return the names of the datasets of the installed cect, as `load` takes them.
+
+    Raises
+    ------
+    MissingExtraError
+        The package cect is not installed.
+
+    Examples
+    --------
+    >>> datasets()[:2]  # doctest: +SKIP
+    ['Bentley2016MAReader', 'Bentley2016PepReader']
+    """
     return sorted(path.stem for path in folder().glob("*Reader*.json")) + sorted(
         path.stem for path in folder().glob("White*.json")
     )

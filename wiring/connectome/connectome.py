@@ -378,7 +378,10 @@ def _positions(values: ArrayLike | None, count: int) -> NDArray[np.float64]:
     if values is None:
         positions = np.full((count, 3), np.nan)
     else:
-        positions = np.array(values, dtype=np.float64)
+        try:
+            positions = np.array(values, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise WiringError(f"positions must hold three numbers a cell: {error}") from error
     if positions.shape != (count, 3):
         raise WiringError(
             f"positions must have shape ({count}, 3), three numbers a cell, got {positions.shape}"

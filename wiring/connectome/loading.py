@@ -54,8 +54,8 @@ def load(
         name of a dataset of cect, such as ``"Cook2019Herm"``.
     neurons
         What is known of the cells: a table with a column of names (``name``, ``root_id``,
-        ``bodyId``, …) and any of class, transmitter, side, position and kind; a list of several;
-        or a mapping of names to such fields.
+        ``bodyId``, …) and any of class, transmitter, side, position and kind; a list of several,
+        of which the first says which cells there are; or a mapping of names to such fields.
     rules
         What bad rows get; see `Rules`.
     columns

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,7 +28,7 @@ _NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
 
 
 def read_neurons(source: Any) -> dict[str, dict[str, Any]]:
-    """Return what one table or several say of each cell; later ones fill in what is missing.
+    """Return what tables say of each cell of the first; later ones fill in what is missing.
 
     Parameters
     ----------
@@ -36,10 +37,18 @@ def read_neurons(source: Any) -> dict[str, dict[str, Any]]:
     """
     several = source if isinstance(source, list | tuple) else [source]
     known: dict[str, dict[str, Any]] = {}
-    for one in several:
+    for k, one in enumerate(several):
         cells = one if isinstance(one, Mapping) else _of_frame(_frame(one))
         for name, row in cells.items():
-            here = known.setdefault(str(name).strip(), {})
+            if not isinstance(row, Mapping):
+                raise WiringError(
+                    f"neurons must map names to fields, such as {{'AVA': {{'class': 'AVA'}}}}, got "
+                    f"{row!r:.60} for {name!r}"
+                )
+            text = str(name).strip()
+            if k and text not in known:
+                continue
+            here = known.setdefault(text, {})
             for field, value in row.items():
                 if value and not here.get(field):
                     here[field] = transmitter_of(value) if field == "transmitter" else value
@@ -51,9 +60,25 @@ def _frame(source: Any) -> pd.DataFrame:
 
     if isinstance(source, pd.DataFrame):
         return source.astype(str)
+    if not isinstance(source, str | os.PathLike):
+        raise WiringError(
+            f"neurons must be a table (a path, a DataFrame, or a mapping of names to fields) or a "
+            f"list of tables, got {type(source).__name__}"
+        )
+    path = Path(source)
+    try:
+        return _read(path)
+    except OSError as error:
+        raise WiringError(
+            f"cannot read a table of neurons from {path}: {error.strerror or error}; check the path"
+        ) from error
+
+
+def _read(path: Path) -> pd.DataFrame:
+    import pandas as pd
+
     from elegans.wiring.connectome.tables import opened_text, separator_of
 
-    path = Path(source)
     if path.suffix.lower() in (".xlsx", ".xls"):
         from elegans.wiring.connectome.tables import excel
 
