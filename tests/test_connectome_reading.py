@@ -510,6 +510,20 @@ def test_damaged_files_of_ones_own(tmp_path):
         SMALL.save(tmp_path / "nowhere" / "worm.npz")
 
 
+def test_files_that_grow_without_end(tmp_path, monkeypatch):
+    """A small file that holds a large text is refused before there is no memory left."""
+    (tmp_path / "line.csv.gz").write_bytes(gzip.compress(b"a" * (2**24 + 1)))
+    with pytest.raises(WiringError, match="the first line has 16777216 bytes or more"):
+        load(tmp_path / "line.csv.gz")
+    (tmp_path / "graph.graphml.gz").write_bytes(gzip.compress(IGRAPH.encode()))
+    assert load(tmp_path / "graph.graphml.gz").chemical == SMALL.chemical
+    monkeypatch.setattr("elegans.wiring.connectome.loading.available_bytes", lambda: 1000)
+    with pytest.raises(WiringError, match="the text has more than 100 bytes"):
+        load(tmp_path / "graph.graphml.gz")
+    with pytest.raises(WiringError, match="column of transmitters has 101 of them"):
+        load(pd.DataFrame({"pre": "A", "post": "B", "nt_type": [f"t{k}" for k in range(101)]}))
+
+
 def test_files_that_are_not_there(tmp_path):
     for name in ("missing.csv", "missing.npz", "missing.graphml", "missing.parquet"):
         with pytest.raises(WiringError, match="cannot read a connectome from"):

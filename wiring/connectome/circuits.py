@@ -58,11 +58,11 @@ PVC VA 3 | PVC VB 3
 def tap_withdrawal() -> Connectome:
     """Return the tap-withdrawal circuit: nine classes of neurons between touch and reversal.
 
-    Touch of the head (ALM, AVM) reverses the worm, by AVA; touch of the tail (PLM, PVD) moves it
-    forward, by AVB. AVM reaches AVD, and PLM reaches PVC, by a gap junction, and their chemical
-    synapses inhibit the other side. The 24 chemical connections, the two pairs of gap junctions
-    and the signs are those of the circuit that Lechner et al. train, in which each connection is
-    one synapse and AVA and AVB drive one motor neuron each.
+    Touch of the head (ALM, AVM) reverses the worm, by AVA; touch of the tail (PLM) moves it
+    forward, by AVB; PVD and DVA join both. AVM reaches AVD, and PLM reaches PVC, by a gap junction,
+    and their chemical synapses inhibit the other side. The 24 chemical connections, the two pairs
+    of gap junctions and the signs are those of the circuit that Lechner et al. train, in which each
+    connection is one synapse and AVA and AVB drive one motor neuron each.
 
     Simplified: a class stands for its left and right cell, connections of White et al. that this
     circuit leaves out are left out, and each class has one sign (AVD and PVC excite, all others

@@ -64,7 +64,7 @@ def load_saved(path: Path) -> Connectome:
         raise WiringError(
             f"cannot read a connectome from {path}: {error.strerror or error}; check the path"
         ) from error
-    except (zipfile.BadZipFile, ValueError, KeyError, EOFError) as error:
+    except (zipfile.BadZipFile, ValueError, KeyError, EOFError, MemoryError) as error:
         if isinstance(error, WiringError):
             raise
         raise WiringError(f"{path}: damaged ({error}); save it again") from error

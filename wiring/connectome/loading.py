@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from elegans.arguments import checked
+from elegans.capacity import available_bytes
 from elegans.errors import WiringError
 from elegans.wiring.connectome import cect_data, graphs, neuroml
 from elegans.wiring.connectome.cleaning import Rules
@@ -20,6 +21,7 @@ from elegans.wiring.connectome.tables import (
     EXCEL,
     TEXTS,
     excel,
+    first_line,
     opened_text,
     read_arrow,
     read_text,
@@ -152,16 +154,24 @@ def _of_file(
         return read_arrow(path, columns, progress, chunk).connectome(**known)
     with opened_text(path) as file:
         separator = separator_of(path, file)
-        header = file.readline().decode("utf-8-sig", errors="replace").rstrip("\r\n")
+        header = first_line(file)
     if looks_like_matrix(header.replace('"', "").split(separator)):
         return from_adjacency(matrix_of_file(path, separator), **known)
     return read_text(path, columns, progress, chunk).connectome(**known)
 
 
 def _text(path: Path) -> str:
+    available = available_bytes()
+    most = -1 if available is None else available // 10  # a graph takes ten times its text
     with opened_text(path) as file:
+        content = file.read(most)
+        if available is not None and file.read(1):
+            raise WiringError(
+                f"the text has more than {most} bytes, for whose graph there is no memory; load it "
+                "on a larger machine, or export an edge list"
+            )
         try:
-            return file.read().decode("utf-8-sig")
+            return content.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             raise WiringError(
                 f"expected UTF-8 text, but byte {error.start} is none; is this the file you meant?"

@@ -74,6 +74,8 @@ TRANSMITTERS = {
 }
 """Transmitters under the names that files give them, in small letters."""
 
+_MOST_TRANSMITTERS = 100
+
 
 def transmitter_of(text: str) -> str:
     """Return the one name of a transmitter, in small letters, empty if it is not known."""
@@ -188,6 +190,11 @@ class Rows:
             for text in seen
         ]
         cells, many = len(self._index), max(len(self._transmitters), 1)
+        if many > _MOST_TRANSMITTERS:
+            raise WiringError(
+                f"the column of transmitters has {many} of them, expected at most "
+                f"{_MOST_TRANSMITTERS}; columns={{'transmitter': None}} leaves it out"
+            )
         grown = np.zeros((cells, many))
         grown[: self._released.shape[0], : self._released.shape[1]] = self._released
         known = codes >= 0

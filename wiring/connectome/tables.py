@@ -42,6 +42,8 @@ _IDS = ("root_id", "pt_root_id", "bodyid")
 """Endings and beginnings of columns of whole numbers, which are read as such: it takes a third."""
 
 CHUNK = 1_000_000
+_LONGEST = 2**24
+"""Bytes of a line of columns: a matrix of a million cells has no more."""
 TEXTS = (".csv", ".tsv", ".txt", ".tab", ".edgelist")
 ARROW = (".parquet", ".feather", ".arrow")
 EXCEL = (".xlsx", ".xls")
@@ -173,9 +175,7 @@ def read_text(
 
 
 def _header(file: BinaryIO, separator: str) -> list[str]:
-    line = file.readline()
-    file.seek(0)
-    text = line.decode("utf-8-sig", errors="replace").rstrip("\r\n")
+    text = first_line(file)
     # As pandas names them, spaces and all, for it is told which to read.
     return [cell.lstrip() for cell in next(csv.reader([text], delimiter=separator), [])]
 
@@ -185,10 +185,18 @@ def _is_id(column: Any) -> bool:
     return small.endswith(_IDS) or small.startswith("bodyid")
 
 
+def first_line(file: BinaryIO) -> str:
+    """Return the first line, its end left out; raise `WiringError` if it has no end."""
+    line = file.readline(_LONGEST)
+    file.seek(0)
+    if len(line) == _LONGEST:
+        raise WiringError(f"the first line has {_LONGEST} bytes or more, expected names of columns")
+    return line.decode("utf-8-sig", errors="replace").rstrip("\r\n")
+
+
 def separator_of(path: Path, file: BinaryIO) -> str:
     """Return what separates the cells of the first line: a tab, semicolon or comma."""
-    line = file.readline().decode("utf-8-sig", errors="replace")
-    file.seek(0)
+    line = first_line(file)
     counts = {sign: line.count(sign) for sign in "\t;,"}
     best = max(counts, key=lambda sign: counts[sign])
     if not counts[best]:
