@@ -39,7 +39,15 @@ def from_text(text: str, **known: Any) -> Connectome:
     about: dict[str, dict[str, Any]] = {}
     sizes: dict[str, int] = {}
     for population in _of(root, "population"):
-        _cells(population, sizes, about)
+        try:
+            _cells(population, sizes, about)
+        except (KeyError, ValueError, OverflowError) as error:
+            if isinstance(error, WiringError):
+                raise
+            raise WiringError(
+                f"population {population.get('id')!r} has a size or a location that is no number "
+                f"({error})"
+            ) from error
     if not about:
         raise WiringError("expected a network of NeuroML with populations, got none")
     rows = Rows()
@@ -74,6 +82,7 @@ def _cells(
     }
     size = max(int(population.get("size") or 0), len(places), 1)
     sizes[name] = size
+    require_bytes(500 * size, f"a population of {size} cells", "it is damaged", WiringError)
     properties = {
         str(item.get("tag")): str(item.get("value", "")) for item in _of(population, "property")
     }

@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import warnings
+import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -228,8 +229,13 @@ def opened_text(path: Path, progress: bool | None = False) -> Iterator[BinaryIO]
         ) as bar:
             metered = io.BufferedReader(_Metered(file, bar), 1 << 20)
             if path.suffix.lower() == ".gz":
-                with gzip.GzipFile(fileobj=metered) as inflated:
-                    yield inflated  # type: ignore[misc]
+                try:
+                    with gzip.GzipFile(fileobj=metered) as inflated:
+                        yield inflated  # type: ignore[misc]
+                except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+                    raise WiringError(
+                        f"expected a file that gzip has compressed ({error}); it may be cut off"
+                    ) from error
             else:
                 yield metered
 
@@ -284,9 +290,9 @@ def read_arrow(
             for batch in source.to_batches(columns=list(chosen.values()), batch_size=chunk):
                 _add(rows, batch.to_pandas(), chosen)
                 bar.update(batch.num_rows)
-    except (ValueError, OSError) as error:
-        if isinstance(error, WiringError):
-            raise
+    except WiringError:
+        raise
+    except Exception as error:  # whatever the package that reads it raises
         raise WiringError(f"expected a file of {kind}, but it does not read: {error}") from error
     return rows
 
@@ -298,11 +304,23 @@ def excel(path: Path, **options: Any) -> pd.DataFrame:
     if path.suffix.lower() == ".xlsx":
         require_extra("openpyxl", "excel")
     with open_file(path) as file:
-        # Sheets are compressed about tenfold, and a cell takes about 60 bytes as text.
-        require_bytes(100 * path.stat().st_size, "the sheet", "save it as csv", WiringError)
         try:
-            frame: pd.DataFrame = pd.read_excel(file, dtype=str, keep_default_na=False, **options)
-        except (ValueError, KeyError, OSError, ImportError) as error:
-            raise WiringError(f"expected an Excel file, but it does not read: {error}") from error
+            if path.suffix.lower() == ".xlsx":
+                with zipfile.ZipFile(file) as archive:
+                    size = sum(member.file_size for member in archive.infolist())
+                # A cell of 10 bytes or more takes about 100 in lists of Python.
+                require_bytes(10 * size, "the sheet", "save it as csv", WiringError)
+                file.seek(0)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # about styles
+                frame: pd.DataFrame = pd.read_excel(
+                    file, dtype=str, keep_default_na=False, **options
+                )
+        except WiringError:
+            raise
+        except Exception as error:  # whatever the package that reads it raises
+            raise WiringError(
+                f"expected an Excel file, but it does not read ({error}); save it again, or as csv"
+            ) from error
     frame.columns = [str(column).strip() for column in frame.columns]
     return frame

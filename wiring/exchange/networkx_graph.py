@@ -210,6 +210,7 @@ def parsed_graph(text: str, form: str) -> nx.Graph:
         ValueError,
         TypeError,
         AttributeError,
+        RuntimeError,
     ) as error:
         # NetworkX lets these escape when keys, types or values in the file are not valid.
         raise WiringError(
