@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import networkx as nx
 import numpy as np
 import pandas as pd
 import torch
@@ -33,6 +34,8 @@ from elegans.replications.hawkmoth import load_trajectories, sample, save_trajec
 from elegans.replications.sets import read_idx
 from elegans.training import RunData, RunFolder, TrainingConfig, fit
 from elegans.wiring import AutoNCP, Wiring
+from elegans.wiring.connectome import load as load_connectome
+from elegans.wiring.connectome import tap_withdrawal
 
 ODD = [
     None, True, 0, -1, 2**31, 2**40, 2**63, 10**400, 0.5, -1e308, 1e400, float("nan"), "", "x",
@@ -91,6 +94,31 @@ def make_wirings(folder):
     wiring = AutoNCP(8, 2).build(3)
     for suffix in ("json", "csv", "graphml"):
         wiring.save(folder / f"a.{suffix}")
+
+
+def make_connectomes(folder):
+    connectome = tap_withdrawal()
+    connectome.save(folder / "worm.npz")
+    graph = nx.MultiDiGraph(connectome.to_networkx())
+    nx.write_graphml(graph, folder / "worm.graphml")
+    nx.write_gexf(graph, folder / "worm.gexf")
+    edges = nx.to_pandas_edgelist(graph)[["source", "target", "weight", "type"]]
+    edges.to_csv(folder / "worm.csv", index=False)
+    edges.to_csv(folder / "worm.csv.gz", index=False)
+    edges.to_parquet(folder / "worm.parquet")
+    edges.to_excel(folder / "worm.xlsx", index=False)
+    (folder / "worm.nml").write_text(
+        '<neuroml xmlns="http://www.neuroml.org/schema/neuroml2"><network id="n">'
+        '<population id="PVCL" component="cell" size="1"/>'
+        '<population id="DA" component="cell" size="2">'
+        '<instance id="1"><location x="0" y="0.5" z="-2"/></instance></population>'
+        '<projection id="p" presynapticPopulation="PVCL" postsynapticPopulation="DA">'
+        '<connectionWD id="0" preCellId="../PVCL/0/c" postCellId="../DA/1/c" weight="3"/>'
+        "</projection></network></neuroml>"
+    )
+
+
+CONNECTOMES = ("npz", "graphml", "gexf", "csv", "csv.gz", "parquet", "xlsx", "nml")
 
 
 def circuit():
@@ -215,6 +243,10 @@ READERS: dict[str, Reader] = {
     **{
         f"wiring.{suffix}": Reader(f"a.{suffix}", make_wirings, Wiring.load)
         for suffix in ("json", "csv", "graphml")
+    },
+    **{
+        f"connectome.{suffix}": Reader(f"worm.{suffix}", make_connectomes, load_connectome)
+        for suffix in CONNECTOMES
     },
     **{
         f"{kind}/{file}": Reader(f"{kind}/{file}", make_models, read_model)

@@ -4,6 +4,7 @@ import json
 
 import networkx as nx
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -248,3 +249,18 @@ def test_csv_that_a_spreadsheet_has_changed():
     assert wiring.names == ("M", "A", "B")
     assert list(wiring.sensory) == [(0, 1, 1)]
     assert list(wiring.recurrent) == [(2, 0, -1)]
+
+
+def test_matrices_keep_the_names_of_frames():
+    frame = pd.DataFrame([[0, 1], [-1, 0]], index=["AVA", "AVB"], columns=["AVA", "AVB"])
+    inputs = pd.DataFrame([[1, 0]], index=["touch"], columns=["AVA", "AVB"])
+    made = Wiring.from_adjacency(frame, inputs, outputs=1)
+    assert (made.names, made.sensory_names) == (("AVA", "AVB"), ("touch",))
+    plain = Wiring.from_adjacency(frame.to_numpy(), inputs.to_numpy(), outputs=1)
+    assert made.recurrent == plain.recurrent
+    assert plain.names == ("motor_0", "inter_0")
+    counted = Wiring.from_adjacency(pd.DataFrame(frame.to_numpy()), inputs.to_numpy(), outputs=1)
+    assert counted == plain
+    for neurons, channels in ((frame[["AVB", "AVA"]], inputs), (frame, inputs[["AVB", "AVA"]])):
+        with pytest.raises(WiringError, match="the same neurons in the same order"):
+            Wiring.from_adjacency(neurons, channels, outputs=1)

@@ -22,11 +22,13 @@ from elegans.errors import ElegansError
 from elegans.proofs.certificates.network import Box
 from elegans.pruning import CosineFraction, parts_of
 from elegans.wiring import AutoNCP, Synapses
+from elegans.wiring.connectome import Connectome, Edges, tap_withdrawal
 
 PACKAGES = (
     "elegans",
     "elegans.export",
     "elegans.wiring",
+    "elegans.wiring.connectome",
     "elegans.pruning",
     "elegans.training",
     "elegans.proofs",
@@ -211,6 +213,44 @@ VALID: dict[str, Callable[[], Arguments]] = {
         "sensory": Synapses([0], [0], [1]),
     },
     "elegans.wiring.draw": lambda: {"wiring": AutoNCP(8, 2).build(2)},
+    # Connectomes
+    "elegans.wiring.connectome.Connectome": lambda: {
+        "names": ["a", "b"],
+        "chemical": Edges([0], [1], [2]),
+    },
+    "elegans.wiring.connectome.Edges": lambda: {"pre": [0], "post": [1], "count": [2]},
+    "elegans.wiring.connectome.Rules": dict,
+    "elegans.wiring.connectome.between": lambda: {
+        "connectome": tap_withdrawal(),
+        "inputs": ["PLM"],
+        "outputs": ["AVB"],
+        "hops": 2,
+    },
+    "elegans.wiring.connectome.collapse": lambda: {"connectome": tap_withdrawal()},
+    "elegans.wiring.connectome.conductances": lambda: {"edges": tap_withdrawal().chemical},
+    "elegans.wiring.connectome.load": lambda: {
+        "source": Connectome(["a", "b"], Edges([0], [1], [2])).to_networkx(),
+    },
+    "elegans.wiring.connectome.neighborhood": lambda: {
+        "connectome": tap_withdrawal(),
+        "names": ["AVA"],
+    },
+    "elegans.wiring.connectome.neurons_only": lambda: {"connectome": tap_withdrawal()},
+    "elegans.wiring.connectome.random_counterpart": lambda: {
+        "connectome": tap_withdrawal(),
+        "swaps": 1.0,
+    },
+    "elegans.wiring.connectome.select": lambda: {
+        "connectome": tap_withdrawal(),
+        "names": ["AVA"],
+    },
+    "elegans.wiring.connectome.to_wiring": lambda: {
+        "connectome": tap_withdrawal(),
+        "inputs": ["AVM"],
+        "outputs": ["AVA"],
+        "electrical": "leave_out",
+    },
+    "elegans.wiring.connectome.with_polarity": lambda: {"connectome": tap_withdrawal()},
     # Pruning
     "elegans.PruneRewire": _rewirer,
     "elegans.Pruner": _pruner,
@@ -367,6 +407,10 @@ CALLED: dict[str, Callable[..., Any]] = {
 }
 
 NEVER = {
+    "elegans.wiring.connectome.BuiltWiring": "a record that to_wiring makes",
+    "elegans.wiring.connectome.datasets": "without arguments",
+    "elegans.wiring.connectome.locomotion_command": "without arguments",
+    "elegans.wiring.connectome.tap_withdrawal": "without arguments",
     "elegans.pruning.Criterion": "abstract",
     "elegans.pruning.GrowthRule": "abstract",
     "elegans.pruning.PrunableWeight": "abstract",

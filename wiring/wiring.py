@@ -282,7 +282,7 @@ class Wiring(NcpsNames):
         adjacency
             ``[source, target]``, shape (neuron, neuron).
         sensory_adjacency
-            ``[input, target]``, shape (input, neuron).
+            ``[input, target]``, shape (input, neuron). Labels of DataFrames become names.
         outputs
             Number of motor neurons, which come first; the others are inter neurons.
 

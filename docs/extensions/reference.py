@@ -16,7 +16,7 @@ from sphinx.util import logging
 from sphinx.util.nodes import make_refnode
 
 GROUPS = {
-    "Circuits": ["elegans", "elegans.wiring", "elegans.solvers"],
+    "Circuits": ["elegans", "elegans.wiring", "elegans.wiring.connectome", "elegans.solvers"],
     "Training": [
         "elegans.data",
         "elegans.training",

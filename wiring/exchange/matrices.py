@@ -15,6 +15,7 @@ from elegans.wiring.wiring import MOTOR, Wiring
 
 def from_adjacency(adjacency: ArrayLike, sensory_adjacency: ArrayLike, outputs: int) -> Wiring:
     """Return the wiring; see `Wiring.from_adjacency`."""
+    names, sensory_names = _names(adjacency, sensory_adjacency)
     recurrent = _signs("adjacency", adjacency)
     sensory = _signs("sensory_adjacency", sensory_adjacency)
     units, inputs = len(recurrent), len(sensory)
@@ -29,7 +30,36 @@ def from_adjacency(adjacency: ArrayLike, sensory_adjacency: ArrayLike, outputs: 
             f"got {motor} outputs of {units} neurons, expected at most as many outputs as neurons"
         )
     layers = {MOTOR: motor} | ({"inter": units - motor} if motor < units else {})
-    return Wiring(inputs, layers, _synapses(recurrent), _synapses(sensory))
+    return Wiring(
+        inputs,
+        layers,
+        _synapses(recurrent),
+        _synapses(sensory),
+        names=names,
+        sensory_names=sensory_names,
+    )
+
+
+def _names(adjacency: Any, sensory: Any) -> tuple[list[str] | None, list[str] | None]:
+    """Return the names of neurons and inputs that DataFrames have; None where they have none."""
+    neurons, targets = _labels(adjacency, "index"), _labels(adjacency, "columns")
+    inputs, receivers = _labels(sensory, "index"), _labels(sensory, "columns")
+    if neurons != targets or not (receivers is None or neurons is None or receivers == neurons):
+        raise WiringError(
+            "the rows and columns of adjacency, and the columns of sensory_adjacency, must name "
+            f"the same neurons in the same order, got {neurons!r:.60}, {targets!r:.60} and "
+            f"{receivers!r:.60}; bring them into one order by reindex"
+        )
+    return neurons, inputs
+
+
+def _labels(table: Any, side: str) -> list[str] | None:
+    """Return the labels of a DataFrame, unless they only count its rows or columns."""
+    labels = getattr(table, side, None)
+    if labels is None or callable(labels):  # a list has a method of this name
+        return None
+    names = list(labels)
+    return None if names == list(range(len(names))) else [str(name) for name in names]
 
 
 def _signs(name: str, matrix: ArrayLike) -> NDArray[Any]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Hashable, Mapping
+from io import BytesIO
 from typing import Any
 from xml.parsers import expat
 
@@ -175,15 +177,30 @@ def to_graphml(wiring: Wiring) -> str:
 
 def from_graphml(text: str) -> Wiring:
     """Return the wiring written in `text`."""
+    return from_networkx(parsed_graph(text, "GraphML"))
+
+
+_TYPES = {"int", "long", "float", "double", "boolean", "string", "integer"}
+_SAME_TYPES = {"short": "int", "uint8_t": "int", "int16_t": "int", "int32_t": "int"}
+_NAMESPACE = "{http://graphml.graphdrawing.org/xmlns}"
+
+
+def parsed_graph(text: str, form: str) -> nx.Graph:
+    """Return the graph of a text of GraphML or GEXF, as `form` says.
+
+    Attributes of types that NetworkX does not know, as graph-tool writes them, are skipped.
+    """
     if "<!DOCTYPE" in text or "<!ENTITY" in text:  # they let a small file grow without end
-        raise WiringError("expected GraphML without a document type declaration; remove it")
+        raise WiringError(f"expected {form} without a document type declaration; remove it")
     needed = len(text) + 500 * text.count("<")  # of elements, nodes and edges
     require_bytes(needed, "the graph", "load it on a larger machine", WiringError)
     try:
         _check_depth(text)
-        with warnings.catch_warnings():  # about types that are missing: from_networkx checks all
+        with warnings.catch_warnings():  # about types that are missing: callers check all
             warnings.simplefilter("ignore", UserWarning)
-            graph = nx.parse_graphml(text)
+            if form == "GEXF":
+                return nx.read_gexf(BytesIO(text.encode()))
+            return nx.parse_graphml(_with_known_types(text))
     except (
         ElementTree.ParseError,
         expat.ExpatError,
@@ -193,13 +210,32 @@ def from_graphml(text: str) -> Wiring:
         ValueError,
         TypeError,
         AttributeError,
+        RuntimeError,
     ) as error:
         # NetworkX lets these escape when keys, types or values in the file are not valid.
         raise WiringError(
-            f"expected GraphML, but it does not parse ({type(error).__name__}: {error}); the file "
+            f"expected {form}, but it does not parse ({type(error).__name__}: {error}); the file "
             "may be cut off"
         ) from error
-    return from_networkx(graph)
+
+
+def _with_known_types(text: str) -> str:
+    """Return GraphML without the attributes whose type NetworkX refuses."""
+    if set(re.findall(r'attr\.type="([^"]*)"', text)) <= _TYPES:
+        return text
+    root = ElementTree.fromstring(text.encode())
+    strange: set[str | None] = set()
+    for key in root.findall(f"{_NAMESPACE}key"):
+        kind = key.get("attr.type", "string")
+        key.set("attr.type", _SAME_TYPES.get(kind, kind))
+        if key.get("attr.type") not in _TYPES:
+            strange.add(key.get("id"))
+            root.remove(key)
+    for parent in list(root.iter()):
+        for data in parent.findall(f"{_NAMESPACE}data"):
+            if data.get("key") in strange:
+                parent.remove(data)
+    return ElementTree.tostring(root, encoding="unicode")
 
 
 _DEEPEST = 32  # GraphML nests graph, node and data

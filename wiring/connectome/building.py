@@ -1,0 +1,226 @@
+"""Wirings of connectomes: each cell a neuron, each input a channel onto one neuron."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elegans.arguments import checked
+from elegans.errors import WiringError
+from elegans.wiring.connectome.connectome import NEURON, Connectome
+from elegans.wiring.connectome.edges import Edges
+from elegans.wiring.connectome.polarity import conductances
+from elegans.wiring.connectome.subcircuits import keep_cells
+from elegans.wiring.synapses import Synapses
+from elegans.wiring.wiring import MOTOR, SENSORY, Wiring
+
+
+@dataclass(frozen=True, eq=False)
+class BuiltWiring:
+    """A wiring with what it carries over from a connectome, and what it could not carry.
+
+    Parameters
+    ----------
+    wiring
+        One synapse for each chemical connection, or two where a part of it excites and a part
+        inhibits.
+    conductance
+        Of each synapse, in the order of ``wiring.recurrent``, shape (synapse,); see
+        `conductances`.
+    left_out
+        The gap junctions that the wiring does not have, by indices of ``wiring.names``.
+    notes
+        What was changed, a sentence each, after those of the connectome.
+
+    Examples
+    --------
+    >>> from elegans.wiring.connectome import tap_withdrawal
+    >>> built = to_wiring(tap_withdrawal(), ["PLM"], ["AVB"], electrical="leave_out")
+    >>> built.notes[-1]
+    '4 gap junctions of 2 pairs were left out of the wiring'
+    """
+
+    wiring: Wiring
+    conductance: NDArray[np.float64]
+    left_out: Edges
+    notes: tuple[str, ...]
+
+
+@checked(WiringError)
+def to_wiring(
+    connectome: Connectome,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    *,
+    layers: Mapping[str, Sequence[str]] | None = None,
+    electrical: str = "error",
+    cells: str = "error",
+    mean: float = 1.0,
+    exponent: float = 1.0,
+) -> BuiltWiring:
+    """Return the wiring of a connectome whose synapses all have signs.
+
+    Every cell becomes a neuron with a state, sensory cells too, which may receive synapses. An
+    input is a channel of data that reaches one neuron by one excitatory synapse.
+
+    Parameters
+    ----------
+    connectome
+        What to build; `with_polarity` gives it signs.
+    inputs
+        Names of the cells, or classes, that the channels drive, a channel a cell, in this order.
+    outputs
+        Names of the cells, or classes, that are read out: the motor neurons, in this order.
+    layers
+        Names of further layers and of their cells, motor neurons left out; what stands in none
+        becomes ``inter``.
+    electrical
+        What gap junctions become, which a wiring does not have: ``"error"``; ``"leave_out"``, kept
+        in `BuiltWiring.left_out`; ``"chemical"``, two excitatory synapses, one each way, with the
+        count of the pair.
+    cells
+        What cells that are not neurons become, unless they are among `outputs` (muscles often
+        are): ``"error"``, ``"leave_out"`` or ``"neurons"``.
+    mean, exponent
+        The law of `conductances`.
+
+    Raises
+    ------
+    WiringError
+        A synapse has no sign, a name is not there, a cell stands in two layers, or what the
+        options refuse.
+
+    Examples
+    --------
+    >>> from elegans.wiring.connectome import tap_withdrawal
+    >>> built = to_wiring(
+    ...     tap_withdrawal(),
+    ...     inputs=["ALM", "AVM", "PLM", "PVD"],
+    ...     outputs=["AVA", "AVB"],
+    ...     electrical="leave_out",
+    ... )
+    >>> built.wiring
+    Wiring(4 sensory, 7 inter, 2 motor; 24 synapses, 4 sensory synapses)
+    >>> len(built.left_out)
+    2
+    """
+    if electrical not in ("error", "leave_out", "chemical"):
+        raise WiringError(f"electrical must be error, leave_out or chemical, got {electrical!r}")
+    if cells not in ("error", "leave_out", "neurons"):
+        raise WiringError(f"cells must be error, leave_out or neurons, got {cells!r}")
+    notes = list(connectome.notes)
+    connectome = _neurons(connectome, outputs, cells, notes)
+    sizes, order = _layers(connectome, outputs, layers or {})
+    ordered = keep_cells(connectome, order)
+    edges = ordered.chemical
+    if (edges.sign == 0).any():
+        raise WiringError(
+            f"{int((edges.sign == 0).sum())} of {len(edges)} connections have no sign, expected 1 "
+            "or -1; with_polarity gives them signs"
+        )
+    edges, left_out = _with_gaps(ordered, electrical, notes)
+    channels = ordered.indices(inputs)
+    if not len(channels):
+        raise WiringError("inputs must name a cell at least, got none")
+    recurrent = Synapses(edges.pre, edges.post, edges.sign)
+    # As Synapses sort: by target, source and sign.
+    by_target = np.lexsort((edges.sign, edges.pre, edges.post))
+    wiring = Wiring(
+        len(channels),
+        sizes,
+        recurrent,
+        Synapses(np.arange(len(channels)), channels, np.ones(len(channels), dtype=np.int64)),
+        names=ordered.names,
+        sensory_names=_channel_names([ordered.names[i] for i in channels], ordered.names),
+    )
+    conductance = conductances(edges, mean=mean, exponent=exponent)[by_target]
+    return BuiltWiring(wiring, conductance, left_out, tuple(notes))
+
+
+def _neurons(
+    connectome: Connectome, outputs: Sequence[str], cells: str, notes: list[str]
+) -> Connectome:
+    """Return the connectome of what becomes a neuron."""
+    other = np.array(connectome.kinds) != NEURON
+    other[connectome.indices(outputs)] = False
+    if not other.any() or cells == "neurons":
+        return connectome
+    some = ", ".join(connectome.names[i] for i in np.flatnonzero(other)[:5])
+    told = f"{int(other.sum())} cells are not neurons and no outputs: {some}"
+    if cells == "error":
+        raise WiringError(
+            f'{told}; cells="leave_out" leaves them out, cells="neurons" gives them a state'
+        )
+    notes.append(f"{told}, left out of the wiring")
+    return keep_cells(connectome, np.flatnonzero(~other))
+
+
+def _layers(
+    connectome: Connectome, outputs: Sequence[str], layers: Mapping[str, Sequence[str]]
+) -> tuple[dict[str, int], NDArray[np.int64]]:
+    """Return the size of each layer, motor first, and the cells in their order."""
+    wrong = {MOTOR, SENSORY} & set(layers)
+    if wrong:
+        raise WiringError(
+            f"layers must not hold {sorted(wrong)[0]!r}: motor neurons are outputs, channels inputs"
+        )
+    members = {MOTOR: connectome.indices(outputs)}
+    if not len(members[MOTOR]):
+        raise WiringError("outputs must name a cell at least, got none")
+    taken = np.zeros(len(connectome), dtype=np.bool_)
+    taken[members[MOTOR]] = True
+    for layer, names in layers.items():
+        here = connectome.indices(names)
+        if taken[here].any():
+            cell = connectome.names[here[np.argmax(taken[here])]]
+            raise WiringError(f"cell {cell!r} of layer {layer!r} stands in another layer already")
+        taken[here] = True
+        members[layer] = here
+    rest = np.flatnonzero(~taken)
+    members["inter"] = np.concatenate([members.pop("inter", rest[:0]), rest])
+    filled = {layer: here for layer, here in members.items() if len(here)}
+    return {layer: len(here) for layer, here in filled.items()}, np.concatenate(
+        list(filled.values())
+    )
+
+
+def _with_gaps(connectome: Connectome, electrical: str, notes: list[str]) -> tuple[Edges, Edges]:
+    """Return the chemical connections, with gap junctions as the option has it, and the rest."""
+    edges, pairs = connectome.chemical, connectome.electrical
+    if not len(pairs):
+        return edges, pairs
+    told = f"{pairs.synapses:g} gap junctions of {len(pairs)} pairs"
+    if electrical == "error":
+        raise WiringError(
+            f'{told} have no place in a wiring; electrical="leave_out" keeps them apart, '
+            'electrical="chemical" makes them two excitatory synapses'
+        )
+    if electrical == "leave_out":
+        notes.append(f"{told} were left out of the wiring")
+        return edges, pairs
+    from elegans.wiring.connectome.subcircuits import merged
+
+    notes.append(f"{told} became two excitatory synapses each")
+    both, _ = merged(
+        np.concatenate([edges.pre, pairs.pre, pairs.post]),
+        np.concatenate([edges.post, pairs.post, pairs.pre]),
+        np.concatenate([edges.count, pairs.count, pairs.count]),
+        np.concatenate([edges.sign, np.ones(2 * len(pairs), dtype=np.int8)]),
+        np.zeros(len(edges) + 2 * len(pairs), dtype=np.bool_),
+    )
+    return both, Edges.empty()
+
+
+def _channel_names(inputs: Sequence[str], taken: Sequence[str]) -> list[str]:
+    used = set(taken)
+    names = []
+    for name in inputs:
+        channel = f"in_{name}"
+        while channel in used:
+            channel += "_"
+        used.add(channel)
+        names.append(channel)
+    return names
