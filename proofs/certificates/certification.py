@@ -18,6 +18,7 @@ from torch import nn
 
 from elegans.arguments import checked
 from elegans.errors import InputError
+from elegans.layers.capabilities import cell_of
 from elegans.proofs import verify
 from elegans.proofs.certificates.advice import (
     binding_row,
@@ -25,6 +26,8 @@ from elegans.proofs.certificates.advice import (
     local_certificate,
     prune_first,
 )
+from elegans.proofs.certificates.bound import ContractionBound
+from elegans.proofs.certificates.bounding import bound_of, is_bounded
 from elegans.proofs.certificates.certificate import (
     Certificate,
     NotCertified,
@@ -70,13 +73,13 @@ _LARGEST = verify.LARGEST_NUMBER
 def certify(
     model: nn.Module | Network,
     inputs: Range | None = None,
-    level: str = "interval",
+    level: str | None = None,
     *,
     elapsed: float | tuple[float, float] = 1.0,
     rate_fraction: float = RATE_FRACTION,
     advice: bool = True,
     check: bool = True,
-) -> Certificate | NotCertified:
+) -> Certificate | ContractionBound | NotCertified:
     r"""Prove that two trajectories of a circuit under the same input approach each other.
 
     .. math::
@@ -141,7 +144,8 @@ def certify(
     >>> len(certificate.verify())
     5
     """
-    require_level(level)
+    if level is not None:
+        require_level(level)
     if inputs is None:
         raise InputError(
             "got no range of inputs, expected inputs=(lowest, highest): two numbers or two arrays "
@@ -149,6 +153,14 @@ def certify(
         )
     between = _lengths(elapsed)
     require_between("rate_fraction", rate_fraction, 0.0, 1.0)
+    if not isinstance(model, Network) and is_bounded(model):
+        if level not in (None, "float"):
+            raise InputError(
+                f"got level={level!r} for {type(cell_of(model)).__name__}, expected 'float' or "
+                "None: the verifier has no equation of it; leave the level out"
+            )
+        return bound_of(model, inputs, between, rate_fraction, advice=advice)
+    level = "interval" if level is None else level
     network = model if isinstance(model, Network) else Network.of(model)
     network.check_finite()
     given = given_range(inputs, len(network.scale))
