@@ -8,13 +8,14 @@ from elegans.layers.readout import Readout
 from elegans.layers.sequence_layer import SequenceLayer
 from elegans.parallel.chunks import ChunksInTime
 from elegans.parallel.newton import NewtonInTime
+from elegans.proofs.certificates.bound import ContractionBound
 from elegans.proofs.certificates.certificate import Certificate
 
 
 @checked(InputError)
 def parallel_in_time(
     model: SequenceLayer | Readout,
-    certificate: Certificate | None = None,
+    certificate: Certificate | ContractionBound | None = None,
     tolerance: float = 1e-5,
     *,
     chunks: int | None = None,

@@ -12,7 +12,7 @@ from torch import nn
 
 from elegans.errors import InputError
 from elegans.html import table_html
-from elegans.layers.capabilities import PlainNumbers
+from elegans.layers.capabilities import PlainNumbers, cell_of
 from elegans.proofs import verify
 from elegans.proofs.certificates.certificate import StepFigures
 from elegans.proofs.certificates.network import Array, Box, examined_cell
@@ -23,6 +23,9 @@ EQUATIONS = {
     "dense_closed_form": "dense closed-form network",
 }
 """Equations, as a `PlainStep` names them, that a bound is found for."""
+
+MAP = "closed_form"
+"""What stands in place of a solver's name for a step that is a map."""
 
 STEP_ONLY = ", of the step: there is no differential equation"
 
@@ -188,6 +191,17 @@ def fingerprint_of(model: nn.Module) -> str:
     take("scale", scale)
     take("shift", shift)
     return digest.hexdigest()
+
+
+def steps_of(model: nn.Module) -> tuple[str, int]:
+    """Return the name of the solver of a layer or cell, and its steps in a step of the layer.
+
+    A cell without a solver is a map, of one step.
+    """
+    cell: Any = cell_of(model)
+    if not hasattr(cell, "solver"):
+        return MAP, 1
+    return cell.solver.name, cell.ode_unfolds
 
 
 def input_map(mapping: Any, count: int) -> tuple[Array, Array]:

@@ -13,6 +13,7 @@ from elegans.errors import InputError
 from elegans.layers.capabilities import LiquidCircuit, PlainNumbers, cell_of, offers
 from elegans.proofs.certificates.bound import (
     EQUATIONS,
+    MAP,
     ContractionBound,
     fingerprint_of,
     input_map,
@@ -123,10 +124,13 @@ def _of_rates(
         reason = f"nothing is known of the step of the solver {solver.name!r}"
     else:
         proved = prove_step(network, steps, lengths, fraction, start=(eta,))
-        if proved is None:
+        wider = (eta, worst)
+        if proved is not None and not box.contains(proved.states.box):  # one box for both
+            wider = best_weights(FlowBound(network, proved.states.box), 0.0, fraction)
+        if proved is None or not wider[1] < 0:
             reason = _too_long(network, solver, lengths, fraction, eta, advice=advice)
         else:
-            box = proved.states.box
+            box, (eta, worst) = proved.states.box, wider
             step = StepFigures(
                 solver.name, unfolds, lengths[0], lengths[1], proved.eta, proved.kappa
             )
@@ -189,7 +193,7 @@ def _of_map(
 
         what = f"a step brings states nearer by the factor {kappa:.4g} at worst, expected below 1"
         return _refused(bound, eta, what, -math.log(kappa), passes if advice else None)
-    step = StepFigures("closed_form", 1, lengths[0], lengths[1], eta, max(kappa, SLACK))
+    step = StepFigures(MAP, 1, lengths[0], lengths[1], eta, max(kappa, SLACK))
     return ContractionBound(equation, None, eta, box, given, step, None, "", mark)
 
 

@@ -83,7 +83,7 @@ def best_weights(
         found = (
             _by_elimination(bound.matrix(eta), limit, fraction)
             if bound.neurons <= DENSE
-            else _by_iteration(bound, limit, fraction)
+            else _by_iteration(bound, limit, fraction, eta)
         )
         if found is None:
             break
@@ -107,7 +107,7 @@ def _by_elimination(matrix: Array, limit: float, fraction: float) -> Array | Non
     return _normalised(eta)
 
 
-def _by_iteration(bound: RowBound, limit: float, fraction: float) -> Array | None:
+def _by_iteration(bound: RowBound, limit: float, fraction: float, start: Array) -> Array | None:
     """Return the Perron vector of F with something of every neuron added to each.
 
     What is added bounds the spread of the weights. A share of the old weights stays, so that rings
@@ -115,7 +115,7 @@ def _by_iteration(bound: RowBound, limit: float, fraction: float) -> Array | Non
     """
     ones = np.ones(bound.neurons)
     size = float(np.abs(bound.apply(ones)).max(initial=0.0)) + abs(limit)
-    eta, best, least = ones, ones, np.inf
+    eta, best, least = start, start, np.inf
     for _ in range(_ITERATIONS):
         moved = bound.apply(eta) + size * (eta + 1e-3 * (1 - fraction) * eta.max())
         moved = moved / moved.max()
