@@ -328,7 +328,8 @@ def test_large_sparse_networks_take_no_dense_matrix():
     coupling = abs(network.weight) @ diags_array(steepest) - eye_array(n)
     best = -eigs(diags_array(1 / network.tau) @ coupling, k=1, which="LR")[0].real[0]
     assert 0.98 * best <= bound.rate <= best * (1 + 1e-6)
-    assert 0.9 * bound.rate / 6 <= 1 - bound.kappa <= bound.rate / 6
+    # A semi-implicit step slows a time constant of 0.5 down by 1 + 1/3.
+    assert 0.74 * bound.rate / 6 <= 1 - bound.kappa <= bound.rate / 6
 
 
 # --- CfC ---------------------------------------------------------------------------------

@@ -44,7 +44,8 @@ def parallel_in_time(
     model
         A layer without mixed memory, with a `Readout` or without one.
     certificate
-        Of `elegans.proofs.certify` for this model, with ``certificate.step``. Where the weights
+        Of `elegans.proofs.certify` for this model, with ``certificate.step``; or the bound of a
+        CT-RNN or CfC. Where the weights
         have changed since, as in training, the circuit is certified again at the next call.
     tolerance
         Largest error of an output, > 0; for Newton's method the largest residual of a potential.

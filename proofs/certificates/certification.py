@@ -82,6 +82,9 @@ def certify(
 ) -> Certificate | ContractionBound | NotCertified:
     r"""Prove that two trajectories of a circuit under the same input approach each other.
 
+    Of liquid circuits with a certificate that can be saved and checked, of `elegans.CTRNN` and
+    `elegans.CfC` with a `ContractionBound` in double precision; a CfC has steps and no flow.
+
     .. math::
         \max_i \frac{|x_i(t) - y_i(t)|}{\eta_i}
         \le e^{-\lambda t} \max_i \frac{|x_i(0) - y_i(0)|}{\eta_i}
@@ -92,7 +95,8 @@ def certify(
     Parameters
     ----------
     model
-        A layer without mixed memory, its cell, or a `Network`.
+        A layer without mixed memory, its cell, or a `Network`. The memory cell changes the state
+        between the steps, and nothing is proved of it.
     inputs
         Lowest and highest input as the layer is given them: two numbers or two arrays (input,).
         Level ``"exact"`` holds for any input; there the range serves the advice of a refusal.
@@ -102,16 +106,19 @@ def certify(
         ``"interval"``: over the smallest box that the circuit enters, with the gates that occur
         there, enclosed from outside; holds after the entry time for every state of the
         outermost box, and every other state tends to that.
-        ``"float"``: the same with an allowance for rounding in place of the check.
+        ``"float"``: the same with an allowance for rounding in place of the check; the one of a
+        CT-RNN or CfC. None, the default: the strongest of the last two that there is.
     elapsed
         Time that a step of the layer lasts, or the shortest and the longest one, for the statement
-        on the step: of the solvers ``semi_implicit``, ``exponential`` and ``euler``.
+        on the step: of the solvers ``semi_implicit``, ``exponential`` and ``euler``; of a CT-RNN
+        of ``exponential_midpoint`` and explicit Runge-Kutta methods as well.
     rate_fraction
         At least this fraction of the best rate is proved, above 0 and below 1; smaller shares give
         weights of smaller spread, and so a smaller overshoot.
     advice
         Whether a refusal looks for the largest certified scale and box, and for the synapses to
-        prune first; takes several times as long as the certificate.
+        prune first; takes several times as long as the certificate. Of a CT-RNN whether the
+        longest step is looked for, too.
     check
         Whether levels other than ``"float"`` are checked before they are returned. The check takes
         about as long as finding the certificate, and can be left to `Certificate.verify` or to
@@ -119,8 +126,8 @@ def certify(
 
     Returns
     -------
-    Certificate or NotCertified
-        True and false in a condition.
+    Certificate, ContractionBound or NotCertified
+        True, true and false in a condition.
 
     Raises
     ------
