@@ -17,6 +17,7 @@ from elegans.lazy import attach
 if TYPE_CHECKING:
     from elegans.proofs import claims as claims
     from elegans.proofs import lyapunov as lyapunov
+    from elegans.proofs.certificates.bound import ContractionBound as ContractionBound
     from elegans.proofs.certificates.ceiling import SampledCeiling as SampledCeiling
     from elegans.proofs.certificates.ceiling import sampled_ceiling as sampled_ceiling
     from elegans.proofs.certificates.certificate import Certificate as Certificate

@@ -334,3 +334,30 @@ def test_newton_says_when_it_misses(certified):
     empty = NewtonInTime(model)(sequences(2, 0))
     assert empty.output.shape == (2, 0, 2)
     assert np.isfinite(empty.bound)
+
+
+# --- CT-RNN and CfC ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda wiring, **options: elegans.CTRNN(4, wiring, solver="rk4", **options),
+        lambda wiring, **options: elegans.CfC(4, wiring, mode="pure", **options),
+        lambda _, **options: elegans.CfC(4, 3, mode="pure", proj_size=2, **options),
+    ],
+)
+def test_chunks_of_other_circuits_are_within_their_bound(make):
+    wiring = AutoNCP(12, 2, sparsity_level=0.8, seed=1)
+    model = make(wiring, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    fast, x = parallel_in_time(model, certify(model, RANGE), 1e-6), sequences(2, 1500)
+    output, _, bound, proved = fast(x)
+    expected, _ = model(x)
+    assert proved
+    assert 0 < bound <= 1e-6
+    assert (output - expected).abs().max() <= bound
+    with torch.no_grad():
+        next(model.cell.parameters()).mul_(0.9)
+    assert (fast(x).output - model(x)[0]).abs().max() <= 1e-6
+    with pytest.raises(InputError, match="for which the circuit is certified"):
+        fast(2 * x)

@@ -421,6 +421,7 @@ NEVER = {
     "elegans.training.load_model": "elegans.load, of the folder of a run",
     "elegans.training.RunData": "a record of what RunData.read has checked",
     "elegans.proofs.Certificate": "a record that certify makes and Certificate.load checks",
+    "elegans.proofs.ContractionBound": "a record that certify makes",
     "elegans.proofs.Network": "a record that Network.of makes",
     "elegans.proofs.NotCertified": "a record that certify makes",
     "elegans.proofs.SampledCeiling": "a record that sampled_ceiling makes",

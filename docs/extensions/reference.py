@@ -63,6 +63,7 @@ RETURNED = {
     "elegans.pruning.compact": ["elegans.pruning.compact.sparse_linear.sparse_pays"],
     "elegans.proofs": [
         "elegans.proofs.certificates.certificate.Figures",
+        "elegans.proofs.certificates.certificate.StepFigures",
         "elegans.proofs.certificates.network.Box",
         "elegans.proofs.certificates.network.SynapseNumbers",
         "elegans.proofs.dynamics.equilibrium.Equilibria",

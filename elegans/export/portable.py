@@ -341,7 +341,7 @@ def _certified(
     if not isinstance(certificate, Certificate):
         raise InputError(
             f"got {type(certificate).__name__} as certificate, expected what certify() returns "
-            f"where it proves something: {str(certificate)[:200]}"
+            f"of a liquid circuit where it proves something: {str(certificate)[:200]}"
         )
     if not certificate.matches(layer):
         raise InputError(

@@ -13,9 +13,9 @@ from elegans.checks import check_count
 from elegans.errors import InputError
 from elegans.layers.readout import outputs_per_state
 from elegans.parallel.sequences import InTime, Model
-from elegans.proofs.certificates.certificate import Certificate, StepFigures
+from elegans.proofs.certificates.bound import ContractionBound, steps_of
+from elegans.proofs.certificates.certificate import Certificate, NotCertified, StepFigures
 from elegans.proofs.certificates.certification import certify
-from elegans.proofs.certificates.network import liquid_cell
 
 LANES = 32
 """Sequences that a thread of the CPU's kernels takes at the time of one."""
@@ -62,7 +62,7 @@ class ChunksInTime(InTime):
     def __init__(
         self,
         model: Model,
-        certificate: Certificate,
+        certificate: Certificate | ContractionBound,
         tolerance: float = 1e-5,
         *,
         chunks: int | None = None,
@@ -79,7 +79,7 @@ class ChunksInTime(InTime):
             )
         self._take(certificate)
 
-    def _take(self, certificate: Certificate) -> None:
+    def _take(self, certificate: Certificate | ContractionBound) -> None:
         step = certificate.step
         if step is None:
             raise InputError(
@@ -97,11 +97,11 @@ class ChunksInTime(InTime):
 
     def _require_steps(self) -> None:
         """Raise `InputError` unless the layer takes the steps that the certificate is about."""
-        step, cell = self._step, liquid_cell(self.layer)
-        if (cell.solver.name, cell.ode_unfolds) != (step.solver, step.unfolds):
+        step, taken = self._step, steps_of(self.layer)
+        if taken != (step.solver, step.unfolds):
             raise InputError(
                 f"got a certificate of {step.unfolds} steps of {step.solver}, the layer takes "
-                f"{cell.ode_unfolds} of {cell.solver.name}; certify it again"
+                f"{taken[1]} of {taken[0]}; certify it again"
             )
 
     @property
@@ -180,7 +180,7 @@ class ChunksInTime(InTime):
             elapsed=(step.shortest * step.unfolds, step.longest * step.unfolds),
             advice=False,
         )
-        if not isinstance(found, Certificate) or found.step is None:
+        if isinstance(found, NotCertified) or found.step is None:
             why = "nothing is proved of its step" if found else str(found).splitlines()[0]
             raise InputError(
                 f"the weights have changed since the circuit was certified, and it is no longer "

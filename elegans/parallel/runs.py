@@ -8,13 +8,14 @@ from elegans.layers.readout import Readout
 from elegans.layers.sequence_layer import SequenceLayer
 from elegans.parallel.chunks import ChunksInTime
 from elegans.parallel.newton import NewtonInTime
+from elegans.proofs.certificates.bound import ContractionBound
 from elegans.proofs.certificates.certificate import Certificate
 
 
 @checked(InputError)
 def parallel_in_time(
     model: SequenceLayer | Readout,
-    certificate: Certificate | None = None,
+    certificate: Certificate | ContractionBound | None = None,
     tolerance: float = 1e-5,
     *,
     chunks: int | None = None,
@@ -43,7 +44,8 @@ def parallel_in_time(
     model
         A layer without mixed memory, with a `Readout` or without one.
     certificate
-        Of `elegans.proofs.certify` for this model, with ``certificate.step``. Where the weights
+        Of `elegans.proofs.certify` for this model, with ``certificate.step``; or the bound of a
+        CT-RNN or CfC. Where the weights
         have changed since, as in training, the circuit is certified again at the next call.
     tolerance
         Largest error of an output, > 0; for Newton's method the largest residual of a potential.

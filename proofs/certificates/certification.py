@@ -18,6 +18,7 @@ from torch import nn
 
 from elegans.arguments import checked
 from elegans.errors import InputError
+from elegans.layers.capabilities import cell_of
 from elegans.proofs import verify
 from elegans.proofs.certificates.advice import (
     binding_row,
@@ -25,6 +26,8 @@ from elegans.proofs.certificates.advice import (
     local_certificate,
     prune_first,
 )
+from elegans.proofs.certificates.bound import ContractionBound
+from elegans.proofs.certificates.bounding import bound_of, is_bounded
 from elegans.proofs.certificates.certificate import (
     Certificate,
     NotCertified,
@@ -70,14 +73,17 @@ _LARGEST = verify.LARGEST_NUMBER
 def certify(
     model: nn.Module | Network,
     inputs: Range | None = None,
-    level: str = "interval",
+    level: str | None = None,
     *,
     elapsed: float | tuple[float, float] = 1.0,
     rate_fraction: float = RATE_FRACTION,
     advice: bool = True,
     check: bool = True,
-) -> Certificate | NotCertified:
+) -> Certificate | ContractionBound | NotCertified:
     r"""Prove that two trajectories of a circuit under the same input approach each other.
+
+    Of liquid circuits with a certificate that can be saved and checked, of `elegans.CTRNN` and
+    `elegans.CfC` with a `ContractionBound` in double precision; a CfC has steps and no flow.
 
     .. math::
         \max_i \frac{|x_i(t) - y_i(t)|}{\eta_i}
@@ -89,7 +95,8 @@ def certify(
     Parameters
     ----------
     model
-        A layer without mixed memory, its cell, or a `Network`.
+        A layer without mixed memory, its cell, or a `Network`. The memory cell changes the state
+        between the steps, and nothing is proved of it.
     inputs
         Lowest and highest input as the layer is given them: two numbers or two arrays (input,).
         Level ``"exact"`` holds for any input; there the range serves the advice of a refusal.
@@ -99,16 +106,19 @@ def certify(
         ``"interval"``: over the smallest box that the circuit enters, with the gates that occur
         there, enclosed from outside; holds after the entry time for every state of the
         outermost box, and every other state tends to that.
-        ``"float"``: the same with an allowance for rounding in place of the check.
+        ``"float"``: the same with an allowance for rounding in place of the check; the one of a
+        CT-RNN or CfC. None, the default: the strongest of the last two that there is.
     elapsed
         Time that a step of the layer lasts, or the shortest and the longest one, for the statement
-        on the step: of the solvers ``semi_implicit``, ``exponential`` and ``euler``.
+        on the step: of the solvers ``semi_implicit``, ``exponential`` and ``euler``; of a CT-RNN
+        of ``exponential_midpoint`` and explicit Runge-Kutta methods as well.
     rate_fraction
         At least this fraction of the best rate is proved, above 0 and below 1; smaller shares give
         weights of smaller spread, and so a smaller overshoot.
     advice
         Whether a refusal looks for the largest certified scale and box, and for the synapses to
-        prune first; takes several times as long as the certificate.
+        prune first; takes several times as long as the certificate. Of a CT-RNN whether the
+        longest step is looked for, too.
     check
         Whether levels other than ``"float"`` are checked before they are returned. The check takes
         about as long as finding the certificate, and can be left to `Certificate.verify` or to
@@ -116,8 +126,8 @@ def certify(
 
     Returns
     -------
-    Certificate or NotCertified
-        True and false in a condition.
+    Certificate, ContractionBound or NotCertified
+        True, true and false in a condition.
 
     Raises
     ------
@@ -141,7 +151,8 @@ def certify(
     >>> len(certificate.verify())
     5
     """
-    require_level(level)
+    if level is not None:
+        require_level(level)
     if inputs is None:
         raise InputError(
             "got no range of inputs, expected inputs=(lowest, highest): two numbers or two arrays "
@@ -149,6 +160,14 @@ def certify(
         )
     between = _lengths(elapsed)
     require_between("rate_fraction", rate_fraction, 0.0, 1.0)
+    if not isinstance(model, Network) and is_bounded(model):
+        if level not in (None, "float"):
+            raise InputError(
+                f"got level={level!r} for {type(cell_of(model)).__name__}, expected 'float' or "
+                "None: the verifier has no equation of it; leave the level out"
+            )
+        return bound_of(model, inputs, between, rate_fraction, advice=advice)
+    level = "interval" if level is None else level
     network = model if isinstance(model, Network) else Network.of(model)
     network.check_finite()
     given = given_range(inputs, len(network.scale))

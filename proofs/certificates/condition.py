@@ -10,6 +10,7 @@ from torch import Tensor
 from elegans.arguments import checked
 from elegans.errors import InputError, SolveError
 from elegans.layers.sequence_layer import SequenceLayer
+from elegans.proofs.certificates.bound import ContractionBound
 from elegans.proofs.certificates.certificate import Certificate, NotCertified
 from elegans.proofs.certificates.certification import certify
 from elegans.proofs.certificates.network import Range, require_between
@@ -106,4 +107,6 @@ class ContractionCondition:
 
     def certificate(self) -> Certificate | NotCertified:
         """Return the certificate of the circuit as it is now, or why there is none."""
-        return certify(self.model, self.inputs, self.level, advice=False)
+        found = certify(self.model, self.inputs, self.level, advice=False)
+        assert not isinstance(found, ContractionBound)  # the penalty is of liquid circuits alone
+        return found

@@ -286,8 +286,19 @@ def liquid_cell(model: nn.Module) -> LiquidCell:
     Raises
     ------
     InputError
+        As `examined_cell`.
+    """
+    return cast("LiquidCell", examined_cell(model, LiquidCircuit))
+
+
+def examined_cell(model: nn.Module, capability: type[Any]) -> Any:
+    """Return the cell of a layer, or the cell itself, that runs what a capability says and no more.
+
+    Raises
+    ------
+    InputError
         Nothing can be proven of it: the layer has a memory cell, is no `SequenceLayer` or runs a
-        sequence in its own way; the cell does not offer `circuit`, or inherits it; a hook, a
+        sequence in its own way; the cell does not offer the capability, or inherits it; a hook, a
         parametrization or a patched method takes part.
     """
     if getattr(model, "memory", None) is not None:
@@ -296,11 +307,13 @@ def liquid_cell(model: nn.Module) -> LiquidCell:
             "state between the steps, and nothing is proven of it; pass model.cell to examine "
             "the circuit alone"
         )
-    cell = cast("LiquidCell", require(cell_of(model), LiquidCircuit, "a certificate"))
-    if not defines(cell, LiquidCircuit):
+    cell: Any = require(cell_of(model), capability, "a certificate")
+    defined: bool = defines(cell, capability)
+    if not defined:
+        name = "circuit" if capability is LiquidCircuit else "plain_step"
         raise InputError(
-            f"got {type(cell).__name__}, which inherits `circuit`, expected a class that defines "
-            "it: what a subclass does besides is not known; define `circuit` in it, too, if it "
+            f"got {type(cell).__name__}, which inherits `{name}`, expected a class that defines "
+            f"it: what a subclass does besides is not known; define `{name}` in it, too, if it "
             "still says all that a step does"
         )
     if model is not cell:
@@ -317,13 +330,19 @@ def liquid_cell(model: nn.Module) -> LiquidCell:
             "ElementwiseMapping: the range of what it returns is not known"
         )
     parts = {"layer": model, "cell": cell, "input mapping": cell.input_mapping}
+    if capability is not LiquidCircuit:  # maps of a backbone, whose weights are read as they are
+        sets = set(cell.synapse_sets().values())
+        inner = (pair for pair in cell.named_modules() if pair[0] and pair[1] not in sets)
+        parts |= {f"module {name!r}": module for name, module in inner}
     for name, module in parts.items():
         if not is_plain(module) and "forward" not in vars(module):
             raise InputError(
                 f"got a hook or a parametrization on the {name}, expected none: what it does "
                 "to inputs or states is not known; remove it"
             )
-    owners: dict[str, object] = {**parts, **cell.synapse_sets(), "solver": cell.solver}
+    owners: dict[str, object] = {**parts, **cell.synapse_sets()}
+    if hasattr(cell, "solver"):
+        owners["solver"] = cell.solver
     for name, owner in owners.items():
         method = patched(owner)
         if method is not None:

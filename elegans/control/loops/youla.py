@@ -273,8 +273,14 @@ class Youla(nn.Module):
         found = certify(
             circuit_of(self.circuit), (-1.0, 1.0), level, elapsed=self.elapsed, advice=False
         )
-        if not isinstance(found, Certificate):
+        if isinstance(found, NotCertified):
             return found
+        if not isinstance(found, Certificate):
+            return NotCertified(
+                "the circuit is bounded in double precision alone, expected one whose certificate "
+                "can be checked; take elegans.LTC",
+                level,
+            )
         if found.step is None:
             return NotCertified(
                 "nothing is proved of the step of the circuit's solver; take 'semi_implicit'", level

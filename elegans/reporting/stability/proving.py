@@ -10,7 +10,14 @@ from typing import Any
 import numpy as np
 
 from elegans.ltc.layer import LTC
-from elegans.proofs import Certificate, NotCertified, SeparateBoxes, certify, refute_contraction
+from elegans.proofs import (
+    Certificate,
+    ContractionBound,
+    NotCertified,
+    SeparateBoxes,
+    certify,
+    refute_contraction,
+)
 from elegans.proofs.certificates.advice import binding_row
 from elegans.proofs.certificates.boxes import time_constant_range
 from elegans.proofs.certificates.ceiling import sampled_ceiling
@@ -96,6 +103,7 @@ def prove(
     """
     given = (stimulus.range.lo, stimulus.range.hi)
     outcome = certify(model, given, level, elapsed=stimulus.elapsed)
+    assert not isinstance(outcome, ContractionBound)  # the report is of liquid circuits alone
     if isinstance(outcome, NotCertified) and outcome.rate is None:
         return Contraction(level, NOT_CERTIFIED, False, outcome.reason, []), None, None
     region = region_of(network, network.range_of(given), level)
