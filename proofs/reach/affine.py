@@ -53,7 +53,7 @@ class AffineSet:
     @property
     def symbols(self) -> int:
         """Number of columns of the generators."""
-        return self.generators.shape[1]
+        return int(self.generators.shape[1])
 
     @classmethod
     def of_box(cls, box: Box, first: int = 0) -> AffineSet:

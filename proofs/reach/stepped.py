@@ -63,6 +63,9 @@ class SteppedCircuit:
 
     def step(self, states: AffineSet, inputs: AffineSet, elapsed: float) -> AffineSet:
         """Return the states after a step under inputs as the layer is given them, held in it."""
+        # A symbol that is new in one of them must not be an old one of the other.
+        both = max(states.symbols, inputs.symbols)
+        inputs = AffineSet(inputs.centre, inputs.padded(both), inputs.bounds)
         seen = inputs.mapped(np.diag(self.network.scale), self.network.shift)
         if elapsed > 0:
             for _ in range(self.unfolds):
@@ -96,7 +99,7 @@ def given_states(states: Range, neurons: int) -> Box:
                 f"got a box of states with an end of shape {end.shape}, expected finite numbers, "
                 f"one or ({neurons},); {remedy}"
             )
-    if isinstance(states[0], str) or (lo > hi).any():
+    if any(isinstance(end, str) for end in states) or (lo > hi).any():
         raise InputError(f"got states = {states!r}, whose lower end is above the upper; {remedy}")
     return Box(np.broadcast_to(lo, neurons).copy(), np.broadcast_to(hi, neurons).copy())
 

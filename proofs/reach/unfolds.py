@@ -176,7 +176,7 @@ def sigmoid(z: Array) -> Array:
 
 
 def _summed(network: Network, synapses: SynapseNumbers, terms: Array) -> Array:
-    return np.bincount(synapses.target, terms, minlength=len(network))
+    return np.asarray(np.bincount(synapses.target, terms, minlength=len(network)), np.float64)
 
 
 def _size(box: Box) -> Array:
