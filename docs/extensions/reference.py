@@ -33,6 +33,7 @@ GROUPS = {
         "elegans.control.plants",
         "elegans.control.youla",
         "elegans.control.safety",
+        "elegans.control.reach",
     ],
     "Other languages": ["elegans.export"],
     "Other libraries": ["elegans.integrations.sb3", "elegans.integrations.lightning"],

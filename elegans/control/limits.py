@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from numbers import Real
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from elegans.errors import InputError
 
@@ -43,7 +43,8 @@ def given_limits(limits: Mapping[str, Limit], states: Sequence[str]) -> dict[str
 
 
 def _bound(name: str, limit: Limit) -> Bound:
-    number, factor, text = limit, 1.0, str(limit)
+    number: Any = limit
+    factor, text = 1.0, str(limit)
     if isinstance(limit, str):
         first, _, unit = limit.strip().partition(" ")
         if unit not in UNITS and unit not in DEGREES:

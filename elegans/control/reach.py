@@ -75,7 +75,7 @@ class LoopTube:
     @property
     def times(self) -> Array:
         """Time since the start, (step + 1,)."""
-        return self.plant.step * np.arange(len(self) + 1)
+        return np.asarray(self.plant.step * np.arange(len(self) + 1), np.float64)
 
     @property
     def returned(self) -> int | None:
@@ -108,7 +108,8 @@ class LoopTube:
 
     def largest(self) -> Array:
         """Return the largest absolute value of each state over all steps, (state,)."""
-        return np.maximum(np.abs(self.states.lo), np.abs(self.states.hi)).max(axis=0)
+        ends = np.maximum(np.abs(self.states.lo), np.abs(self.states.hi))
+        return np.asarray(ends.max(axis=0))
 
     def within(self, limits: Mapping[str, Limit]) -> bool:
         """Whether absolute values of states stay below limits at all steps.
@@ -366,7 +367,7 @@ class _Loop:
         if not (np.isfinite(elapsed) and elapsed >= 0):
             raise InputError(f"got elapsed = {elapsed!r}, expected a time of at least 0")
         asked = policy if isinstance(policy, Policy) else Policy(policy)
-        n, m, p = plant.linear.sizes
+        _, m, p = plant.linear.sizes
         sizes = asked.model.input_size, asked.model.output_size
         if sizes != (p, m):
             raise InputError(
