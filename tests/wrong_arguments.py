@@ -381,6 +381,12 @@ VALID: dict[str, Callable[[], Arguments]] = {
         "jacobian": _jacobian(),
         "times": torch.linspace(0, 1, 3, dtype=torch.float64),
     },
+    "elegans.proofs.reach_tube": lambda: {
+        "model": circuit(),
+        "states": _RANGE,
+        "inputs": _RANGE,
+        "steps": 2,
+    },
     "elegans.proofs.sampled_ceiling": lambda: {
         "model": circuit(dtype=torch.float64),
         "box": _BOX,
@@ -424,6 +430,7 @@ NEVER = {
     "elegans.proofs.ContractionBound": "a record that certify makes",
     "elegans.proofs.Network": "a record that Network.of makes",
     "elegans.proofs.NotCertified": "a record that certify makes",
+    "elegans.proofs.ReachTube": "a record that reach_tube makes",
     "elegans.proofs.SampledCeiling": "a record that sampled_ceiling makes",
     "elegans.proofs.SparseJacobian": "a record that jacobian makes",
 }

@@ -6,6 +6,10 @@ from elegans.lazy import attach
 
 if TYPE_CHECKING:
     from elegans.control.ensemble_policy import EnsemblePolicy as EnsemblePolicy
+    from elegans.control.loops.reach import LoopTube as LoopTube
+    from elegans.control.loops.reach import invariant_tube as invariant_tube
+    from elegans.control.loops.reach import largest_start as largest_start
+    from elegans.control.loops.reach import loop_tube as loop_tube
     from elegans.control.loops.safety import SafeSet as SafeSet
     from elegans.control.loops.safety import largest_safe_set as largest_safe_set
     from elegans.control.loops.safety import safe_set as safe_set

@@ -16,6 +16,7 @@ from elegans.control.lqr import lqr_gain
 from elegans.data.sequences import Array
 from elegans.errors import InputError
 from elegans.extras import require_extra
+from elegans.proofs.certificates.network import Box
 
 EXTRA = "control"
 
@@ -170,6 +171,8 @@ class Plant:
                 )
             self._rates.append(rate)
         self._slopes = [[rate.diff(symbol) for symbol in self._symbols] for rate in self._rates]
+        formulas = [*self._rates, *(slope for row in self._slopes for slope in row)]
+        self._shared, self._reduced = sympy.cse(formulas)  # each common part is enclosed once
         self._function = sympy.lambdify(self._symbols, self._rates, modules=[_FUNCTIONS])
         rest = dict.fromkeys(self._symbols, 0)
         slopes = np.array([[float(d.subs(rest)) for d in row] for row in self._slopes])
@@ -206,15 +209,51 @@ class Plant:
         from mpmath import iv
 
         bounds = np.concatenate([np.ravel(states), np.ravel(controls)]).astype(np.float64)
-        box = {s: iv.mpf([-b, b]) for s, b in zip(self._symbols, bounds.tolist(), strict=True)}
-        rest = {symbol: iv.mpf(0) for symbol in self._symbols}
+        _, slopes = self._over(-bounds, bounds)
+        _, at_rest = self._over(0 * bounds, 0 * bounds)
         far = []
-        for row in self._slopes:
+        for row, rest in zip(slopes, at_rest, strict=True):
             total = iv.mpf(0)
-            for slope, bound in zip(row, bounds.tolist(), strict=True):
-                total += abs(_enclosed(slope, box) - _enclosed(slope, rest)) * iv.mpf(bound)
+            for slope, still, bound in zip(row, rest, bounds.tolist(), strict=True):
+                total += abs(slope - still) * iv.mpf(bound)
             far.append(float((total * iv.mpf(self.step)).b))
         return np.asarray(np.nextafter(far, np.inf))
+
+    def enclosure(self, lo: Array, hi: Array) -> tuple[Box, Box]:
+        """Return the ranges of the rates (state,) and of their slopes (state, state + control).
+
+        By interval arithmetic over the states and controls, in this order, from `lo` to `hi`.
+
+        Examples
+        --------
+        >>> rates, slopes = pendulum().enclosure(np.full(3, -0.1), np.full(3, 0.1))
+        >>> rates.hi.round(3), slopes.lo.round(3)
+        (array([0.1  , 1.078]), array([[0.   , 1.   , 0.   ],
+               [9.751, 0.   , 1.   ]]))
+        """
+        rates, slopes = self._over(lo, hi)
+        return _ends(np.array(rates, object)), _ends(np.array(slopes, object))
+
+    def _over(self, lo: Array, hi: Array) -> tuple[list[Any], list[list[Any]]]:
+        """Return enclosures of the rates, and of their slopes row by row, as intervals."""
+        from mpmath import iv
+
+        ends = zip(self._symbols, lo.tolist(), hi.tolist(), strict=True)
+        box = {symbol: iv.mpf([low, high]) for symbol, low, high in ends}
+        for symbol, part in self._shared:
+            box[symbol] = _enclosed(part, box)
+        found = [_enclosed(formula, box) for formula in self._reduced]
+        n, axes = len(self.states), len(self._symbols)
+        return found[:n], [found[k : k + axes] for k in range(n, len(found), axes)]
+
+
+def _ends(intervals: Any) -> Box:
+    """Return the ends of an array of intervals, as doubles outside of them."""
+    lo, hi = (
+        np.array([float(getattr(one, end)) for one in intervals.ravel()]).reshape(intervals.shape)
+        for end in ("a", "b")
+    )
+    return Box(np.nextafter(lo, -np.inf), np.nextafter(hi, np.inf))
 
 
 def _enclosed(formula: Any, box: Mapping[Any, Any]) -> Any:
@@ -248,8 +287,8 @@ def _enclosed(formula: Any, box: Mapping[Any, Any]) -> Any:
     )
 
 
-def cart_pole() -> Plant:
-    """Return the cart and pole of Gymnasium's CartPole-v1, force in N, position and angle measured.
+def cart_pole(outputs: Sequence[str] = ("position", "angle")) -> Plant:
+    """Return the cart and pole of Gymnasium's CartPole-v1, force in N; `outputs` are measured.
 
     Examples
     --------
@@ -275,13 +314,13 @@ def cart_pole() -> Plant:
             "spin": turn,
         },
         ["force"],
-        ["position", "angle"],
+        outputs,
         0.02,
     )
 
 
-def pendulum() -> Plant:
-    """Return an inverted pendulum of 1 kg at 1 m, torque in N m, of which the angle is measured.
+def pendulum(outputs: Sequence[str] = ("angle",)) -> Plant:
+    """Return an inverted pendulum of 1 kg at 1 m, torque in N m; `outputs` are measured.
 
     Examples
     --------
@@ -289,16 +328,16 @@ def pendulum() -> Plant:
     ('angle', 'speed')
     """
     return Plant(
-        {"angle": "speed", "speed": "9.8 * sin(angle) + torque"}, ["torque"], ["angle"], 0.02
+        {"angle": "speed", "speed": "9.8 * sin(angle) + torque"}, ["torque"], outputs, 0.02
     )
 
 
-def double_integrator() -> Plant:
-    """Return a mass of 1 kg without friction, force in N, of which the position is measured.
+def double_integrator(outputs: Sequence[str] = ("position",)) -> Plant:
+    """Return a mass of 1 kg without friction, force in N; `outputs` are measured.
 
     Examples
     --------
     >>> double_integrator().remainder([5, 5], [1]).max() < 1e-300
     np.True_
     """
-    return Plant({"position": "velocity", "velocity": "force"}, ["force"], ["position"], 0.02)
+    return Plant({"position": "velocity", "velocity": "force"}, ["force"], outputs, 0.02)
