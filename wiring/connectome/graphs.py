@@ -24,7 +24,7 @@ def from_text(
     text: str, form: str, columns: Mapping[str, str | None] | None, **known: Any
 ) -> Connectome:
     """Return the connectome of a text of GraphML or GEXF."""
-    return from_networkx(parsed_graph(text, form), columns, **known)
+    return from_networkx(parsed_graph(text, form, skip_types=True), columns, **known)
 
 
 def from_networkx(

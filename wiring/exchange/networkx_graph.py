@@ -185,10 +185,14 @@ _SAME_TYPES = {"short": "int", "uint8_t": "int", "int16_t": "int", "int32_t": "i
 _NAMESPACE = "{http://graphml.graphdrawing.org/xmlns}"
 
 
-def parsed_graph(text: str, form: str) -> nx.Graph:
+def parsed_graph(text: str, form: str, *, skip_types: bool = False) -> nx.Graph:
     """Return the graph of a text of GraphML or GEXF, as `form` says.
 
-    Attributes of types that NetworkX does not know, as graph-tool writes them, are skipped.
+    Parameters
+    ----------
+    skip_types
+        Whether attributes of types that NetworkX does not know, as graph-tool writes them, are
+        skipped; else they are an error.
     """
     if "<!DOCTYPE" in text or "<!ENTITY" in text:  # they let a small file grow without end
         raise WiringError(f"expected {form} without a document type declaration; remove it")
@@ -200,7 +204,7 @@ def parsed_graph(text: str, form: str) -> nx.Graph:
             warnings.simplefilter("ignore", UserWarning)
             if form == "GEXF":
                 return nx.read_gexf(BytesIO(text.encode()))
-            return nx.parse_graphml(_with_known_types(text))
+            return nx.parse_graphml(_with_known_types(text) if skip_types else text)
     except (
         ElementTree.ParseError,
         expat.ExpatError,
