@@ -227,9 +227,9 @@ class Plant:
         Examples
         --------
         >>> rates, slopes = pendulum().enclosure(np.full(3, -0.1), np.full(3, 0.1))
-        >>> rates.hi.round(3), slopes.lo.round(3)
-        (array([0.1  , 1.078]), array([[0.   , 1.   , 0.   ],
-               [9.751, 0.   , 1.   ]]))
+        >>> rates.hi.round(3), slopes.hi.round(3)
+        (array([0.1  , 1.078]), array([[0. , 1. , 0. ],
+               [9.8, 0. , 1. ]]))
         """
         rates, slopes = self._over(lo, hi)
         return _ends(np.array(rates, object)), _ends(np.array(slopes, object))
