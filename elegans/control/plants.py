@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,7 +16,6 @@ from elegans.control.lqr import lqr_gain
 from elegans.data.sequences import Array
 from elegans.errors import InputError
 from elegans.extras import require_extra
-from elegans.proofs.certificates.network import Box
 
 EXTRA = "control"
 
@@ -30,6 +29,13 @@ _FUNCTIONS = {
 }
 _ENCLOSED = ("sin", "cos", "tan", "exp")
 """Functions whose ranges are enclosed, beside square roots."""
+
+
+class Enclosure(NamedTuple):
+    """Ends of intervals, two arrays of one shape."""
+
+    lo: Array
+    hi: Array
 
 
 @checked(InputError)
@@ -219,7 +225,7 @@ class Plant:
             far.append(float((total * iv.mpf(self.step)).b))
         return np.asarray(np.nextafter(far, np.inf))
 
-    def enclosure(self, lo: Array, hi: Array) -> tuple[Box, Box]:
+    def enclosure(self, lo: Array, hi: Array) -> tuple[Enclosure, Enclosure]:
         """Return the ranges of the rates (state,) and of their slopes (state, state + control).
 
         By interval arithmetic over the states and controls, in this order, from `lo` to `hi`.
@@ -227,9 +233,9 @@ class Plant:
         Examples
         --------
         >>> rates, slopes = pendulum().enclosure(np.full(3, -0.1), np.full(3, 0.1))
-        >>> rates.hi.round(3), slopes.lo.round(3)
-        (array([0.1  , 1.078]), array([[0.   , 1.   , 0.   ],
-               [9.751, 0.   , 1.   ]]))
+        >>> rates.hi.round(3), slopes.hi.round(3)
+        (array([0.1  , 1.078]), array([[0. , 1. , 0. ],
+               [9.8, 0. , 1. ]]))
         """
         rates, slopes = self._over(lo, hi)
         return _ends(np.array(rates, object)), _ends(np.array(slopes, object))
@@ -247,13 +253,13 @@ class Plant:
         return found[:n], [found[k : k + axes] for k in range(n, len(found), axes)]
 
 
-def _ends(intervals: Any) -> Box:
+def _ends(intervals: Any) -> Enclosure:
     """Return the ends of an array of intervals, as doubles outside of them."""
     lo, hi = (
         np.array([float(getattr(one, end)) for one in intervals.ravel()]).reshape(intervals.shape)
         for end in ("a", "b")
     )
-    return Box(np.nextafter(lo, -np.inf), np.nextafter(hi, np.inf))
+    return Enclosure(np.nextafter(lo, -np.inf), np.nextafter(hi, np.inf))
 
 
 def _enclosed(formula: Any, box: Mapping[Any, Any]) -> Any:

@@ -69,6 +69,13 @@ class SeparateBoxes:
     Two trajectories that begin in one each never come nearer than `gap` at `neuron`, under any
     inputs of the range, whether they follow the differential equation or, for the solvers
     ``"semi_implicit"`` and ``"exponential"``, take steps of whatever lengths.
+
+    Examples
+    --------
+    >>> low, high = Box(np.zeros(1), np.full(1, 0.1)), Box(np.full(1, 0.7), np.ones(1))
+    >>> print(SeparateBoxes(Box(-np.ones(1), np.ones(1)), low, high, 0, 0.6, True, False))
+    proved: two boxes that no trajectory of the equation leaves while the inputs keep to their range
+    are 0.6 apart at neuron 0; no norm contracts
     """
 
     inputs: Box
@@ -96,7 +103,14 @@ class SeparateBoxes:
 
 @dataclass(frozen=True, eq=False)
 class UnstableRest:
-    """An equilibrium that trajectories leave however near to it they begin."""
+    """An equilibrium that trajectories leave however near to it they begin.
+
+    Examples
+    --------
+    >>> rest = UnstableRest(np.zeros(1), Box(-np.ones(1), np.ones(1)), -0.5, 1.25)
+    >>> rest.flow, rest.step
+    (False, True)
+    """
 
     inputs: Array
     """The constant input, as the layer is given it, shape (input,)."""

@@ -159,7 +159,8 @@ def chord(
     most, least = rest.max(axis=0), rest.min(axis=0)
     size = np.abs(values).max(axis=0) + np.abs(slope) * np.maximum(np.abs(lo), np.abs(hi))
     centre = 0.5 * (most + least)
-    return slope, centre, 0.5 * (most - least) + SLACK * size
+    # Below 1e-300 doubles lose their precision, and the share of a size means nothing.
+    return slope, centre, 0.5 * (most - least) + SLACK * size + 1e-300
 
 
 def slope_between(lo: Array, hi: Array, first: Array, last: Array) -> Array:

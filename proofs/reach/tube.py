@@ -46,6 +46,12 @@ class ReachTube:
         Box of the outputs, ends of shape (step, output).
     elapsed
         Time that each step lasts, (step,).
+
+    Examples
+    --------
+    >>> tube = ReachTube(np.zeros((2, 1)), np.ones((2, 1)), Box(*np.zeros((2, 1, 1))), np.ones(1))
+    >>> len(tube), bool(tube), tube.width.ravel()
+    (1, True, array([1., 1.]))
     """
 
     lo: Array

@@ -157,7 +157,7 @@ def sigmoid_line(lo: Array, hi: Array) -> tuple[Array, Array, Array]:
     --------
     >>> slope, shift, error = sigmoid_line(np.array([-1.0]), np.array([1.0]))
     >>> slope.round(4), shift.round(4), error.round(4)
-    (array([0.2311]), array([0.5]), array([0.0052]))
+    (array([0.2311]), array([0.5]), array([0.0071]))
     """
     ends = np.stack([sigmoid(lo), sigmoid(hi)])
     width = np.maximum(hi - lo, 1e-9)

@@ -34,7 +34,7 @@ def given_limits(limits: Mapping[str, Limit], states: Sequence[str]) -> dict[str
     Examples
     --------
     >>> given_limits({"angle": "12 degrees"}, ["angle"])["angle"]
-    Bound(value=0.20943951023931948, text='12 degrees')
+    Bound(value=0.20943951023931934, text='12 degrees')
     """
     unknown = [name for name in limits if name not in states]
     if unknown:
