@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from elegans.proofs.dynamics.transients import transient_growth as transient_growth
     from elegans.proofs.margins.parameters import ParameterMargin as ParameterMargin
     from elegans.proofs.margins.parameters import parameter_margin as parameter_margin
+    from elegans.proofs.margins.rounding import RoundingBound as RoundingBound
+    from elegans.proofs.margins.rounding import rounding_bound as rounding_bound
 
 # Names are loaded when they are first used: the verifier must not need PyTorch. No module may have
 # the name of what it holds, or importing it would hide that.

@@ -16,7 +16,7 @@ circuit of the family. All operations are rounded away from the claim, see `outw
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -122,7 +122,8 @@ def with_values(network: Network, change: Callable[[Array], Array]) -> Network:
     """Return the circuit with all parameters, and those of the input mapping, changed."""
 
     def synapses(numbers: SynapseNumbers) -> SynapseNumbers:
-        return replace(numbers, **{name: change(getattr(numbers, name)) for name in _OF_SYNAPSES})
+        values = (change(getattr(numbers, name)) for name in _OF_SYNAPSES)
+        return SynapseNumbers(numbers.source, numbers.target, *values)
 
     return Network(
         epsilon=network.epsilon,
@@ -150,7 +151,9 @@ def box_of(family: Family, given: Box, level: str) -> tuple[Box, GateRanges] | N
     gates = family.gates(box, inputs)
     for _ in range(_ROUNDS):
         targets = _targets(family, gates)
-        pulled = [current(family, gates, end, sign) for end, sign in zip(targets, (-1, 1), strict=True)]
+        pulled = [
+            current(family, gates, end, sign) for end, sign in zip(targets, (-1, 1), strict=True)
+        ]
         if not all((value <= 0).all() for value in pulled):
             return None
         room = [up(SHARE * up(width)) for width in (targets.lo - box.lo, box.hi - targets.hi)]
@@ -209,7 +212,9 @@ def _targets(family: Family, gates: GateRanges) -> Box:
         for _ in range(_SWITCHES):
             chosen = np.where(sign * (pull - r[target]) > 0, high, low)
             total = np.bincount(target, chosen, count)
-            better = np.divide(np.bincount(target, chosen * pull, count), total, out=r.copy(), where=total > 0)
+            better = np.divide(
+                np.bincount(target, chosen * pull, count), total, out=r.copy(), where=total > 0
+            )
             better = np.where(sign * better > sign * r, better, r)
             if np.array_equal(better, r):
                 break
@@ -220,18 +225,25 @@ def _targets(family: Family, gates: GateRanges) -> Box:
 
 def current(family: Family, gates: GateRanges, t: Array, sign: int) -> Array:
     """Return bounds of the currents, with this sign, into neurons held at t, shape (neuron,)."""
-    count, neurons = len(family), np.arange(len(family))
-    index, terms = [neurons, neurons], [np.zeros(count), up(-sign * family.lo.epsilon * t)]
-    side = 1 if sign > 0 else 0
-    force = up(sign * (family.span("leak_potential")[side] - t))
-    terms[0] = up(np.where(force > 0, family.hi.leak, family.lo.leak) * force)
+    count, side = len(family), 1 if sign > 0 else 0
+    # A difference of doubles is 0 only if they are equal: nothing is rounded then.
+    drawn = sign * (family.span("leak_potential")[side] - t)
+    conductance = np.where(drawn > 0, family.hi.leak, family.lo.leak)
+    leak = np.where(drawn == 0, 0.0, up(conductance * up(drawn)))
+    pull = -sign * family.lo.epsilon * t
+    index = [np.arange(count)] * 2
+    terms = [leak, np.where(pull == 0, 0.0, up(pull))]
     for kind in KINDS:
         range_, weight = getattr(gates, kind), family.span("weight", kind)
         target = getattr(family.lo, kind).target
-        force = up(sign * (family.span("potential", kind)[side] - t[target]))
-        opened = np.where(force > 0, up(weight.hi * range_.most), np.maximum(down(weight.lo * range_.least), 0.0))
+        force = sign * (family.span("potential", kind)[side] - t[target])
+        opened = np.where(
+            force > 0,
+            up(weight.hi * range_.most),
+            np.maximum(down(weight.lo * range_.least), 0.0),
+        )
         index.append(target)
-        terms.append(up(opened * force))
+        terms.append(np.where(force == 0, 0.0, up(opened * up(force))))
     return sum_above(np.concatenate(index), np.concatenate(terms), count)
 
 
@@ -280,26 +292,29 @@ def step_excess(
     box: Box,
     gates: GateRanges,
     eta: Array,
-    kappa: float,
+    kappa: float | Array,
     step: Step,
     *,
     tied: bool,
 ) -> Array:
     """Return bounds of the rows of the condition of a semi-implicit step, (neuron,).
 
-    All <= 0 prove that it brings two states of the box nearer by the factor `kappa`, as long as it
-    leads from the box into the box.
+    A row <= 0 proves that the potentials of its neuron in two states of the box, whose distance is
+    at most eta, differ by at most ``kappa * eta`` after the step; `kappa` may be (neuron,).
     """
+    kappa = np.broadcast_to(np.asarray(kappa, dtype=np.float64), len(family))
     below = down(kappa * decay_below(family, gates))
     straight = up(up(up(family.hi.capacitance / step.shortest) * up(1.0 - kappa)) - below)
     z = up(up(step.longest * conductance_above(family, gates)) / family.lo.capacitance)
     reach = np.minimum(up(z / down(1.0 + z)), 1.0)
-    given = {"share": kappa, "reach": reach, "tied": tied}
-    excess = _rows(family, box, gates, eta, straight, **given)
+    excess = _rows(family, box, gates, eta, straight, share=kappa, reach=reach, tied=tied)
     recurrent = family.hi.recurrent
     if ((recurrent.source == recurrent.target) & (recurrent.weight > 0)).any():
         inertia = down(down(family.lo.capacitance / step.longest) * down(1.0 + kappa))
-        back = _rows(family, box, gates, eta, up(-inertia - below), turned=True, **given)
+        first = up(-inertia - below)
+        back = _rows(
+            family, box, gates, eta, first, share=kappa, reach=reach, tied=tied, turned=True
+        )
         excess = np.maximum(excess, back)
     return excess
 
@@ -312,7 +327,7 @@ def _rows(
     first: Array,
     *,
     tied: bool,
-    share: float = 1.0,
+    share: Array | float = 1.0,
     reach: Array | float = 0.0,
     turned: bool = False,
 ) -> Array:
@@ -332,6 +347,7 @@ def _rows(
         bounds = family.gates_of("recurrent", span, mine)
         least[own], most[own] = np.maximum(least[own], bounds.lo), np.minimum(most[own], bounds.hi)
     share_of = np.broadcast_to(reach, len(family))[layout.neuron]
+    part = np.broadcast_to(share, len(family))[layout.target]
     low, high = box.lo[layout.neuron], box.hi[layout.neuron]
     ends = (
         np.maximum(low, down(pieces.lo - up(share_of * up(pieces.lo - low)))),
@@ -348,7 +364,7 @@ def _rows(
         pull = minus(potential, Span(xi[row], xi[row]))
         b = up(up(greatest(gain) * greatest(pull)) * ratio)
         b = np.where(own, times(slope, pull).hi, b)
-        value = _worst(b, share, least, most)
+        value = _worst(b, part, least, most)
         # A term of either sign is largest at an end of the weight's interval.
         term = np.maximum(up(weight.hi * value), up(weight.lo * value))
         term = np.where(weight.hi == 0, 0.0, term)
@@ -360,7 +376,7 @@ def _rows(
     return layout.worst(worst)
 
 
-def _worst(b: Array, share: float, least: Array, most: Array) -> Array:
+def _worst(b: Array, share: Array, least: Array, most: Array) -> Array:
     """Return bounds of the maximum over least <= q <= most of b q (1 - q) - share q."""
     at_least, at_most = _at_gate(least, b, share), _at_gate(most, b, share)
     excess = up(b - share)
@@ -372,7 +388,7 @@ def _worst(b: Array, share: float, least: Array, most: Array) -> Array:
     return np.where(b <= 0, np.maximum(at_least, at_most), concave)
 
 
-def _at_gate(q: Array, b: Array, share: float) -> Array:
+def _at_gate(q: Array, b: Array, share: Array) -> Array:
     """Return bounds of q (b (1 - q) - share)."""
     rest = np.where(b > 0, up(1.0 - q), down(1.0 - q))
     return np.where(q == 0, 0.0, up(q * up(up(b * rest) - share)))

@@ -59,10 +59,13 @@ def greatest(a: Span) -> Array:
 
 def sum_above(index: Index, terms: Array, count: int) -> Array:
     """Return upper bounds of the sums of terms with the same index, shape (count,)."""
-    sums, sizes = (np.bincount(index, each, minlength=count) for each in (terms, np.abs(terms)))
+    sums, sizes = (
+        np.bincount(index, each, minlength=count).astype(np.float64)
+        for each in (terms, np.abs(terms))
+    )
     # A sum of n numbers is off by n half units of the sum of their absolute values at most.
     off = up(_UNIT * np.bincount(index, minlength=count) * up(sizes))
-    return up(sums + off)
+    return np.where(sizes == 0, 0.0, up(sums + off))
 
 
 def sum_below(index: Index, terms: Array, count: int) -> Array:
@@ -86,7 +89,7 @@ def _sigmoid(z: Array) -> Array:
     t = rest - k / 256.0
     series = 1.0 - t * (1.0 - t / 2.0 * (1.0 - t / 3.0 * (1.0 - t / 4.0 * (1.0 - t / 5.0))))
     closed = _WHOLE[n] * _PARTS[k] * series
-    return np.where(z >= 0, 1.0, closed) / (1.0 + closed)
+    return np.asarray(np.where(z >= 0, 1.0, closed) / (1.0 + closed))
 
 
 _WHOLE, _PARTS = np.array(verify._WHOLE), np.array(verify._PARTS)

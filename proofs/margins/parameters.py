@@ -20,15 +20,15 @@ import numpy as np
 from elegans.arguments import checked
 from elegans.errors import InputError
 from elegans.proofs.certificates.certificate import Certificate
-from elegans.proofs.certificates.network import Array, Box, require_between
-from elegans.proofs.margins.family import Family, box_of, rate_excess
+from elegans.proofs.certificates.network import Array, Box, Index, require_between
+from elegans.proofs.margins.family import Family, Flags, Step, box_of, rate_excess, step_excess
 from elegans.proofs.verify import at_least
 
 KEEP = 0.5
 """Share of the rate that is left at the margin, by default."""
 
 _LEAST, _CLOSE, _CLOSE_ROW = 2.0**-36, 0.005, 0.05
-_LARGEST = 0.999
+_LARGEST, _HALVINGS = 0.999, 12
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +48,9 @@ class ParameterMargin:
         while all parameters of the circuit change so much.
     weakest
         The neuron whose row gives way first.
+    kappa
+        Factor of an unfold of all these circuits, in the norm of `Certificate.step`: of the
+        semi-implicit step, None where nothing was proved of it.
     box
         The box that every circuit within `delta` enters and never leaves, and where the rate holds.
     """
@@ -57,6 +60,7 @@ class ParameterMargin:
     delta: float
     rows: Array
     weakest: int
+    kappa: float | None
     box: Box
 
     def __str__(self) -> str:
@@ -114,7 +118,7 @@ def parameter_margin(
     if keep != 0:
         require_between("keep", keep, 0.0, 1.0)
     search = _Search(certificate, keep)
-    every = np.arange(len(certificate.eta))
+    every = np.arange(len(certificate.eta), dtype=np.int64)
     low, high = 0.0, _LARGEST
     if search.passes(_LEAST).all():
         low = _LEAST
@@ -128,15 +132,15 @@ def parameter_margin(
         search.refine(margins, every, max(low, _LEAST), _LARGEST)
     weakest = search.weakest(high)
     margins[weakest] = low
-    found = box_of(Family.changed(certificate.network, low), certificate.inputs, certificate.level)
-    box = certificate.box if found is None else found[0]
-    return ParameterMargin(keep, search.rate, low, margins, weakest, box)
+    box, kappa = search.left(low)
+    return ParameterMargin(keep, search.rate, low, margins, weakest, kappa, box)
 
 
 class _Search:
     """The rows of a certificate over families of changed circuits."""
 
     def __init__(self, certificate: Certificate, keep: float) -> None:
+        self.certificate = certificate
         self.network, self.eta = certificate.network, certificate.eta
         self.inputs, self.level = certificate.inputs, certificate.level
         self.tied = certificate.document["pieces"] > 1
@@ -151,16 +155,36 @@ class _Search:
             return np.full(len(self.eta), np.inf)
         return rate_excess(family, *found, self.eta, self.rate, tied=self.tied)
 
-    def passes(self, delta: float) -> Array:
+    def passes(self, delta: float) -> Flags:
         """Return which rows keep their rate under all changes up to `delta`, (neuron,)."""
         excess = self.excess(delta)
         return np.asarray(excess < 0 if self._strict else excess <= 0)
+
+    def left(self, delta: float) -> tuple[Box, float | None]:
+        """Return the box of all circuits changed up to `delta`, and a factor of their unfold."""
+        family, step = Family.changed(self.network, delta), self.certificate.step
+        found = box_of(family, self.inputs, self.level)
+        if found is None or not delta:
+            return self.certificate.box, None if step is None else step.kappa
+        if step is None or step.solver != "semi_implicit":
+            return found[0], None
+        lengths = Step(step.solver, step.shortest, step.longest)
+        proved, low, high = None, 0.0, 1.0
+        for _ in range(_HALVINGS):  # of the share of 1 - kappa that is left
+            share = 0.5 * (low + high)
+            kappa = 1.0 - share * (1.0 - step.kappa)
+            excess = step_excess(family, *found, step.eta, kappa, lengths, tied=self.tied)
+            if kappa < 1 and (excess <= 0).all():
+                proved, low = kappa, share
+            else:
+                high = share
+        return found[0], proved
 
     def weakest(self, delta: float) -> int:
         """Return the row that fails the most, as a rate, at a change that is too large."""
         return int(np.argmax(self.excess(delta) / self.network.capacitance))
 
-    def refine(self, margins: Array, rows: Array, low: float, high: float) -> None:
+    def refine(self, margins: Array, rows: Index, low: float, high: float) -> None:
         """Raise the margins of `rows`, which pass at `low`, by halving the interval of each."""
         if not len(rows) or high <= low * (1 + _CLOSE_ROW):
             return
