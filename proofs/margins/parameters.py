@@ -66,7 +66,7 @@ class ParameterMargin:
     def __str__(self) -> str:
         percent = at_least(100 * self.delta, 3)
         return (
-            f"all parameters may change by {percent} % at once, and the rate stays at least "
+            f"all parameters may change by up to {percent} % at once, and the rate stays at least "
             f"{at_least(self.rate, 4)}; neuron {self.weakest} gives way first"
         )
 

@@ -31,7 +31,9 @@ the largest potential P that pulls and the largest X, so that with n terms in a 
 Of the 12, four are operations of A - G x and eight cover conductances that a pass makes from free
 parameters itself; the 18 add those of C + h G, the division, done as a product with a reciprocal
 or not, and the length of the step. The count holds for all passes, reference, compiled and Triton,
-with or without fused multiply-adds, in any order of summation. A gate is off by
+with or without fused multiply-adds, in any order of summation. Where a program divides C / h x + A
+by C / h + G instead, the terms in the middle are gamma_{n + 18} (max(P_i, X_i) + X_i). A gate is
+off by
 
 .. math::
     |\Delta \sigma| \le |z| \sigma (1 - \sigma)\, 4 u + \sigma (1 - \sigma) |s|\, |\Delta u|
@@ -131,14 +133,20 @@ class RoundingBound:
 
     def __str__(self) -> str:
         return (
-            f"in {self.precision} no potential is ever off by more than "
-            f"{at_most(self.potential, 3)} by rounding; two runs come within "
-            f"{at_most(2 * self.potential, 3)}"
+            f"from states in the certified box, {self.precision} never moves a potential by more "
+            f"than {at_most(self.potential, 3)}; two runs come within "
+            f"{at_most(2 * self.potential, 3)} of each other"
         )
 
 
 @checked(InputError)
-def rounding_bound(certificate: Certificate, precision: str = "float32") -> RoundingBound | None:
+def rounding_bound(
+    certificate: Certificate,
+    precision: str = "float32",
+    *,
+    mapping_error: Array | float = 0.0,
+    quotient: bool = False,
+) -> RoundingBound | None:
     r"""Return a bound of the rounding of the steps that run, for ever.
 
     With it the statement on the step holds for the pass that runs: two runs under the same inputs,
@@ -156,6 +164,11 @@ def rounding_bound(certificate: Certificate, precision: str = "float32") -> Roun
     precision
         ``"float32"`` or ``"float64"``: that of the layer, its state and its inputs, which are taken
         as floats of this format.
+    mapping_error
+        Largest error of the mapped inputs, (input,), besides that of one product and one sum: of
+        programs that map inputs in another way.
+    quotient
+        Whether the unfold is computed as (C / h x + A) / (C / h + G), as the C export does it.
 
     Returns
     -------
@@ -192,14 +205,23 @@ def rounding_bound(certificate: Certificate, precision: str = "float32") -> Roun
     step = certificate.step
     if step is None or step.solver != "semi_implicit":
         return None
-    return _Bounding(certificate, step, PRECISIONS[precision]).bound(precision)
+    bounding = _Bounding(certificate, step, PRECISIONS[precision], mapping_error, quotient)
+    return bounding.bound(precision)
 
 
 class _Bounding:
     """A certificate with the errors of a format."""
 
-    def __init__(self, certificate: Certificate, step: StepFigures, form: Precision) -> None:
+    def __init__(
+        self,
+        certificate: Certificate,
+        step: StepFigures,
+        form: Precision,
+        mapping_error: Array | float,
+        quotient: bool,
+    ) -> None:
         self.step, self.form = step, form
+        self.mapping_error, self.quotient = np.asarray(mapping_error, np.float64), quotient
         self.network, self.level = certificate.network, certificate.level
         self.family = Family.alone(self.network)
         self.given, self.box = certificate.inputs, certificate.box
@@ -267,7 +289,8 @@ class _Bounding:
         open_, off = net.leak + net.epsilon, np.zeros(count)
         seen = self.family.inputs(self.given)
         given = np.maximum(np.abs(self.given.lo), np.abs(self.given.hi))
-        shifted = _LOOSE * u * (2 * np.abs(net.scale) * given + np.abs(net.shift))
+        shifted = u * (2 * np.abs(net.scale) * given + np.abs(net.shift))
+        shifted = _LOOSE * (shifted + self.mapping_error)
         for kind, states, moved in zip(KINDS, (box, seen), (np.zeros(count), shifted), strict=True):
             synapses, range_ = getattr(net, kind), getattr(gates, kind)
             target = synapses.target
@@ -293,6 +316,8 @@ class _Bounding:
         moved_by = np.maximum(targets.hi - box.lo, box.hi - targets.lo)
         under = operations * self.form.tiny * (1 + swing) * (1 + h / net.capacitance)
         total = u * largest + share * (slope * swing + whole * moved_by)
+        if self.quotient:
+            total = u * largest + whole * (np.maximum(pulls, largest) + largest)
         total = total + off / (net.capacitance / h + open_)
         return np.asarray(_LOOSE * (total + under))
 
