@@ -53,6 +53,14 @@ class ParameterMargin:
         semi-implicit step, None where nothing was proved of it.
     box
         The box that every circuit within `delta` enters and never leaves, and where the rate holds.
+
+    Examples
+    --------
+    >>> from elegans.proofs import certify, parameter_margin
+    >>> from elegans.proofs.claims.small_circuits import circuit
+    >>> margin = parameter_margin(certify(circuit(1), inputs=(-1, 1)))
+    >>> round(margin.delta, 2), margin.weakest
+    (0.33, 0)
     """
 
     keep: float

@@ -119,6 +119,14 @@ class RoundingBound:
         From the same state, a run in floats and the exact one never differ by more, (neuron,).
     box
         The box that a run in floats never leaves once its exact one is in the certified box.
+
+    Examples
+    --------
+    >>> from elegans.proofs import certify, rounding_bound
+    >>> from elegans.proofs.claims.small_circuits import circuit
+    >>> bound = rounding_bound(certify(circuit(1), inputs=(-1, 1)))
+    >>> 0 < bound.potential < 1e-4
+    True
     """
 
     precision: str
