@@ -4,6 +4,7 @@ The truth comes from a second program (`zoo`), in NumPy, that shares no code wit
 follows the steps and the equation. A sentence that no claim below covers fails the test.
 """
 
+import copy
 import html
 import json
 import re
@@ -11,6 +12,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+import torch
 import zoo
 
 from elegans.proofs import certify
@@ -99,6 +101,36 @@ class Truth:
         jacobian = np.array([(derivative(x + d) - derivative(x - d)) / 2e-6 for d in steps]).T
         return -np.linalg.eigvals(jacobian).real.max()
 
+    def changed_rate(self, share):
+        """Return the slowest rate found of circuits whose parameters are changed by a share."""
+        slowest, generator = np.inf, np.random.default_rng(0)
+        for _ in range(12):
+            other = copy.deepcopy(self)
+            with torch.no_grad():
+                for name, values in other.model.cell.named_parameters():
+                    if "mapping" not in name:
+                        sign = generator.choice([-1.0, 1.0], tuple(values.shape))
+                        values.mul_(1 + share * torch.as_tensor(sign))
+            other.currents = other._currents()
+            slowest = min(slowest, other.slowest_rate())
+        return slowest
+
+    def rounding(self):
+        """Return how far the steps that run are from those of double precision, in the box."""
+        boxes, generator = self.content.boxes, np.random.default_rng(0)
+        start = generator.uniform(boxes.box_lo, boxes.box_hi, (16, self.model.state_size))
+        kind, inputs = self.model.cell.dtype, torch.as_tensor(self.specimen.data)[None]
+        inputs = inputs.to(kind).expand(16, -1, -1)
+        start = torch.as_tensor(start).to(kind)
+        with torch.no_grad():
+            after = self.model(inputs, start)[1].double().numpy()
+        exact = start.double().numpy().copy()
+        for u in inputs[0].double().numpy():
+            at, unfolds = zoo.currents(self.model, u), self.model.cell.ode_unfolds
+            ends = [zoo.unfolded(at, x, self.h, unfolds, "semi_implicit")[-1] for x in exact]
+            exact = np.stack(ends)
+        return np.abs(after - exact).max()
+
 
 truth_of = cache(Truth)
 
@@ -176,6 +208,11 @@ CLAIMS = [
     (rf"Of a difference, a step of ({NUMBER}) time units? leaves at most ({NUMBER}) %",
      lambda t, length, share: proved(t) and near(length, t.specimen.elapsed)
      and t.contraction() <= 1.005 * figure(share) / 100),
+    (rf"With every parameter changed by up to ({NUMBER}) %, the rate stays at least ({NUMBER})",
+     lambda t, share, rate: t.specimen.certified and figure(share) > 0
+     and t.changed_rate(figure(share) / 100) >= figure(rate) > 0),
+    (rf"From states in the box, rounding never moves a potential by more than ({NUMBER})",
+     lambda t, most: semi_implicit(t) and t.rounding() <= 2 * figure(most) < 1e-3),
     (rf"Nothing is proved of the contraction of a step of ({NUMBER}) time units?",
      lambda t, length: semi_implicit(t) and t.content.contraction.kappa is None
      and near(length, t.specimen.elapsed)),

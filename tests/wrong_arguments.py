@@ -123,6 +123,14 @@ _WINDOWED: Arguments = {"steps": 1, "batch_size": 2, "units": 8, "unfolds": 1}
 _CURVE: Arguments = {"final": 0.5, "end": 10}
 _BOX = Box(np.full(12, -1.0), np.full(12, 1.0))
 _RANGE = (-1.0, 1.0)
+
+
+def _certificate() -> Any:
+    from elegans.proofs.claims.small_circuits import circuit as small_circuit
+
+    return elegans.proofs.certify(small_circuit(1), _RANGE)
+
+
 _ENDS = {name: torch.zeros(1, dtype=torch.long) for name in ("source", "target", "polarity")}
 
 VALID: dict[str, Callable[[], Arguments]] = {
@@ -355,6 +363,8 @@ VALID: dict[str, Callable[[], Arguments]] = {
     "elegans.proofs.ContractionCondition": lambda: {"model": circuit(), "inputs": _RANGE},
     "elegans.proofs.ContractionPenalty": lambda: {"model": circuit(), "inputs": _RANGE},
     "elegans.proofs.certify": lambda: {"model": circuit(), "inputs": _RANGE, "advice": False},
+    "elegans.proofs.parameter_margin": lambda: {"certificate": _certificate()},
+    "elegans.proofs.rounding_bound": lambda: {"certificate": _certificate()},
     "elegans.proofs.contraction_rates": lambda: {"model": circuit(), "inputs": _RANGE},
     "elegans.proofs.dominant": lambda: {"jacobian": _jacobian(), "k": 1},
     "elegans.proofs.rightmost": lambda: {"jacobian": _jacobian(), "k": 1},
@@ -430,6 +440,8 @@ NEVER = {
     "elegans.proofs.ContractionBound": "a record that certify makes",
     "elegans.proofs.Network": "a record that Network.of makes",
     "elegans.proofs.NotCertified": "a record that certify makes",
+    "elegans.proofs.ParameterMargin": "a record that parameter_margin makes",
+    "elegans.proofs.RoundingBound": "a record that rounding_bound makes",
     "elegans.proofs.ReachTube": "a record that reach_tube makes",
     "elegans.proofs.SampledCeiling": "a record that sampled_ceiling makes",
     "elegans.proofs.SparseJacobian": "a record that jacobian makes",

@@ -109,7 +109,10 @@ def c(
         piece.text = called.text + piece.text + around.text
     sizes = Sizes(sum(table.bytes for table in piece.tables), piece.state_bytes)
     sizes.check(sigmoid if form is None else numbers, len(circuit.input_names), flash, ram)
-    texts = {f"{name}.h": _header(circuit, piece, sizes, about), f"{name}.c": _source(piece) + main}
+    # A table's error is no rounding, and whole numbers are rounded in other ways.
+    precision = "float32" if form is None and sigmoid != "table" else None
+    header = _header(circuit, piece, sizes, about, precision)
+    texts = {f"{name}.h": header, f"{name}.c": _source(piece) + main}
     summary = (
         f"{circuit.state_size} neurons in C99: {sizes.tables:,} bytes of tables in flash and "
         f"{sizes.state:,} bytes of state, beside the code."
@@ -149,13 +152,15 @@ def _source(piece: Piece) -> str:
     return f'#include "circuit_.h"\n{part("flash")}\n{defined}\n{texts}{code}'
 
 
-def _header(circuit: Portable, piece: Piece, sizes: Sizes, more: list[str]) -> str:
+def _header(
+    circuit: Portable, piece: Piece, sizes: Sizes, more: list[str], precision: str | None
+) -> str:
     fields = "".join(
         f"    {piece.types.get(name, 'float')} {name}{brackets(size)};\n"
         for name, size in piece.fields.items()
     )
     number_type = piece.types.get("x", "float")
-    about = [*_about(circuit, sizes), *map(_harmless, more)]
+    about = [*_about(circuit, sizes, precision), *map(_harmless, more)]
     return part(
         "header.h",
         {
@@ -176,13 +181,11 @@ def _argument(circuit: Portable, text: str) -> str:
     return text if circuit.elapsed is None else ""
 
 
-def _about(circuit: Portable, sizes: Sizes) -> list[str]:
+def _about(circuit: Portable, sizes: Sizes, precision: str | None) -> list[str]:
     """Return lines that say what the circuit is, and what is certain about it."""
-    rows = statement(circuit) | {
+    rows = statement(circuit, precision, quotient=True) | {
         "memory": f"{sizes.tables} bytes of tables, {sizes.state} bytes of state"
     }
-    if circuit.certificate is not None:
-        rows["rounding"] = "is not part of what is certified"
     texts = [_harmless(f"{subject}: {words}") for subject, words in rows.items()]
     return [line for text in texts for line in textwrap.wrap(text, 92, subsequent_indent="  ")]
 

@@ -143,7 +143,7 @@ def _check_name(name: str) -> None:
 def _written(circuit: Portable, name: str) -> str:
     import elegans
 
-    rows = [f"{subject}: {words}" for subject, words in statement(circuit).items()]
+    rows = [f"{subject}: {words}" for subject, words in statement(circuit, "float64").items()]
     argument = circuit.elapsed is None
     parts = {
         "about": "\n".join(

@@ -64,12 +64,13 @@ def numpy(
     """
     checked_name(name)
     circuit = portable(model, elapsed=elapsed, certificate=certificate, clamp=clamp)
-    text = _written(circuit, statement(circuit), name, tolerance(model))
+    stated = statement(circuit, "float64")
+    text = _written(circuit, stated, name, tolerance(model))
     module: dict[str, Any] = {"__name__": name}
     exec(compile(text, f"{name}.py", "exec"), module)
     with np.errstate(all="ignore"):
         require_equal(float(module["check"]()), module["CHECK_TOLERANCE"], "a file")
-    summary = f"A {statement(circuit)['kind']} for NumPy: import {name}, or run {name}.py."
+    summary = f"A {stated['kind']} for NumPy: import {name}, or run {name}.py."
     return ExportedFiles({f"{name}.py": text.encode()}, summary)
 
 

@@ -11,7 +11,9 @@ from elegans.control.policy import Policy
 from elegans.errors import InputError, RunError
 from elegans.export.portable import Model, Portable
 from elegans.layers.readout import circuit_of
-from elegans.proofs.certificates.network import SLACK
+from elegans.proofs.certificates.network import SLACK, Network
+from elegans.proofs.margins.parameters import parameter_margin
+from elegans.proofs.margins.rounding import rounding_bound
 from elegans.proofs.verify import EQUATION_ONLY, at_least, at_most, down
 
 KINDS = {
@@ -26,11 +28,15 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 """What would end a line that a name of a column stands in."""
 
 
-def statement(circuit: Portable) -> dict[str, str]:
+def statement(
+    circuit: Portable, precision: str | None = None, *, quotient: bool = False
+) -> dict[str, str]:
     """Return what is to be known of a circuit by the name of the subject.
 
     Subjects are kind, size, solver (of a differential equation), inputs, outputs, time, and
-    certificate and range where there is one.
+    certificate, range, margin and rounding where there is one. `precision` is that in which the
+    written program computes a step, None where nothing is known of its rounding; for `quotient` see
+    `rounding_bound`.
     """
     step, integration = circuit.step, circuit.integration
     rows = {"kind": KINDS[step.equation], "size": f"{circuit.state_size} neurons"}
@@ -53,6 +59,14 @@ def statement(circuit: Portable) -> dict[str, str]:
         )
         to_it = "are brought to it" if circuit.clamp is not None else "beyond are taken as they are"
         rows["range"] = f"it holds for {_ranges(circuit, *circuit.certified)}; inputs {to_it}"
+        margin = parameter_margin(certificate, rows=False)
+        if margin.delta > 0:
+            rate = at_least(down(margin.rate / circuit.unit))
+            rows["margin"] = (
+                f"all parameters may change by up to {at_least(100 * margin.delta, 3)} % at once, "
+                f"and the rate stays at least {rate}"
+            )
+        rows["rounding"] = _of_rounding(circuit, precision, quotient)
     return {subject: CONTROL.sub(" ", words) for subject, words in rows.items()}
 
 
@@ -67,6 +81,32 @@ def step_factor(circuit: Portable) -> float | None:
     if not same or not step.shortest <= length <= step.longest:
         return None
     return float((1 + SLACK) * step.kappa**step.unfolds)
+
+
+def _of_rounding(circuit: Portable, precision: str | None, quotient: bool) -> str:
+    """Return what is certain about the rounding of the steps that are written."""
+    certificate, bound = circuit.certificate, None
+    if certificate is not None and precision is not None and step_factor(circuit) is not None:
+        kind, ends = np.dtype(precision), circuit.certified or ()
+        if _is_held(certificate.network, kind):
+            off = np.max([np.abs(end - circuit.origin) for end in ends], axis=0)
+            seen = np.abs(circuit.factor) * (np.abs(circuit.origin) + 4 * off)
+            error = float(np.finfo(kind).eps) * (seen + 3 * np.abs(circuit.shift))
+            bound = rounding_bound(certificate, precision, mapping_error=error, quotient=quotient)
+    if bound is None:
+        return "is not part of what is certified"
+    return (
+        f"from states in the certified box, {precision} never moves a potential by more than "
+        f"{at_most(bound.potential, 3)}, while inputs are of this kind and in the range"
+    )
+
+
+def _is_held(network: Network, kind: np.dtype[np.floating]) -> bool:
+    """Whether floats of a kind are the parameters themselves."""
+    values = [network.capacitance, network.leak, network.leak_potential]
+    for synapses in (network.recurrent, network.sensory):
+        values += [synapses.weight, synapses.gain, synapses.centre, synapses.potential]
+    return all(bool((each.astype(kind) == each).all()) for each in values)
 
 
 def _of_step(circuit: Portable) -> str:

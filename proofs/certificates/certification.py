@@ -140,7 +140,7 @@ def certify(
     The statement is about the differential equation and, for the solvers named above, about their
     steps, with the layer's parameters as real numbers; where nothing is proved of the step it is
     about the differential equation only, and every text of the certificate says so. Rounding in the
-    forward pass is not part of it. Not certified does not mean unstable.
+    forward pass is not part of it: see `rounding_bound`. Not certified does not mean unstable.
 
     Examples
     --------

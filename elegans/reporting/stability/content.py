@@ -230,6 +230,13 @@ class Contraction:
     horizon: float | None = None
     """Steps after which a gradient has certainly fallen to 1/e, in the weighted norm."""
     fingerprint: str | None = None
+    margin: float | None = None
+    """Largest change of all parameters at once, as a share, that leaves the rate `margin_rate`."""
+    margin_rate: float | None = None
+    weakest: str | None = None
+    """The neuron whose row gives way first."""
+    rounding: float | None = None
+    """By what floats never move a potential more, from states in the box."""
     eta: Array | None = None
     gain: Array | None = None
     """Largest change of each neuron by inputs that differ by 1, shape (neuron,)."""

@@ -90,6 +90,7 @@ def _certificate(content: Content) -> list[Fact]:
         ),
         Fact("Overshoot, Euclidean", at_most(proof.euclidean_overshoot), "times", longer, evidence),
         Fact("Factor of a step κ", at_most(proof.kappa, 6), "per unfold", step, of_step),
+        *_margins(content),
         Fact(
             "Entry time",
             at_most(proof.entry_time),
@@ -97,6 +98,29 @@ def _certificate(content: Content) -> list[Fact]:
             holds,
             evidence,
         ),
+    ]
+
+
+def _margins(content: Content) -> list[Fact]:
+    """Return how far parameters may change, and what floats do to the steps."""
+    proof = content.contraction
+    if proof is None or proof.margin is None:
+        return []
+    left = (
+        "All parameters may change by so much at once, and the differential equation still "
+        f"contracts at the rate {at_least(proof.margin_rate)}; {proof.weakest} gives way first."
+    )
+    rounded = "Nothing was proved of the rounding of these steps."
+    if proof.rounding is not None:
+        rounded = (
+            "From states in the box, the steps that run in "
+            f"{content.subject.precision} never differ more from the exact ones."
+        )
+    of_rounding = proof.evidence if proof.rounding is not None else ""
+    share = at_least(100 * proof.margin)
+    return [
+        Fact("Margin of all parameters", share, "%", left, proof.evidence),
+        Fact("Rounding", at_most(proof.rounding), "potential", rounded, of_rounding),
     ]
 
 

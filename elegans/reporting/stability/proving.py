@@ -27,6 +27,8 @@ from elegans.proofs.certificates.perron import Components, best_rates
 from elegans.proofs.certificates.region import Region, region_of, rows_of
 from elegans.proofs.certificates.stepping import SOLVERS
 from elegans.proofs.dynamics.transients import norm_overshoot
+from elegans.proofs.margins.parameters import parameter_margin
+from elegans.proofs.margins.rounding import PRECISIONS, rounding_bound
 from elegans.reporting.stability.content import (
     EVIDENCE,
     NOT_CERTIFIED,
@@ -129,7 +131,10 @@ def prove(
     box = region.box
     if isinstance(outcome, Certificate):
         box = outcome.box
-        figures = outcome.figures
+        figures, margin = outcome.figures, parameter_margin(outcome, rows=False)
+        bound = None
+        if (precision := str(model.cell.dtype).removeprefix("torch.")) in PRECISIONS:
+            bound = rounding_bound(outcome, precision)
         contraction = Contraction(
             level,
             EVIDENCE[level],
@@ -147,6 +152,10 @@ def prove(
             kappa=figures.kappa,
             horizon=figures.horizon,
             fingerprint=outcome.fingerprint,
+            margin=margin.delta,
+            margin_rate=margin.rate,
+            weakest=names[margin.weakest],
+            rounding=None if bound is None else bound.potential,
             eta=outcome.eta,
             gain=outcome.gain,
         )

@@ -146,6 +146,22 @@ def _of_the_step(content: Content) -> str:
     return f"Nothing is proved of the contraction of a step of {length}."
 
 
+def _of_the_margins(content: Content) -> str:
+    """Return what is left of a certificate for changed parameters and in floats."""
+    proof, text = content.contraction, ""
+    if proof is not None and proof.margin:
+        text += (
+            f" With every parameter changed by up to {at_least(100 * proof.margin)} %, the rate "
+            f"stays at least {at_least(proof.margin_rate)}."
+        )
+    if proof is not None and proof.rounding is not None:
+        text += (
+            f" From states in the box, rounding never moves a potential by more than "
+            f"{at_most(proof.rounding)}."
+        )
+    return text
+
+
 def _unit_of(content: Content) -> str:
     unit, elapsed = content.subject.time_unit, content.subject.elapsed
     return unit if elapsed == 1 else plural(unit)
@@ -176,7 +192,7 @@ def _contraction(content: Content) -> Verdict:
             "Differences between two trajectories of the differential equation under the same "
             f"input halve at least every {at_most(halving)} {many}, {validity}; measured in "
             f"weights that differ by a factor of {at_most(proof.overshoot)}. "
-            f"{_of_the_step(content)}"
+            f"{_of_the_step(content)}{_of_the_margins(content)}"
         )
         details = _transient(content)
         status: Status = "certified"
