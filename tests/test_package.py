@@ -132,7 +132,6 @@ def test_ground_floor_stands_alone(package):
 def test_proofs_stand_above_layers_and_below_the_front_door():
     for name, path in MODULES.items():
         tops = ("elegans.proofs", "elegans.export", "elegans.cli", "elegans.reporting")
-        tops += ("elegans.control",)  # proofs of loops
         front = name.startswith(tops)
         if not front and name != "elegans":
             assert not any(i.startswith("elegans.proofs") for i in imports(path)), name
