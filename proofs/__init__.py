@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     from elegans.proofs.dynamics.transients import non_normality as non_normality
     from elegans.proofs.dynamics.transients import norm_overshoot as norm_overshoot
     from elegans.proofs.dynamics.transients import transient_growth as transient_growth
+    from elegans.proofs.margins.formats import FormatMargin as FormatMargin
+    from elegans.proofs.margins.formats import format_margin as format_margin
     from elegans.proofs.margins.parameters import ParameterMargin as ParameterMargin
     from elegans.proofs.margins.parameters import parameter_margin as parameter_margin
     from elegans.proofs.margins.rounding import RoundingBound as RoundingBound

@@ -28,7 +28,7 @@ from random_networks import (
 import elegans
 from elegans import LTC
 from elegans.errors import InputError
-from elegans.proofs import certify, parameter_margin, rounding_bound, verify
+from elegans.proofs import certify, format_margin, parameter_margin, rounding_bound, verify
 from elegans.proofs.certificates.boxes import GateRanges, row_tests
 from elegans.proofs.certificates.certificate import network_document
 from elegans.proofs.certificates.contraction import Rows
@@ -293,6 +293,78 @@ def test_shares_that_are_none(keep):
     certificate = certify(calm_model(), INPUTS)
     with pytest.raises(InputError, match="keep"):
         parameter_margin(certificate, keep=keep)
+
+
+# --- formats --------------------------------------------------------------------------------
+
+
+def stored(network, name):
+    """Return the circuit with its parameters as a floating-point format stores them."""
+    kind = getattr(torch, name)
+    return with_values(network, lambda v: torch.from_numpy(v).to(kind).double().numpy())
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=SLOW)
+@given(SEEDS, st.sampled_from(LEVELS))
+def test_no_rounding_of_the_parameters_breaks_what_a_format_leaves(seed, level):
+    network = random_network(seed, **CALM)
+    certificate = certify(network, random_inputs(seed, network), level, advice=False)
+    assume(bool(certificate))
+    margin = format_margin(certificate)
+    rng = np.random.default_rng(seed)
+    for name, (unit, absolute) in {
+        "float16": (2.0**-11, 2.0**-25),
+        "bfloat16": (2.0**-8, 2.0**-134),
+        "float32": (2.0**-24, 2.0**-150),
+    }.items():
+        rate = margin.rates[name]
+        assume(rate is not None)
+        box, _ = box_of(Family.changed(network, unit, absolute), certificate.inputs, level)
+        ends = [stored(network, name)]
+        ends += [changed(network, drawn(rng, network, unit, corner=True)) for _ in range(20)]
+        for other in ends:
+            assert rate_in(certificate, other, box) >= rate * (1 - 1e-9)
+    if margin.places is not None:
+        last = 2.0**-margin.places
+        box, _ = box_of(Family.changed(network, 0.0, last / 2), certificate.inputs, level)
+        for rounded in (np.round, np.rint, lambda v: np.ceil(v - 0.5)):
+            other = with_values(
+                network, lambda v, way=rounded: np.where(v == 0, 0.0, last * way(v / last))
+            )
+            assert rate_in(certificate, other, box) >= 0.5 * certificate.rate * (1 - 1e-9)
+            bits = 2.0 ** (margin.whole_bits - 1)
+            with_values(
+                other, lambda v, most=bits: v + 0 * float((np.abs(v) < most).all() or 1 / 0)
+            )
+
+
+def test_places_of_fixed_point_in_closed_form():
+    """One neuron: the rate is (g - a) / (C + a) for errors up to a = 2^-(k + 1)."""
+    certificate = certify(circuit(1, leak=0.8), INPUTS)
+    for keep in (0.25, 0.5, 0.75, 0.99):
+        least = next(k for k in range(41) if (0.8 - 0.5**k / 2) / (1 + 0.5**k / 2) >= keep * 0.8)
+        assert format_margin(certificate, keep=keep).places == least
+    assert format_margin(certify(circuit(1, leak=1e-15), INPUTS)).places is None
+    rates = format_margin(certificate).rates
+    for name, unit in (("float16", 2.0**-11), ("bfloat16", 2.0**-8)):
+        exact = 0.8 * (1 - unit) / (1 + unit)
+        assert exact * (1 - 1e-3) <= rates[name] <= exact
+
+
+def test_a_format_that_does_not_hold_a_parameter_proves_nothing():
+    certificate = certify(circuit(1, leak=7e4), INPUTS)
+    margin = format_margin(certificate)
+    assert margin.rates["float16"] is None
+    assert margin.rates["bfloat16"] > 0
+    assert margin.whole_bits == 18  # 2^17 > 7e4, and the sign
+    assert "float16 unproved" in str(margin)
+    assert "binary places" not in str(margin)
+
+
+@pytest.mark.parametrize("keep", [-0.1, 1.0, np.nan, "half"])
+def test_shares_that_no_format_keeps(keep):
+    with pytest.raises(InputError, match="keep"):
+        format_margin(certify(calm_model(), INPUTS), keep=keep)
 
 
 # --- rounding -------------------------------------------------------------------------------

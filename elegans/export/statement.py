@@ -12,6 +12,7 @@ from elegans.errors import InputError, RunError
 from elegans.export.portable import Model, Portable
 from elegans.layers.readout import circuit_of
 from elegans.proofs.certificates.network import SLACK, Network
+from elegans.proofs.margins.formats import format_margin
 from elegans.proofs.margins.parameters import parameter_margin
 from elegans.proofs.margins.rounding import rounding_bound
 from elegans.proofs.verify import EQUATION_ONLY, at_least, at_most, down
@@ -66,6 +67,9 @@ def statement(
                 f"all parameters may change by up to {at_least(100 * margin.delta, 3)} % at once, "
                 f"and the rate stays at least {rate}"
             )
+            places = format_margin(certificate).places
+            if places is not None:
+                rows["margin"] += f"; so it does with parameters rounded to {places} binary places"
         rows["rounding"] = _of_rounding(circuit, precision, quotient)
     return {subject: CONTROL.sub(" ", words) for subject, words in rows.items()}
 

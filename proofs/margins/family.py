@@ -72,12 +72,16 @@ class Family:
         return cls(network, network)
 
     @classmethod
-    def changed(cls, network: Network, delta: float) -> Family:
-        """Return all circuits whose parameters differ from those of one by a share `delta`."""
-        factor = Span(down(1.0 - delta), up(1.0 + delta))
+    def changed(cls, network: Network, delta: float, absolute: float = 0.0) -> Family:
+        """Return all circuits whose parameters differ from those of one by so much.
+
+        By a share `delta` and by `absolute` besides; parameters of 0 stay 0.
+        """
+        factor, room = Span(down(1.0 - delta), up(1.0 + delta)), Span(-absolute, absolute)
 
         def ends(values: Array) -> Span:
             products = times(Span(values, values), factor)
+            products = plus(products, room) if absolute else products
             return Span(*(np.where(values == 0, 0.0, end) for end in products))
 
         return cls(

@@ -144,6 +144,19 @@ def parameter_margin(
     return ParameterMargin(keep, search.rate, low, margins, weakest, kappa, box)
 
 
+def rows_of(certificate: Certificate, family: Family, rate: float) -> Array:
+    """Return bounds of the rows of the condition for a rate, in the weights of a certificate.
+
+    Each is <= 0 if the row of every circuit of the family passes, (neuron,); infinite without a
+    box.
+    """
+    found = box_of(family, certificate.inputs, certificate.level)
+    if found is None:
+        return np.full(len(certificate.eta), np.inf)
+    tied = certificate.document["pieces"] > 1
+    return rate_excess(family, *found, certificate.eta, rate, tied=tied)
+
+
 class _Search:
     """The rows of a certificate over families of changed circuits."""
 
@@ -157,11 +170,7 @@ class _Search:
 
     def excess(self, delta: float) -> Array:
         """Return the rows of the rate's condition over all changes up to `delta`, (neuron,)."""
-        family = Family.changed(self.network, delta)
-        found = box_of(family, self.inputs, self.level)
-        if found is None:
-            return np.full(len(self.eta), np.inf)
-        return rate_excess(family, *found, self.eta, self.rate, tied=self.tied)
+        return rows_of(self.certificate, Family.changed(self.network, delta), self.rate)
 
     def passes(self, delta: float) -> Flags:
         """Return which rows keep their rate under all changes up to `delta`, (neuron,)."""
