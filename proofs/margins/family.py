@@ -77,7 +77,10 @@ class Family:
 
         By a share `delta` and by `absolute` besides; parameters of 0 stay 0.
         """
-        factor, room = Span(down(1.0 - delta), up(1.0 + delta)), Span(-absolute, absolute)
+        factor, room = (
+            Span(down(1.0 - delta), up(1.0 + delta)),
+            Span(np.array(-absolute), np.array(absolute)),
+        )
 
         def ends(values: Array) -> Span:
             products = times(Span(values, values), factor)
