@@ -15,9 +15,10 @@ from elegans.errors import InputError
 from elegans.proofs import Network, reach_tube
 from elegans.proofs.certificates.boxes import GateRanges, hull, target_range
 from elegans.proofs.certificates.network import Box, SynapseNumbers
+from elegans.proofs.certificates.stepping import SOLVERS
 from elegans.proofs.reach import unfolds
 from elegans.proofs.reach.affine import AffineSet
-from elegans.proofs.reach.unfolds import SOLVERS, sigmoid, sigmoid_line
+from elegans.proofs.reach.unfolds import sigmoid, sigmoid_line
 
 DEMO = Path(__file__).parent / "demo_run"
 

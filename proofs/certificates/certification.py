@@ -258,7 +258,7 @@ def _step(
     pieces: int,
 ) -> dict[str, Any] | None:
     """Return what is proved of the step that runs; None if it cannot be shown to contract."""
-    solver, unfolds = _solver_of(model), unfolds_of(model)
+    solver, unfolds = solver_of(model), unfolds_of(model)
     lengths = between[0] / unfolds, between[1] / unfolds
     if solver not in SOLVERS or lengths[0] < 1 / _LARGEST:
         return None
@@ -351,7 +351,7 @@ def _refusal(
     )
 
 
-def _solver_of(model: nn.Module | Network) -> str | None:
+def solver_of(model: nn.Module | Network) -> str | None:
     """Return the name of the solver if its step is certified, the default one for a network."""
     if isinstance(model, Network):
         return SOLVERS[0]

@@ -48,7 +48,17 @@ from elegans.proofs.certificates.boxes import (
     stays,
     target_range,
 )
-from elegans.proofs.certificates.network import SLACK, Array, Box, Network, Range, given_range
+from elegans.proofs.certificates.certification import solver_of, unfolds_of
+from elegans.proofs.certificates.network import (
+    SLACK,
+    Array,
+    Box,
+    Network,
+    Range,
+    given_range,
+    liquid_cell,
+)
+from elegans.proofs.certificates.stepping import SOLVERS
 from elegans.proofs.dynamics.equilibrium import equilibria
 
 LARGEST = 2000
@@ -208,17 +218,16 @@ def refute_contraction(
             f"got {len(network)} neurons, expected at most {LARGEST}: the matrices are dense, and "
             "rounding is allowed for up to that size; examine a part of the circuit"
         )
-    cell: Any = getattr(model, "cell", model)
-    unfold = None
+    solver, unfold = solver_of(model), None
     if elapsed is not None:
         if not 0 < elapsed < float("inf"):
             raise InputError(f"got elapsed={elapsed}, expected a positive time")
-        if cell.solver.name not in (*_AVERAGING, "euler"):
+        if solver is None:
             raise InputError(
-                f"got a layer with the solver {cell.solver.name!r}, expected one of "
-                f"{(*_AVERAGING, 'euler')}; leave elapsed out to examine the equation alone"
+                f"got a layer with the solver {liquid_cell(model).solver.name!r}, expected one of "
+                f"{SOLVERS}; leave elapsed out to examine the equation alone"
             )
-        unfold = _Unfold(cell.solver.name, elapsed / cell.ode_unfolds)
+        unfold = _Unfold(solver, elapsed / unfolds_of(model))
     given = given_range(inputs, len(network.scale))
     found: UnstableRest | None = None
     for u in _constants(given):
@@ -227,7 +236,7 @@ def refute_contraction(
         stable = [rest.state.numpy() for rest in rests.stable]
         for box in dict.fromkeys((_key(given), _key(Box(u, u)))):
             range_ = Box(*(np.array(end) for end in box))
-            apart = _separate(network, range_, stable, cell.solver.name in _AVERAGING)
+            apart = _separate(network, range_, stable, solver in _AVERAGING)
             if apart is not None:
                 return apart
         for state in states if found is None else ():

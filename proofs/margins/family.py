@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 
 from elegans.proofs.certificates.boxes import GateRanges, Gates
 from elegans.proofs.certificates.contraction import PIECES, Rows
+from elegans.proofs.certificates.intervals import Span
 from elegans.proofs.certificates.network import SLACK, Array, Box, Network, SynapseNumbers
 from elegans.proofs.margins.outward import (
-    Span,
     down,
     greatest,
     minus,

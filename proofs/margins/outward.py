@@ -7,23 +7,15 @@ exact result lies between the two neighbours of the rounded one. A gate is enclo
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
 from elegans.proofs import verify
+from elegans.proofs.certificates.intervals import Span
 from elegans.proofs.certificates.network import Array, Index
 
 _PAD = 2.0**-45
 _FARTHEST = 700.0
 _UNIT = 2.0**-52
-
-
-class Span(NamedTuple):
-    """Lower and upper ends of intervals, two arrays of one shape."""
-
-    lo: Array
-    hi: Array
 
 
 def up(x: Array | float) -> Array:

@@ -13,11 +13,11 @@ from elegans.hooks import is_plain
 from elegans.layers.capabilities import cell_of
 from elegans.layers.mapping import ElementwiseMapping
 from elegans.layers.readout import Readout
-from elegans.proofs.certificates.certification import unfolds_of
+from elegans.proofs.certificates.certification import solver_of, unfolds_of
 from elegans.proofs.certificates.network import Array, Box, Network, Range, liquid_cell
+from elegans.proofs.certificates.stepping import SOLVERS
 from elegans.proofs.reach.affine import AffineSet
-from elegans.proofs.reach.unfolds import SOLVERS, unfold
-from elegans.solvers import get_solver
+from elegans.proofs.reach.unfolds import unfold
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +29,7 @@ class SteppedCircuit:
     network
         The circuit.
     solver
-        One of `elegans.proofs.reach.unfolds.SOLVERS`.
+        One of `elegans.proofs.certificates.stepping.SOLVERS`.
     unfolds
         Of a step.
     matrix, shift
@@ -59,7 +59,7 @@ class SteppedCircuit:
         network = Network.of(layer)
         _check_signs(network)
         matrix, shift = _readout(model, len(network))
-        return cls(network, _solver_of(layer), unfolds_of(layer), matrix, shift)
+        return cls(network, _enclosed_solver(layer), unfolds_of(layer), matrix, shift)
 
     def step(self, states: AffineSet, inputs: AffineSet, elapsed: float) -> AffineSet:
         """Return the states after a step under inputs as the layer is given them, held in it."""
@@ -114,16 +114,14 @@ def _check_signs(network: Network) -> None:
         )
 
 
-def _solver_of(layer: nn.Module) -> str:
-    solver = liquid_cell(layer).solver
-    for name in SOLVERS:
-        named = get_solver(name)
-        if type(named) is type(solver) and vars(named) == vars(solver):
-            return name
-    raise InputError(
-        f"got the solver {solver.name!r}, whose step is not enclosed, expected one of "
-        f"{', '.join(SOLVERS)}; build the layer with such a solver"
-    )
+def _enclosed_solver(layer: nn.Module) -> str:
+    name = solver_of(layer)
+    if name is None:
+        raise InputError(
+            f"got the solver {liquid_cell(layer).solver.name!r}, whose step is not enclosed, "
+            f"expected one of {', '.join(SOLVERS)}; build the layer with such a solver"
+        )
+    return name
 
 
 def _readout(model: nn.Module, neurons: int) -> tuple[Array, Array]:

@@ -38,9 +38,6 @@ from elegans.proofs.certificates.boxes import (
 from elegans.proofs.certificates.network import SLACK, Array, Box, Network, SynapseNumbers
 from elegans.proofs.reach.affine import AffineSet, chord
 
-SOLVERS = ("semi_implicit", "exponential", "euler")
-"""Solvers whose steps have a reach tube, by name."""
-
 
 def unfold(
     network: Network, states: AffineSet, inputs: AffineSet, length: float, solver: str
