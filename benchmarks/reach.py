@@ -15,8 +15,14 @@ import numpy as np
 import torch
 
 import elegans
-from elegans.control import largest_start, loop_tube
-from elegans.control.plants import Plant, cart_pole, double_integrator, pendulum
+from elegans.control import (
+    Plant,
+    cart_pole,
+    double_integrator,
+    largest_start,
+    loop_tube,
+    pendulum,
+)
 from elegans.proofs import reach_tube
 from elegans.wiring import AutoNCP, Synapses, Wiring
 

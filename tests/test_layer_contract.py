@@ -194,11 +194,10 @@ def test_a_missing_capability_is_named():
     assert require(cell_of(model), Flow, "a flow") is model.cell
     with pytest.raises(
         InputError,
-        match=r"^got CTRNNCell, which offers `dynamics`, `plain_step`, `lower_bounds`, "
-        r"`operations`, `motor_readers` and `settings`; a certificate needs `circuit`; implement "
-        r"it as in docs/extending\.md$",
+        match=r"^got CTGRUCell, which offers `step_jacobian` and `settings`; a certificate needs "
+        r"`circuit`; implement it as in docs/extending\.md$",
     ):
-        elegans.proofs.certify(model, inputs=(-1, 1))
+        elegans.proofs.certify(elegans.CTGRU(2, 3), inputs=(-1, 1))
     with pytest.raises(InputError, match="got a model with 0 liquid cells, expected one"):
         elegans.proofs.CertificateGuard(model, inputs=(-1, 1))
     with pytest.raises(InputError, match=r"^got Linear, which offers no capability of a cell; a"):

@@ -445,6 +445,8 @@ NEVER = {
     "elegans.proofs.ParameterMargin": "a record that parameter_margin makes",
     "elegans.proofs.RoundingBound": "a record that rounding_bound makes",
     "elegans.proofs.ReachTube": "a record that reach_tube makes",
+    "elegans.proofs.SeparateBoxes": "a record that refute_contraction makes",
+    "elegans.proofs.UnstableRest": "a record that refute_contraction makes",
     "elegans.proofs.SampledCeiling": "a record that sampled_ceiling makes",
     "elegans.proofs.SparseJacobian": "a record that jacobian makes",
 }
