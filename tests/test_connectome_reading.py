@@ -14,7 +14,7 @@ import pytest
 
 from elegans.errors import MissingExtraError, WiringError
 from elegans.wiring.connectome import Connectome, Edges, Rules, datasets, load
-from elegans.wiring.connectome.rows import Rows
+from elegans.wiring.connectome.rows import EdgeRows
 
 SMALL = Connectome(["A", "B", "C"], Edges([0, 1], [1, 2], [3, 5]))
 
@@ -536,7 +536,7 @@ def test_files_that_are_not_there(tmp_path):
 
 
 def test_rows_hold_few_bytes():
-    rows = Rows()
+    rows = EdgeRows()
     for _ in range(3):
         rows.add(["A"] * 1000, ["B"] * 1000, np.ones(1000))
     assert sum(column.nbytes for part in rows._parts for column in part) == 3000 * 13

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from elegans import LTC
 from elegans.errors import InputError
 from elegans.proofs import Network, SeparateBoxes, UnstableRest, certify, refute_contraction
+from elegans.proofs.certificates.enclosed_spectra import Matrices, largest_eigenvalue
 from elegans.proofs.certificates.network import Box
-from elegans.proofs.certificates.refutation import _largest, _Matrices, invariant_box
+from elegans.proofs.certificates.refutation import invariant_box
 from elegans.wiring import AutoNCP, Synapses, Wiring
 
 SEEDS = st.integers(0, 2**31)
@@ -190,7 +191,9 @@ def test_the_bound_on_eigenvalues_holds_for_every_matrix_within(seed, size, spre
     rng = np.random.default_rng(seed)
     middle = rng.normal(size=(size, size)) * rng.choice([0.01, 1.0, 100.0], (size, 1))
     radius = spread * np.abs(rng.normal(size=(size, size)))
-    bounds = [_largest(_Matrices(middle, radius), measure) for measure in (np.real, np.abs)]
+    bounds = [
+        largest_eigenvalue(Matrices(middle, radius), measure) for measure in (np.real, np.abs)
+    ]
     for _ in range(20):
         signs = rng.choice([-1.0, 0.0, 1.0], (size, size))
         values = np.linalg.eigvals(middle + signs * radius)
@@ -202,8 +205,8 @@ def test_the_bound_on_eigenvalues_holds_for_every_matrix_within(seed, size, spre
 
 def test_a_matrix_without_a_basis_of_eigenvectors_proves_nothing_beyond_it():
     jordan = np.array([[1.0, 1.0], [0.0, 1.0]])
-    assert _largest(_Matrices(jordan, np.zeros((2, 2))), np.real) <= 1.0
-    assert _largest(_Matrices(jordan, np.full((2, 2), 2.0)), np.real) < 0
+    assert largest_eigenvalue(Matrices(jordan, np.zeros((2, 2))), np.real) <= 1.0
+    assert largest_eigenvalue(Matrices(jordan, np.full((2, 2), 2.0)), np.real) < 0
 
 
 def test_a_box_round_a_saddle_does_not_hold_it():

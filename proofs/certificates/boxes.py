@@ -71,12 +71,13 @@ def gates_between(synapses: SynapseNumbers, lo: Array, hi: Array) -> Gates:
     slack = SLACK * (1 + np.abs(ends).max(axis=0, initial=0.0))
     lo, hi = ends.min(axis=0) - slack, ends.max(axis=0) + slack
     return Gates(
-        np.where(lo < -_FARTHEST, 0.0, (1 - SLACK) * _sigmoid(lo)),
-        np.minimum((1 + SLACK) * _sigmoid(np.maximum(hi, -_FARTHEST)), 1.0),
+        np.where(lo < -_FARTHEST, 0.0, (1 - SLACK) * sigmoid(lo)),
+        np.minimum((1 + SLACK) * sigmoid(np.maximum(hi, -_FARTHEST)), 1.0),
     )
 
 
-def _sigmoid(z: Array) -> Array:
+def sigmoid(z: Array) -> Array:
+    """Return the logistic function, without overflow."""
     closed = np.exp(-np.abs(z))
     return np.where(z >= 0, 1.0, closed) / (1.0 + closed)
 

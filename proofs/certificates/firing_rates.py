@@ -18,7 +18,7 @@ from functools import cached_property
 import numpy as np
 from scipy.sparse import csr_array, diags_array
 
-from elegans.proofs.certificates.leaky_steps import Ends, LeakySteps, Stage
+from elegans.proofs.certificates.leaky_steps import Ends, LeakyStage, LeakySteps
 from elegans.proofs.certificates.network import SLACK, Array, Box
 from elegans.proofs.certificates.stepping import Lengths
 from elegans.proofs.certificates.weighted_norms import RowBound, best_weights
@@ -146,7 +146,7 @@ class _Parts:
         low = (1 - SLACK) * edges[:-1, None] / tau
         high = (1 + SLACK) * edges[1:, None] / tau
 
-        def ends(stage: Stage) -> tuple[Ends, list[Ends]]:
+        def ends(stage: LeakyStage) -> tuple[Ends, list[Ends]]:
             return stage.keep(low, high), [take(low, high) for take in stage.takes]
 
         return cls([ends(stage) for stage in steps.stages], ends(steps.end))

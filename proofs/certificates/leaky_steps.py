@@ -29,7 +29,7 @@ Coefficient = Callable[[Array, Array], Ends]
 
 
 @dataclass(frozen=True)
-class Stage:
+class LeakyStage:
     """One state as a sum: what is kept of the old state, and taken of the drives before.
 
     Parameters
@@ -56,8 +56,8 @@ class LeakySteps:
         The state after the step.
     """
 
-    stages: tuple[Stage, ...]
-    end: Stage
+    stages: tuple[LeakyStage, ...]
+    end: LeakyStage
 
     @property
     def is_single(self) -> bool:
@@ -80,19 +80,19 @@ def leaky_steps(solver: Solver) -> LeakySteps | None:
     if isinstance(solver, RungeKutta):
         inherited = type(solver).step is RungeKutta.step and type(solver).advance is Solver.advance
         return _explicit(solver) if inherited else None
-    first = Stage(_constant(1.0), ())
+    first = LeakyStage(_constant(1.0), ())
     if type(solver) is SemiImplicit:
         return LeakySteps(
             (first,),
-            Stage(_falling(lambda z: 1 / (1 + z)), (_rising(lambda z: 1 - 1 / (1 + z)),)),
+            LeakyStage(_falling(lambda z: 1 / (1 + z)), (_rising(lambda z: 1 - 1 / (1 + z)),)),
         )
     whole = (_falling(lambda z: np.exp(-z)), _rising(lambda z: -np.expm1(-z)))
     if type(solver) is Exponential:
-        return LeakySteps((first,), Stage(whole[0], (whole[1],)))
+        return LeakySteps((first,), LeakyStage(whole[0], (whole[1],)))
     if type(solver) is ExponentialMidpoint:
         half = (_falling(lambda z: np.exp(-z / 2)), _rising(lambda z: -np.expm1(-z / 2)))
-        middle = Stage(half[0], (half[1],))
-        return LeakySteps((first, middle), Stage(whole[0], (_constant(0.0), whole[1])))
+        middle = LeakyStage(half[0], (half[1],))
+        return LeakySteps((first, middle), LeakyStage(whole[0], (_constant(0.0), whole[1])))
     return None
 
 
@@ -122,8 +122,10 @@ def _explicit(solver: RungeKutta) -> LeakySteps:
     return LeakySteps(tuple(stages), _stage(sums(tuple(table.weights)), count))
 
 
-def _stage(parts: list[Polynomial], before: int) -> Stage:
-    return Stage(_polynomial(parts[0]), tuple(_polynomial(part) for part in parts[1 : before + 1]))
+def _stage(parts: list[Polynomial], before: int) -> LeakyStage:
+    return LeakyStage(
+        _polynomial(parts[0]), tuple(_polynomial(part) for part in parts[1 : before + 1])
+    )
 
 
 def _constant(value: float) -> Coefficient:

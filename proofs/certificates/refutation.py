@@ -27,12 +27,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from scipy.sparse.csgraph import connected_components
 
 from elegans.arguments import checked
 from elegans.errors import InputError
@@ -40,7 +37,6 @@ from elegans.ltc.cell import LTCCell
 from elegans.ltc.layer import LTC
 from elegans.proofs.certificates.boxes import (
     GateRanges,
-    Gates,
     conductance_range,
     hull,
     magnitude,
@@ -49,6 +45,11 @@ from elegans.proofs.certificates.boxes import (
     target_range,
 )
 from elegans.proofs.certificates.certification import solver_of, unfolds_of
+from elegans.proofs.certificates.enclosed_spectra import (
+    Matrices,
+    jacobian_range,
+    largest_eigenvalue,
+)
 from elegans.proofs.certificates.network import (
     SLACK,
     Array,
@@ -83,7 +84,7 @@ class SeparateBoxes:
     Examples
     --------
     >>> low, high = Box(np.zeros(1), np.full(1, 0.1)), Box(np.full(1, 0.7), np.ones(1))
-    >>> print(SeparateBoxes(Box(-np.ones(1), np.ones(1)), low, high, 0, 0.6, True, False))
+    >>> print(SeparateBoxes(Box(-np.ones(1), np.ones(1)), low, high, 0, 0.6, False))
     proved: two boxes that no trajectory of the equation leaves while the inputs keep to their range
     are 0.6 apart at neuron 0; no norm contracts
     """
@@ -98,10 +99,11 @@ class SeparateBoxes:
     """The neuron at which they are furthest apart."""
     gap: float
     """Their distance there, rounded down."""
-    flow: bool
-    """Whether it is proved of the differential equation: always."""
     step: bool
     """Whether it is proved of the steps of the layer."""
+
+    flow = True
+    """It is proved of the differential equation, always."""
 
     def __str__(self) -> str:
         whose = "the differential equation and of the step" if self.step else "the equation"
@@ -234,8 +236,7 @@ def refute_contraction(
         rests = equilibria(model, torch.from_numpy(u), starts=starts, seed=seed)
         states = [rest.state.numpy() for rest in rests]
         stable = [rest.state.numpy() for rest in rests.stable]
-        for box in dict.fromkeys((_key(given), _key(Box(u, u)))):
-            range_ = Box(*(np.array(end) for end in box))
+        for range_ in (given, Box(u, u)) if given.width.any() else (given,):
             apart = _separate(network, range_, stable, solver in _AVERAGING)
             if apart is not None:
                 return apart
@@ -251,10 +252,6 @@ def _constants(given: Box) -> Iterator[Array]:
     for end in given:
         if not np.array_equal(end, middle):
             yield end
-
-
-def _key(box: Box) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    return tuple(box.lo.tolist()), tuple(box.hi.tolist())
 
 
 # --- two boxes -----------------------------------------------------------------------------------
@@ -273,7 +270,7 @@ def _separate(
             ends = np.abs([*first, *second])[:, neuron].max()
             gap = float(gaps[neuron] - SLACK * ends)
             if gap > 0:
-                return SeparateBoxes(given, first, second, neuron, gap, True, averaging)
+                return SeparateBoxes(given, first, second, neuron, gap, averaging)
     return None
 
 
@@ -330,28 +327,6 @@ class _Unfold:
         return Box(*ends)
 
 
-@dataclass(frozen=True, eq=False)
-class _Matrices:
-    """All real matrices within `radius` of `middle`, entry by entry."""
-
-    middle: Array
-    radius: Array
-
-    @classmethod
-    def between(cls, lo: Array, hi: Array) -> _Matrices:
-        """Return the matrices from `lo` to `hi`."""
-        middle = lo + (hi - lo) / 2
-        size = np.abs(lo) + np.abs(hi)
-        return cls(middle, (1 + SLACK) * (hi - lo) / 2 + SLACK * size)
-
-    def scaled(self, share: Box) -> _Matrices:
-        """Return the matrices with rows times numbers > 0 of a range each."""
-        ends = self.middle - self.radius, self.middle + self.radius
-        products = [s[:, None] * end for s in share for end in ends]
-        slack = SLACK * share.hi[:, None] * (np.abs(self.middle) + self.radius)
-        return self.between(np.min(products, axis=0) - slack, np.max(products, axis=0) + slack)
-
-
 def _unstable(
     network: Network, u: Array, state: Array, unfold: _Unfold | None
 ) -> UnstableRest | None:
@@ -364,56 +339,19 @@ def _unstable(
         matrices = jacobian_range(network, box, gates)
         if not _holds_one_root(network, box, inputs, matrices):
             continue
-        growth, multiplier = _largest(matrices, np.real), None
+        growth, multiplier = largest_eigenvalue(matrices, np.real), None
         if unfold is not None:
             conductance = conductance_range(network, gates)
             moved = matrices.scaled(unfold.share(network.capacitance, conductance))
             middle = moved.middle + np.eye(len(network))
             radius = moved.radius + SLACK * np.eye(len(network))
-            multiplier = _largest(_Matrices(middle, radius), np.abs)
+            multiplier = largest_eigenvalue(Matrices(middle, radius), np.abs)
         rest = UnstableRest(u, box, growth, multiplier)
         return rest if rest.flow or rest.step else None
     return None
 
 
-def jacobian_range(network: Network, box: Box, gates: GateRanges) -> _Matrices:
-    r"""Return the Jacobians of dx/dt over a box, with the gates over it.
-
-    .. math::
-        C_i J_{ij} = \sum_{k: j \to i} w_k s_k \sigma_k (1 - \sigma_k) (E_k - x_i)
-        - \delta_{ij} G_i
-    """
-    synapses, n = network.recurrent, len(network)
-    steep = _steepness(gates.recurrent)
-    pull = Box(
-        synapses.potential - box.hi[synapses.target], synapses.potential - box.lo[synapses.target]
-    )
-    strength = synapses.weight * synapses.gain
-    products = [strength * d * e for d in steep for e in pull]
-    rounding = SLACK * np.abs(strength) * steep.hi * (np.abs(pull.lo) + np.abs(pull.hi))
-    rounding += SLACK * np.abs(strength) * steep.hi * np.abs(synapses.potential)
-    conductance = conductance_range(network, gates)
-    ends = []
-    for choose, sign, g in ((np.min, -1, conductance.hi), (np.max, 1, conductance.lo)):
-        matrix = np.zeros((n, n))
-        terms = choose(products, axis=0) + sign * rounding
-        np.add.at(matrix, (synapses.target, synapses.source), terms)
-        matrix[np.arange(n), np.arange(n)] -= g
-        slack = np.zeros((n, n))
-        np.add.at(slack, (synapses.target, synapses.source), np.abs(terms))
-        slack[np.arange(n), np.arange(n)] += g
-        ends.append((matrix + sign * SLACK * slack) / network.capacitance[:, None])
-    return _Matrices.between(*ends)
-
-
-def _steepness(gates: Gates) -> Box:
-    """Return the range of sigma (1 - sigma), shape (synapse,)."""
-    ends = [gates.least * (1 - gates.least), gates.most * (1 - gates.most)]
-    most = np.where((gates.least <= 0.5) & (gates.most >= 0.5), 0.25, np.max(ends, axis=0))
-    return Box((1 - SLACK) * np.min(ends, axis=0), (1 + SLACK) * most)
-
-
-def _holds_one_root(network: Network, box: Box, inputs: Box, matrices: _Matrices) -> bool:
+def _holds_one_root(network: Network, box: Box, inputs: Box, matrices: Matrices) -> bool:
     """Return whether Krawczyk's test proves that the box holds exactly one equilibrium."""
     middle = box.lo + box.width / 2
     radius = np.maximum(box.hi - middle, middle - box.lo)
@@ -433,30 +371,3 @@ def _holds_one_root(network: Network, box: Box, inputs: Box, matrices: _Matrices
     moved = (1 + SLACK) * (size @ speed + defect @ radius)
     least = np.minimum(box.hi - middle, middle - box.lo) * (1 - SLACK)
     return bool((moved < least).all())
-
-
-def _largest(matrices: _Matrices, measure: Any) -> float:
-    """Return a lower bound on the largest real part, or modulus, of the eigenvalues of all."""
-    n = len(matrices.middle)
-    values, vectors = np.linalg.eig(matrices.middle)
-    try:
-        inverse = np.linalg.inv(vectors)
-    except np.linalg.LinAlgError:
-        return -np.inf
-    left, right = np.abs(inverse), np.abs(vectors)
-    # V^-1 = (I + F) W with W V = I - D, |F| <= |D| + |D|^2 + ...
-    defect = np.abs(np.eye(n) - inverse @ vectors) + SLACK * (1 + left @ right)
-    total = float((1 + SLACK) * defect.sum(axis=1).max())
-    if not total < 0.5:
-        return -np.inf
-    product = inverse @ matrices.middle @ vectors - np.diag(values)
-    beyond = np.abs(product) + (1 + SLACK) * (left @ matrices.radius @ right)
-    beyond += 2 * SLACK * (left @ np.abs(matrices.middle) @ right)
-    whole = beyond + np.diag(np.abs(values))
-    beyond += (1 + SLACK) * total / (1 - total) * whole.max(axis=0)
-    radii = (1 + SLACK) * beyond.sum(axis=1) + SLACK * np.abs(values)
-    distance = np.abs(values[:, None] - values) * (1 - SLACK)
-    touch: NDArray[np.bool_] = distance <= radii[:, None] + radii
-    _, label = connected_components(touch, directed=False)
-    least = measure(values) - radii
-    return float(max(least[label == each].min() for each in np.unique(label)))

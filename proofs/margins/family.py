@@ -17,12 +17,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from elegans.proofs.certificates.boxes import GateRanges, Gates
+from elegans.proofs.certificates.certificate import StepFigures
 from elegans.proofs.certificates.contraction import PIECES, Rows
 from elegans.proofs.certificates.intervals import Span
 from elegans.proofs.certificates.network import SLACK, Array, Box, Network, SynapseNumbers
@@ -257,14 +257,6 @@ def current(family: Family, gates: GateRanges, t: Array, sign: int) -> Array:
 # --- the rows -------------------------------------------------------------------------------
 
 
-class Step(NamedTuple):
-    """A step of a solver: its name, its shortest and longest length."""
-
-    solver: str
-    shortest: float
-    longest: float
-
-
 def decay_below(family: Family, gates: GateRanges) -> Array:
     """Return bounds <= g + epsilon + the sum of w l over sensory synapses, shape (neuron,)."""
     sensory = family.lo.sensory
@@ -300,7 +292,7 @@ def step_excess(
     gates: GateRanges,
     eta: Array,
     kappa: float | Array,
-    step: Step,
+    step: StepFigures,
     *,
     tied: bool,
 ) -> Array:

@@ -21,7 +21,7 @@ from elegans.arguments import checked
 from elegans.errors import InputError
 from elegans.proofs.certificates.certificate import Certificate
 from elegans.proofs.certificates.network import Array, Box, Index, require_between
-from elegans.proofs.margins.family import Family, Flags, Step, box_of, rate_excess, step_excess
+from elegans.proofs.margins.family import Family, Flags, box_of, rate_excess, step_excess
 from elegans.proofs.verify import at_least
 
 KEEP = 0.5
@@ -185,12 +185,11 @@ class _Search:
             return self.certificate.box, None if step is None else step.kappa
         if step is None or step.solver != "semi_implicit":
             return found[0], None
-        lengths = Step(step.solver, step.shortest, step.longest)
         proved, low, high = None, 0.0, 1.0
         for _ in range(_HALVINGS):  # of the share of 1 - kappa that is left
             share = 0.5 * (low + high)
             kappa = 1.0 - share * (1.0 - step.kappa)
-            excess = step_excess(family, *found, step.eta, kappa, lengths, tied=self.tied)
+            excess = step_excess(family, *found, step.eta, kappa, step, tied=self.tied)
             if kappa < 1 and (excess <= 0).all():
                 proved, low = kappa, share
             else:

@@ -60,7 +60,6 @@ from elegans.proofs.certificates.perron import weights_for
 from elegans.proofs.margins.family import (
     KINDS,
     Family,
-    Step,
     conductance_above,
     step_excess,
 )
@@ -234,7 +233,6 @@ class _Bounding:
         self.family = Family.alone(self.network)
         self.given, self.box = certificate.inputs, certificate.box
         self.tied = certificate.document["pieces"] > 1
-        self.lengths = Step(step.solver, step.shortest, step.longest)
 
     def bound(self, precision: str) -> RoundingBound | None:
         """Return d, checked, or None if none is found."""
@@ -273,7 +271,7 @@ class _Bounding:
             return False
         kappa = down(1.0 - up(eps / far))
         excess = step_excess(
-            self.family, box, self.gates(box), far, kappa, self.lengths, tied=self.tied
+            self.family, box, self.gates(box), far, kappa, self.step, tied=self.tied
         )
         return bool((kappa > 0).all() and (excess <= 0).all())
 

@@ -33,6 +33,7 @@ from elegans.proofs.certificates.boxes import (
     GateRanges,
     conductance_range,
     row_tests,
+    sigmoid,
     target_range,
 )
 from elegans.proofs.certificates.network import SLACK, Array, Box, Network, SynapseNumbers
@@ -164,12 +165,6 @@ def sigmoid_line(lo: Array, hi: Array) -> tuple[Array, Array, Array]:
     turn = np.log(least) - np.log1p(-least)
     inner = np.clip(np.stack([turn, -turn]), lo, hi)
     return chord(lo, hi, np.concatenate([ends, sigmoid(inner)]), inner)
-
-
-def sigmoid(z: Array) -> Array:
-    """Return the logistic function, without overflow."""
-    closed = np.exp(-np.abs(z))
-    return np.where(z >= 0, 1.0, closed) / (1.0 + closed)
 
 
 def _summed(network: Network, synapses: SynapseNumbers, terms: Array) -> Array:

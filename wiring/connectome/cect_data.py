@@ -16,7 +16,7 @@ from elegans.errors import WiringError
 from elegans.extras import require_extra
 from elegans.files import open_file, parse_json
 from elegans.wiring.connectome.connectome import Connectome
-from elegans.wiring.connectome.rows import TYPES, Rows, transmitter_of
+from elegans.wiring.connectome.rows import TYPES, EdgeRows, transmitter_of
 
 NO_SYNAPSES = ("Contact", "Functional", "Peptidergic")
 """Layers of datasets that are no synapses: touching membranes, responses, diffusing peptides."""
@@ -59,7 +59,7 @@ def from_name(name: str, **known: Any) -> Connectome:
         require_bytes(10 * path.stat().st_size, f"{path}", "free some", WiringError)
         data = parse_json(file.read())
     names = data["nodes"]
-    rows = Rows()
+    rows = EdgeRows()
     rows.cells(names)
     called = np.array([str(cell).strip() for cell in names], dtype=object)
     skipped = []

@@ -244,9 +244,9 @@ class Connectome:
         >>> pair.synapses("AVM", "PVC"), pair.notes
         (9, ('2 rows of 1 connections were summed',))
         """
-        from elegans.wiring.connectome.rows import Rows  # it builds on this module
+        from elegans.wiring.connectome.rows import EdgeRows  # it builds on this module
 
-        rows = Rows()
+        rows = EdgeRows()
         rows.add(pre, post, np.ones(len(pre)) if count is None else count, types)
         return rows.connectome(rules, **known)
 

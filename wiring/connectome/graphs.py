@@ -12,7 +12,7 @@ import numpy as np
 from elegans.errors import WiringError
 from elegans.wiring.connectome.connectome import Connectome
 from elegans.wiring.connectome.neuron_tables import FIELDS
-from elegans.wiring.connectome.rows import TYPES, Rows
+from elegans.wiring.connectome.rows import TYPES, EdgeRows
 from elegans.wiring.exchange.networkx_graph import parsed_graph
 
 NAMES = ("name", "label", "shared name", "_graphml_vertex_id")
@@ -51,7 +51,7 @@ def from_networkx(
     count = _attribute([data for *_, data in edges], "count", COUNTS, named)
     types = _attribute([data for *_, data in edges], "type", KINDS, named)
     directed = graph.is_directed()
-    rows = Rows()
+    rows = EdgeRows()
     cells = list(graph.nodes)
     rows.cells([names[node] for node in cells])
     rows.add(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from elegans.errors import WiringError
 from elegans.wiring.connectome.connectome import Connectome
-from elegans.wiring.connectome.rows import Rows
+from elegans.wiring.connectome.rows import EdgeRows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +21,7 @@ def from_adjacency(
     matrix: Any, names: Sequence[str] | None = None, *, electrical: Any = None, **known: Any
 ) -> Connectome:
     """Return the connectome; see `Connectome.from_adjacency`."""
-    rows = Rows()
+    rows = EdgeRows()
     for what, table, kind in (
         ("matrix", matrix, None),
         ("electrical", electrical, "electrical"),
@@ -31,7 +31,9 @@ def from_adjacency(
     return rows.connectome(**known)
 
 
-def _add(rows: Rows, what: str, table: Any, names: Sequence[str] | None, kind: str | None) -> None:
+def _add(
+    rows: EdgeRows, what: str, table: Any, names: Sequence[str] | None, kind: str | None
+) -> None:
     called: list[str] | None = None if names is None else [str(name) for name in names]
     if hasattr(table, "columns") and hasattr(table, "index"):
         above = [str(name).strip() for name in table.columns]

@@ -9,7 +9,7 @@ from typing import Any
 from elegans.capacity import require_bytes
 from elegans.errors import WiringError
 from elegans.wiring.connectome.connectome import Connectome
-from elegans.wiring.connectome.rows import Rows
+from elegans.wiring.connectome.rows import EdgeRows
 
 _PROJECTIONS = {
     "projection": "chemical",
@@ -50,7 +50,7 @@ def from_text(text: str, **known: Any) -> Connectome:
             ) from error
     if not about:
         raise WiringError("expected a network of NeuroML with populations, got none")
-    rows = Rows()
+    rows = EdgeRows()
     rows.cells(list(about))
     listed = [
         _connection(connection, kind, sizes)

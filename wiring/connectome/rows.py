@@ -87,7 +87,7 @@ Columns = Mapping[str, Mapping[str, Any]]
 """What a table of neurons says, by the name of a cell, then of a field."""
 
 
-class Rows:
+class EdgeRows:
     """Rows of connections by names, held as 9 to 17 bytes each."""
 
     def __init__(self) -> None:

@@ -19,7 +19,7 @@ from elegans.capacity import require_bytes
 from elegans.errors import WiringError
 from elegans.extras import require_extra
 from elegans.files import open_file
-from elegans.wiring.connectome.rows import Rows
+from elegans.wiring.connectome.rows import EdgeRows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -94,14 +94,14 @@ def chosen_columns(
     return chosen
 
 
-def rows_of_frame(frame: pd.DataFrame, columns: Mapping[str, str | None] | None) -> Rows:
+def rows_of_frame(frame: pd.DataFrame, columns: Mapping[str, str | None] | None) -> EdgeRows:
     """Return the rows of a DataFrame."""
-    rows = Rows()
+    rows = EdgeRows()
     _add(rows, frame, chosen_columns(list(frame.columns), columns))
     return rows
 
 
-def _add(rows: Rows, frame: pd.DataFrame, chosen: Mapping[str, Any]) -> None:
+def _add(rows: EdgeRows, frame: pd.DataFrame, chosen: Mapping[str, Any]) -> None:
     count = np.ones(len(frame)) if "count" not in chosen else frame[chosen["count"]].to_numpy()
     rows.add(
         _exact(frame[chosen["pre"]], chosen["pre"]),
@@ -124,11 +124,11 @@ def _exact(names: pd.Series[Any], column: Any) -> pd.Series[Any]:
 
 def read_text(
     path: Path, columns: Mapping[str, str | None] | None, progress: bool | None, chunk: int
-) -> Rows:
+) -> EdgeRows:
     """Return the rows of a text with a header, read in parts of `chunk` rows."""
     import pandas as pd
 
-    rows = Rows()
+    rows = EdgeRows()
     with opened_text(path, progress) as file:
         separator = separator_of(path, file)
         header = _header(file, separator)
@@ -268,12 +268,12 @@ class _Metered(io.RawIOBase):
 
 def read_arrow(
     path: Path, columns: Mapping[str, str | None] | None, progress: bool | None, chunk: int
-) -> Rows:
+) -> EdgeRows:
     """Return the rows of a Parquet or Feather file, read in parts."""
     from tqdm import tqdm
 
     dataset = require_extra("pyarrow.dataset", "parquet")
-    rows = Rows()
+    rows = EdgeRows()
     kind = "parquet" if path.suffix.lower() == ".parquet" else "feather"
     with open_file(path):  # a regular file
         pass
