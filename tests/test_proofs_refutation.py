@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 import zoo
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from elegans import LTC
@@ -124,6 +124,7 @@ def test_a_step_that_is_too_long_is_refuted_where_its_equation_is_certified():
 
 @pytest.mark.slow
 @given(seed=SEEDS)
+@example(seed=4232)  # an unstable equilibrium
 @settings(max_examples=100, deadline=None)
 def test_nothing_is_both_certified_and_refuted_and_the_root_is_there(seed):
     model = wild(seed)
@@ -167,7 +168,7 @@ def root_and_jacobian(network, u, start):
                 out[i] += w * gate * (e - x[i])
         return [value / number(c) for value, c in zip(out, network.capacitance, strict=True)]
 
-    x = mpmath.findroot(flow, [number(v) for v in start], tol=1e-30)
+    x = list(mpmath.findroot(flow, [number(v) for v in start], tol=1e-30))
     jacobian = mpmath.matrix(n, n)
     for i in range(n):
         jacobian[i, i] = -number(network.leak[i]) - number(network.epsilon)
@@ -179,7 +180,7 @@ def root_and_jacobian(network, u, start):
     for i in range(n):
         for j in range(n):
             jacobian[i, j] /= number(network.capacitance[i])
-    return list(x), jacobian
+    return x, jacobian
 
 
 # --- enclosures ----------------------------------------------------------------------------------

@@ -61,6 +61,7 @@ from elegans.proofs.certificates.network import (
 )
 from elegans.proofs.certificates.stepping import SOLVERS
 from elegans.proofs.dynamics.equilibrium import equilibria
+from elegans.proofs.verify import at_least
 
 LARGEST = 2000
 """Most neurons whose dense matrices `SLACK` allows for."""
@@ -83,10 +84,10 @@ class SeparateBoxes:
 
     Examples
     --------
-    >>> low, high = Box(np.zeros(1), np.full(1, 0.1)), Box(np.full(1, 0.7), np.ones(1))
-    >>> print(SeparateBoxes(Box(-np.ones(1), np.ones(1)), low, high, 0, 0.6, False))
+    >>> low, high = Box(np.zeros(1), np.full(1, 0.125)), Box(np.full(1, 0.75), np.ones(1))
+    >>> print(SeparateBoxes(Box(-np.ones(1), np.ones(1)), low, high, 0, 0.625, False))
     proved: two boxes that no trajectory of the equation leaves while the inputs keep to their range
-    are 0.6 apart at neuron 0; no norm contracts
+    are 0.625 apart at neuron 0; no norm contracts
     """
 
     inputs: Box
@@ -109,7 +110,8 @@ class SeparateBoxes:
         whose = "the differential equation and of the step" if self.step else "the equation"
         return (
             f"proved: two boxes that no trajectory of {whose} leaves while the inputs keep to "
-            f"their range are {self.gap:.3g} apart at neuron {self.neuron}; no norm contracts"
+            f"their range are {at_least(self.gap, 3)} apart at neuron {self.neuron}; no norm "
+            "contracts"
         )
 
 
@@ -145,16 +147,13 @@ class UnstableRest:
         return self.multiplier is not None and self.multiplier > 1
 
     def __str__(self) -> str:
-        modes = [f"grows at the rate {self.growth:.3g} or faster"] if self.flow else []
+        modes = [f"grows at the rate {at_least(self.growth, 3)} or faster"] if self.flow else []
         if self.multiplier is not None and self.step:
-            modes.append(f"grows by the factor {self.multiplier:.6g} or more an unfold")
+            modes.append(f"grows by the factor {at_least(self.multiplier)} or more an unfold")
         return (
             "proved: under a constant input there is an equilibrium at which a mode "
             f"{' and '.join(modes)}; no norm contracts"
         )
-
-
-Refutation = SeparateBoxes | UnstableRest
 
 
 @checked(InputError)
