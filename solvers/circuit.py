@@ -22,6 +22,18 @@ class Slots(NamedTuple):
     erev: Tensor
 
 
+class Junctions(NamedTuple):
+    """Electrical synapses in the order of their slots, each field of shape (junction,)."""
+
+    source: Tensor
+    """Index of the one end, an integer."""
+    target: Tensor
+    """Index of the other end."""
+    rectifying: Tensor
+    """Whether current flows from source to target only."""
+    weight: Tensor
+
+
 class Circuit(NamedTuple):
     """A liquid circuit before constraints are applied.
 
@@ -52,6 +64,8 @@ class Circuit(NamedTuple):
     floor: float
     epsilon: float
     """A conductance towards potential 0 at every neuron."""
+    electrical: Junctions | None = None
+    """Gap junctions, if there are any."""
 
     @property
     def parameters(self) -> tuple[Tensor | None, ...]:
@@ -66,29 +80,33 @@ class Circuit(NamedTuple):
             self.gleak,
             self.vleak,
             self.cm,
+            None if self.electrical is None else self.electrical.weight,
         )
 
     @property
     def connections(self) -> tuple[Tensor | None, ...]:
         """The tensors that say who is connected to whom, and how."""
-        return (*self.recurrent[:3], *self.sensory[:3])
+        junctions = (None,) * 3 if self.electrical is None else self.electrical[:3]
+        return (*self.recurrent[:3], *self.sensory[:3], *junctions)
 
     def holding(self, parameters: tuple[Any, ...], connections: tuple[Any, ...]) -> Circuit:
         """Return this circuit with other tensors in the order of the two properties."""
         scale, shift, out_scale, out_shift, *synapses = parameters[:12]
-        gleak, vleak, cm = parameters[12:]
-        return Circuit(
-            scale,
-            shift,
-            out_scale,
-            out_shift,
-            Slots(*connections[:3], *synapses[:4]),
-            Slots(*connections[3:], *synapses[4:]),
-            gleak,
-            vleak,
-            cm,
-            self.outputs,
-            self.positivity,
-            self.floor,
-            self.epsilon,
+        gleak, vleak, cm, weight = parameters[12:]
+        junctions = (
+            None
+            if weight is None
+            else Junctions(connections[6], connections[7], connections[8], weight)
+        )
+        return self._replace(
+            scale=scale,
+            shift=shift,
+            out_scale=out_scale,
+            out_shift=out_shift,
+            recurrent=Slots(*connections[:3], *synapses[:4]),
+            sensory=Slots(*connections[3:6], *synapses[4:]),
+            gleak=gleak,
+            vleak=vleak,
+            cm=cm,
+            electrical=junctions,
         )

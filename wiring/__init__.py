@@ -16,6 +16,7 @@ from elegans.wiring.families.ncp import NCP, AutoNCP, BinomialNCP
 from elegans.wiring.families.overgrown import Overgrown
 from elegans.wiring.families.recipe import Recipe
 from elegans.wiring.families.uniform import FullyConnected, Random
+from elegans.wiring.junctions import GapJunctions
 from elegans.wiring.synapses import Synapses
 from elegans.wiring.wiring import Neuron, Wiring
 
@@ -24,6 +25,7 @@ __all__ = [
     "AutoNCP",
     "BinomialNCP",
     "FullyConnected",
+    "GapJunctions",
     "HeavyTailed",
     "Layered",
     "Neuron",

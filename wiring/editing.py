@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elegans.errors import WiringError
+from elegans.wiring.junctions import GapJunctions
 from elegans.wiring.names import LARGEST
 from elegans.wiring.synapses import Synapses
 
@@ -20,8 +21,9 @@ def edited(
     add: Iterable[tuple[int, int, int]],
 ) -> Synapses:
     """Return `synapses` without the pairs of `remove` and with the triples of `add`."""
-    removed = {(j, i) for j, i in _rows(f"remove {kind} synapses", remove, 2)}
-    added = [(j, i, p) for j, i, p in _rows(f"add {kind} synapses", add, 3)]
+    columns = "source", "target", "polarity"
+    removed = {(j, i) for j, i in _rows(f"remove {kind} synapses", remove, columns[:2])}
+    added = [(j, i, p) for j, i, p in _rows(f"add {kind} synapses", add, columns)]
     if not removed and not added:
         return synapses
     # Only what is asked about is looked at in Python; of synapses there may be millions.
@@ -41,11 +43,40 @@ def edited(
     # The last of `goes` is for synapses that nobody asked about.
     goes = np.array([pair in removed for pair in asked] + [False])
     kept = ~goes[which]
-    columns = [synapses.source[kept], synapses.target[kept], synapses.polarity[kept]]
+    rows = [synapses.source[kept], synapses.target[kept], synapses.polarity[kept]]
     if added:
-        pairs = zip(columns, zip(*added, strict=True), strict=True)
+        pairs = zip(rows, zip(*added, strict=True), strict=True)
         return Synapses(*(np.concatenate([column, more]) for column, more in pairs))
-    return Synapses(*columns)
+    return Synapses(*rows)
+
+
+def edited_junctions(
+    junctions: GapJunctions,
+    remove: Iterable[tuple[int, int]],
+    add: Iterable[tuple[int, int, bool]],
+) -> GapJunctions:
+    """Return `junctions` without the pairs of `remove` and with the triples of `add`."""
+    columns = "source", "target", "rectifying"
+    removed = {_pair(j, i) for j, i in _rows("remove gap junctions", remove, columns[:2])}
+    added = [(j, i, bool(p)) for j, i, p in _rows("add gap junctions", add, columns)]
+    if not removed and not added:
+        return junctions
+    present = {_pair(j, i): (j, i, one_way) for j, i, one_way in junctions}
+    for j, i in sorted(removed - set(present)):
+        raise WiringError(f"cannot remove the gap junction {j} -- {i}: there is none")
+    kept = {pair: row for pair, row in present.items() if pair not in removed}
+    for j, i, one_way in added:
+        if _pair(j, i) in kept:
+            raise WiringError(
+                f"cannot add the gap junction {j} -- {i}: there is one already; remove it in the "
+                "same edit to replace it"
+            )
+        kept[_pair(j, i)] = j, i, one_way
+    return GapJunctions.from_rows(kept.values())
+
+
+def _pair(j: int, i: int) -> tuple[int, int]:
+    return min(j, i), max(j, i)
 
 
 def _look_up(
@@ -67,14 +98,15 @@ def _look_up(
     return which, existing
 
 
-def _rows(what: str, rows: Iterable[Sequence[int]], width: int) -> Iterable[tuple[int, ...]]:
+def _rows(
+    what: str, rows: Iterable[Sequence[int]], columns: Sequence[str]
+) -> Iterable[tuple[int, ...]]:
     for row in rows:
         try:
             numbers = tuple(index(number) for number in row)
         except TypeError:
             numbers = ()
-        if len(numbers) != width:
-            columns = ("source", "target", "polarity")[:width]
+        if len(numbers) != len(columns):
             raise WiringError(
                 f"to {what}, give rows ({', '.join(columns)}) of integers, got {row!r}"
             )

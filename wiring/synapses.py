@@ -49,9 +49,9 @@ class Synapses:
 
     def __init__(self, source: ArrayLike, target: ArrayLike, polarity: ArrayLike) -> None:
         columns = {
-            "source": _integers("source", source),
-            "target": _integers("target", target),
-            "polarity": _integers("polarity", polarity),
+            "source": integers("source", source),
+            "target": integers("target", target),
+            "polarity": integers("polarity", polarity),
         }
         lengths = {name: len(column) for name, column in columns.items()}
         if len(set(lengths.values())) != 1:
@@ -198,7 +198,8 @@ def _check_width(name: str, index: Integers) -> None:
         )
 
 
-def _integers(name: str, values: ArrayLike) -> Integers:
+def integers(name: str, values: ArrayLike) -> Integers:
+    """Return `values` as a flat array; raise `WiringError` if they are no integers."""
     try:
         array = np.asarray(values)
     except ValueError as error:  # lists of different lengths

@@ -15,7 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from elegans.arguments import checked
 from elegans.errors import WiringError
-from elegans.wiring.editing import edited
+from elegans.wiring.editing import edited, edited_junctions
+from elegans.wiring.junctions import GapJunctions, check_junctions
 from elegans.wiring.names import (
     LARGEST,
     check_layers,
@@ -75,6 +76,8 @@ class Wiring(NcpsNames):
         Synapses between neurons.
     sensory
         Synapses from sensory neurons (their `source`) to neurons (their `target`).
+    electrical
+        Gap junctions between neurons; none by default.
     names, sensory_names
         Names of neurons, unique; by default layer and position, such as ``command_3``.
 
@@ -107,6 +110,7 @@ class Wiring(NcpsNames):
         recurrent: Synapses,
         sensory: Synapses,
         *,
+        electrical: GapJunctions | None = None,
         names: Sequence[str] | None = None,
         sensory_names: Sequence[str] | None = None,
     ) -> None:
@@ -127,17 +131,20 @@ class Wiring(NcpsNames):
             _layers=MappingProxyType(sizes),
             _recurrent=recurrent,
             _sensory=sensory,
+            _electrical=GapJunctions.empty() if electrical is None else electrical,
             _names=check_names("names", names, sizes),
             _sensory_names=check_names("sensory_names", sensory_names, inputs),
         )
         check_ends("recurrent", recurrent, self.units, self.units)
         check_ends("sensory", sensory, self.input_size, self.units)
+        check_junctions(self._electrical, self.units)
         check_unique((self._names, sizes), (self._sensory_names, inputs))
 
     _input_size: int
     _layers: Mapping[str, int]
     _recurrent: Synapses
     _sensory: Synapses
+    _electrical: GapJunctions
     _names: tuple[str, ...] | None
     _sensory_names: tuple[str, ...] | None
 
@@ -226,6 +233,11 @@ class Wiring(NcpsNames):
         return self._sensory
 
     @property
+    def electrical(self) -> GapJunctions:
+        """Gap junctions between neurons."""
+        return self._electrical
+
+    @property
     def synapse_count(self) -> int:
         """Number of synapses between neurons."""
         return len(self._recurrent)
@@ -234,6 +246,11 @@ class Wiring(NcpsNames):
     def sensory_synapse_count(self) -> int:
         """Number of synapses from sensory neurons."""
         return len(self._sensory)
+
+    @property
+    def gap_junction_count(self) -> int:
+        """Number of gap junctions."""
+        return len(self._electrical)
 
     @property
     def density(self) -> float:
@@ -321,8 +338,14 @@ class Wiring(NcpsNames):
     def get_config(self) -> dict[str, Any]:
         """Return matrices and sizes as plain values, under the names of ``ncps``.
 
-        `to_json` keeps layers, names and parallel synapses as well.
+        `to_json` keeps layers, names and parallel synapses as well, and gap junctions, for which
+        there is no place here: a wiring with some raises `WiringError`.
         """
+        if len(self._electrical):
+            raise WiringError(
+                f"the wiring has {len(self._electrical)} gap junctions, which the matrices of ncps "
+                "have no place for; to_json keeps them"
+            )
         return {
             "units": self.units,
             "adjacency_matrix": self.adjacency().tolist(),
@@ -347,6 +370,8 @@ class Wiring(NcpsNames):
         add: Iterable[tuple[int, int, int]] = (),
         remove_sensory: Iterable[tuple[int, int]] = (),
         add_sensory: Iterable[tuple[int, int, int]] = (),
+        remove_electrical: Iterable[tuple[int, int]] = (),
+        add_electrical: Iterable[tuple[int, int, bool]] = (),
     ) -> Wiring:
         """Return a new wiring with synapses removed and added; this one stays as it is.
 
@@ -357,6 +382,10 @@ class Wiring(NcpsNames):
         add, add_sensory
             Triples (source, target, polarity). A pair that is removed in the same edit may be
             added again, with the other polarity for instance.
+        remove_electrical
+            Pairs of neurons, in either order, whose gap junction is removed.
+        add_electrical
+            Triples (source, target, rectifying) of gap junctions.
 
         Raises
         ------
@@ -374,15 +403,25 @@ class Wiring(NcpsNames):
         return self.with_synapses(
             edited("recurrent", self._recurrent, remove, add),
             edited("sensory", self._sensory, remove_sensory, add_sensory),
+            edited_junctions(self._electrical, remove_electrical, add_electrical),
         )
 
-    def with_synapses(self, recurrent: Synapses, sensory: Synapses) -> Wiring:
-        """Return a wiring of the same neurons with other synapses."""
+    def with_synapses(
+        self, recurrent: Synapses, sensory: Synapses, electrical: GapJunctions | None = None
+    ) -> Wiring:
+        """Return a wiring of the same neurons with other synapses.
+
+        Gap junctions stay as they are unless others are given.
+        """
+        electrical = self._electrical if electrical is None else electrical
         check_ends("recurrent", recurrent, self.units, self.units)
         check_ends("sensory", sensory, self.input_size, self.units)
+        check_junctions(electrical, self.units)
         rewired = object.__new__(Wiring)
         # Names and layers, checked and spelt out already, are those of the same neurons.
-        rewired.__dict__.update(self.__dict__, _recurrent=recurrent, _sensory=sensory)
+        rewired.__dict__.update(
+            self.__dict__, _recurrent=recurrent, _sensory=sensory, _electrical=electrical
+        )
         return rewired
 
     # --- exchange ------------------------------------------------------------------------
@@ -466,6 +505,7 @@ class Wiring(NcpsNames):
             tuple(self._layers.items()),
             self._recurrent,
             self._sensory,
+            self._electrical,
             self._names,  # None for the default ones, which are never spelt out here
             self._sensory_names,
         )
@@ -479,15 +519,21 @@ class Wiring(NcpsNames):
         return hash(self._identity())
 
     def __reduce__(self) -> tuple[object, ...]:
-        rebuild = partial(Wiring, names=self._names, sensory_names=self._sensory_names)
+        rebuild = partial(
+            Wiring,
+            electrical=self._electrical,
+            names=self._names,
+            sensory_names=self._sensory_names,
+        )
         return rebuild, (self._input_size, dict(self._layers), self._recurrent, self._sensory)
 
     def __repr__(self) -> str:
         sizes = [(SENSORY, self._input_size), *reversed(list(self._layers.items()))]
         neurons = ", ".join(f"{size} {name}" for name, size in sizes)
+        junctions = f", {self.gap_junction_count} gap junctions" if len(self._electrical) else ""
         return (
             f"Wiring({neurons}; {self.synapse_count} synapses, "
-            f"{self.sensory_synapse_count} sensory synapses)"
+            f"{self.sensory_synapse_count} sensory synapses{junctions})"
         )
 
     def _repr_html_(self) -> str:

@@ -47,7 +47,8 @@ class StepKernel:
         self._members = [*chain.from_iterable(self._tables)]
         self._tensors = [t for t in (*circuit.parameters, *circuit.connections) if t is not None]
         masks = (synapses.mask for synapses in cell.synapse_sets().values())
-        self._indices = *circuit.recurrent[:2], *circuit.sensory[:2], *masks
+        junctions = () if circuit.electrical is None else circuit.electrical[:3]
+        self._indices = *circuit.recurrent[:2], *circuit.sensory[:2], *junctions, *masks
         self._places = self._places_now()
         self._facts = self._facts_now()
         self._stepper = Stepper(

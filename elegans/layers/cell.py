@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, Unpack
+from typing import Any, ClassVar, Unpack
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from elegans.checks import (
 from elegans.errors import InputError, SolveError
 from elegans.layers.mapping import ElementwiseMapping
 from elegans.layers.states import WholeStates, check_shapes
+from elegans.synapses.electrical import ElectricalSynapses
 from elegans.synapses.slots import SynapseSlots
 from elegans.wiring import FullyConnected, Recipe, Synapses, Wiring
 
@@ -275,6 +276,9 @@ class WiredCell(Cell):
         The wiring was made for another number of inputs, or an argument is not valid.
     """
 
+    has_gap_junctions: ClassVar[bool] = False
+    """Whether the equation has a term for the gap junctions of a wiring."""
+
     layer_sizes: Tensor
 
     def __init__(
@@ -290,6 +294,13 @@ class WiredCell(Cell):
         super().__init__()
         check_keywords(type(self), factory_kwargs)
         self._blueprint = as_wiring(wiring, in_features)
+        if len(self._blueprint.electrical) and not self.has_gap_junctions:
+            raise InputError(
+                f"the wiring has {len(self._blueprint.electrical)} gap junctions, which the "
+                f"equation of {type(self).__name__} has no place for; use an LTC, or leave them "
+                "out by wiring.with_synapses(wiring.recurrent, wiring.sensory, "
+                "GapJunctions.empty())"
+            )
         self.input_mapping = ElementwiseMapping(input_mapping, self.sensory_size, **factory_kwargs)
         outputs = self.motor_size if outputs is None else outputs
         self.output_mapping = ElementwiseMapping(output_mapping, outputs, **factory_kwargs)
@@ -324,8 +335,11 @@ class WiredCell(Cell):
     def wiring(self) -> Wiring:
         """The circuit as it is now."""
         sets = self.synapse_sets()
+        junctions = sets.get("electrical")
         return self._blueprint.with_synapses(
-            sets["recurrent"].synapses(), sets["sensory"].synapses()
+            sets["recurrent"].synapses(),
+            sets["sensory"].synapses(),
+            junctions.junctions() if isinstance(junctions, ElectricalSynapses) else None,
         )
 
     @property

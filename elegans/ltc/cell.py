@@ -19,8 +19,9 @@ from elegans.layers.flow_cell import FlowCell
 from elegans.ltc.dynamics import MULTIPLY_ADDS, LiquidDynamics, Sensed, effective, run_fused, sense
 from elegans.ltc.joint import JointLTCCell
 from elegans.solvers import Solver
-from elegans.solvers.circuit import Circuit
+from elegans.solvers.circuit import Circuit, Junctions
 from elegans.synapses.constraints import POSITIVITY, SMALLEST_CAPACITANCE
+from elegans.synapses.electrical import ElectricalSynapses
 from elegans.synapses.initial import Initializer
 from elegans.synapses.liquid import LiquidSynapses, SynapseValues
 from elegans.synapses.plain import PlainStep, plain
@@ -35,10 +36,12 @@ class LTCCell(FlowCell):
         C_i \dot x_i = g_i (V_i - x_i) - \epsilon x_i
             + \sum_{k: j \to i} w_k \sigma(s_k (x_j - m_k)) (E_k - x_i)
             + \sum_{k: j \to i} \tilde w_k \sigma(\tilde s_k (u_j - \tilde m_k)) (\tilde E_k - x_i)
+            + \sum_{k: i - j} \hat w_k (x_j - x_i)
 
     with capacitance C, leak conductance g and potential V, and for each synapse a conductance
-    w, gain s, centre m and reversal potential E; the second sum runs over sensory synapses. The
-    input is constant over a step, which the solver takes in `ode_unfolds` parts.
+    w, gain s, centre m and reversal potential E; the second sum runs over sensory synapses, the
+    third over the gap junctions of the wiring, if it has any (see `elegans.wiring.GapJunctions`).
+    The input is constant over a step, which the solver takes in `ode_unfolds` parts.
 
     Parameters
     ----------
@@ -85,6 +88,8 @@ class LTCCell(FlowCell):
     >>> output.shape, state.shape
     (torch.Size([2, 4]), torch.Size([2, 19]))
     """
+
+    has_gap_junctions = True
 
     gleak: Tensor
     vleak: Tensor
@@ -133,6 +138,11 @@ class LTCCell(FlowCell):
             )
             for synapses in (self._blueprint.recurrent, self._blueprint.sensory)
         )
+        self.electrical: ElectricalSynapses | None = None
+        if len(self._blueprint.electrical):
+            self.electrical = ElectricalSynapses(
+                self._blueprint.electrical, self._initial, generator=generator, **factory_kwargs
+            )
         self._draw_neurons(generator)
 
     @torch.no_grad()
@@ -147,9 +157,11 @@ class LTCCell(FlowCell):
         """The precision that the cell computes in."""
         return self.vleak.dtype
 
-    def synapse_sets(self) -> dict[str, LiquidSynapses]:
-        """Return the synapses by name."""
-        return {"recurrent": self.recurrent, "sensory": self.sensory}
+    def synapse_sets(self) -> dict[str, LiquidSynapses | ElectricalSynapses]:
+        """Return the synapses by name; ``"electrical"`` where the wiring has gap junctions."""
+        sets: dict[str, LiquidSynapses | ElectricalSynapses]
+        sets = {"recurrent": self.recurrent, "sensory": self.sensory}
+        return sets if self.electrical is None else sets | {"electrical": self.electrical}
 
     def sense(self, inputs: Tensor) -> Sensed:
         """Return effective parameters and sensory sums for inputs (batch, time, input)."""
@@ -165,7 +177,7 @@ class LTCCell(FlowCell):
         The parameters are free ones or, where hooks or masks take part, effective ones; inputs are
         mapped already in that case.
         """
-        mapping, sets = self.input_mapping, (self.recurrent, self.sensory)
+        mapping, junctions = self.input_mapping, self.electrical
         circuit = Circuit(
             mapping.weight,
             mapping.bias,
@@ -180,12 +192,16 @@ class LTCCell(FlowCell):
             self._constraint,
             SMALLEST_CAPACITANCE,
             self.epsilon,
+            None if junctions is None else junctions.slots(),
         )
         mappings = is_plain(mapping) and is_plain(self.output_mapping)
-        if mappings and all(synapses.is_plain() for synapses in sets):
+        if mappings and all(synapses.is_plain() for synapses in self.synapse_sets().values()):
             return inputs, circuit
-        recurrent, sensory = (synapses.values().slots() for synapses in sets)
-        called = effective(circuit)._replace(recurrent=recurrent, sensory=sensory)
+        called = effective(circuit)._replace(
+            recurrent=self.recurrent.values().slots(),
+            sensory=self.sensory.values().slots(),
+            electrical=None if junctions is None else Junctions(*junctions.values()),
+        )
         return mapping(inputs), called
 
     @torch.no_grad()
@@ -195,7 +211,8 @@ class LTCCell(FlowCell):
         .. math:: \frac{C_i}{g_i + \varepsilon + \sum_k w_k} \le \tau_i \le
                   \frac{C_i}{g_i + \varepsilon}
 
-        The gates of all its synapses are open at the one end and closed at the other.
+        The gates of all its synapses are open at the one end and closed at the other. Gap junctions
+        are among the w, and, unless they rectify, add to the leak g at the other end.
 
         Examples
         --------
@@ -210,6 +227,11 @@ class LTCCell(FlowCell):
         for slots in (circuit.recurrent, circuit.sensory):
             values = SynapseValues.of(slots)
             opened = opened.index_add(0, values.target, values.weight)
+        if circuit.electrical is not None:
+            one, other, rectifying, weight = circuit.electrical
+            for end in (one, other):
+                opened = opened.index_add(0, end, weight)
+                closed = closed.index_add(0, end, torch.where(rectifying, 0.0, weight))
         return circuit.cm / opened, circuit.cm / closed
 
     def dynamics(self, inputs: Tensor) -> LiquidDynamics:
@@ -232,8 +254,8 @@ class LTCCell(FlowCell):
     def apply_weight_constraints(self) -> None:
         """Clip parameters at zero after an optimiser step; needed without implicit constraints."""
         if not self.implicit_param_constraints:
-            self.recurrent.apply_weight_constraints()
-            self.sensory.apply_weight_constraints()
+            for synapses in self.synapse_sets().values():
+                synapses.apply_weight_constraints()
             with torch.no_grad():
                 self.gleak.clamp_(min=0.0)
                 self.cm.clamp_(min=SMALLEST_CAPACITANCE)
@@ -244,6 +266,7 @@ class LTCCell(FlowCell):
         """Return what a kernel for single steps relies on besides tensors and solver."""
         modules: Any = self._modules  # without nn.Module's search: this runs at every step
         recurrent, sensory = modules["recurrent"], modules["sensory"]
+        junctions = modules.get("electrical")
         return (
             self.epsilon,
             self.implicit_param_constraints,
@@ -251,6 +274,7 @@ class LTCCell(FlowCell):
             recurrent._candidates,
             sensory.fixed_polarity,
             sensory._candidates,
+            junctions is None or junctions._candidates,
         )
 
     def rebuilt(self, wiring: Wiring) -> LTCCell:
@@ -287,15 +311,19 @@ class LTCCell(FlowCell):
         """Return the least value of each clipped parameter by its name."""
         if self.implicit_param_constraints:
             return {}
-        positive = dict.fromkeys(("recurrent.weight", "sensory.weight", "gleak"), 0.0)
+        weights = [f"{name}.weight" for name in self.synapse_sets()]
+        positive = dict.fromkeys([*weights, "gleak"], 0.0)
         return positive | {"cm": SMALLEST_CAPACITANCE}
 
     def operations(self) -> dict[str, int]:
         """Return the multiply-adds of a step with each entry of a weight, the sigmoid left out."""
-        return {
+        counts = {
             "recurrent.weight": MULTIPLY_ADDS * self.ode_unfolds,
             "sensory.weight": MULTIPLY_ADDS,
         }
+        if self.electrical is not None:  # one for each end: its current, and its conductance added
+            counts["electrical.weight"] = 2 * self.ode_unfolds
+        return counts
 
     def settings(self) -> dict[str, Any]:
         """Return keyword arguments that build such a cell, without wiring and precision."""

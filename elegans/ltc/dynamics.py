@@ -11,6 +11,7 @@ from elegans.layers.mapping import mapped
 from elegans.solvers import GatedLinearSystem, Solver
 from elegans.solvers.circuit import Circuit
 from elegans.synapses.constraints import POSITIVITY
+from elegans.synapses.electrical import JunctionValues
 from elegans.synapses.liquid import SynapseValues, values_of
 from elegans.synapses.sums import places
 
@@ -24,6 +25,7 @@ class LiquidDynamics(GatedLinearSystem):
 
     .. math::
         C_i \dot x_i = g_i (V_i - x_i) + \sum_{k: j \to i} w_k \sigma(s_k (x_j - m_k)) (E_k - x_i)
+            + \sum_{k: i - j} \hat w_k (x_j - x_i)
 
     Leak and sensory synapses do not depend on the state; their sums are given.
 
@@ -37,6 +39,9 @@ class LiquidDynamics(GatedLinearSystem):
         The same conductances times their potentials, shape (batch, neuron).
     recurrent
         Synapses between the neurons.
+    electrical
+        Gap junctions, the last sum, if there are any; a rectifying one takes part while its source
+        has the higher potential.
 
     References
     ----------
@@ -44,12 +49,18 @@ class LiquidDynamics(GatedLinearSystem):
     """
 
     def __init__(
-        self, capacitance: Tensor, conductance: Tensor, drive: Tensor, recurrent: SynapseValues
+        self,
+        capacitance: Tensor,
+        conductance: Tensor,
+        drive: Tensor,
+        recurrent: SynapseValues,
+        electrical: JunctionValues | None = None,
     ) -> None:
         self._capacitance = capacitance
         self._conductance = conductance
         self._drive = drive
         self.recurrent = recurrent
+        self.electrical = electrical
 
     @property
     def capacitance(self) -> Tensor:
@@ -58,30 +69,43 @@ class LiquidDynamics(GatedLinearSystem):
 
     def conductance_and_drive(self, state: Tensor) -> tuple[Tensor, Tensor]:
         """Return total conductance G and drive A at `state`, both (batch, neuron)."""
-        return self.recurrent.add_to(self._conductance, self._drive, state)
+        sums = self.recurrent.add_to(self._conductance, self._drive, state)
+        return sums if self.electrical is None else self.electrical.add_to(*sums, state)
 
     def jacobian(self, state: Tensor) -> Tensor:
         r"""Return df_i/dx_j at ``[:, i, j]``, shape (batch, neuron, neuron), in closed form.
 
         .. math::
             J_{ij} = C_i^{-1} \sum_{k: j \to i} w s \sigma (1 - \sigma) (E - x_i)
-            - \delta_{ij} G_i / C_i
+            + C_i^{-1} \sum_{k: i - j} \hat w_k - \delta_{ij} G_i / C_i
         """
         conductance, _ = self.conductance_and_drive(state)
         jacobian = self.matrix(self.coupling(state, state), -conductance)
         return jacobian / self.capacitance.unsqueeze(-1)
 
     def coupling(self, state: Tensor, pulled: Tensor) -> Tensor:
-        r"""Return what a change of x_j does to the current through each synapse, by its gate.
+        r"""Return what a change of x_j does to the current into x_i along each of `ends`.
 
-        .. math:: w_k s_k \sigma_k (1 - \sigma_k) (E_k - y_i)
+        .. math:: w_k s_k \sigma_k (1 - \sigma_k) (E_k - y_i) \text{ or } \hat w_k
 
         with gates at `state` and the potentials y = `pulled` of the targets, both (batch, neuron);
-        the result has the shape (batch, synapse).
+        the result has the shape (batch, end).
         """
         synapses = self.recurrent
         pull = synapses.erev - pulled.index_select(-1, places(synapses.target))
-        return self.opening(state) * pull
+        by_gates = self.opening(state) * pull
+        if self.electrical is None:
+            return by_gates
+        conducting = self.electrical.conducting(state)
+        return torch.cat([by_gates, conducting, conducting], -1)
+
+    def ends(self) -> tuple[Tensor, Tensor]:
+        """Return source and target of each synapse, then of each junction, one way and back."""
+        source, target = self.recurrent.source, self.recurrent.target
+        if self.electrical is None:
+            return source, target
+        one, other = self.electrical.source, self.electrical.target
+        return torch.cat([source, one, other]), torch.cat([target, other, one])
 
     def opening(self, state: Tensor) -> Tensor:
         """Return what a change of x_j does to each open conductance, shape (batch, synapse)."""
@@ -91,12 +115,12 @@ class LiquidDynamics(GatedLinearSystem):
         return synapses.weight * synapses.sigma * torch.sigmoid(gain) * torch.sigmoid(-gain)
 
     def matrix(self, entries: Tensor, diagonal: Tensor) -> Tensor:
-        """Return `entries` of synapses at (target, source), parallel ones summed, plus a diagonal.
+        """Return the entries of `ends` at (target, source), parallel ones summed, plus a diagonal.
 
-        Shapes (batch, synapse) and (batch, neuron) make (batch, neuron, neuron).
+        Shapes (batch, end) and (batch, neuron) make (batch, neuron, neuron).
         """
-        neurons = diagonal.shape[-1]
-        place = self.recurrent.target.long() * neurons + self.recurrent.source  # beyond 32 bits
+        neurons, (source, target) = diagonal.shape[-1], self.ends()
+        place = target.long() * neurons + source  # beyond 32 bits
         flat = diagonal.new_zeros(*diagonal.shape[:-1], neurons * neurons)
         flat = flat.index_add(-1, place, entries)
         return flat.reshape(*diagonal.shape, neurons) + torch.diag_embed(diagonal)
@@ -104,7 +128,8 @@ class LiquidDynamics(GatedLinearSystem):
     def parameters(self) -> tuple[Tensor, ...]:
         """Return every tensor besides the state that the derivative depends on."""
         _, _, *values = self.recurrent
-        return (self._capacitance, self._conductance, self._drive, *values)
+        junctions = () if self.electrical is None else (self.electrical.weight,)
+        return (self._capacitance, self._conductance, self._drive, *values, *junctions)
 
 
 class Sensed(NamedTuple):
@@ -117,17 +142,24 @@ class Sensed(NamedTuple):
     drive: tuple[Tensor, ...]
     """The same conductances times their potentials of each step, (batch, neuron)."""
     recurrent: SynapseValues
+    electrical: JunctionValues | None = None
 
     def at(self, time: int) -> LiquidDynamics:
         """Return the dynamics under the input of one time step."""
         return LiquidDynamics(
-            self.capacitance, self.conductance[time], self.drive[time], self.recurrent
+            self.capacitance,
+            self.conductance[time],
+            self.drive[time],
+            self.recurrent,
+            self.electrical,
         )
 
 
 def effective(circuit: Circuit) -> Circuit:
     """Return the circuit with constraints applied and without scales and shifts."""
-    positivity = POSITIVITY[circuit.positivity]
+    positivity, junctions = POSITIVITY[circuit.positivity], circuit.electrical
+    if junctions is not None:
+        junctions = junctions._replace(weight=positivity(junctions.weight))
     return circuit._replace(
         scale=None,
         shift=None,
@@ -138,6 +170,7 @@ def effective(circuit: Circuit) -> Circuit:
         gleak=positivity(circuit.gleak),
         cm=positivity(circuit.cm, floor=circuit.floor),
         positivity="identity",
+        electrical=junctions,
     )
 
 
@@ -153,7 +186,11 @@ def sense(inputs: Tensor, circuit: Circuit) -> Sensed:
     )
     # Taken apart at once: the gradient of a slice for each step would be as long as the sequence.
     return Sensed(
-        circuit.cm, conductance.unbind(-2), drive.unbind(-2), SynapseValues.of(circuit.recurrent)
+        circuit.cm,
+        conductance.unbind(-2),
+        drive.unbind(-2),
+        SynapseValues.of(circuit.recurrent),
+        None if circuit.electrical is None else JunctionValues(*circuit.electrical),
     )
 
 

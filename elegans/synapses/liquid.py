@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import ClassVar, NamedTuple, Unpack
 
 import numpy as np
@@ -12,12 +11,12 @@ from torch import Tensor, nn
 from elegans.arguments import checked
 from elegans.checks import Placement, check_keywords
 from elegans.errors import InputError
-from elegans.hooks import is_plain
 from elegans.solvers.circuit import Slots
+from elegans.synapses.conductance import ConductanceSynapses
 from elegans.synapses.constraints import Positivity, signed
 from elegans.synapses.initial import INITIAL_RANGES, Initializer
 from elegans.synapses.plain import PlainSynapses
-from elegans.synapses.slots import FreshSynapses, SynapseSlots
+from elegans.synapses.slots import FreshSynapses
 from elegans.synapses.sums import places
 from elegans.wiring import Synapses
 
@@ -73,7 +72,7 @@ def values_of(slots: Slots, positivity: Positivity) -> SynapseValues:
 
 
 @checked(InputError)
-class LiquidSynapses(SynapseSlots):
+class LiquidSynapses(ConductanceSynapses):
     """Liquid synapses: a conductance, a gain, a centre and a reversal potential in each slot.
 
     A pruned synapse has conductance zero.
@@ -95,9 +94,7 @@ class LiquidSynapses(SynapseSlots):
     """
 
     VALUES: ClassVar[tuple[str, ...]] = ("weight", "sigma", "mu", "erev")
-    STRENGTH = "conductance"
 
-    weight: Tensor
     sigma: Tensor
     mu: Tensor
     erev: Tensor
@@ -112,9 +109,8 @@ class LiquidSynapses(SynapseSlots):
         **factory_kwargs: Unpack[Placement],
     ) -> None:
         check_keywords(type(self), factory_kwargs)
-        super().__init__(synapses, device=factory_kwargs.get("device"))
+        super().__init__(synapses, initial, device=factory_kwargs.get("device"))
         self.fixed_polarity = fixed_polarity
-        self._initial = initial
         for name in self.VALUES:
             parameter = nn.Parameter(torch.empty(len(synapses), **factory_kwargs))
             self.register_parameter(name, parameter)
@@ -127,9 +123,7 @@ class LiquidSynapses(SynapseSlots):
         """Hold `synapses`, as many as there are slots, all open, with freshly drawn values."""
         self.connect(synapses)
         for name in ("weight", "sigma", "mu"):
-            parameter = getattr(self, name)
-            like: Placement = {"device": parameter.device, "dtype": parameter.dtype}
-            parameter.copy_(self._initial.draw(name, len(self), generator=generator, **like))
+            self._draw(name, generator)
         self.erev.copy_(self.polarity)
 
     def forward(self) -> SynapseValues:
@@ -170,26 +164,12 @@ class LiquidSynapses(SynapseSlots):
             self.erev,
         )
 
-    def is_plain(self) -> bool:
-        """Whether the values follow from `slots` alone: no hooks or candidates."""
-        return self._candidates is None and is_plain(self)
-
     def current_polarity(self) -> Tensor:
         """Return +1 or -1 for each slot: the sign of its reversal potential, shape (synapse,)."""
         if self.fixed_polarity:
             return self.polarity
         sign = self.erev.detach().sign().to(self.polarity.dtype)
         return torch.where(sign == 0, self.polarity, sign)
-
-    @property
-    def positivity(self) -> Positivity:
-        """Constraint that keeps conductances positive."""
-        return self._initial.positivity
-
-    @torch.no_grad()
-    def apply_weight_constraints(self) -> None:
-        """Bring clipped conductances back to zero."""
-        self.weight.clamp_(min=0.0)
 
     @torch.no_grad()
     def plain(self, neurons: int) -> PlainSynapses:
@@ -201,18 +181,6 @@ class LiquidSynapses(SynapseSlots):
         return PlainSynapses.sorted(source, target, neurons, **values)
 
     # --- values for operators ------------------------------------------------------------
-
-    def strength_of(self, weight: Tensor) -> Tensor:
-        """Return the conductances of parameters, in their shape."""
-        return self.positivity(weight)
-
-    def slope_of(self, weight: Tensor, gradient: Tensor) -> Tensor:
-        """Return d loss / d conductance from parameter and gradient, in their shape."""
-        return self.positivity.slope_of(weight, gradient)
-
-    def strength(self) -> Tensor:
-        """Return the conductances, zero where pruned, detached, shape (synapse,)."""
-        return self.values().weight.detach()
 
     def reversal_potential(self) -> Tensor:
         """Return the reversal potentials E, detached, shape (synapse,)."""
@@ -229,26 +197,6 @@ class LiquidSynapses(SynapseSlots):
             name: like.new_tensor(rng.uniform(*INITIAL_RANGES[parameter], size=count))
             for name, parameter in (("gain", "sigma"), ("centre", "mu"))
         }
-
-    @torch.no_grad()
-    def set_strength(self, strength: Tensor) -> None:
-        """Let the open synapses have the conductances `strength` > 0, shape (synapse,)."""
-        parameter = self.positivity.inverse(strength.to(self.weight))
-        self.weight.copy_(torch.where(self.mask, parameter, self.weight))
-
-    def draw_strength(self, count: int, rng: np.random.Generator) -> Tensor:
-        """Draw conductances from the law of the initial ones, (count,)."""
-        generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
-        drawn = self._initial.draw("weight", count, generator=generator)
-        return self.positivity(drawn).to(self.weight)
-
-    def realised(self, strength: float) -> float:
-        """Return what a parameter makes of the conductance; NaN where no finite one stands for it.
-
-        A conductance passes through a parameter of the layer's precision, which rounds it.
-        """
-        parameter = self.positivity.inverse(torch.tensor(strength, dtype=self.weight.dtype))
-        return float(self.positivity(parameter)) if bool(parameter.isfinite()) else math.nan
 
     def _write(self, slots: Tensor, fresh: FreshSynapses) -> None:
         self.weight[slots] = self.positivity.inverse(fresh.strength.to(self.weight))

@@ -147,6 +147,9 @@ class SynapseSlots(Connections):
     signed: ClassVar[bool] = False
     """Whether the sign of the weight is the polarity, so that training may change it."""
 
+    is_mutual: ClassVar[bool] = False
+    """Whether a slot acts on both its ends, so that a pair of neurons has one at most."""
+
     keeps_blocks: ClassVar[bool] = False
     """Whether a slot may connect the neurons of two layers only."""
 

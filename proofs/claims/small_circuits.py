@@ -15,6 +15,7 @@ from elegans.ltc.cell import LTCCell
 from elegans.ltc.dynamics import LiquidDynamics
 from elegans.proofs.dynamics.equilibrium import equilibria
 from elegans.solvers import integrate
+from elegans.synapses.liquid import LiquidSynapses
 from elegans.synapses.slots import FreshSynapses
 from elegans.wiring import Synapses, Wiring
 
@@ -83,7 +84,7 @@ def circuit(
         ):
             getattr(cell, name).copy_(torch.as_tensor(value, dtype=torch.float64))
         for name, synapses in ordered.items():
-            slots = cell.synapse_sets()[name]
+            slots: LiquidSynapses = getattr(cell, name)
             values = torch.tensor(synapses, dtype=torch.float64).reshape(-1, 6)
             slots.weight.copy_(values[:, 2])
             slots.erev.copy_(values[:, 3].abs())  # the polarity gives the sign
@@ -107,7 +108,7 @@ def rewired(cell: LTCCell, kind: Kind, slot: int, synapse: Synapse) -> LTCCell:
     Synapses(0 -> 2 (+))
     """
     after = copy.deepcopy(cell)
-    synapses = after.synapse_sets()[kind]
+    synapses: LiquidSynapses = getattr(after, kind)
     source = int(synapses.source[slot])
     if synapse.source != source:
         raise InputError(

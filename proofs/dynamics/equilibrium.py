@@ -333,7 +333,7 @@ class _Flow(NamedTuple):
         dynamics = repeated(self.dynamics, len(state))
         conductance, drive = dynamics.conductance_and_drive(state)
         terms = dynamics.coupling(state, drive / conductance) / conductance.index_select(
-            -1, dynamics.recurrent.target
+            -1, dynamics.ends()[1]
         )
         return dynamics.matrix(terms, -torch.ones_like(state))
 
@@ -406,7 +406,11 @@ def repeated(dynamics: LiquidDynamics, batch: int) -> LiquidDynamics:
     """Return dynamics under one input, shape (1, neuron), as a batch of the same."""
     capacitance, conductance, drive, *_ = dynamics.parameters()
     return LiquidDynamics(
-        capacitance, conductance.expand(batch, -1), drive.expand(batch, -1), dynamics.recurrent
+        capacitance,
+        conductance.expand(batch, -1),
+        drive.expand(batch, -1),
+        dynamics.recurrent,
+        dynamics.electrical,
     )
 
 

@@ -159,21 +159,21 @@ def _with_synapses(dynamics: GatedLinearSystem) -> LiquidDynamics:
 
 
 def _flow_terms(dynamics: LiquidDynamics, state: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the terms of the flow's Jacobian: (batch, synapse), and the diagonal besides."""
+    """Return the terms of the flow's Jacobian: (batch, end), and the diagonal besides."""
     conductance, _ = dynamics.conductance_and_drive(state)
     capacitance = dynamics.capacitance
-    terms = dynamics.coupling(state, state) / capacitance[dynamics.recurrent.target]
+    terms = dynamics.coupling(state, state) / capacitance[dynamics.ends()[1]]
     return terms, -conductance / capacitance
 
 
 def _step_terms(dynamics: LiquidDynamics, state: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the terms of a step's Jacobian: (batch, synapse), and the diagonal besides."""
+    """Return the terms of a step's Jacobian: (batch, end), and the diagonal besides."""
     conductance, drive = dynamics.conductance_and_drive(state)
     capacitance = dynamics.capacitance
     denominator = capacitance + h * conductance  # (batch, neuron), h D
     after = state + h * (drive - conductance * state) / denominator
     terms = h * dynamics.coupling(state, after)
-    terms = terms / denominator.index_select(-1, dynamics.recurrent.target)
+    terms = terms / denominator.index_select(-1, dynamics.ends()[1])
     return terms, capacitance / denominator
 
 

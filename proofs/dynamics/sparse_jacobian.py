@@ -221,22 +221,22 @@ class Places(NamedTuple):
     column: Tensor
     """Source of each entry, (entry,), ascending within a row."""
     of_synapse: Tensor
-    """The entry that each synapse contributes to, (synapse,)."""
+    """The entry that each of `LiquidDynamics.ends` contributes to, (end,)."""
     of_neuron: Tensor
     """The entry on the diagonal, (neuron,)."""
 
     @classmethod
     def of(cls, dynamics: LiquidDynamics) -> Places:
         """Return the places of a circuit: its connected pairs and the diagonal."""
-        neurons, synapses = len(dynamics.capacitance), dynamics.recurrent
-        pair = synapses.target.long() * neurons + synapses.source  # may need more than 32 bits
+        neurons, (source, target) = len(dynamics.capacitance), dynamics.ends()
+        pair = target.long() * neurons + source  # may need more than 32 bits
         itself = torch.arange(neurons, device=pair.device) * (neurons + 1)
         place, entry = torch.unique(torch.cat([pair, itself]), return_inverse=True)
         synapse, diagonal = entry.split([len(pair), neurons])
         return cls(place // neurons, place % neurons, synapse, diagonal)
 
     def filled(self, terms: Tensor, diagonal: Tensor) -> SparseJacobian:
-        """Return the matrix of terms (batch, synapse) plus a diagonal (batch, neuron)."""
+        """Return the matrix of terms (batch, end) plus a diagonal (batch, neuron)."""
         values = terms.new_zeros(len(terms), len(self.row))
         values = values.index_add(-1, self.of_synapse, terms)
         values = values.index_add(-1, self.of_neuron, diagonal)

@@ -18,10 +18,10 @@ from elegans.solvers.fused.cpu.problem import room_for
 from elegans.solvers.fused.operator import problem_of
 from elegans.solvers.fused.settings import COUNT, Settings
 
-OPTIONAL = (3, 4, 5, 6)
-"""Indices of the tensors with gradients that may be missing: scales and shifts."""
+OPTIONAL = (3, 4, 5, 6, 18)
+"""Indices of the tensors with gradients that may be missing: scales, shifts, gap junctions."""
 
-POLARITIES = (2, 5)
+MAY_MISS = (2, 5, 6, 7, 8)
 """Indices of the connections that may be missing."""
 
 
@@ -40,7 +40,7 @@ def traced(
 def _problem(tensors: Any, connections: Any, settings: Settings) -> Any:
     given, ends = (
         [None if k in optional and not t.numel() else t for k, t in enumerate(group)]
-        for group, optional in ((tensors, OPTIONAL), (connections, POLARITIES))
+        for group, optional in ((tensors, OPTIONAL), (connections, MAY_MISS))
     )
     return problem_of(given, ends, settings)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from elegans.solvers.circuit import Circuit
 from elegans.solvers.fused.cpu.problem import CpuProblem
-from elegans.solvers.fused.settings import COUNT, POSITIVITY, Settings
+from elegans.solvers.fused.settings import COUNT, ENDS, POSITIVITY, Settings
 
 Reference = Callable[..., tuple[Tensor, Tensor]]
 
@@ -68,8 +68,8 @@ def sequence(
 class _Sequence(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, Tensor]:
-        tensors, connections = arguments[:COUNT], arguments[COUNT : COUNT + 6]
-        settings, circuit, reference = arguments[COUNT + 6 :]
+        tensors, connections = arguments[:COUNT], arguments[COUNT : COUNT + ENDS]
+        settings, circuit, reference = arguments[COUNT + ENDS :]
         needs_gradient = any(ctx.needs_input_grad)
         problem = problem_of(tensors, connections, settings)
         output, states, kept = problem.run(needs_gradient)
@@ -83,7 +83,7 @@ class _Sequence(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
         saved = ctx.saved_tensors
-        tensors, connections, states = saved[:COUNT], saved[COUNT : COUNT + 6], saved[-1]
+        tensors, connections, states = saved[:COUNT], saved[COUNT : COUNT + ENDS], saved[-1]
         flags = ctx.needs_input_grad[:COUNT]
         again = torch.is_grad_enabled()  # somebody wants to differentiate the gradient
         if again or any(g is not None and is_batch_of_gradients(g) for g in gradients):
@@ -96,7 +96,7 @@ class _Sequence(torch.autograd.Function):
             tensor_gradients = [
                 g if needed else None for g, needed in zip(all_gradients, flags, strict=True)
             ]
-        return (*tensor_gradients, *([None] * 9))
+        return (*tensor_gradients, *([None] * (ENDS + 3)))
 
 
 def _by_reference(

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-COUNT = 18
+COUNT = 19
 """Tensors that have gradients: inputs, initial state, elapsed times, parameters of a circuit."""
+
+ENDS = 9
+"""Tensors of the connections of a circuit."""
 
 POSITIVITY = ("identity", "softplus", "clip")
 """Maps of a parameter to a positive value; kernels know the index."""

@@ -6,11 +6,12 @@ each a few vector registers wide. The backward pass recomputes gates, which cost
 them would.
 
 Arguments common to all kernels: `given`, the tuple x (batch, time, input), initial (batch, neuron),
-elapsed (batch, time), mapping, synapses, sensory, neuron, unfolds (solver steps in each element of
+elapsed (batch, time), mapping, recurrent, sensory, neuron, unfolds (solver steps in each element of
 the sequence), and whether steps are exponential. Of these, `mapping` (2, input + output) is scale
-and shift of inputs, then of outputs; `synapses`, the tuple source (synapse,), sorted by target,
-start (neuron + 1,), where the synapses of each target begin, and the values weight, sigma, mu, erev
-(synapse,); `sensory`, the same; `neuron` (3, neuron), the rows capacitance, leak conductance (with
+and shift of inputs, then of outputs; `recurrent`, the pair of synapses, the tuple source
+(synapse,), sorted by target, start (neuron + 1,), where the synapses of each target begin, and the
+values weight, sigma, mu, erev (synapse,), and of the tuple that the file on junctions explains;
+`sensory`, synapses alone; `neuron` (3, neuron), the rows capacitance, leak conductance (with
 epsilon) and leak drive. `lanes` is a tuple as long as a block is wide: the compiler knows its
 length. `kept`, the tuple `path` (block, step + 1, neuron, lane) and `auxes` (block, step, neuron,
 lane), takes the states before and after each step and what `equations` keeps; where it is shorter
@@ -26,6 +27,7 @@ from numba import njit, prange
 
 from elegans.solvers.fused.cpu.compiling import INLINE, OPTIONS, kernel
 from elegans.solvers.fused.cpu.equations import advance
+from elegans.solvers.fused.cpu.junctions import sum_lanes
 from elegans.solvers.fused.cpu.sigmoid import sigmoid
 from elegans.solvers.fused.cpu.vectors import item, load, prefetch, splat, store
 
@@ -129,7 +131,7 @@ def unfold(
     block: int,
     k: int,
     base: Array,
-    synapses: Any,
+    recurrent: Any,
     neuron: Array,
     step: Any,
     first: int,
@@ -141,7 +143,7 @@ def unfold(
 
     `step` is the tuple h (lane,), its length, and whether it is exponential.
     """
-    path, auxes = kept
+    (path, auxes), (synapses, junctions) = kept, recurrent
     lengths, exponential_step = step
     before, after, aux = places(kept, block, k)
     h, one = load(lengths, 0, lanes), lengths.dtype.type(1)
@@ -149,6 +151,7 @@ def unfold(
         g, a = load(base, 2 * i, lanes), load(base, 2 * i + 1, lanes)
         g, a = sum_gates(path, before, synapses, i, g, a, lanes, ahead)
         x = load(path, before + i, lanes)
+        g, a = sum_lanes(path, before, junctions, i, x, g, a, lanes)
         x, aside = advance(x, g, a, neuron[0, i], h, exponential_step, one)
         store(path, after + i, x)
         store(auxes, aux + i, aside)
@@ -160,11 +163,12 @@ def forward(given: Any, lanes: Any, results: Any, kept: Any) -> None:
 
     `results` are output (batch, time, output) and states (batch, time, neuron).
     """
-    x, initial, elapsed, mapping, synapses, sensory, neuron, unfolds, exponential_step = given
+    x, initial, elapsed, mapping, recurrent, sensory, neuron, unfolds, exponential_step = given
+    synapses, junctions = recurrent  # parallel loops take no tuple of tuples from outside
     (batch, time, inputs), neurons, width = x.shape, neuron.shape[1], len(lanes)
     path = kept[0]
     for block in prange(path.shape[0]):
-        first = block * width
+        first, circuit = block * width, (synapses, junctions)
         raw, row = np.empty((inputs, width), x.dtype), np.empty((inputs, width), x.dtype)
         base, h = np.empty((neurons, 2, width), x.dtype), np.empty(width, x.dtype)
         copy_states(initial, first, path[block, 0])
@@ -173,7 +177,7 @@ def forward(given: Any, lanes: Any, results: Any, kept: Any) -> None:
             sense(row, sensory, neuron, base, 0, neurons, lanes)
             for k in range(t * unfolds, (t + 1) * unfolds):
                 unfold(
-                    kept, block, k, base, synapses, neuron, (h, exponential_step), 0, neurons,
+                    kept, block, k, base, circuit, neuron, (h, exponential_step), 0, neurons,
                     lanes, NEAR,
                 )  # fmt: skip
             rows = path[block, (t + 1) * unfolds % path.shape[1]]

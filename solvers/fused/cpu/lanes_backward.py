@@ -13,6 +13,7 @@ from numba import njit, prange
 
 from elegans.solvers.fused.cpu.compiling import INLINE, OPTIONS, kernel
 from elegans.solvers.fused.cpu.equations import length_back, step_back
+from elegans.solvers.fused.cpu.junctions import lanes_back, sum_lanes
 from elegans.solvers.fused.cpu.lanes import (
     NEAR,
     copy_states,
@@ -79,7 +80,7 @@ def _unfold_back(
     kept: Any,
     block: int,
     k: int,
-    synapses: Any,
+    recurrent: Any,
     neuron: Array,
     step: Any,
     into: Any,
@@ -89,10 +90,12 @@ def _unfold_back(
 ) -> None:
     """Carry gradient[side] of gradient (2, neuron, lane) back over step k to the other side.
 
-    Adds to the gradients of values, to that of capacitances in from_neurons (3, neuron, lane) and
-    to base_gradient[0] of base_gradient (2, neuron, 2, lane); the other half is to work in.
+    Adds to the gradients `into` of values and of junctions, to that of capacitances in from_neurons
+    (3, neuron, lane) and to base_gradient[0] of base_gradient (2, neuron, 2, lane); the other half
+    is to work in.
     """
-    path, auxes = kept
+    (path, auxes), (synapses, junctions) = kept, recurrent
+    into_values, from_junctions = into
     lengths, exponential_step = step
     before, after, aux = places(kept, block, k)
     h, one = load(lengths, 0, lanes), lengths.dtype.type(1)
@@ -113,7 +116,10 @@ def _unfold_back(
     for i in range(neurons):
         row = 2 * (neurons + i)
         from_sums = load(base_gradient, row, lanes), load(base_gradient, row + 1, lanes)
-        _gates_back(path, before, synapses, i, from_sums, gradient, before_rows, into, lanes)
+        _gates_back(path, before, synapses, i, from_sums, gradient, before_rows, into_values, lanes)
+        lanes_back(
+            path, before, junctions, i, from_sums, gradient, before_rows, from_junctions, lanes
+        )
 
 
 @njit(**OPTIONS)
@@ -124,20 +130,21 @@ def _h_back(
     block: int,
     k: int,
     base: Array,
-    synapses: Any,
+    recurrent: Any,
     neuron: Array,
     step: Any,
     h_gradient: Array,
     lanes: Any,
 ) -> None:
     """Add the gradient of the length of step k to h_gradient (lane,); sums the gates once more."""
-    path, auxes = kept
+    (path, auxes), (synapses, junctions) = kept, recurrent
     lengths, exponential_step = step
     before, after, aux = places(kept, block, k)
     h, from_h = load(lengths, 0, lanes), load(h_gradient, 0, lanes)
     for i in range(neuron.shape[1]):
         g, a = load(base, 2 * i, lanes), load(base, 2 * i + 1, lanes)
         g, a = sum_gates(path, before, synapses, i, g, a, lanes, NEAR)
+        g, a = sum_lanes(path, before, junctions, i, load(path, before + i, lanes), g, a, lanes)
         from_h += length_back(
             load(gradient, side * neuron.shape[1] + i, lanes), load(path, before + i, lanes),
             load(path, after + i, lanes), load(auxes, aux + i, lanes), g, a, neuron[0, i], h,
@@ -212,23 +219,26 @@ def backward(
 
     `results` are these gradients, of length 0 where there is none, and the states. `into` takes the
     gradients of x, initial and elapsed and, in parts to be summed by the caller, (part, 2, input +
-    output), (part, 4 synapses), (part, 4 synapses) and (part, 3, neuron); blocks are dealt out to
-    parts. `flags`: whether `kept` is what `forward` left, whether the gradient of elapsed is
-    wanted, and `lanewise`: those of synapses are lanes of `narrow`, a tuple like `lanes` of at most
-    SUMS, and sums over samples are put off to the end, which is faster while it fits into the
-    cache. Where `kept` is not what `forward` left, the steps of one element of the sequence are
-    taken again from the state before it, into (part, unfolds + 1, neuron, lane) and (part, unfolds,
-    neuron, lane).
+    output), (part, 4 synapses), (part, 4 synapses), (part, 3, neuron) and (part, entry) of
+    junctions; blocks are dealt out to parts. `flags`: whether `kept` is what `forward` left,
+    whether the gradient of elapsed is wanted, and `lanewise`: those of synapses are lanes of
+    `narrow`, a tuple like `lanes` of at most SUMS, and sums over samples are put off to the end,
+    which is faster while it fits into the cache. Where `kept` is not what `forward` left, the steps
+    of one element of the sequence are taken again from the state before it, into (part, unfolds +
+    1, neuron, lane) and (part, unfolds, neuron, lane).
     """
-    x, initial, elapsed, mapping, synapses, sensory, neuron, unfolds, exponential_step = given
+    x, initial, elapsed, mapping, recurrent, sensory, neuron, unfolds, exponential_step = given
+    synapses, junctions = recurrent  # parallel loops take no tuple of tuples from outside
     is_kept, wants_h, lanewise = flags
     x_gradient, initial_gradient, elapsed_gradient = into[:3]
-    mapping_gradients, value_gradients, sensory_gradients, neuron_gradients = into[3:]
+    mapping_gradients, value_gradients, sensory_gradients, neuron_gradients = into[3:7]
+    junction_gradients = into[7]
     states, path = results[2], kept[0]
     (batch, time, inputs), neurons, width = x.shape, neuron.shape[1], len(lanes)
     zero = x.dtype.type(0)
     blocks, parts = (batch + width - 1) // width, len(neuron_gradients)
     for part in prange(parts):
+        circuit = synapses, junctions
         raw, row = np.empty((inputs, width), x.dtype), np.empty((inputs, width), x.dtype)
         row_gradient = np.empty((inputs, width), x.dtype)
         outputs = np.empty((mapping.shape[1] - inputs, width), x.dtype)
@@ -240,8 +250,11 @@ def backward(
         from_mapping = np.zeros((2, mapping.shape[1], width), x.dtype)
         value_gradients[part] = zero
         sensory_gradients[part] = zero
-        first_value, first_sensory = part * len(synapses[0]), part * len(sensory[0])
+        junction_gradients[part] = zero
+        count = len(synapses[0])
+        first_value, first_sensory = part * count, part * len(sensory[0])
         into_values = value_gradients, first_value, lanewise, narrow
+        into_circuit = into_values, junction_gradients[part]
         into_senses = sensory_gradients, first_sensory, lanewise, narrow
         step = h, exponential_step
         for block in range(part * blocks // parts, (part + 1) * blocks // parts):
@@ -263,7 +276,7 @@ def backward(
                     else:
                         copy_states(initial, first, path[part, 0])
                     for k in range(unfolds):
-                        unfold(kept, part, k, base, synapses, neuron, step, 0, neurons, lanes, NEAR)
+                        unfold(kept, part, k, base, circuit, neuron, step, 0, neurons, lanes, NEAR)
                 _add_given(
                     results, path[place, end], first, t, mapping, gradient, side, outputs,
                     from_mapping, lanes,
@@ -272,12 +285,12 @@ def backward(
                 h_gradient[:] = zero
                 for k in range(end - 1, begin - 1, -1):
                     _unfold_back(
-                        gradient, side, kept, place, k, synapses, neuron, step, into_values,
+                        gradient, side, kept, place, k, circuit, neuron, step, into_circuit,
                         from_neurons, base_gradient, lanes,
                     )  # fmt: skip
                     if wants_h:
                         _h_back(
-                            gradient, side, kept, place, k, base, synapses, neuron, step,
+                            gradient, side, kept, place, k, base, circuit, neuron, step,
                             h_gradient, lanes,
                         )  # fmt: skip
                     side = 1 - side
@@ -302,7 +315,7 @@ def backward(
                 for i in range(neurons):
                     initial_gradient[first + b, i] = gradient[side, i, b]
         if lanewise:
-            _sum_in_place(value_gradients, first_value, len(synapses[0]), narrow)
+            _sum_in_place(value_gradients, first_value, count, narrow)
             _sum_in_place(sensory_gradients, first_sensory, len(sensory[0]), narrow)
         _sum_lanes(from_neurons, neuron_gradients[part], lanes)
         _sum_lanes(from_mapping, mapping_gradients[part], lanes)

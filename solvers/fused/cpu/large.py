@@ -26,7 +26,8 @@ _map_inputs, _write_rows = by_rows.map_inputs, by_rows.write
 @kernel(parallel=True)
 def forward_lanes(given: Any, lanes: Any, bounds: Array, results: Any, kept: Any) -> None:
     """Run the sequences, block after block; see `lanes.forward`."""
-    x, initial, elapsed, mapping, synapses, sensory, neuron, unfolds, exponential_step = given
+    x, initial, elapsed, mapping, recurrent, sensory, neuron, unfolds, exponential_step = given
+    synapses, junctions = recurrent  # parallel loops take no tuple of tuples from outside
     (batch, time, inputs), neurons, width = x.shape, neuron.shape[1], len(lanes)
     path, chunks = kept[0], len(bounds) - 1
     raw, row = np.empty((inputs, width), x.dtype), np.empty((inputs, width), x.dtype)
@@ -40,8 +41,9 @@ def forward_lanes(given: Any, lanes: Any, bounds: Array, results: Any, kept: Any
                 _sense_lanes(row, sensory, neuron, base, bounds[c], bounds[c + 1], lanes)
             for k in range(t * unfolds, (t + 1) * unfolds):
                 for c in prange(chunks):
+                    circuit = synapses, junctions
                     _unfold_lanes(
-                        kept, block, k, base, synapses, neuron, (h, exponential_step), bounds[c],
+                        kept, block, k, base, circuit, neuron, (h, exponential_step), bounds[c],
                         bounds[c + 1], lanes, _FAR,
                     )  # fmt: skip
             rows = path[block, (t + 1) * unfolds % path.shape[1]]
@@ -52,7 +54,8 @@ def forward_lanes(given: Any, lanes: Any, bounds: Array, results: Any, kept: Any
 @kernel(parallel=True)
 def forward_rows(given: Any, bounds: Array, results: Any, kept: Any) -> None:
     """Run the sequences, one after the other; see `rows.forward`."""
-    x, initial, elapsed, mapping, synapses, sensory, neuron, unfolds, exponential_step = given
+    x, initial, elapsed, mapping, recurrent, sensory, neuron, unfolds, exponential_step = given
+    synapses, junctions = recurrent  # parallel loops take no tuple of tuples from outside
     (batch, time, inputs), neurons, chunks = x.shape, neuron.shape[1], len(bounds) - 1
     row = np.empty(inputs, x.dtype)
     base, sums = np.empty((2, neurons), x.dtype), np.empty((2, neurons), x.dtype)
@@ -68,5 +71,6 @@ def forward_rows(given: Any, bounds: Array, results: Any, kept: Any) -> None:
             for k in range(t * unfolds, (t + 1) * unfolds):
                 for c in prange(chunks):
                     work, step = (base, sums, room[c]), (h, exponential_step)
-                    _unfold_rows(kept, b, k, synapses, neuron, step, work, bounds[c], bounds[c + 1])
+                    first, last, circuit = bounds[c], bounds[c + 1], (synapses, junctions)
+                    _unfold_rows(kept, b, k, circuit, neuron, step, work, first, last)
             _write_rows(results, mapping, kept[0], b, t, unfolds)

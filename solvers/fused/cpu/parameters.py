@@ -26,7 +26,7 @@ LANES = (0,) * 16
 
 
 @njit(**INLINE)
-def _positive(raw: Array, kind: int, floor: Any, into: Array) -> None:
+def positive(raw: Array, kind: int, floor: Any, into: Array) -> None:
     """Write the positive values of the parameters `raw`; CLIP: at least `floor`."""
     most = raw.dtype.type(np.inf)
     for k in range(0, len(raw), len(LANES)):
@@ -39,7 +39,7 @@ def _positive(raw: Array, kind: int, floor: Any, into: Array) -> None:
 
 
 @njit(**INLINE)
-def _positive_back(raw: Array, kind: int, floor: Any, gradient: Array) -> None:
+def positive_back(raw: Array, kind: int, floor: Any, gradient: Array) -> None:
     """Turn the gradient of the positive values into that of the parameters, in place."""
     if kind == IDENTITY:
         return
@@ -66,7 +66,7 @@ def _sort(values: Array, order: Array) -> None:
 def _synapse_values(free: Any, kind: int, into: Any) -> None:
     (weight, sigma, mu, erev), polarity, order = free
     if len(into[0]):
-        _positive(weight, kind, weight.dtype.type(0), into[0])
+        positive(weight, kind, weight.dtype.type(0), into[0])
     if len(into[1]):
         into[1][:] = sigma
     if len(into[2]):
@@ -106,7 +106,7 @@ def _synapse_gradients(
         into[1][slot] = b * weight[e]
         into[2][slot] = -c * weight[e] * sigma[e]
         into[3][slot] = d * weight[e]
-    _positive_back(raw[0], kind, zero, into[0])
+    positive_back(raw[0], kind, zero, into[0])
     for k in range(len(polarity)):
         into[3][k] *= polarity[k] if raw[3][k] >= zero else -polarity[k]
 
@@ -144,8 +144,8 @@ def values(
     _synapse_values(sensory, kind, sensory_into)
     gleak, vleak, cm = neuron
     number = gleak.dtype.type
-    _positive(cm, kind, number(floor), rows[0])
-    _positive(gleak, kind, number(0), rows[1])
+    positive(cm, kind, number(floor), rows[0])
+    positive(gleak, kind, number(0), rows[1])
     for i in range(len(gleak)):
         rows[2, i] = rows[1, i] * vleak[i]
         rows[1, i] += number(epsilon)
@@ -167,7 +167,7 @@ def gradients(
     _synapse_gradients(of_sensory, interleaved, value[1], sensory, kind, into[1])
     gleak, vleak, cm = neuron
     number = gleak.dtype.type
-    _positive(gleak, kind, number(0), into[2][1])  # conductances, until they are used
+    positive(gleak, kind, number(0), into[2][1])  # conductances, until they are used
     for i in range(len(gleak)):
         from_c, from_g, from_a = number(0), number(0), number(0)
         for part in range(len(of_neurons)):
@@ -177,5 +177,5 @@ def gradients(
         into[2][2][i] = from_c
         into[2][0][i] = from_g + from_a * vleak[i]
         into[2][1][i] *= from_a
-    _positive_back(gleak, kind, number(0), into[2][0])
-    _positive_back(cm, kind, number(floor), into[2][2])
+    positive_back(gleak, kind, number(0), into[2][0])
+    positive_back(cm, kind, number(floor), into[2][2])

@@ -10,9 +10,17 @@ import torch
 from torch import Tensor
 
 from elegans.capacity import require_bytes
-from elegans.solvers.fused.cpu import lanes, lanes_backward, large, parameters, rows, rows_backward
+from elegans.solvers.fused.cpu import (
+    junctions,
+    lanes,
+    lanes_backward,
+    large,
+    parameters,
+    rows,
+    rows_backward,
+)
 from elegans.solvers.fused.cpu.running import Workspace, run
-from elegans.solvers.fused.order import ByTarget, by_target
+from elegans.solvers.fused.order import ByTarget, by_end, by_target
 from elegans.solvers.fused.settings import Settings
 
 MOST_BYTES_TO_KEEP = 1 << 30
@@ -75,11 +83,12 @@ class CpuProblem:
         self.mapping[0, inputs:] = 1 if out_scale is None else numpy_of(out_scale)
         self.mapping[1, inputs:] = 0 if out_shift is None else numpy_of(out_shift)
 
+        *raw, of_junctions = raw
         free = tuple(numpy_of(t) for t in raw)
-        self.neuron_raw = free[8:]
+        self.neuron_raw = free[8:11]
         self.limits = settings.positivity, settings.floor, settings.epsilon
         self.free, into, self.synapses = [], [], []
-        for own, ends in ((free[:4], connections[:3]), (free[4:8], connections[3:])):
+        for own, ends in ((free[:4], connections[:3]), (free[4:8], connections[3:6])):
             source, target, polarity = ends
             order = by_target(source, target, neurons)
             slots = _NO_ORDER if order.order is None else order.order.numpy()
@@ -91,6 +100,22 @@ class CpuProblem:
             self.synapses.append((order.source.numpy(), order.start.numpy(), *chosen))
         self.neuron = np.empty((3, neurons), self.kind)
         run(parameters.values, *self.free, self.neuron_raw, self.limits, *into, self.neuron)
+        self.junction_raw = (
+            np.empty(0, self.kind) if of_junctions is None else numpy_of(of_junctions)
+        )
+        self.junction_slots, self.junctions = self._entries(connections[6:], neurons)
+
+    def _entries(self, ends: Any, neurons: int) -> tuple[Any, tuple[Any, ...]]:
+        """Return the junction of each entry, and the entries as kernels read them."""
+        if not len(self.junction_raw):
+            nothing, start = np.empty(0, np.int32), np.zeros(neurons + 1, np.int32)
+            return _NO_ORDER, (nothing, start, self.junction_raw, _NO_POLARITY)
+        source, target, rectifying = ends
+        by = by_end(source, target, rectifying, neurons)
+        slots, weight = by.order.numpy(), np.empty(len(by.order), self.kind)
+        room = np.empty_like(self.junction_raw)
+        run(junctions.values, self.junction_raw, slots, self.limits[0], room, weight)
+        return slots, (by.source.numpy(), by.start.numpy(), weight, by.way.numpy())
 
     def _room(self, raw: Any, order: ByTarget, polarity: Any) -> tuple[Any, ...]:
         """Return arrays for the values that are not the parameters themselves."""
@@ -220,8 +245,10 @@ class CpuProblem:
 
     def _given(self) -> list[Any]:
         """Return the arguments that forward and backward kernels share."""
-        arrays = self.x, self.initial, self.elapsed, self.mapping, *self.synapses, self.neuron
-        given: list[Any] = [(*arrays, self.settings.unfolds, self.settings.exponential)]
+        recurrent, sensory = self.synapses
+        arrays = self.x, self.initial, self.elapsed, self.mapping
+        circuit = (recurrent, self.junctions), sensory, self.neuron
+        given: list[Any] = [(*arrays, *circuit, self.settings.unfolds, self.settings.exponential)]
         return given if self.few else [*given, (0,) * self.width]
 
     def backward(
@@ -236,7 +263,12 @@ class CpuProblem:
         each = 4 * self.narrow if lanewise else 4
         sums = [
             _WORKSPACE.take((parts, *shape), self.kind)
-            for shape in (self.mapping.shape, *((each * n,) for n in counts), self.neuron.shape)
+            for shape in (
+                self.mapping.shape,
+                *((each * n,) for n in counts),
+                self.neuron.shape,
+                self.junction_slots.shape,
+            )
         ]
         whole = [np.empty_like(a) for a in (self.x, self.initial, self.elapsed)]
         path = [] if kept else self.path_shapes(self.settings.unfolds, parts)
@@ -256,17 +288,22 @@ class CpuProblem:
         )
         run(
             parameters.gradients,
-            (*sums[1:], not self.few),
+            (*sums[1:4], not self.few),
             tuple(synapses[2:] for synapses in self.synapses),
             *self.free,
             self.neuron_raw,
             self.limits,
             into,
         )
+        of_junctions = np.empty_like(self.junction_raw)
+        run(
+            junctions.gradients,
+            sums[4], self.junction_slots, self.junction_raw, self.limits[0], of_junctions,
+        )  # fmt: skip
         mapping, inputs = sums[0].sum(axis=0), self.x.shape[2]
         _WORKSPACE.give_back(*sums, *path)
         mappings = [*mapping[:, :inputs], *mapping[:, inputs:]]
-        return [*whole, *mappings, *into[0], *into[1], *into[2]]
+        return [*whole, *mappings, *into[0], *into[1], *into[2], of_junctions]
 
 
 def room_for(batch: Any, steps: Any, neurons: int) -> Any:

@@ -14,6 +14,7 @@ from numba import njit
 
 from elegans.solvers.fused.cpu.compiling import INLINE, OPTIONS, kernel
 from elegans.solvers.fused.cpu.equations import advance
+from elegans.solvers.fused.cpu.junctions import sum_rows
 from elegans.solvers.fused.cpu.sigmoid import sigmoid
 from elegans.solvers.fused.cpu.vectors import item, load_part, splat, store_part, total
 
@@ -114,7 +115,7 @@ def unfold(
     kept: Any,
     b: int,
     k: int,
-    synapses: Any,
+    recurrent: Any,
     neuron: Array,
     step: Any,
     work: Any,
@@ -125,7 +126,7 @@ def unfold(
 
     `step` is the tuple of its length and whether it is exponential; `work` is that of `sense`.
     """
-    path, auxes = kept
+    (path, auxes), (synapses, junctions) = kept, recurrent
     base, sums, room = work
     h, exponential_step = step
     state, after = path[b, k % path.shape[1]], path[b, (k + 1) % path.shape[1]]
@@ -134,6 +135,7 @@ def unfold(
         sums[0, i] = base[0, i]
         sums[1, i] = base[1, i]
     sum_gates(state, synapses, sums, room, first, last)
+    sum_rows(state, junctions, sums, first, last)
     for i in range(first, last, len(LANES)):
         left = last - i
         g, a = load_part(sums[0], i, left, LANES), load_part(sums[1], i, left, LANES)
@@ -146,7 +148,7 @@ def unfold(
 @kernel()
 def forward(given: Any, results: Any, kept: Any) -> None:
     """Run the sequences; see `lanes.forward`."""
-    x, initial, elapsed, mapping, synapses, sensory, neuron, unfolds, exponential_step = given
+    x, initial, elapsed, mapping, recurrent, sensory, neuron, unfolds, exponential_step = given
     (batch, time, inputs), neurons = x.shape, neuron.shape[1]
     row = np.empty(inputs, x.dtype)
     base, sums = np.empty((2, neurons), x.dtype), np.empty((2, neurons), x.dtype)
@@ -158,5 +160,5 @@ def forward(given: Any, results: Any, kept: Any) -> None:
             sense(row, sensory, neuron, work, 0, neurons)
             step = elapsed[b, t] / x.dtype.type(unfolds), exponential_step
             for k in range(t * unfolds, (t + 1) * unfolds):
-                unfold(kept, b, k, synapses, neuron, step, work, 0, neurons)
+                unfold(kept, b, k, recurrent, neuron, step, work, 0, neurons)
             write(results, mapping, kept[0], b, t, unfolds)

@@ -9,6 +9,7 @@ from numba import njit
 
 from elegans.solvers.fused.cpu.compiling import INLINE, OPTIONS, kernel
 from elegans.solvers.fused.cpu.equations import length_back, step_back
+from elegans.solvers.fused.cpu.junctions import rows_back, sum_rows
 from elegans.solvers.fused.cpu.rows import (
     LANES,
     TILE,
@@ -83,7 +84,7 @@ def _unfold_back(
     kept: Any,
     place: int,
     k: int,
-    synapses: Any,
+    recurrent: Any,
     neuron: Array,
     step: Any,
     into: Any,
@@ -91,11 +92,11 @@ def _unfold_back(
 ) -> None:
     """Carry gradient[side] of gradient (2, neuron) back over step k to the other side.
 
-    `into` is the tuple value_gradient (4, synapse), neuron_gradient (3, neuron), whose row of
-    capacitances is added to, and base_gradient (2, neuron).
+    `into` is the tuple value_gradient (4, synapse), that of the junctions (entry,), neuron_gradient
+    (3, neuron), whose row of capacitances is added to, and base_gradient (2, neuron).
     """
-    (path, auxes), (h, exponential_step) = kept, step
-    value_gradient, neuron_gradient, base_gradient = into
+    (path, auxes), (h, exponential_step), (synapses, junctions) = kept, step, recurrent
+    value_gradient, junction_gradient, neuron_gradient, base_gradient = into
     _, sums, room = work
     from_after, from_before = gradient[side], gradient[1 - side]
     state, after, aux = path[place, k], path[place, k + 1], auxes[place, k]
@@ -114,18 +115,20 @@ def _unfold_back(
         _add(base_gradient[0], i, left, from_g)
         _add(base_gradient[1], i, left, from_a)
     _gates_back(state, synapses, sums, from_before, value_gradient, room)
+    rows_back(state, junctions, sums, from_before, junction_gradient)
 
 
 @njit(**OPTIONS)
 def _h_back(
-    given: Array, kept: Any, place: int, k: int, synapses: Any, neuron: Array, step: Any, work: Any
+    given: Array, kept: Any, place: int, k: int, recurrent: Any, neuron: Array, step: Any, work: Any
 ) -> Any:
     """Return the gradient of the length of step k; sums the gates once more."""
-    (path, auxes), (h, exponential_step) = kept, step
+    (path, auxes), (h, exponential_step), (synapses, junctions) = kept, step, recurrent
     base, sums, room = work
     state, after, aux = path[place, k], path[place, k + 1], auxes[place, k]
     sums[:] = base
     sum_gates(state, synapses, sums, room, 0, len(state))
+    sum_rows(state, junctions, sums, 0, len(state))
     for i in range(0, len(state), len(LANES)):
         left = len(state) - i
         g, a = load_part(sums[0], i, left, LANES), load_part(sums[1], i, left, LANES)
@@ -144,24 +147,26 @@ def backward(results: Any, given: Any, kept: Any, flags: Any, into: Any) -> None
 
     There is one part; gradients of values are (4, synapse) in it, and never lanewise.
     """
-    x, initial, elapsed, mapping, synapses, sensory, neuron, unfolds, exponential_step = given
+    x, initial, elapsed, mapping, recurrent, sensory, neuron, unfolds, exponential_step = given
     output_gradient, states_gradient, states = results
     is_kept, wants_h, _ = flags
     x_gradient, initial_gradient, elapsed_gradient = into[:3]
-    mapping_gradient, neuron_gradient = into[3][0], into[6][0]
-    value_gradient = into[4].reshape((4, len(synapses[0])))
+    mapping_gradient, neuron_gradient, junction_gradient = into[3][0], into[6][0], into[7][0]
+    value_gradient = into[4].reshape((4, len(recurrent[0][0])))
     sensory_gradient = into[5].reshape((4, len(sensory[0])))
     (batch, time, inputs), neurons = x.shape, neuron.shape[1]
     zero = x.dtype.type(0)
     value_gradient[:] = zero
     sensory_gradient[:] = zero
     neuron_gradient[:] = zero
+    junction_gradient[:] = zero
     mapping_gradient[:] = zero
     row, row_gradient = np.empty(inputs, x.dtype), np.empty(inputs, x.dtype)
     base, base_gradient = np.empty((2, neurons), x.dtype), np.empty((2, neurons), x.dtype)
     sums, gradient = np.empty((2, neurons), x.dtype), np.empty((2, neurons), x.dtype)
     room = np.empty((3, TILE), x.dtype)
-    work, into_values = (base, sums, room), (value_gradient, neuron_gradient, base_gradient)
+    work = base, sums, room
+    into_values = value_gradient, junction_gradient, neuron_gradient, base_gradient
     for b in range(batch):
         gradient[:] = zero
         side = 0
@@ -183,15 +188,15 @@ def backward(results: Any, given: Any, kept: Any, flags: Any, into: Any) -> None
             if not is_kept:
                 kept[0][0, 0] = states[b, t - 1] if t else initial[b]
                 for k in range(unfolds):
-                    unfold(kept, 0, k, synapses, neuron, step, work, 0, neurons)
+                    unfold(kept, 0, k, recurrent, neuron, step, work, 0, neurons)
             from_h = zero
             place, begin = (b, t * unfolds) if is_kept else (0, 0)
             for k in range(begin + unfolds - 1, begin - 1, -1):
                 _unfold_back(
-                    gradient, side, kept, place, k, synapses, neuron, step, into_values, work
+                    gradient, side, kept, place, k, recurrent, neuron, step, into_values, work
                 )
                 if wants_h:
-                    from_h += _h_back(gradient[side], kept, place, k, synapses, neuron, step, work)
+                    from_h += _h_back(gradient[side], kept, place, k, recurrent, neuron, step, work)
                 side = 1 - side
             elapsed_gradient[b, t] = from_h / x.dtype.type(unfolds)
             for i in range(neurons):

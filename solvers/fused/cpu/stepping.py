@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from elegans.solvers.circuit import Circuit, Slots
+from elegans.solvers.circuit import Circuit, Junctions, Slots
 from elegans.solvers.fused.cpu.compiling import kernel
+from elegans.solvers.fused.cpu.junctions import values as values_of_junctions
 from elegans.solvers.fused.cpu.parameters import values
 from elegans.solvers.fused.cpu.rows import forward
 from elegans.solvers.fused.cpu.running import run
-from elegans.solvers.fused.order import by_target
+from elegans.solvers.fused.order import by_end, by_target
 from elegans.solvers.fused.settings import POSITIVITY
 
 Array = Any
@@ -33,6 +34,7 @@ def step(
     free: Any,
     ends: Any,
     neuron: Any,
+    junctions: Any,
     steps: Any,
     limits: Any,
     refused: Array,
@@ -43,8 +45,9 @@ def step(
     factors and shifts of inputs and outputs, empty where there are none. `refused` (1,) becomes
     True, and the state stays, if observation, elapsed time or the new state, which is left in
     `after` (batch, 1, neuron), are not valid. `free` and `ends` are parameters and (source, start)
-    of recurrent, then of sensory synapses; `steps` the number of solver steps and whether they are
-    exponential; the rest is that of `values`.
+    of recurrent, then of sensory synapses; `junctions` the slot of each entry, (source, start,
+    way), parameters, and room for the conductances of entries; `steps` the number of solver steps
+    and whether they are exponential; the rest is that of `values`.
     """
     batch, inputs = observation.shape
     number = state.dtype.type
@@ -72,11 +75,14 @@ def step(
     neurons = np.empty((3, state.shape[1]), state.dtype)
     values(free[0], free[1], neuron, limits, synapses, senses, neurons)
 
+    slots, (far, begin, way), raw, entry = junctions
+    room = np.empty_like(raw)
+    values_of_junctions(raw, slots, limits[0], room, entry)
     path = np.empty((batch, 2, state.shape[1]), state.dtype)
     auxes = np.empty((batch, 1, state.shape[1]), state.dtype)
     given = (
         x, state, np.full((batch, 1), duration), maps,
-        (*ends[0], synapses[0], synapses[1], synapses[2], synapses[3]),
+        ((*ends[0], synapses[0], synapses[1], synapses[2], synapses[3]), (far, begin, entry, way)),
         (*ends[1], senses[0], senses[1], senses[2], senses[3]),
         neurons, *steps,
     )  # fmt: skip
@@ -131,6 +137,7 @@ class Stepper:
             free,
             ends,
             tuple(_view(tensor) for tensor in (circuit.gleak, circuit.vleak, circuit.cm)),
+            _junctions(circuit.electrical, neurons, self._kind),
             (unfolds, exponential),
             (POSITIVITY.index(circuit.positivity), circuit.floor, circuit.epsilon),
             self._refused,
@@ -157,6 +164,16 @@ def _synapses(slots: Slots, neurons: int) -> tuple[Any, ...]:
         np.empty(0, np.int64) if by.order is None else _view(by.order),
     )
     return free, (_view(by.source), _view(by.start))
+
+
+def _junctions(junctions: Junctions | None, neurons: int, kind: Any) -> tuple[Any, ...]:
+    """Return what the kernel reads of gap junctions, which stand there twice."""
+    if junctions is None:
+        ends = np.empty(0, np.int32), np.zeros(neurons + 1, np.int32), np.empty(0, np.int8)
+        return np.empty(0, np.int64), ends, np.empty(0, kind), np.empty(0, kind)
+    by = by_end(*junctions[:3], neurons)
+    ends = _view(by.source), _view(by.start), _view(by.way)
+    return _view(by.order), ends, _view(junctions.weight), np.empty(len(by.order), kind)
 
 
 def _view(tensor: Tensor) -> Array:

@@ -21,11 +21,13 @@ class GpuProblem:
 
     def __init__(self, tensors: Any, connections: Any, settings: Settings) -> None:
         x, initial, elapsed = (t.detach() for t in tensors[:3])
-        raw = [t.detach() for t in tensors[7:]]
+        raw = [t.detach() for t in tensors[7:18]]
         free = POSITIVITY[settings.positivity] != "identity"
         free = free or any(tensor is not None for tensor in tensors[3:7])
         if free or connections[2] is not None or connections[5] is not None:
             raise ValueError("on the GPU, constraints and mappings are to be applied before")
+        if tensors[18] is not None:
+            raise ValueError("kernels for the GPU do not know gap junctions")
         self.settings = settings
         self._orders = [
             by_target(source, target, initial.shape[1])
@@ -73,4 +75,4 @@ class GpuProblem:
         from_c, from_g, from_a = gradients[5].unbind()
         gleak, vleak, _ = self._raw[8:]
         neurons = [from_g + from_a * vleak, from_a * gleak, from_c]
-        return [*gradients[:3], None, None, None, None, *of_values, *neurons]
+        return [*gradients[:3], None, None, None, None, *of_values, *neurons, None]
