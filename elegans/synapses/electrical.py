@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple, Unpack
 
 import numpy as np
@@ -89,6 +90,7 @@ class ElectricalSynapses(ConductanceSynapses):
     """
 
     VALUES = ("weight",)
+    BUFFERS = (*ConductanceSynapses.BUFFERS, "rectifying")
     is_mutual = True
 
     rectifying: Tensor
@@ -179,6 +181,19 @@ class ElectricalSynapses(ConductanceSynapses):
                 f"the saved state at {prefix!r} has a gap junction of a neuron with itself or two "
                 "of one pair; the saved state is damaged"
             )
+
+    def reversal_potential(self) -> Tensor:
+        """Return ones: a junction pulls to where its other end is, which is no parameter."""
+        return torch.ones_like(self.weight.detach())
+
+    def open_conductance(self, potentials: Tensor) -> Tensor:
+        """Return what conducts of each junction, (..., junction), for potentials (..., neuron)."""
+        return self.values().conducting(potentials)
+
+    def rewire(self, slots: Tensor, fresh: FreshSynapses) -> None:
+        """Let `slots` hold the junctions `fresh`, open; they conduct both ways."""
+        ends = torch.minimum(fresh.source, fresh.target), torch.maximum(fresh.source, fresh.target)
+        super().rewire(slots, replace(fresh, source=ends[0], target=ends[1]))
 
     def _write(self, slots: Tensor, fresh: FreshSynapses) -> None:
         self.rectifying[slots] = False

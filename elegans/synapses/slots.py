@@ -141,6 +141,9 @@ class SynapseSlots(Connections):
     VALUES: ClassVar[tuple[str, ...]] = ()
     """Parameters with an entry for each synapse along the last axis; the first is the weight."""
 
+    BUFFERS: ClassVar[tuple[str, ...]] = (*CONNECTION, "mask")
+    """Buffers with an entry for each synapse, beside the values."""
+
     STRENGTH: ClassVar[str] = "weight"
     """What `strength` returns, for pictures."""
 

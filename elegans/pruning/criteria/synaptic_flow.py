@@ -150,6 +150,9 @@ def _of_circuit(cell: Cell) -> dict[str, Tensor]:
         for kind in (kind for kind in sets if not kind.endswith(SENSORY)):
             passing = weights[kind] * flow[sets[kind].source.long()]
             arriving = arriving.index_add(0, sets[kind].target.long(), passing)
+            if sets[kind].is_mutual:
+                passing = weights[kind] * flow[sets[kind].target.long()]
+                arriving = arriving.index_add(0, sets[kind].source.long(), passing)
         flow = arriving
         total = total + flow[: cell.motor_size].sum()
     slopes = torch.autograd.grad(

@@ -108,7 +108,9 @@ class CircuitRound(Round):
                     number = None if rule.candidates is None else count * rule.candidates
                     drawn[pool] = self._legality.free_places(pool, number, self._rng)
                 source, target = (end[drawn[pool][0] == own] for end in drawn[pool][1:])
-                if rule.both_polarities:
+                if part.is_mutual:  # which has no sign
+                    polarity = np.ones(len(source), np.int64)
+                elif rule.both_polarities:
                     source, target = np.repeat(source, 2), np.repeat(target, 2)
                     polarity = np.tile([1, -1], len(source) // 2)
                 else:
@@ -116,7 +118,7 @@ class CircuitRound(Round):
                 columns.append(np.stack([source, target, polarity]))
                 self._rows[pool, kind] = range(first, first := first + len(source))
             ends = np.concatenate(columns, axis=1)
-            alike = 2 if rule.both_polarities else 1
+            alike = 2 if rule.both_polarities and not part.is_mutual else 1
             self._candidates[kind] = self._fresh.synapses(part, ends, self._rng, alike)
             self._ends[kind] = [(j, i, p) for j, i, p in ends.T.tolist()]
 

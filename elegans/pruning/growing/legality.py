@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,7 +54,7 @@ class Freedom:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A synapse of a cell: the name of its set, ``"recurrent"`` or ``"sensory"``, and its slot."""
+    """A synapse of a cell: the name of its set, such as ``"recurrent"``, and its slot."""
 
     kind: str
     index: int
@@ -82,6 +83,7 @@ class _Connections:
     ) -> None:
         self.is_sensory = is_sensory(name)
         self.keeps_blocks = synapses.keeps_blocks
+        self.is_mutual = synapses.is_mutual
         self.is_open = synapses.is_open.cpu().numpy()
         self.spare = np.flatnonzero(~synapses.mask.cpu().numpy()).tolist()
         self.source = synapses.source.cpu().numpy().astype(np.int64)
@@ -106,6 +108,9 @@ class Legality:
     that its set has, as far as its slots may lead there; or of all blocks of all sets, while the
     other set has a slot to spare.
 
+    Gap junctions are no inputs and outputs in this sense, and stay in their set: any may be cut,
+    and one may grow between two different neurons that have none.
+
     Parameters
     ----------
     wiring
@@ -128,9 +133,11 @@ class Legality:
         self._outputs = np.zeros(units, np.int64), np.zeros(wiring.input_size, np.int64)
         for edges in self._sets.values():
             source, target = edges.source[edges.is_open], edges.target[edges.is_open]
+            layer = edges.source_layer[edges.is_open]
+            if edges.is_mutual:
+                continue
             counted = slice(None) if edges.is_sensory else source != target
             self._inputs += np.bincount(target[counted], minlength=units)
-            layer = edges.source_layer[edges.is_open]
             np.add.at(self._inputs_from, (layer, target), 1)
             outputs = self._outputs[edges.is_sensory]
             outputs += np.bincount(source[counted], minlength=len(outputs))
@@ -143,9 +150,10 @@ class Legality:
         sources = [0, *(wiring.input_size if is_sensory(k) else units for k in self.kinds)]
         self._first = np.cumsum(sources[:-1]) * units  # a place is first + source * units + target
         self._is_sensory = np.array([is_sensory(name) for name in self.kinds])
+        self._is_mutual = np.array([edges.is_mutual for edges in self._sets.values()])
         codes = [
-            (first + edges.source * units + edges.target)[edges.is_open]
-            for first, edges in zip(self._first, self._sets.values(), strict=True)
+            self._codes(np.full(len(edges.source), k), edges.source, edges.target)[edges.is_open]
+            for k, edges in enumerate(self._sets.values())
         ]
         self._taken = np.unique(np.concatenate(codes))
         self._grown: set[int] = set()
@@ -168,8 +176,9 @@ class Legality:
         Those in its own set come again where sets are free: the other set may have no slot left.
         """
         own = self._pool(slot, (slot.kind,))
-        if self._freedom.keep_sets:
+        if self._freedom.keep_sets or self._sets[slot.kind].is_mutual:
             return [own]
+        kinds = [kind for kind in kinds if not self._sets[kind].is_mutual]
         everywhere = self._pool(slot, kinds)
         return [own] if own == everywhere else [everywhere, own]
 
@@ -194,6 +203,8 @@ class Legality:
     def may_cut(self, slot: Slot, *, moves: bool = True) -> bool:
         """Whether the ends of `slot` keep what they need when it moves, or goes for good."""
         edges = self._sets[slot.kind]
+        if edges.is_mutual:
+            return True
         source, target = self.ends(slot)
         is_loop = not edges.is_sensory and source == target
         outputs = self._outputs[edges.is_sensory]
@@ -238,21 +249,27 @@ class Legality:
         within = places - (np.cumsum(sizes) - sizes)[block]
         row, column = np.divmod(within, end - target)
         source, target = source + row, target + column
-        code, taken = self._first[kind] + source * self._wiring.units + target, self._taken
+        code, taken = self._codes(kind, source, target), self._taken
         at = np.minimum(np.searchsorted(taken, code), max(0, len(taken) - 1))
         free = taken[at] != code if len(taken) else np.ones(len(code), dtype=bool)
         if self._grown:
             free &= ~np.isin(code, list(self._grown))
-        if not self._freedom.self_synapses:
-            free &= self._is_sensory[kind] | (source != target)
+        mutual = self._is_mutual[kind]
+        may_loop = self._is_sensory[kind] | (self._freedom.self_synapses & ~mutual)
+        free &= may_loop | (source != target)
         if self._freedom.max_inputs is not None:
-            free &= self._inputs_from[:, target].sum(0) < self._freedom.max_inputs
+            free &= mutual | (self._inputs_from[:, target].sum(0) < self._freedom.max_inputs)
+        if mutual.any():  # a pair comes once, whichever end was drawn as its source
+            first = np.zeros(len(code), np.bool_)
+            first[np.unique(code, return_index=True)[1]] = True
+            free &= first | ~mutual
         return kind[free], source[free], target[free]
 
     def is_free_still(self, kind: str, source: int, target: int) -> bool:
         """Whether a place that was free when the round began is so still."""
         most = self._freedom.max_inputs
-        if most is not None and self._inputs_from[:, target].sum() >= most:
+        limited = most is not None and not self._sets[kind].is_mutual
+        if limited and self._inputs_from[:, target].sum() >= most:
             return False
         return self._code(kind, source, target) not in self._grown
 
@@ -269,7 +286,14 @@ class Legality:
         self._grown.add(self._code(to.kind, source, target))
 
     def _code(self, kind: str, source: int, target: int) -> int:
-        return int(self._first[self.kinds.index(kind)]) + source * self._wiring.units + target
+        return int(self._codes(self.kinds.index(kind), source, target))
+
+    def _codes(self, kind: Any, source: Any, target: Any) -> Any:
+        """Return a number for each place; a pair that shares a junction has one only."""
+        mutual = self._is_mutual[kind]
+        low = np.where(mutual, np.minimum(source, target), source)
+        high = np.where(mutual, np.maximum(source, target), target)
+        return self._first[kind] + low * self._wiring.units + high
 
     def cut(self, slot: Slot) -> None:
         """Record that `slot` is empty now."""
@@ -278,10 +302,11 @@ class Legality:
     def _count(self, slot: Slot, change: int) -> None:
         edges = self._sets[slot.kind]
         source, target = self.ends(slot)
-        if edges.is_sensory or source != target:
-            self._inputs[target] += change
-            self._outputs[edges.is_sensory][source] += change
-        self._inputs_from[edges.source_layer[slot.index], target] += change
+        if not edges.is_mutual:
+            if edges.is_sensory or source != target:
+                self._inputs[target] += change
+                self._outputs[edges.is_sensory][source] += change
+            self._inputs_from[edges.source_layer[slot.index], target] += change
         self._in_block[self._block(slot)] += change
 
     def _block(self, slot: Slot) -> tuple[str, int, int]:

@@ -71,6 +71,8 @@ class LinkPrediction(GrowthRule):
         present = context.part.mask.reshape(-1).nonzero().squeeze(-1)
         ends = [*context.part.ends(present), context.source, context.target]
         source, target, sources, targets = (end.cpu().numpy().astype(np.int64) for end in ends)
+        if context.part.is_mutual:
+            source, target = np.append(source, target), np.append(target, source)
         score = torch.from_numpy(path_scores(source, target, sources, targets))
         # Equal scores, of pairs without such a path above all, are ordered at random.
         tie = torch.from_numpy(context.rng.random(len(score))) * 1e-9

@@ -203,7 +203,8 @@ class HebbianGrowth(GradientGrowth):
     for a synapse that drives the current :math:`I_i` of its target up or down: the correlation of
     what is there before the synapse with what its target lacks. `GradientGrowth` adds that an open
     synapse also damps its target; this rule leaves that out. It is half the difference of the two
-    polarities' slopes. In a matrix, and for synapses with one signed weight, both rules are one.
+    polarities' slopes. In a matrix, for gap junctions, and for synapses with one signed weight,
+    both rules are one.
 
     Parameters are those of `GradientGrowth`.
 
@@ -220,6 +221,8 @@ class HebbianGrowth(GradientGrowth):
 
     def interest(self, context: GrowthContext) -> Tensor:
         """Return how well the gate of each candidate goes with the error of its target."""
+        if context.part is not None and context.part.is_mutual:
+            return super().interest(context)
         slopes = context.slopes()
         if bool((context.polarity == 0).any()):
             return softened(slopes.abs(), self.temperature, context)

@@ -39,6 +39,8 @@ class PrunableWeight(ABC):
     owner: str
     """Dotted name of the module that holds it."""
     members: int
+    is_mutual: bool = False
+    """Whether a weight acts on both its ends, as a gap junction does."""
     buffers: tuple[str, ...]
     """Buffers beside the weight, in its shape, that say which weight each entry is: the mask, and
     where synapses lead."""

@@ -14,7 +14,6 @@ from elegans.layers.cell import Cell
 from elegans.pruning.parts.moments import Moments
 from elegans.pruning.parts.part import PrunableWeight
 from elegans.pruning.schemas import numbers
-from elegans.synapses.connections import CONNECTION
 from elegans.synapses.slots import SynapseSlots
 from elegans.wiring.wiring import SENSORY
 
@@ -26,12 +25,12 @@ class SynapsePart(PrunableWeight):
     """
 
     members = 1
-    buffers = (*CONNECTION, "mask")
 
     def __init__(self, name: str, cell: Cell, kind: str) -> None:
         self.owner = name
         self.cell, self.kind = cell, kind
         self.synapses: SynapseSlots = cell.synapse_sets()[kind]
+        self.buffers, self.is_mutual = self.synapses.BUFFERS, self.synapses.is_mutual
         weight = self.synapses.VALUES[0]
         self.name = f"{name}.{weight}" if name else weight
 
@@ -73,7 +72,11 @@ class SynapsePart(PrunableWeight):
         return self.blocks_between(self.synapses.source, self.synapses.target)
 
     def blocks_between(self, source: Tensor, target: Tensor) -> Tensor:
-        """Return the number of the block of each pair of neurons, shape (pair,)."""
+        """Return the number of the block of each pair of neurons, shape (pair,).
+
+        Those of junctions, whose ends are alike, lead from the lower index to the higher one.
+        """
+        source, target = self._in_order(source, target)
         layers = self.cell.wiring.layers
         number = np.repeat(np.arange(len(layers)), list(layers.values()))
         ends = number[target.cpu().numpy()]
@@ -81,6 +84,12 @@ class SynapsePart(PrunableWeight):
         if not self.kind.endswith(SENSORY):
             starts = number[source.cpu().numpy()]
         return torch.from_numpy(starts * (len(layers) + 1) + ends).to(self.mask.device)
+
+    def _in_order(self, source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the ends of pairs: of junctions the lower index first."""
+        if not self.is_mutual:
+            return source, target
+        return torch.minimum(source, target), torch.maximum(source, target)
 
     @torch.no_grad()
     def hold(self, mask: Tensor, moments: Moments) -> None:
@@ -95,13 +104,17 @@ class SynapsePart(PrunableWeight):
         """Number of pairs of neurons in all blocks that have, or had, a synapse."""
         wiring = self.cell.wiring
         sizes = [*wiring.layers.values(), wiring.input_size]
-        blocks = torch.unique(self.block_of()).tolist()
-        return sum(sizes[block // len(sizes)] * sizes[block % len(sizes)] for block in blocks)
+        blocks = [divmod(block, len(sizes)) for block in torch.unique(self.block_of()).tolist()]
+        pairs = {(a, b): sizes[a] * sizes[b] for a, b in blocks}
+        if self.is_mutual:
+            pairs |= {(a, b): sizes[a] * (sizes[a] - 1) // 2 for a, b in blocks if a == b}
+        return sum(pairs.values())
 
     def joined(self, ever: Tensor | None) -> Tensor:
         """Return source * neurons + target of every pair that ever had a synapse."""
         slots = self.synapses.open_slots()
-        source, target = (end[slots].long() for end in (self.synapses.source, self.synapses.target))
+        ends = (end[slots].long() for end in (self.synapses.source, self.synapses.target))
+        source, target = self._in_order(*ends)
         pairs = source * self.cell.state_size + target
         union: Tensor = torch.unique(pairs if ever is None else torch.cat([ever.to(pairs), pairs]))
         return union
@@ -151,12 +164,11 @@ class StackedSynapsePart(PrunableWeight):
     as a whole.
     """
 
-    buffers = (*CONNECTION, "mask")
-
     def __init__(self, name: str, node: nn.Module, alike: SynapseSlots, *, members: int) -> None:
         self.owner, _, self._attribute = name.rpartition(".")
         self.name, self.members = name, members
         self._node, self._alike = node, alike
+        self.buffers, self.is_mutual = alike.BUFFERS, alike.is_mutual
         self._parameter: nn.Parameter = getattr(node, self._attribute)
 
     @property
