@@ -334,7 +334,7 @@ def test_every_rule_rewires_circuits_with_junctions(rule):
     before = model.wiring
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-2)
     x = torch.randn(8, 5, 2)
-    target = {"sparsity": 0.3} if rule == "gradual" else {}
+    target = {"synapses": 50} if rule == "gradual" else {}
     rewirer = elegans.PruneRewire.from_rule(rule, model, optimizer, steps=60, **target)
     for _ in range(60):
         optimizer.zero_grad()
@@ -354,13 +354,7 @@ def test_junctions_move_and_conduct_both_ways_then():
     model = layer(junctions, dtype=torch.float32)
     optimizer = torch.optim.Adam(model.parameters())
     rewirer = elegans.PruneRewire(
-        model,
-        optimizer,
-        elegans.pruning.Relative(1.0),
-        every=1,
-        growth="random",
-        include=["cell.electrical"],
-        seed=3,
+        model, optimizer, 2.0, weight=3.0, every=1, growth="random", include=["cell.electrical"]
     )
     edits = rewirer.step()
     assert Counter(edit.outcome for edit in edits) == {"rewired": 4}
