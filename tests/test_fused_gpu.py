@@ -13,15 +13,17 @@ from degenerate import SETS, circuit, covering_array, name_of, pairs_left_out
 import elegans
 from elegans.ltc.dynamics import LiquidDynamics
 from elegans.solvers import get_solver
+from elegans.solvers.fused.order import by_end
+from elegans.synapses.electrical import JunctionValues
 from elegans.synapses.liquid import SynapseValues
-from elegans.wiring import AutoNCP, Synapses, Wiring
+from elegans.wiring import AutoNCP, GapJunctions, Synapses, Wiring
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 pytest.importorskip("triton", reason="needs triton")  # conftest.py has turned its interpreter on
 gpu = pytest.importorskip("elegans.solvers.fused.gpu.host")
 gpu_tiles = pytest.importorskip("elegans.solvers.fused.gpu.tiles")
 
-NAMES = ("x", "initial", "elapsed", "value", "sensory_value", "neuron")
+NAMES = ("x", "initial", "elapsed", "value", "sensory_value", "junction", "neuron")
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
 SOLVERS = ("semi_implicit", "exponential")
 INPUTS = 3
@@ -30,11 +32,14 @@ ODD = Wiring(  # self-synapse, parallel synapses, rows without any
     {"motor": 2, "inter": 4},
     Synapses([2, 2, 3, 4, 4, 0, 5], [0, 0, 1, 3, 4, 1, 5], [1, -1, 1, -1, 1, 1, -1]),
     Synapses([0, 1, 2, 2], [2, 3, 4, 4], [1, -1, 1, -1]),
+    electrical=GapJunctions([0, 1, 5], [4, 0, 4], [False, True, True]),
 )
+JUNCTIONS = ("none", "one", "rectifying", "many of one neuron")
 FACTORS = {
     "batch": (1, 2, 16, 17, 33),
     "recurrent": SETS,
     "sensory": SETS,
+    "junctions": JUNCTIONS,
     "neurons": (1, 2, 17),
     "inputs": (1, INPUTS),
     "time": (1, 2),
@@ -75,6 +80,11 @@ class Case:
             return torch.stack(rows)
 
         neurons = wiring.units
+        junctions = wiring.electrical
+        self.junctions = tuple(
+            torch.from_numpy(column.copy())
+            for column in (junctions.source, junctions.target, junctions.rectifying)
+        )
         self.ends = *order(wiring.recurrent), *order(wiring.sensory)
         self.tensors = (
             draw(batch, time, wiring.input_size, low=-1),
@@ -82,24 +92,30 @@ class Case:
             draw(batch, time) * (draw(batch, time) > 0.3),
             values(wiring.recurrent),
             values(wiring.sensory),
+            draw(len(junctions), high=0.5),
             torch.stack([draw(neurons, low=0.4), draw(neurons, low=0.01), draw(neurons, low=-1)]),
         )
 
     def run(self, solver, dtype):
         """Return states and gradients that the kernels compute."""
         tensors = [t.to(DEVICE, dtype) for t in self.tensors]
-        x, initial, elapsed, value, sensory_value, neuron = tensors
+        x, initial, elapsed, value, sensory_value, weight, neuron = tensors
         ends = [t.to(DEVICE) for t in self.ends]
-        arguments = x, initial, elapsed, *ends[:2], value, *ends[2:], sensory_value, neuron
+        junctions = by_end(*(t.to(DEVICE) for t in self.junctions), neurons=initial.shape[1])
+        rows = weight[junctions.order], junctions.way.to(weight)
+        rows = torch.stack([*rows, *torch.zeros_like(rows[0]).expand(2, -1)])
+        arguments = x, initial, elapsed, *ends[:2], value, *ends[2:], sensory_value
+        arguments = *arguments, junctions.source, junctions.start, rows, neuron
         given = gpu.SequenceArguments(*arguments, self.unfolds, solver == "exponential")
         states = gpu.forward(given)
-        gradients = gpu.backward(given, self.weights().to(DEVICE, dtype), states)
+        gradients = list(gpu.backward(given, self.weights().to(DEVICE, dtype), states))
+        gradients[5] = torch.zeros_like(weight).index_add(0, junctions.order, gradients[5][0])
         return {"states": states, **dict(zip(NAMES, gradients, strict=True))}
 
     def expected(self, solver):
         """Return the same from plain PyTorch."""
         leaves = [t.clone().requires_grad_() for t in self.tensors]
-        x, h, elapsed, value, sensory_value, neuron = leaves
+        x, h, elapsed, value, sensory_value, weight, neuron = leaves
         source, start, sensory_source, sensory_start = self.ends
         recurrent = SynapseValues(source.long(), targets(start), *value)
         sensory = SynapseValues(sensory_source.long(), targets(sensory_start), *sensory_value)
@@ -107,16 +123,28 @@ class Case:
         states = []
         for t in range(x.shape[1]):
             sensed = sensory.add_to(*(row.expand_as(h) for row in leak), x[:, t])
-            dynamics = LiquidDynamics(capacitance, *sensed, recurrent)
+            junctions = JunctionValues(*self.junctions, weight)
+            dynamics = LiquidDynamics(capacitance, *sensed, recurrent, junctions)
             h = get_solver(solver).advance(dynamics, h, elapsed[:, t : t + 1], self.unfolds)
             states.append(h)
         states = torch.stack(states, dim=1)
-        gradients = torch.autograd.grad((states * self.weights()).sum(), leaves)
+        total = (states * self.weights()).sum()
+        gradients = torch.autograd.grad(total, leaves, materialize_grads=True, allow_unused=True)
         return {"states": states.detach(), **dict(zip(NAMES, gradients, strict=True))}
 
     def weights(self):
         shape = *self.tensors[2].shape, self.tensors[1].shape[1]
         return torch.linspace(-1, 1, math.prod(shape), dtype=torch.float64).sin().view(shape)
+
+
+def joined(wiring, kind):
+    """Return the wiring with one of JUNCTIONS, as far as there are neurons for it."""
+    others = np.arange(1, wiring.units if kind == "many of one neuron" else min(2, wiring.units))
+    if kind == "none" or not len(others):
+        return wiring
+    rectifying = others % 3 == (1 if kind == "rectifying" else 2)
+    junctions = GapJunctions(np.zeros(len(others), int), others, rectifying)
+    return wiring.with_synapses(wiring.recurrent, wiring.sensory, junctions)
 
 
 def targets(start):
@@ -146,6 +174,7 @@ def test_equal_in_every_case(case, monkeypatch):
         monkeypatch.setattr(gpu, "MOST_GRADIENT_BYTES", 1)
         monkeypatch.setattr(gpu, "MOST_SCRATCH_BYTES", 1)
     wiring = circuit(*(case[n] for n in ("recurrent", "sensory", "neurons", "inputs")))
+    wiring = joined(wiring, case["junctions"])
     values = Case(wiring, case["batch"], case["time"], case["unfolds"])
     if case["elapsed"] == "all 0":
         values.tensors[2].zero_()
@@ -218,7 +247,9 @@ def test_a_layout_is_remembered_until_an_edit():
     def layout():
         return gpu_tiles.Layout.of(*ends, inputs=INPUTS, width=16)
 
-    ends = [end.clone() for end in Case(ODD, 1).ends]
+    case = Case(ODD, 1)
+    entries = by_end(*case.junctions, neurons=ODD.units)
+    ends = [end.clone() for end in (*case.ends, entries.source, entries.start)]
     first = layout()
     assert layout() is first
     ends[0].add_(0)
@@ -254,7 +285,8 @@ from elegans.solvers.fused.gpu.kernels_backward import backward_kernel
 from elegans.solvers.fused.gpu.tiles import Tiles
 
 WHOLE = ("batch", "time", "inputs", "neurons", "unfolds", "words", "gradient_words")
-TILES = ("recurrent", "sensory", "recurrent_by_source", "sensory_by_source")
+SETS = ("recurrent", "sensory", "junctions")
+TILES = (*SETS, *(f"{name}_by_source" for name in SETS))
 
 for exponential, block, ones in (
     (False, 4, ()),
@@ -305,7 +337,9 @@ def test_the_operator_finds_the_same_gradients_as_on_the_cpu(solver):
     from elegans.solvers.fused.settings import Settings
 
     torch.manual_seed(0)
-    model = elegans.LTC(INPUTS, AutoNCP(9, 2), dtype=torch.float64)
+    wiring = AutoNCP(9, 2).build(INPUTS)
+    wiring = wiring.edit(add_electrical=[(0, 8, False), (3, 1, True), (8, 2, False)])
+    model = elegans.LTC(INPUTS, wiring, dtype=torch.float64)
     order = torch.randperm(model.synapse_count)  # slots out of the order of their targets
     for name in ("source", "target", "polarity", "weight", "sigma", "mu", "erev"):
         column = getattr(model.cell.recurrent, name).data

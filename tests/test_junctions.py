@@ -334,7 +334,7 @@ def test_every_rule_rewires_circuits_with_junctions(rule):
     before = model.wiring
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-2)
     x = torch.randn(8, 5, 2)
-    target = {"synapses": 50} if rule == "gradual" else {}
+    target = {"synapses": 25} if rule == "gradual" else {}
     rewirer = elegans.PruneRewire.from_rule(rule, model, optimizer, steps=60, **target)
     for _ in range(60):
         optimizer.zero_grad()

@@ -91,6 +91,11 @@ class SequenceArguments(NamedTuple):
     """As for the recurrent synapses; sources are inputs."""
     sensory_start: Tensor
     sensory_value: Tensor
+    junction_source: Tensor
+    """As for the recurrent synapses; each junction stands there twice, once at each end."""
+    junction_start: Tensor
+    junction_value: Tensor
+    """Rows weight, way (see `elegans.solvers.fused.order.ByEnd`), and two of zeros, (4, entry)."""
     neuron: Tensor
     """Rows capacitance, leak conductance and leak drive, (3, neuron)."""
     unfolds: int
@@ -101,8 +106,14 @@ class SequenceArguments(NamedTuple):
     def cut(self) -> tuple[Shape, Layout]:
         """Return how the launch is cut up, and which lanes the synapses are dealt out to."""
         cut = shape(len(self.x), len(self.source), _processors(self.x.device))
-        ends = self.source, self.start, self.sensory_source, self.sensory_start
+        ends: tuple[Tensor, ...] = self.source, self.start, self.sensory_source, self.sensory_start
+        ends = *ends, self.junction_source, self.junction_start
         return cut, Layout.of(*ends, inputs=self.x.shape[2], width=cut.lanes)
+
+    @property
+    def values(self) -> tuple[Tensor, ...]:
+        """The values of each set, (4, synapse)."""
+        return self.value, self.sensory_value, self.junction_value
 
     def launch(self, kernel: Any, cut: Shape, programs: int, *arguments: Any) -> None:
         """Run a kernel; `arguments` are those between the tensors given and the sizes."""
@@ -133,7 +144,7 @@ def forward(given: SequenceArguments) -> Tensor:
     if not states.numel():
         return states
     cut, layout = given.cut()
-    values = layout.lay_out(given.value, given.sensory_value, both_ways=False)
+    values = layout.lay_out(*given.values, both_ways=False)
     rows = [neurons + 1, x.shape[2] + 1, 2 * neurons]
     rows += [2 * (tiles.lanes + 1) for tiles in layout.by_target]
     words = _round_up(sum(rows) * cut.block, 32)
@@ -144,20 +155,20 @@ def forward(given: SequenceArguments) -> Tensor:
 
 
 def backward(given: SequenceArguments, gradient: Tensor, states: Tensor) -> tuple[Tensor, ...]:
-    """Return the gradients of x, initial, elapsed, value, sensory_value and neuron.
+    """Return the gradients of x, initial, elapsed, the values of each set and neuron.
 
     `gradient` (batch, time, neuron) is that of the `states` which `forward` has returned.
     """
-    x, initial, elapsed, *_, neuron = given[:10]
+    x, initial, elapsed, neuron = given.x, given.initial, given.elapsed, given.neuron
     if not states.numel():
-        tensors = x, initial, elapsed, given.value, given.sensory_value, neuron
+        tensors = x, initial, elapsed, *given.values, neuron
         return tuple(torch.zeros_like(t) for t in tensors)
     gradients = [
         torch.empty_like(t, memory_format=torch.contiguous_format) for t in (x, initial, elapsed)
     ]
     neurons, unfolds = initial.shape[1], given.unfolds
     cut, layout = given.cut()
-    values = layout.lay_out(given.value, given.sensory_value, both_ways=True)
+    values = layout.lay_out(*given.values, both_ways=True)
     rows = [(3 * unfolds + 1) * neurons + unfolds + 1, x.shape[2] + 1, 9 * neurons + 4]
     rows += [2 * (tiles.lanes + 1) for tiles in layout.by_target]
     rows += [tiles.lanes + 1 for tiles in layout.by_source]

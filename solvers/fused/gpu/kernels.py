@@ -149,6 +149,40 @@ def open_gates(rows, sums, value, tiles, LANES: tl.constexpr, BLOCK: tl.constexp
 
 
 @triton.jit
+def conducting(own, other, value, positions, at):
+    """Return the conductance of junctions at the positions `at`, and where current may flow.
+
+    `own` and `other` (lane, sample) are the potentials here and at the other end. Rows of values
+    are the conductance and the way: 0 both ways, 1 from the other end only, -1 to it only.
+    """
+    weight = tl.load(value + at)[:, None]
+    way = tl.load(value + positions + at)[:, None]
+    flows = (way == 0) | ((way > 0) & (other > own)) | ((way < 0) & (other < own))
+    return weight, tl.where(flows, 1.0, 0.0).to(other.dtype)
+
+
+@triton.jit
+def open_junctions(rows, sums, value, tiles, LANES: tl.constexpr, BLOCK: tl.constexpr):
+    """Sum what junctions conduct, and drive, over each lane, like `open_gates`."""
+    lane = tl.arange(0, LANES)
+    for tile in range(tiles.tiles):
+        conductance = tl.full((LANES, BLOCK), 0.0, rows.dtype.element_ty)
+        drive = tl.full((LANES, BLOCK), 0.0, rows.dtype.element_ty)
+        own = tl.load(rows + places(tl.load(tiles.own + tile * LANES + lane), BLOCK))
+        begin = tl.load(tiles.begin + tile)
+        end = tl.load(tiles.begin + tile + 1)
+        for step in range(begin, end):
+            at = step * LANES + lane
+            other = tl.load(rows + places(tl.load(tiles.other + at), BLOCK))
+            weight, flows = conducting(own, other, value, tiles.positions, at)
+            conductance += weight * flows
+            drive += weight * flows * other
+        to = places(tile * LANES + lane, BLOCK)
+        tl.store(sums + to, conductance)
+        tl.store(sums + (tiles.lanes + 1) * BLOCK + to, drive)
+
+
+@triton.jit
 def collect(into, sums, tiles, rows, row, BLOCK: tl.constexpr):
     """Add to `into` (lane, sample) the sums over the parts of each `row` (lane,)."""
     row_mask = row < rows
@@ -159,14 +193,20 @@ def collect(into, sums, tiles, rows, row, BLOCK: tl.constexpr):
 
 
 @triton.jit
-def totals(base, sums, tiles, neurons, row, BLOCK: tl.constexpr):
-    """Return total conductance and drive of the neurons `row` (lane,), both (lane, sample)."""
+def totals(base, sums, tiles, joined, junctions, neurons, row, BLOCK: tl.constexpr):
+    """Return total conductance and drive of the neurons `row` (lane,), both (lane, sample).
+
+    `sums` are those over the gates of `tiles`, `joined` those over `junctions`.
+    """
     at = places(row, BLOCK)
     row_mask = (row < neurons)[:, None]
     conductance = tl.load(base + at, mask=row_mask, other=0.0)
     drive = tl.load(base + neurons * BLOCK + at, mask=row_mask, other=0.0)
     conductance = collect(conductance, sums, tiles, neurons, row, BLOCK)
     drive = collect(drive, sums + (tiles.lanes + 1) * BLOCK, tiles, neurons, row, BLOCK)
+    conductance = collect(conductance, joined, junctions, neurons, row, BLOCK)
+    of_drive = joined + (junctions.lanes + 1) * BLOCK
+    drive = collect(drive, of_drive, junctions, neurons, row, BLOCK)
     return conductance, drive
 
 
@@ -209,10 +249,12 @@ def forward_kernel(
     neuron,
     recurrent_value,
     sensory_value,
+    junction_value,
     states,
     scratch,
     recurrent,
     sensory,
+    junctions,
     words,
     batch,
     time,
@@ -223,18 +265,20 @@ def forward_kernel(
     LANES: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """Fill states (batch, time, neuron); `recurrent` and `sensory` are `Tiles` by target."""
+    """Fill states (batch, time, neuron); `recurrent`, `sensory`, `junctions`: tiles by target."""
     room = scratch + tl.program_id(0).to(tl.int64) * words
     state = room
     seen = state + (neurons + 1) * BLOCK
     base = seen + (inputs + 1) * BLOCK
     sums = base + 2 * neurons * BLOCK
     sensory_sums = sums + 2 * (recurrent.lanes + 1) * BLOCK
+    joined = sensory_sums + 2 * (sensory.lanes + 1) * BLOCK
     clear(state + neurons * BLOCK, 1, LANES, BLOCK)
     clear(seen + inputs * BLOCK, 1, LANES, BLOCK)
     for side in tl.static_range(1, 3):
         clear(sums + (side * (recurrent.lanes + 1) - 1) * BLOCK, 1, LANES, BLOCK)
         clear(sensory_sums + (side * (sensory.lanes + 1) - 1) * BLOCK, 1, LANES, BLOCK)
+        clear(joined + (side * (junctions.lanes + 1) - 1) * BLOCK, 1, LANES, BLOCK)
 
     for first in range(tl.program_id(0) * BLOCK, batch, tl.num_programs(0) * BLOCK):
         sample = first + tl.arange(0, BLOCK)
@@ -249,12 +293,15 @@ def forward_kernel(
             h = tl.load(elapsed + moment, mask=sample < batch, other=0.0)[None, :] / unfolds
             for unfold in range(unfolds):
                 open_gates(state, sums, recurrent_value, recurrent, LANES, BLOCK)
+                open_junctions(state, joined, junction_value, junctions, LANES, BLOCK)
                 tl.debug_barrier()
                 for start in range(0, neurons, LANES):
                     row = start + tl.arange(0, LANES)
                     row_mask = (row < neurons)[:, None]
                     at = state + places(row, BLOCK)
-                    conductance, drive = totals(base, sums, recurrent, neurons, row, BLOCK)
+                    conductance, drive = totals(
+                        base, sums, recurrent, joined, junctions, neurons, row, BLOCK
+                    )
                     capacitance = tl.load(neuron + row, mask=row < neurons, other=1.0)[:, None]
                     before = tl.load(at, mask=row_mask, other=0.0)
                     after = advance(before, capacitance, conductance, drive, h, EXPONENTIAL)

@@ -25,9 +25,11 @@ from elegans.solvers.fused.gpu.kernels import (
     advance,
     clear,
     collect,
+    conducting,
     fetch,
     logistic,
     open_gates,
+    open_junctions,
     phi,
     phi_slope,
     places,
@@ -107,6 +109,41 @@ def gates_back(
 
 
 @triton.jit
+def junctions_back(
+    rows,
+    pulls,
+    others,
+    sums,
+    value,
+    value_gradient,
+    tiles,
+    LANES: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    """Carry gradients of conductances and drives back through the junctions, like `gates_back`.
+
+    Of the four columns of value_gradient the first is added to, that of conductances.
+    """
+    lane = tl.arange(0, LANES)
+    drive_pulls = pulls + (others + 1) * BLOCK
+    for tile in range(tiles.tiles):
+        total = tl.full((LANES, BLOCK), 0.0, rows.dtype.element_ty)
+        x = tl.load(rows + places(tl.load(tiles.own + tile * LANES + lane), BLOCK))
+        begin = tl.load(tiles.begin + tile)
+        end = tl.load(tiles.begin + tile + 1)
+        for step in range(begin, end):
+            at = step * LANES + lane
+            target = places(tl.load(tiles.other + at), BLOCK)
+            weight, flows = conducting(tl.load(rows + target), x, value, tiles.positions, at)
+            g = tl.load(pulls + target) * flows
+            a = tl.load(drive_pulls + target) * flows
+            total += a * weight
+            to = value_gradient + at * 4
+            tl.store(to, tl.load(to) + tl.sum(g + a * x, axis=1))
+        tl.store(sums + places(tile * LANES + lane, BLOCK), total)
+
+
+@triton.jit
 def step_back(x, after, aux, slope, g, capacitance, h, EXPONENTIAL: tl.constexpr):
     """Return the gradients dG, dA, dx, dC, dh of one solver step, all (lane, sample).
 
@@ -142,8 +179,10 @@ def backward_kernel(
     neuron,
     recurrent_value,
     sensory_value,
+    junction_value,
     recurrent_value_by_source,
     sensory_value_by_source,
+    junction_value_by_source,
     states,
     gradient,
     x_gradient,
@@ -153,8 +192,10 @@ def backward_kernel(
     scratch,
     recurrent,
     sensory,
+    junctions,
     recurrent_by_source,
     sensory_by_source,
+    junctions_by_source,
     words,
     gradient_words,
     batch,
@@ -169,7 +210,7 @@ def backward_kernel(
     """Carry `gradient` (batch, time, neuron) of the states back to all that `forward` was given.
 
     value_gradient (program, word) begins at zero; each program adds its samples to the gradients of
-    recurrent values and of sensory values, (position, 4) by source, and of `neuron`.
+    recurrent values, of sensory values and of junctions, (position, 4) by source, and of `neuron`.
     """
     program = tl.program_id(0).to(tl.int64)
     size = neurons * BLOCK
@@ -187,10 +228,13 @@ def backward_kernel(
     sensory_sums = sums + 2 * (recurrent.lanes + 1) * BLOCK
     back_sums = sensory_sums + 2 * (sensory.lanes + 1) * BLOCK
     sensory_back_sums = back_sums + (recurrent_by_source.lanes + 1) * BLOCK
+    joined = sensory_back_sums + (sensory_by_source.lanes + 1) * BLOCK
+    joined_back = joined + 2 * (junctions.lanes + 1) * BLOCK
 
     recurrent_gradient = value_gradient + program * gradient_words
     sensory_gradient = recurrent_gradient + 4 * recurrent_by_source.positions
-    neuron_gradient = sensory_gradient + 4 * sensory_by_source.positions
+    junction_gradient = sensory_gradient + 4 * sensory_by_source.positions
+    neuron_gradient = junction_gradient + 4 * junctions_by_source.positions
 
     for u in range(unfolds + 1):
         clear(walk + u * (size + BLOCK) + size, 1, LANES, BLOCK)
@@ -200,6 +244,7 @@ def backward_kernel(
         clear(sensory_pulls + side * (size + BLOCK) - BLOCK, 1, LANES, BLOCK)
         clear(sums + (side * (recurrent.lanes + 1) - 1) * BLOCK, 1, LANES, BLOCK)
         clear(sensory_sums + (side * (sensory.lanes + 1) - 1) * BLOCK, 1, LANES, BLOCK)
+        clear(joined + (side * (junctions.lanes + 1) - 1) * BLOCK, 1, LANES, BLOCK)
     clear(sensory_back_sums + sensory_by_source.lanes * BLOCK, 1, LANES, BLOCK)
 
     for first in range(tl.program_id(0) * BLOCK, batch, tl.num_programs(0) * BLOCK):
@@ -208,6 +253,7 @@ def backward_kernel(
         clear(direct, neurons, LANES, BLOCK)
         clear(from_c, neurons, LANES, BLOCK)
         clear(back_sums, recurrent_by_source.lanes + 1, LANES, BLOCK)
+        clear(joined_back, junctions_by_source.lanes + 1, LANES, BLOCK)
         tl.debug_barrier()
         for back in range(time):
             t = time - 1 - back
@@ -233,17 +279,17 @@ def backward_kernel(
             # The forward pass keeps no steps within an element: take them again.
             sense(seen, base, sensory_sums, sensory_value, sensory, neuron, neurons, LANES, BLOCK)
             for u in range(unfolds):
-                open_gates(
-                    walk + u * (size + BLOCK), sums, recurrent_value, recurrent, LANES, BLOCK
-                )
+                now_at = walk + u * (size + BLOCK)
+                open_gates(now_at, sums, recurrent_value, recurrent, LANES, BLOCK)
+                open_junctions(now_at, joined, junction_value, junctions, LANES, BLOCK)
                 tl.debug_barrier()
                 for start in range(0, neurons, LANES):
                     row = start + tl.arange(0, LANES)
                     row_mask = (row < neurons)[:, None]
                     at = places(row, BLOCK)
-                    g, a = totals(base, sums, recurrent, neurons, row, BLOCK)
+                    g, a = totals(base, sums, recurrent, joined, junctions, neurons, row, BLOCK)
                     c = tl.load(neuron + row, mask=row < neurons, other=1.0)[:, None]
-                    state = tl.load(walk + u * (size + BLOCK) + at, mask=row_mask, other=0.0)
+                    state = tl.load(now_at + at, mask=row_mask, other=0.0)
                     after = advance(state, c, g, a, h, EXPONENTIAL)
                     tl.store(walk + (u + 1) * (size + BLOCK) + at, after, mask=row_mask)
                     kept = g if EXPONENTIAL else 1 / (c + h * g)
@@ -259,6 +305,7 @@ def backward_kernel(
                     at = places(row, BLOCK)
                     pull = tl.load(direct + at, mask=row_mask, other=0.0)
                     pull = collect(pull, back_sums, recurrent_by_source, neurons, row, BLOCK)
+                    pull = collect(pull, joined_back, junctions_by_source, neurons, row, BLOCK)
                     state = tl.load(walk + u * (size + BLOCK) + at, mask=row_mask, other=0.0)
                     after = tl.load(walk + (u + 1) * (size + BLOCK) + at, mask=row_mask, other=0.0)
                     kept = tl.load(aux + u * size + at, mask=row_mask, other=0.0)
@@ -279,6 +326,10 @@ def backward_kernel(
                     walk + u * (size + BLOCK), pulls, neurons, back_sums,
                     recurrent_value_by_source, recurrent_gradient, recurrent_by_source, LANES,
                     BLOCK,
+                )  # fmt: skip
+                junctions_back(
+                    walk + u * (size + BLOCK), pulls, neurons, joined_back,
+                    junction_value_by_source, junction_gradient, junctions_by_source, LANES, BLOCK,
                 )  # fmt: skip
                 tl.debug_barrier()
 
@@ -313,6 +364,7 @@ def backward_kernel(
             at = places(row, BLOCK)
             pull = tl.load(direct + at, mask=row_mask, other=0.0)
             pull = collect(pull, back_sums, recurrent_by_source, neurons, row, BLOCK)
+            pull = collect(pull, joined_back, junctions_by_source, neurons, row, BLOCK)
             to = initial_gradient + sample.to(tl.int64)[None, :] * neurons + row[:, None]
             tl.store(to, pull, mask=row_mask & present)
             of_c = tl.sum(tl.load(from_c + at, mask=row_mask, other=0.0), axis=1)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from elegans.solvers.fused.gpu import host
-from elegans.solvers.fused.order import by_target
+from elegans.solvers.fused.order import ByEnd, by_end, by_target
 from elegans.solvers.fused.settings import POSITIVITY, Settings
 
 
@@ -26,8 +26,6 @@ class GpuProblem:
         free = free or any(tensor is not None for tensor in tensors[3:7])
         if free or connections[2] is not None or connections[5] is not None:
             raise ValueError("on the GPU, constraints and mappings are to be applied before")
-        if tensors[18] is not None:
-            raise ValueError("kernels for the GPU do not know gap junctions")
         self.settings = settings
         self._orders = [
             by_target(source, target, initial.shape[1])
@@ -35,6 +33,7 @@ class GpuProblem:
         ]
         values = [torch.stack(raw[:4]), torch.stack(raw[4:8])]
         self._raw = raw
+        self._junctions: ByEnd | None = None
         gleak, vleak, cm = raw[8:]
         neuron = torch.stack([cm, gleak + settings.epsilon, gleak * vleak])
         synapses: list[Tensor] = []
@@ -42,6 +41,15 @@ class GpuProblem:
             if order.order is not None:
                 value = value.index_select(1, order.order)
             synapses += [order.source, order.start, value]
+        if tensors[18] is None:
+            nothing = torch.zeros(initial.shape[1] + 1, dtype=torch.int32, device=x.device)
+            synapses += [nothing[:0], nothing, x.new_zeros(4, 0)]
+        else:
+            source, target, rectifying = connections[6:9]
+            by = self._junctions = by_end(source, target, rectifying, initial.shape[1])
+            weight = tensors[18].detach().index_select(0, by.order)
+            rows = weight, by.way.to(weight), *torch.zeros_like(weight).expand(2, -1)
+            synapses += [by.source, by.start, torch.stack(rows)]
         steps = settings.unfolds, settings.exponential
         given: Any = (x, initial, elapsed, *synapses, neuron, *steps)
         self._given = host.SequenceArguments(*given)
@@ -72,7 +80,12 @@ class GpuProblem:
             if order.order is not None:
                 value = torch.empty_like(value).index_copy_(1, order.order, value)
             of_values += value.unbind()
-        from_c, from_g, from_a = gradients[5].unbind()
+        of_junctions = None
+        if self._junctions is not None:
+            junction = self._junctions.order
+            of_junctions = gradients[5].new_zeros(len(junction) // 2)
+            of_junctions = of_junctions.index_add(0, junction, gradients[5][0])
+        from_c, from_g, from_a = gradients[6].unbind()
         gleak, vleak, _ = self._raw[8:]
         neurons = [from_g + from_a * vleak, from_a * gleak, from_c]
-        return [*gradients[:3], None, None, None, None, *of_values, *neurons, None]
+        return [*gradients[:3], None, None, None, None, *of_values, *neurons, of_junctions]

@@ -131,56 +131,56 @@ def _count_up(counts: Array) -> Array:
 
 
 class Layout:
-    """The recurrent and the sensory synapses of a circuit, dealt out in both directions.
+    """Recurrent synapses, sensory ones and junctions of a circuit, dealt out in both directions.
 
     Parameters
     ----------
     ends
         `source` (synapse,), sorted by target, and `start` (neuron + 1,) of the recurrent synapses,
-        then of the sensory synapses, int32.
+        of the sensory synapses, and of the entries of junctions, int32.
     inputs
         The number of rows that sensory synapses come from.
     width
         Lanes of a tile.
     """
 
-    by_target: tuple[Tiles, Tiles]
-    """Of the recurrent and of the sensory synapses."""
-    by_source: tuple[Tiles, Tiles]
+    by_target: tuple[Tiles, ...]
+    """Of the recurrent synapses, of the sensory ones, and of the junctions."""
+    by_source: tuple[Tiles, ...]
 
     def __init__(self, ends: tuple[Tensor, ...], inputs: int, width: int) -> None:
         device = ends[0].device
-        source, start, sensory_source, sensory_start = (t.cpu().numpy() for t in ends)
-        neurons = len(start) - 1
-        target, sensory_target = (
-            np.repeat(np.arange(neurons), np.diff(s)) for s in (start, sensory_start)
-        )
-        dealt = [
-            deal(target, source, neurons, neurons, width, device),
-            deal(sensory_target, sensory_source, neurons, inputs, width, device),
-            deal(source, target, neurons, neurons, width, device),
-            deal(sensory_source, sensory_target, inputs, neurons, width, device),
+        arrays = [t.cpu().numpy() for t in ends]
+        neurons = len(arrays[1]) - 1
+        targets = [np.repeat(np.arange(neurons), np.diff(start)) for start in arrays[1::2]]
+        sets = [
+            (source, target, inputs if k == 1 else neurons)
+            for k, (source, target) in enumerate(zip(arrays[::2], targets, strict=True))
         ]
-        self.by_target = dealt[0].tiles, dealt[1].tiles
-        self.by_source = dealt[2].tiles, dealt[3].tiles
+        dealt = [
+            *(deal(target, source, neurons, rows, width, device) for source, target, rows in sets),
+            *(deal(source, target, rows, neurons, width, device) for source, target, rows in sets),
+        ]
+        self.by_target = tuple(d.tiles for d in dealt[: len(sets)])
+        self.by_source = tuple(d.tiles for d in dealt[len(sets) :])
 
-        # Places in the values of both sets of synapses, joined, with one zero at the end.
-        counts = len(source), len(sensory_source)
-        bounds = 0, 4 * counts[0], 4 * sum(counts)
+        # Places in the values of all sets of synapses, joined, with one zero at the end.
+        counts = [len(source) for source, _, _ in sets]
+        bounds = np.cumsum([0, *(4 * count for count in counts)]).tolist()
         laid_out, restored, begin = [], [], 0
         for k, d in enumerate(dealt):
-            count, offset = counts[k % 2], bounds[k % 2]
+            count, offset = counts[k % len(sets)], bounds[k % len(sets)]
             of_row = np.arange(4)[:, None]
             place = offset + of_row * count + d.slot
-            laid_out.append(np.where(d.slot < count, place, bounds[2]).ravel())
-            if k >= 2:
+            laid_out.append(np.where(d.slot < count, place, bounds[-1]).ravel())
+            if k >= len(sets):
                 restored.append((begin + of_row + 4 * d.position).ravel())
                 begin += 4 * len(d.slot)
         self._lengths = [len(places) for places in laid_out]
         self._laid_out = torch.from_numpy(np.concatenate(laid_out)).to(device)
         self._restored = torch.from_numpy(np.concatenate(restored)).to(device)
         self._neuron_begins = begin
-        self._recurrent = bounds[1]
+        self._sizes = [4 * count for count in counts]
 
     @classmethod
     def of(cls, *ends: Tensor, inputs: int, width: int) -> Layout:
@@ -198,28 +198,27 @@ class Layout:
         kept[width] = key, [weakref.ref(t) for t in ends[1:]], layout
         return layout
 
-    def lay_out(self, value: Tensor, sensory_value: Tensor, *, both_ways: bool) -> list[Tensor]:
+    def lay_out(self, *values: Tensor, both_ways: bool) -> list[Tensor]:
         """Return values (4, synapse) in the order of the lanes, by target and then by source.
 
         Each is (4, position), flattened; where there is no synapse all four are zero.
         """
-        joined = torch.cat([value.flatten(), sensory_value.flatten(), value.new_zeros(1)])
-        lengths = self._lengths if both_ways else self._lengths[:2]
+        joined = torch.cat([*(value.flatten() for value in values), values[0].new_zeros(1)])
+        lengths = self._lengths if both_ways else self._lengths[: len(values)]
         places = self._laid_out if both_ways else self._laid_out[: sum(lengths)]
         return list(joined.index_select(0, places).split(lengths))
 
-    def collect(self, sums: Tensor, neuron: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the gradients of values, sensory values and `neuron` from those by source.
+    def collect(self, sums: Tensor, neuron: Tensor) -> tuple[Tensor, ...]:
+        """Return the gradients of the values of each set and of `neuron` from those by source.
 
-        `sums` joins the gradients at the positions of the recurrent and of the sensory synapses,
-        each (position, 4), and those of `neuron`.
+        `sums` joins the gradients at the positions of the synapses of each set, (position, 4), and
+        those of `neuron`.
         """
         of_values = sums.index_select(0, self._restored)
-        count = self._recurrent
         begin = self._neuron_begins
         of_neuron = sums[begin : begin + neuron.numel()].view_as(neuron)
-        of_recurrent, of_sensory = of_values[:count], of_values[count:]
-        return of_recurrent.unflatten(0, (4, -1)), of_sensory.unflatten(0, (4, -1)), of_neuron
+        of_sets = of_values.split(self._sizes)
+        return *(of_set.view(4, -1) for of_set in of_sets), of_neuron
 
 
 _REMEMBERED: Any = WeakTensorKeyDictionary()
