@@ -133,18 +133,8 @@ def train(
         rewirer = elegans.PruneRewire.from_rule(
             arm.rule, model, optimizer, steps, thinned, seed=seed, **arm.changes(steps)
         )
-    order, drawn = torch.Generator().manual_seed(seed), torch.Generator().manual_seed(seed)
-    work, began = 0, time.perf_counter()
-    for step, index in enumerate(_batches(task, order)):
-        if step == steps:
-            break
-        batch = task.train.rows(index)
-        optimizer.zero_grad()
-        task.loss(model, batch).backward()
-        optimizer.step()
-        if rewirer is not None:
-            rewirer.step(lambda: task.loss(model, _sample(task, drawn)))
-        work += start if rewirer is None else rewirer.budget
+    began = time.perf_counter()
+    work = fit(task, model, optimizer, rewirer, steps, seed)
     result = {
         "task": name,
         "density": density,
@@ -154,7 +144,7 @@ def train(
         "error": task.error(model, task.test),
         "training_error": task.error(model, task.train),
         "synapses": layer.synapse_count + layer.sensory_synapse_count,
-        "mean_synapses": work / steps,
+        "mean_synapses": start if rewirer is None else work / steps,
         "steps": steps,
         "seconds": time.perf_counter() - began,
     }
@@ -167,6 +157,27 @@ def train(
             "grown_share": turnover.grown_share,
         }
     return model, result
+
+
+def fit(
+    task: Task,
+    model: elegans.Readout,
+    optimizer: torch.optim.Optimizer,
+    rewirer: elegans.PruneRewire | None,
+    steps: int,
+    seed: int,
+) -> int:
+    """Train for so many steps; return the sum of the rewirer's budgets over them."""
+    order, drawn = torch.Generator().manual_seed(seed), torch.Generator().manual_seed(seed)
+    work = 0
+    for _, index in zip(range(steps), _batches(task, order), strict=False):
+        optimizer.zero_grad()
+        task.loss(model, task.train.rows(index)).backward()
+        optimizer.step()
+        if rewirer is not None:
+            rewirer.step(lambda: task.loss(model, _sample(task, drawn)))
+            work += rewirer.budget
+    return work
 
 
 def _mean_share(rule: str, sparsity: float) -> float:

@@ -91,11 +91,13 @@ def sum_rows(row: Array, junctions: Any, sums: Array, first: int, last: int) -> 
     """
     source, start, weight, way = junctions
     for i in range(first, last):
-        for e in range(start[i], start[i + 1]):
-            other = row[source[e]]
-            if _flows(row[i], other, way[e]):
-                sums[0, i] += weight[e]
-                sums[1, i] += weight[e] * other
+        x, g, a = row[i], sums[0, i], sums[1, i]
+        for e in range(item(start, i), item(start, i + 1)):
+            other, w = item(row, item(source, e)), item(weight, e)
+            if _flows(x, other, item(way, e)):
+                g += w
+                a += w * other
+        sums[0, i], sums[1, i] = g, a
 
 
 @njit(**INLINE)
@@ -108,11 +110,14 @@ def rows_back(
     """
     source, start, weight, way = junctions
     for i in range(len(row)):
-        for e in range(start[i], start[i + 1]):
-            other = row[source[e]]
-            if _flows(row[i], other, way[e]):
-                row_gradient[source[e]] += from_sums[1, i] * weight[e]
-                weight_gradient[e] += from_sums[0, i] + from_sums[1, i] * other
+        x, from_g, from_a, from_x = row[i], from_sums[0, i], from_sums[1, i], row_gradient[i]
+        for e in range(item(start, i), item(start, i + 1)):
+            j, w = item(source, e), item(weight, e)
+            other = item(row, j)
+            if _flows(x, other, item(way, e)):
+                from_x += w * from_sums[1, j]  # of the same junction at its other end
+                weight_gradient[e] += from_g + from_a * other
+        row_gradient[i] = from_x
 
 
 @kernel()
