@@ -90,7 +90,8 @@ class PruneRewire(Pruner):
     keep_sets
         Whether recurrent synapses stay recurrent, and sensory ones sensory. Without, and with
         ``keep_blocks=False``, one may grow in the other set, too, as long as that has an empty
-        slot. Slots are emptied when a circuit is thinned; none is added.
+        slot. Slots are emptied when a circuit is thinned; none is added. Gap junctions stay gap
+        junctions.
     self_synapses
         Whether a neuron may grow a synapse onto itself. Off by default: self-synapses weaken what
         can be proven of a circuit.
