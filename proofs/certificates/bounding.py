@@ -41,6 +41,7 @@ from elegans.proofs.certificates.network import (
     examined_cell,
     given_range,
 )
+from elegans.proofs.certificates.proved_steps import ProvedStep, shorter_steps, too_long
 from elegans.proofs.certificates.stepping import Lengths
 from elegans.proofs.certificates.weighted_norms import RowBound, best_weights
 from elegans.solvers import Solver
@@ -149,23 +150,20 @@ def _too_long(
     advice: bool,
 ) -> str:
     """Return why nothing is proved of steps, and of what lengths it would be."""
-    shortest, longest = lengths
-    what = (
-        f"steps of {solver.name} from {shortest:.4g} to {longest:.4g} are not proved to contract, "
-        "expected shorter ones"
-    )
     steps = leaky_steps(solver)
     if steps is None or not advice:
-        return f"{what}; take more unfolds"
-    proved, length = None, longest
-    for _ in range(40):
-        length = 0.5 * length
-        low = min(shortest, length)
-        proved = prove_step(network, steps, (low, length), fraction, start=(eta,))
-        if proved is not None:
-            most = longest_step(network, steps, low, proved, length)
-            return f"{what}: up to {math.floor(most * 1e4) / 1e4:g} they are; take more unfolds"
-    return f"{what}; take the solver 'semi_implicit' or 'exponential'"
+        return too_long(solver.name, lengths, None, "take more unfolds")
+
+    def prove(between: Lengths) -> ProvedStep | None:
+        return prove_step(network, steps, between, fraction, start=(eta,))
+
+    shorter = shorter_steps(prove, lengths)
+    if shorter is None:
+        remedy = "take the solver 'semi_implicit' or 'exponential'"
+        return too_long(solver.name, lengths, None, remedy)
+    (low, length), proved = shorter
+    most = longest_step(network, steps, low, proved, length)
+    return too_long(solver.name, lengths, most, "")
 
 
 def _of_map(
