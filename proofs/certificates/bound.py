@@ -18,6 +18,7 @@ from elegans.proofs.certificates.certificate import StepFigures
 from elegans.proofs.certificates.network import Array, Box, examined_cell
 
 EQUATIONS = {
+    "liquid": "liquid circuit",
     "rates": "continuous-time recurrent circuit",
     "closed_form": "closed-form circuit",
     "dense_closed_form": "dense closed-form network",

@@ -118,7 +118,7 @@ def _of_rates(
             return flow(network.scaled(factor))[-1] < 0
 
         what = f"the worst rate in the box is {-worst:.4g}, expected above 0"
-        return _refused(bound, eta, what, -worst, passes if advice else None)
+        return refused(bound, eta, what, -worst, passes if advice else None)
     lengths = elapsed[0] / unfolds, elapsed[1] / unfolds
     steps, step, longest, reason = leaky_steps(solver), None, None, ""
     if steps is None:
@@ -190,12 +190,12 @@ def _of_map(
             return bounded(network.scaled(factor))[-1] < 1
 
         what = f"a step brings states nearer by the factor {kappa:.4g} at worst, expected below 1"
-        return _refused(bound, eta, what, -math.log(kappa), passes if advice else None)
+        return refused(bound, eta, what, -math.log(kappa), passes if advice else None)
     step = StepFigures(MAP, 1, lengths[0], lengths[1], eta, max(kappa, SLACK))
     return ContractionBound(equation, None, eta, box, given, step, None, "", mark)
 
 
-def _refused(
+def refused(
     bound: RowBound, eta: Array, what: str, rate: float, passes: Callable[[float], bool] | None
 ) -> NotCertified:
     """Return a refusal with its worst row, and with the scale at which the circuit would pass."""

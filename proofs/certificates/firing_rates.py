@@ -21,6 +21,7 @@ from scipy.sparse import csr_array, diags_array
 from elegans.proofs.certificates.leaky_steps import Ends, LeakyStage, LeakySteps
 from elegans.proofs.certificates.network import SLACK, Array, Box
 from elegans.proofs.certificates.proved_steps import (
+    SOLVED,
     ProvedStep,
     StateBox,
     longest_proved,
@@ -33,8 +34,6 @@ from elegans.synapses.plain import PlainStep, PlainSynapses
 _PARTS = 64
 _RATIO = 1.05
 _LONG = 1e3
-_SOLVED = 64
-"""Neurons up to which the weights are found anew for each length that is tried."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -366,7 +365,7 @@ def longest_step(
     network: RateNetwork, steps: LeakySteps, shortest: float, proved: ProvedStep, known: float
 ) -> float:
     """Return up to which length steps are proved to contract, at least the `known` one."""
-    search = len(network) <= _SOLVED
+    search = len(network) <= SOLVED
     start = (proved.eta,)
 
     def holds(longest: float) -> bool:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from elegans.proofs.certificates.network import SLACK, Array, Box
 from elegans.proofs.certificates.stepping import Lengths
+from elegans.proofs.certificates.weighted_norms import RowBound, best_weights
+
+SOLVED = 64
+"""Neurons up to which weights are found anew for each length that is tried."""
 
 _ROUNDS = 32
 _ENTRY = 1 / 64
@@ -92,17 +96,45 @@ def settled_box(
     return StateBox(box, reached)
 
 
-def longest_proved(holds: Callable[[float], bool], known: float) -> float:
+def proved_step(
+    bounds: Sequence[RowBound],
+    states: StateBox,
+    fraction: float,
+    start: Sequence[Array],
+    *,
+    best: bool,
+) -> ProvedStep | None:
+    """Return what the best of several bounds of one step proves, None where that is nothing.
+
+    `start` are weights to try. If the `best` factor is not asked for, any below 1 will do: the
+    weights are then looked for only if those given prove nothing, and in circuits of a moderate
+    size.
+    """
+    found = []
+    if not best:
+        found = [(eta, bound.factor(eta)) for bound in bounds for eta in start]
+    if best or (len(states.box.lo) <= SOLVED and not min(factor for _, factor in found) < 1):
+        for bound in bounds:
+            found.append(best_weights(bound, 1.0, fraction, start=tuple(start)))
+            if not best and found[-1][1] < 1:
+                break
+    eta, kappa = min(found, key=lambda pair: pair[1])
+    return ProvedStep(kappa, eta, states) if kappa < 1 else None
+
+
+def longest_proved(
+    holds: Callable[[float], bool], known: float, *, tolerance: float = 1e-6
+) -> float:
     """Return up to which length steps are proved to contract, at least the `known` one.
 
-    By doubling and bisection to 1e-6; infinite where steps of any length are.
+    By doubling and bisection; infinite where steps of any length are.
     """
     if holds(math.inf):
         return math.inf
     low, high = known, 2 * known
     while holds(high):
         low, high = high, 2 * high
-    while high - low > 1e-6 * low:
+    while high - low > tolerance * low:
         middle = 0.5 * (low + high)
         low, high = (middle, high) if holds(middle) else (low, middle)
     return low
