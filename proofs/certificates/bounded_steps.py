@@ -16,6 +16,7 @@ from elegans.proofs.certificates.certificate import NotCertified, StepFigures
 from elegans.proofs.certificates.certification import (
     RATE_FRACTION,
     elapsed_lengths,
+    norms_of,
     precondition,
     solver_of,
 )
@@ -30,6 +31,7 @@ from elegans.proofs.certificates.network import (
     liquid_cell,
     require_between,
 )
+from elegans.proofs.certificates.perron import best_rates
 from elegans.proofs.certificates.proved_steps import (
     ProvedStep,
     StateBox,
@@ -40,7 +42,6 @@ from elegans.proofs.certificates.proved_steps import (
 from elegans.proofs.certificates.region import region_of
 from elegans.proofs.certificates.step_words import MOST_STAGES, step_words
 from elegans.proofs.certificates.stepping import Lengths, StepRows, best_step, longest_step
-from elegans.proofs.certificates.weighted_norms import best_weights
 
 _SHARPEST = 0.999
 _CLOSE = 1e-4
@@ -120,20 +121,21 @@ def step_bound(
         return NotCertified(broken, "float")
     seen = network.range_of(inputs)
 
-    def flow(candidate: Network, box: Box | None = None) -> tuple[LiquidFlow, Box, Array, float]:
+    def flow(candidate: Network, box: Box | None = None) -> tuple[Rows, Box, Array, float]:
         box = region_of(candidate, seen, "interval").box if box is None else box
         rows = Rows.of(candidate, box, GateRanges.over(candidate, box, seen))
-        bound = LiquidFlow(rows)
-        return bound, box, *best_weights(bound, 0.0, rate_fraction)
+        components = best_rates(rows)
+        norms = norms_of(rows, components, rate_fraction)
+        return rows, box, *(norms[0] if norms else (components.eta, components.best_rate))
 
-    bound, box, eta, worst = flow(network)
-    if not worst < 0:
+    rows, box, eta, rate = flow(network)
+    if not rate > 0:
 
         def passes(factor: float) -> bool:
-            return flow(network.scaled(factor))[-1] < 0
+            return flow(network.scaled(factor))[-1] > 0
 
-        what = f"the worst rate in the box is {-worst:.4g}, expected above 0"
-        return refused(bound, eta, what, -worst, passes if advice else None)
+        what = f"the worst rate in the box is {rate:.4g}, expected above 0"
+        return refused(LiquidFlow(rows), eta, what, rate, passes if advice else None)
     unfolds, name = cell.ode_unfolds, cell.solver.name
     between = lengths[0] / unfolds, lengths[1] / unfolds
     prover = _prover(model, network, seen)
@@ -145,18 +147,18 @@ def step_bound(
         )
     else:
         proved = prover(rate_fraction, (eta,), between)
-        wider = (box, eta, worst)
+        wider = (box, eta, rate)
         if proved is not None:  # one box for both
             wider = flow(network, proved.states.box)[1:]
-        if proved is None or not wider[-1] < 0:
+        if proved is None or not wider[-1] > 0:
             reason = _too_long(prover, name, between, eta, advice=advice)
         else:
-            reason, (box, eta, worst) = "", wider
+            reason, (box, eta, rate) = "", wider
             step = StepFigures(name, unfolds, *between, proved.eta, proved.kappa)
             if advice:
                 longest = _longest(prover, between[0], proved, between[1])
     return ContractionBound(
-        "liquid", -worst, eta, box, given, step, longest, reason, fingerprint_of(model)
+        "liquid", rate, eta, box, given, step, longest, reason, fingerprint_of(model)
     )
 
 

@@ -177,7 +177,7 @@ def certify(
     region = region_of(network, network.range_of(inputs), level)
     rows = rows_of(network, region, level)
     components = best_rates(rows)
-    norms = _norms(rows, components, rate_fraction)
+    norms = norms_of(rows, components, rate_fraction)
     if not norms:
         return _refusal(network, given, level, rows, components, advice)
     step = _step(model, network, region, norms[0], between, rate_fraction, pieces_of(level))
@@ -283,7 +283,7 @@ def _step(
     }
 
 
-def _norms(rows: Rows, components: Components, rate_fraction: float) -> list[tuple[Array, float]]:
+def norms_of(rows: Rows, components: Components, rate_fraction: float) -> list[tuple[Array, float]]:
     """Return weights of moderate spread and the sharpest ones, with the rates that they prove.
 
     Where neither is found, weights of a lower rate; where the best rate is not known to be
