@@ -1,7 +1,7 @@
 """How sharp the bounds of steps are: proved factors over sampled ones, and the longest steps.
 
-Run ``python benchmarks/bounds.py``, about ten minutes, or ``python benchmarks/bounds.py liquid`` for
-the rows of liquid circuits. Of 20 random circuits each, the factor of a step that
+Run ``python benchmarks/bounds.py``, about ten minutes, or ``python benchmarks/bounds.py liquid``
+for liquid circuits alone. Of 20 random circuits each, the factor of a step that
 `elegans.proofs.certify` or `step_bound` proves is divided by the largest norm, with the same
 weights, of 4,000 Jacobians at random states and inputs and at corners of their ranges.
 """
@@ -110,7 +110,7 @@ def measure_liquid(solver: str, elapsed: Any) -> None:
             ratios.append(factors[-1] / sampled(model, bound, seed))
             kept.append(-np.log(factors[-1]) / (flow.rate * bound.step.shortest))
     print(
-        f"LTC, {solver}, {elapsed}: of {count} {len(ratios)}, median kappa {np.median(factors):.3f}, "
+        f"LTC, {solver}, {elapsed}: of {count} {len(ratios)}, kappa {np.median(factors):.3f}, "
         f"ratio {np.median(ratios):.4f}, at most {np.max(ratios):.4f}, of the flow's rate "
         f"{np.median(kept):.2f}"
     )
@@ -118,7 +118,7 @@ def measure_liquid(solver: str, elapsed: Any) -> None:
 
 def measure_longest(solver: str) -> None:
     """Print the longest steps that are proved, in time constants of the fastest neuron."""
-    found, sampled_ends = [], []
+    found, ends = [], []
     for seed in range(CIRCUITS):
         model = ltc(seed, solver)
         bound = step_bound(model, (-1, 1), elapsed=1e-2)
@@ -126,11 +126,11 @@ def measure_longest(solver: str) -> None:
             continue
         fastest = float(model.cell.time_constants()[0].min())
         found.append(bound.longest_step / fastest)
-        sampled_ends.append(_turning(model, bound, seed) / bound.longest_step)
+        ends.append(_turning(model, bound, seed) / bound.longest_step)
     print(
         f"LTC, {solver}: longest step {np.median(found):.2f} fastest time constants, "
-        f"{np.min(found):.2f} to {np.max(found):.2f}; samples reach 1 at {np.median(sampled_ends):.2f} "
-        f"times that, at least {np.min(sampled_ends):.2f}"
+        f"{np.min(found):.2f} to {np.max(found):.2f}; samples reach 1 at {np.median(ends):.2f} "
+        f"times that, at least {np.min(ends):.2f}"
     )
 
 
