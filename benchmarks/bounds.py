@@ -55,20 +55,23 @@ def ltc(seed: int, solver: str, units: int = 12) -> elegans.LTC:
     return model
 
 
-def points(rng: np.random.Generator, box: Any) -> torch.Tensor:
+def points(rng: np.random.Generator, box: Any, count: int) -> torch.Tensor:
     """Return points of a box, a third of them corners and a third on its sides."""
-    share = rng.uniform(size=(SAMPLES, len(box.lo)))
+    share = rng.uniform(size=(count, len(box.lo)))
     share[::3] = share[::3].round()
     share[1::3] = np.where(rng.uniform(size=share[1::3].shape) < 0.5, share[1::3], 1.0)
     share[0], share[1] = 0.0, 1.0
     return torch.from_numpy(box.lo + share * (box.hi - box.lo))
 
 
-def sampled(model: Any, bound: ContractionBound, seed: int) -> float:
+def sampled(model: Any, bound: ContractionBound, seed: int, count: int = SAMPLES) -> float:
     """Return the largest norm of a Jacobian of a step."""
     rng, step, cell = np.random.default_rng(seed), bound.step, model.cell
-    states, inputs = points(rng, bound.box).requires_grad_(), points(rng, bound.inputs)
-    lengths = torch.from_numpy(rng.uniform(step.shortest, step.longest, (SAMPLES, 1)))
+    states, inputs = (
+        points(rng, bound.box, count).requires_grad_(),
+        points(rng, bound.inputs, count),
+    )
+    lengths = torch.from_numpy(rng.uniform(step.shortest, step.longest, (count, 1)))
     lengths[::4], lengths[1::4] = step.shortest, step.longest
     if hasattr(cell, "solver"):
         after = cell.solver.step(cell.dynamics(inputs), states, lengths)
@@ -137,10 +140,10 @@ def measure_longest(solver: str) -> None:
 def _turning(model: Any, bound: ContractionBound, seed: int) -> float:
     """Return the length at which a sampled Jacobian no longer shrinks, with the same weights."""
     low, high = bound.longest_step, 64 * bound.longest_step
-    for _ in range(12):
+    for _ in range(8):
         middle = (low * high) ** 0.5
         longer = replace(bound, step=replace(bound.step, shortest=middle, longest=middle))
-        low, high = (middle, high) if sampled(model, longer, seed) < 1 else (low, middle)
+        low, high = (middle, high) if sampled(model, longer, seed, 400) < 1 else (low, middle)
     return low
 
 
