@@ -37,7 +37,8 @@ STEP_ONLY = ", of the step: there is no differential equation"
 class ContractionBound:
     """A bound that two states of a circuit under the same input approach each other.
 
-    What `elegans.proofs.certify` returns for `elegans.CTRNN` and `elegans.CfC`. It is found in
+    What `elegans.proofs.certify` returns for `elegans.CTRNN` and `elegans.CfC`, and
+    `elegans.proofs.step_bound` for liquid circuits. It is found in
     double precision with an allowance for rounding, level ``"float"``, and is no file: the verifier
     has no format for these equations.
 
