@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from elegans.proofs import claims as claims
     from elegans.proofs import lyapunov as lyapunov
     from elegans.proofs.certificates.bound import ContractionBound as ContractionBound
+    from elegans.proofs.certificates.bounded_steps import step_bound as step_bound
     from elegans.proofs.certificates.ceiling import SampledCeiling as SampledCeiling
     from elegans.proofs.certificates.ceiling import sampled_ceiling as sampled_ceiling
     from elegans.proofs.certificates.certificate import Certificate as Certificate

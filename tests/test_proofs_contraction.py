@@ -554,6 +554,31 @@ def test_own_weights_of_a_step_are_nearly_the_best(seed, log_h):
     assert 1 - found[1] >= 0.95 * (1 - best.fun)
 
 
+@pytest.mark.slow
+def test_little_of_a_step_with_self_synapses_is_given_away():
+    """What a sampled step Jacobian allows in the same norm, over what is proved, as logarithms."""
+    ratios, far = [], 0
+    for seed in range(1, 121):
+        options = CALM if seed % 2 else {"strength": 1.5, "gain": 4.0}
+        case, h = (
+            Case(seed, own=True, **options),
+            10 ** np.random.default_rng(seed).uniform(-1, 1.5),
+        )
+        components = best_rates(case.rows)
+        found = best_step(steps_of(case, h), (h, h), 0.9, components.eta)
+        if components.best_rate <= 0 or found is None:
+            continue
+        x, u = case.sampled(2000)
+        norm = row_norms(jacobian(case.network, x, u, h), found[0], logarithmic=False).max()
+        ratios.append(np.log(norm) / np.log(found[1]))
+        slow = np.log1p(h * components.best_rate) > -1.5 * np.log(found[1])
+        far += slow and np.log1p(h * components.best_rate) <= -1.5 * np.log(norm)
+    assert len(ratios) >= 100
+    assert np.median(ratios) <= 1.01
+    assert np.quantile(ratios, 0.95) <= 1.1
+    assert far <= 2  # behind the flow by more than 1.5 times, though the samples are not
+
+
 def test_a_self_synapse_turns_a_long_step_around():
     """The diagonal changes its sign; the row that is turned bounds it."""
     network = replace(

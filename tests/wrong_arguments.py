@@ -363,6 +363,7 @@ VALID: dict[str, Callable[[], Arguments]] = {
     "elegans.proofs.ContractionCondition": lambda: {"model": circuit(), "inputs": _RANGE},
     "elegans.proofs.ContractionPenalty": lambda: {"model": circuit(), "inputs": _RANGE},
     "elegans.proofs.certify": lambda: {"model": circuit(), "inputs": _RANGE, "advice": False},
+    "elegans.proofs.step_bound": lambda: {"model": circuit(), "inputs": _RANGE, "advice": False},
     "elegans.proofs.parameter_margin": lambda: {"certificate": _certificate()},
     "elegans.proofs.format_margin": lambda: {"certificate": _certificate()},
     "elegans.proofs.rounding_bound": lambda: {"certificate": _certificate()},

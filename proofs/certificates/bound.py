@@ -22,7 +22,10 @@ EQUATIONS = {
     "closed_form": "closed-form circuit",
     "dense_closed_form": "dense closed-form network",
 }
-"""Equations, as a `PlainStep` names them, that a bound is found for."""
+"""Equations, as a `PlainStep` names them, that `certify` finds a bound for."""
+
+KINDS = EQUATIONS | {"liquid": "liquid circuit"}
+"""The same, and the one that `step_bound` finds a bound for."""
 
 MAP = "closed_form"
 """What stands in place of a solver's name for a step that is a map."""
@@ -34,7 +37,8 @@ STEP_ONLY = ", of the step: there is no differential equation"
 class ContractionBound:
     """A bound that two states of a circuit under the same input approach each other.
 
-    What `elegans.proofs.certify` returns for `elegans.CTRNN` and `elegans.CfC`. It is found in
+    What `elegans.proofs.certify` returns for `elegans.CTRNN` and `elegans.CfC`, and
+    `elegans.proofs.step_bound` for liquid circuits. It is found in
     double precision with an allowance for rounding, level ``"float"``, and is no file: the verifier
     has no format for these equations.
 
@@ -108,7 +112,7 @@ class ContractionBound:
             "states": f"within {verify.at_least(low.min(initial=0.0), 4)} to "
             f"{verify.at_most(high.max(initial=0.0), 4)}, which every state tends to",
         }
-        return table_html(f"Contraction of a {EQUATIONS[self.equation]}", rows)
+        return table_html(f"Contraction of a {KINDS[self.equation]}", rows)
 
     @property
     def kappa(self) -> float | None:
@@ -144,7 +148,7 @@ class ContractionBound:
             In any case.
         """
         raise InputError(
-            f"{path}: got a bound of a {EQUATIONS[self.equation]}, expected the certificate of a "
+            f"{path}: got a bound of a {KINDS[self.equation]}, expected the certificate of a "
             "liquid circuit: the verifier's file has liquid synapses only, and no rows of this "
             "equation; save the model, and call elegans.proofs.certify on it where it is loaded"
         )

@@ -41,6 +41,7 @@ from elegans.proofs.certificates.network import (
     examined_cell,
     given_range,
 )
+from elegans.proofs.certificates.proved_steps import ProvedStep, shorter_steps, too_long
 from elegans.proofs.certificates.stepping import Lengths
 from elegans.proofs.certificates.weighted_norms import RowBound, best_weights
 from elegans.solvers import Solver
@@ -117,7 +118,7 @@ def _of_rates(
             return flow(network.scaled(factor))[-1] < 0
 
         what = f"the worst rate in the box is {-worst:.4g}, expected above 0"
-        return _refused(bound, eta, what, -worst, passes if advice else None)
+        return refused(bound, eta, what, -worst, passes if advice else None)
     lengths = elapsed[0] / unfolds, elapsed[1] / unfolds
     steps, step, longest, reason = leaky_steps(solver), None, None, ""
     if steps is None:
@@ -149,23 +150,20 @@ def _too_long(
     advice: bool,
 ) -> str:
     """Return why nothing is proved of steps, and of what lengths it would be."""
-    shortest, longest = lengths
-    what = (
-        f"steps of {solver.name} from {shortest:.4g} to {longest:.4g} are not proved to contract, "
-        "expected shorter ones"
-    )
     steps = leaky_steps(solver)
     if steps is None or not advice:
-        return f"{what}; take more unfolds"
-    proved, length = None, longest
-    for _ in range(40):
-        length = 0.5 * length
-        low = min(shortest, length)
-        proved = prove_step(network, steps, (low, length), fraction, start=(eta,))
-        if proved is not None:
-            most = longest_step(network, steps, low, proved, length)
-            return f"{what}: up to {math.floor(most * 1e4) / 1e4:g} they are; take more unfolds"
-    return f"{what}; take the solver 'semi_implicit' or 'exponential'"
+        return too_long(solver.name, lengths, None, "take more unfolds")
+
+    def prove(between: Lengths) -> ProvedStep | None:
+        return prove_step(network, steps, between, fraction, start=(eta,))
+
+    shorter = shorter_steps(prove, lengths)
+    if shorter is None:
+        remedy = "take the solver 'semi_implicit' or 'exponential'"
+        return too_long(solver.name, lengths, None, remedy)
+    (low, length), proved = shorter
+    most = longest_step(network, steps, low, proved, length)
+    return too_long(solver.name, lengths, most, "")
 
 
 def _of_map(
@@ -192,12 +190,12 @@ def _of_map(
             return bounded(network.scaled(factor))[-1] < 1
 
         what = f"a step brings states nearer by the factor {kappa:.4g} at worst, expected below 1"
-        return _refused(bound, eta, what, -math.log(kappa), passes if advice else None)
+        return refused(bound, eta, what, -math.log(kappa), passes if advice else None)
     step = StepFigures(MAP, 1, lengths[0], lengths[1], eta, max(kappa, SLACK))
     return ContractionBound(equation, None, eta, box, given, step, None, "", mark)
 
 
-def _refused(
+def refused(
     bound: RowBound, eta: Array, what: str, rate: float, passes: Callable[[float], bool] | None
 ) -> NotCertified:
     """Return a refusal with its worst row, and with the scale at which the circuit would pass."""

@@ -158,7 +158,7 @@ def certify(
             "got no range of inputs, expected inputs=(lowest, highest): two numbers or two arrays "
             "with one number an input"
         )
-    between = _lengths(elapsed)
+    between = elapsed_lengths(elapsed)
     require_between("rate_fraction", rate_fraction, 0.0, 1.0)
     if not isinstance(model, Network) and is_bounded(model):
         if level not in (None, "float"):
@@ -171,13 +171,13 @@ def certify(
     network = model if isinstance(model, Network) else Network.of(model)
     network.check_finite()
     given = given_range(inputs, len(network.scale))
-    refused = _precondition(network, given)
+    refused = precondition(network, given)
     if refused is not None:
         return NotCertified(refused, level)
     region = region_of(network, network.range_of(inputs), level)
     rows = rows_of(network, region, level)
     components = best_rates(rows)
-    norms = _norms(rows, components, rate_fraction)
+    norms = norms_of(rows, components, rate_fraction)
     if not norms:
         return _refusal(network, given, level, rows, components, advice)
     step = _step(model, network, region, norms[0], between, rate_fraction, pieces_of(level))
@@ -210,7 +210,7 @@ def certify(
     return Certificate(document, components)
 
 
-def _precondition(network: Network, given: Box) -> str | None:
+def precondition(network: Network, given: Box) -> str | None:
     """Return why nothing can be said about a network of such numbers."""
     for kind, synapses in (("recurrent", network.recurrent), ("sensory", network.sensory)):
         negative = np.flatnonzero(synapses.weight < 0)
@@ -236,7 +236,7 @@ def _precondition(network: Network, given: Box) -> str | None:
     return None
 
 
-def _lengths(elapsed: float | tuple[float, float]) -> Lengths:
+def elapsed_lengths(elapsed: float | tuple[float, float]) -> Lengths:
     """Return the shortest and the longest elapsed time."""
     ends = elapsed if isinstance(elapsed, tuple) else (elapsed, elapsed)
     for end in ends:
@@ -283,7 +283,7 @@ def _step(
     }
 
 
-def _norms(rows: Rows, components: Components, rate_fraction: float) -> list[tuple[Array, float]]:
+def norms_of(rows: Rows, components: Components, rate_fraction: float) -> list[tuple[Array, float]]:
     """Return weights of moderate spread and the sharpest ones, with the rates that they prove.
 
     Where neither is found, weights of a lower rate; where the best rate is not known to be

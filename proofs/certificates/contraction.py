@@ -215,9 +215,9 @@ class Rows:
         """Return F(eta), shape (neuron,)."""
         return self.worst(np.asarray(self.sums(eta).max(axis=0) / self.capacitance))
 
-    def policy(self, eta: Array) -> WorstCase:
-        """Return the linear map A with A eta = F(eta) and A <= F everywhere."""
-        sums = self.sums(eta)
+    def policy(self, eta: Array, share: float = 1.0) -> WorstCase:
+        """Return the linear map A with A eta = F(eta) and A <= F everywhere, as `sums` for F."""
+        sums = self.sums(eta, share)
         end = sums.argmax(axis=0)  # (row,)
         value = sums.max(axis=0) / self.capacitance
         # The last of the rows of a neuron, sorted by value, is its worst.
@@ -227,10 +227,11 @@ class Rows:
         kept = np.flatnonzero(chosen[self.target] == self.row)
         xi = self.xi[end[chosen], chosen]
         end = end[self.row[kept]]
-        gate = self.worst_gates(eta)[end, kept]
+        gate = self.worst_gates(eta, share)[end, kept]
         target, weight = self.target[kept], self.weight[kept]
         capacitance = self.capacitance[chosen]
-        diagonal = -self.decay[chosen] - np.bincount(target, weight * gate, minlength=self.neurons)
+        open_ = np.bincount(target, weight * gate, minlength=self.neurons)
+        diagonal = -share * (self.decay[chosen] + open_)
         gain = weight * gate * (1 - gate) * self.slope[end, kept] + SLACK * self._reach[kept]
         diagonal += SLACK * self.conductance[chosen]
         return WorstCase(

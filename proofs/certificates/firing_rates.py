@@ -20,18 +20,20 @@ from scipy.sparse import csr_array, diags_array
 
 from elegans.proofs.certificates.leaky_steps import Ends, LeakyStage, LeakySteps
 from elegans.proofs.certificates.network import SLACK, Array, Box
+from elegans.proofs.certificates.proved_steps import (
+    SOLVED,
+    ProvedStep,
+    StateBox,
+    longest_proved,
+    settled_box,
+)
 from elegans.proofs.certificates.stepping import Lengths
 from elegans.proofs.certificates.weighted_norms import RowBound, best_weights
 from elegans.synapses.plain import PlainStep, PlainSynapses
 
-_ROUNDS = 32
-_ENTRY = 1 / 64
-_CLOSE = 0.005
 _PARTS = 64
 _RATIO = 1.05
 _LONG = 1e3
-_SOLVED = 64
-"""Neurons up to which the weights are found anew for each length that is tried."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,29 +158,13 @@ def _size(ends: Ends) -> Array:
     return np.maximum(np.abs(ends[0]), np.abs(ends[1]))
 
 
-@dataclass(frozen=True, eq=False)
-class StateBox:
-    """A box of states that the flow and the steps do not leave, with what holds in it.
-
-    Parameters
-    ----------
-    box
-        The states.
-    reached
-        The states and all stages of a step from one of them.
-    """
-
-    box: Box
-    reached: Box
-
-
 def state_box(network: RateNetwork, parts: _Parts | None) -> StateBox | None:
     """Return the box that flow and steps tend to; None where steps may grow without a bound.
 
     With A within c - a to c + a, a step leads from x to x+ with |x+ - c| <= |R| |x - c| + B a, B
     being the sum of |b_s|. So no step leaves the box of radius a B / (1 - |R|) round c, and every
-    state tends to it. The box is entered, A is in a smaller range there, and so on. Where no
-    coefficient is negative, and for the flow, to which None belongs, the radius is a.
+    state tends to it. Where no coefficient is negative, and for the flow, to which None belongs,
+    the radius is a.
     """
     growth = np.ones(len(network))
     if parts is not None:
@@ -189,24 +175,10 @@ def state_box(network: RateNetwork, parts: _Parts | None) -> StateBox | None:
         averages = all((ends[0] >= 0).all() for ends in (keep, *takes))
         if not averages:
             growth = np.maximum(growth, ((1 + SLACK) * taken / (1 - kept)).max(axis=0))
-    box: Box | None = None
-    for _ in range(_ROUNDS):
-        target = network.target(None if box is None else _reached(network, box, parts))
-        middle, radius = 0.5 * (target.lo + target.hi), 0.5 * (1 + SLACK) * target.width
-        radius = growth * radius + SLACK * (np.abs(middle) + radius)
-        if box is None:
-            box = Box(middle - radius, middle + radius)
-            continue
-        # What is beyond the new box shrinks with each step, and is at last this share.
-        beyond = np.maximum(box.hi - (middle + radius), middle - radius - box.lo)
-        radius = radius + _ENTRY * np.maximum(beyond, 0.0)
-        smaller = Box(np.maximum(box.lo, middle - radius), np.minimum(box.hi, middle + radius))
-        shrunk, width = box.width - smaller.width, box.width
-        box = smaller
-        if (shrunk <= _CLOSE * width).all():
-            break
-    assert box is not None
-    return StateBox(box, _reached(network, box, parts))
+    return settled_box(
+        lambda reached: (network.target(reached), growth),
+        lambda box, _: _reached(network, box, parts),
+    )
 
 
 def _reached(network: RateNetwork, box: Box, parts: _Parts | None) -> Box:
@@ -360,15 +332,6 @@ class StagesBound(RowBound):
         return matrix
 
 
-@dataclass(frozen=True, eq=False)
-class ProvedStep:
-    """A factor below 1 of the steps of a range of lengths, its weights, and the box of states."""
-
-    kappa: float
-    eta: Array
-    states: StateBox
-
-
 def prove_step(
     network: RateNetwork,
     steps: LeakySteps,
@@ -401,23 +364,12 @@ def prove_step(
 def longest_step(
     network: RateNetwork, steps: LeakySteps, shortest: float, proved: ProvedStep, known: float
 ) -> float:
-    """Return up to which length steps are proved to contract, at least the `known` one.
-
-    By doubling and bisection to 1e-6; infinite where steps of any length are.
-    """
-    search = len(network) <= _SOLVED
+    """Return up to which length steps are proved to contract, at least the `known` one."""
+    search = len(network) <= SOLVED
     start = (proved.eta,)
 
     def holds(longest: float) -> bool:
         lengths = shortest, longest
         return bool(prove_step(network, steps, lengths, 0.999, start=start, search=search))
 
-    if holds(math.inf):
-        return math.inf
-    low, high = known, 2 * known
-    while holds(high):
-        low, high = high, 2 * high
-    while high - low > 1e-6 * low:
-        middle = 0.5 * (low + high)
-        low, high = (middle, high) if holds(middle) else (low, middle)
-    return low
+    return longest_proved(holds, known)

@@ -91,7 +91,8 @@ class StepRows:
         """
         z = longest * conductance_range(network, gates).hi / network.capacitance
         # How far a step goes towards the target; the rest of a share rounds to nothing.
-        reach = np.minimum(0.5 * z, 1.0) if solver == "exponential" else z / (1 + z)
+        with np.errstate(invalid="ignore"):
+            reach = np.minimum(0.5 * z, 1.0) if solver == "exponential" else z / (1 + z)
         reach = np.minimum((1 + SLACK) * np.where(np.isfinite(z), reach, 1.0), 1.0)
         rows = Rows.of(network, box, gates, pieces=pieces, reach=reach)
         if solver == "exponential":

@@ -87,9 +87,8 @@ def best_weights(
         )
         if found is None:
             break
-        factor, before = bound.factor(found), min(proved, key=lambda pair: pair[0])[0]
-        proved.append((factor, found))
-        if not factor < before - 1e-9 * abs(before):
+        proved.append((bound.factor(found), found))
+        if np.allclose(found, eta, rtol=1e-6, atol=0.0):
             break
         eta = found
     factor, eta = min(proved, key=lambda pair: pair[0])
