@@ -234,6 +234,10 @@ VALID: dict[str, Callable[[], Arguments]] = {
         "target": [0, 1],
         "rectifying": [False, True],
     },
+    "elegans.wiring.save_page": lambda: {
+        "wiring": AutoNCP(8, 2).build(2),
+        "path": "circuit.html",
+    },
     "elegans.wiring.draw": lambda: {"wiring": AutoNCP(8, 2).build(2)},
     # Connectomes
     "elegans.wiring.connectome.Connectome": lambda: {

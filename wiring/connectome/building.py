@@ -34,6 +34,9 @@ class BuiltWiring:
     junction_conductance
         Of each gap junction, in the order of ``wiring.electrical``, shape (junction,), by the same
         law over the pairs.
+    positions, sides
+        Where the neurons lie, shape (neuron, 3), NaN where it is not known, and on which side, for
+        `Wiring.draw`.
     left_out
         The gap junctions that the wiring does not have, by indices of ``wiring.names``.
     notes
@@ -52,6 +55,8 @@ class BuiltWiring:
     wiring: Wiring
     conductance: NDArray[np.float64]
     junction_conductance: NDArray[np.float64]
+    positions: NDArray[np.float64]
+    sides: tuple[str, ...]
     left_out: Edges
     notes: tuple[str, ...]
 
@@ -83,8 +88,8 @@ def to_wiring(
     outputs
         Names of the cells, or classes, that are read out: the motor neurons, in this order.
     layers
-        Names of further layers and of their cells, motor neurons left out; what stands in none
-        becomes ``inter``.
+        Names of further layers and of their cells, motor neurons left out, from the output to the
+        input; what stands in none becomes ``inter``.
     electrical
         What gap junctions become: ``"keep"``, those of ``wiring.electrical``, one a pair, which an
         LTC runs on; ``"leave_out"``, kept in `BuiltWiring.left_out`; ``"chemical"``, two excitatory
@@ -150,7 +155,10 @@ def to_wiring(
     junction_mean = mean if junction_mean is None else junction_mean
     of_pairs = conductances(pairs, mean=junction_mean, exponent=exponent)
     junctions = of_pairs[np.lexsort((pairs.pre, pairs.post))]  # as GapJunctions sort
-    return BuiltWiring(wiring, conductance, junctions, left_out, tuple(notes))
+    # Files have other words for sides, too.
+    sides = tuple(side if side in ("left", "right") else "" for side in ordered.sides)
+    places = ordered.positions
+    return BuiltWiring(wiring, conductance, junctions, places, sides, left_out, tuple(notes))
 
 
 def _neurons(
@@ -193,7 +201,7 @@ def _layers(
         taken[here] = True
         members[layer] = here
     rest = np.flatnonzero(~taken)
-    members["inter"] = np.concatenate([members.pop("inter", rest[:0]), rest])
+    members["inter"] = np.concatenate([members.get("inter", rest[:0]), rest])
     filled = {layer: here for layer, here in members.items() if len(here)}
     return {layer: len(here) for layer, here in filled.items()}, np.concatenate(
         list(filled.values())
