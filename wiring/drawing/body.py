@@ -52,7 +52,7 @@ def check_positions(
             f"positions must hold 1 to 3 coordinates for each of the {units} neurons in the order "
             f"of wiring.names, got shape {places.shape}"
         )
-    if np.isinf(places).any() or np.isnan(places).all(axis=0).any():
+    if np.isinf(places).any() or np.isnan(places).any(axis=1).all():
         raise WiringError(
             "positions must be finite, or NaN for a neuron whose place is not known, with a known "
             "one at least; leave them out"
@@ -75,7 +75,7 @@ def body_positions(wiring: Wiring, places: Points, sides: Sequence[str]) -> Node
     stretched where the body would not be slender otherwise, as the head of a worm. A neuron without
     a place stands in a row below the inputs.
     """
-    known = ~np.isnan(places).any(axis=1)
+    known: NDArray[np.bool_] = np.asarray(~np.isnan(places).any(axis=1))
     extent = np.ptp(places[known], axis=0)
     order = np.argsort(-extent, kind="stable")
     along = places[:, order[0]]
@@ -104,8 +104,9 @@ def body_positions(wiring: Wiring, places: Points, sides: Sequence[str]) -> Node
     first = np.where(np.isnan(first), 0.0, first)
     inputs = _apart(first, np.zeros(len(first)), down=True)
     inputs[:, 1] += low - 2.2
+    row, column = np.divmod(np.arange(len(rest)), max(int(length / _APART[0]), 1))
     below = float(inputs[:, 1].min()) - 1.6
-    spot[rest, 0], spot[rest, 1] = _APART[0] * np.arange(len(rest)), below
+    spot[rest, 0], spot[rest, 1] = _APART[0] * column, below - _APART[1] * row
     position = np.concatenate([inputs, spot])
     position -= (position.max(axis=0) + position.min(axis=0)) / 2
     outward = np.tile([0.0, 1.0], (len(position), 1))

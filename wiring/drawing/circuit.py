@@ -59,10 +59,10 @@ def draw_circuit(
     later = drawing.later
     arranged = strands if later is None else strands_of(later, wiring, None)
     tied = joints if later is None else joints_of(later, wiring, None)
-    drawn = np.concatenate([each.edges for each in (*arranged, *tied)])
+    drawn = [strand.edges for strand in arranged] + [joint.edges for joint in tied]
     in_body = not isinstance(layout, str)
     if isinstance(layout, str):
-        placement = place(wiring, layout, drawn)
+        placement = place(wiring, layout, np.concatenate(drawn))
     else:
         placement = body_positions(wiring, *layout)
     if ax is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -99,9 +100,8 @@ def save_page(
         "SCRIPT": (_FOLDER / "page.js").read_text(encoding="utf-8"),
     }
     page = (_FOLDER / "page.html").read_text(encoding="utf-8")
-    for name, part in parts.items():
-        before, _, after = page.partition(f"[[{name}]]")
-        page = before + part + after
+    # In one pass: a name of a neuron may look like the place of a part.
+    page = re.sub(r"\[\[([A-Z]+)\]\]", lambda place: parts[place[1]], page)
     try:
         write_bytes(path, page.encode())
     except OSError as error:

@@ -250,9 +250,8 @@ def add_legend(
                 mark = {"color": entry.color, "linewidth": entry.width, "transform": trans}
                 return [Line2D(*pair, **mark) for pair in pairs]
             if entry.head == "diamond":
-                across, up, half = (left + right) / 2, y, 0.36 * fontsize
-                corners = [(across + half, up), (across, up + half)]
-                corners += [(across - half, up), (across, up - half)]
+                x, half = (left + right) / 2, 0.36 * fontsize
+                corners = [(x + half, y), (x, y + half), (x - half, y), (x, y - half)]
                 shape = Polygon(corners, facecolor=entry.color, linewidth=0, transform=trans)
                 return [shape]
             line: dict[str, Any] = {"transform": trans, "solid_capstyle": "butt"}

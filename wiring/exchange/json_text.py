@@ -170,7 +170,7 @@ def _junctions(data: Mapping[str, Any]) -> GapJunctions | None:
         return None
     expected = f"an object with the lists {', '.join(GapJunctions.COLUMNS)}"
     columns = _get(data, kind, dict, expected)
-    ends = [_integers(columns, name, kind) for name in _ENDS]
+    source, target = (_integers(columns, name, kind) for name in _ENDS)
     rectifying = _get(columns, "rectifying", list, "a list of true and false", f"{kind}.")
     for value in rectifying:
         if type(value) is not bool:
@@ -178,7 +178,7 @@ def _junctions(data: Mapping[str, Any]) -> GapJunctions | None:
                 f"field 'electrical.rectifying' must hold true and false, got {_short(value)}"
             )
     try:
-        return GapJunctions(*ends, rectifying)
+        return GapJunctions(source, target, rectifying)
     except WiringError as error:
         raise WiringError(f"field {kind!r}: {error}") from error
 

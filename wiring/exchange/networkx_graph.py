@@ -52,11 +52,11 @@ def to_networkx(
     ):
         weight = check_weights(kind, weight, len(synapses))
         for k, (j, i, polarity) in enumerate(synapses):
-            attributes = {} if weight is None else {"weight": float(weight[k])}
+            attributes: dict[str, Any] = {} if weight is None else {"weight": float(weight[k])}
             attributes |= chemical
             graph.add_edge(sources[j], wiring.names[i], polarity=polarity, **attributes)
-    for j, i, attributes in currents:
-        graph.add_edge(wiring.names[j], wiring.names[i], kind=ELECTRICAL, **attributes)
+    for j, i, known in currents:
+        graph.add_edge(wiring.names[j], wiring.names[i], kind=ELECTRICAL, **known)
     return graph
 
 

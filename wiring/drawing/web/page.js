@@ -66,7 +66,7 @@ edges.filter((edge) => edge.kind === "electrical").forEach((edge, k) => { edge.o
 const neurons = data.names.map((name, k) => {
   const group = make("g", { class: "neuron", tabindex: 0, role: "button", "aria-label": name }, discs);
   make("circle", { cx: data.x[k], cy: data.y[k], r: RADIUS, fill: data.layerColors[data.layers[k]] }, group);
-  make("text", { x: data.x[k], y: data.y[k] + RADIUS + 0.36 }, group).textContent = name;
+  make("text", { x: data.x[k], y: data.y[k] + RADIUS, dy: "1em" }, group).textContent = name;
   group.addEventListener("pointerenter", () => { if (held < 0) light(k); });
   group.addEventListener("pointerleave", () => { if (held < 0) light(-1); });
   group.addEventListener("focus", () => { if (held < 0) light(k); });
@@ -88,6 +88,18 @@ svg.style.setProperty("--calm", Math.max(0.06, Math.min(0.75, 14 / Math.sqrt(edg
 function crowd() {
   const scale = Math.min(svg.clientWidth / (right - left), svg.clientHeight / (bottom - top_) || Infinity);
   svg.classList.toggle("crowded", 0.36 * scale < 6);
+  svg.style.setProperty("--name", `${Math.max(0.36, 9 / scale)}px`);
+}
+// Of the lit names those are shown that do not cover one before them, the chosen one first.
+function spread(lit) {
+  const size = parseFloat(svg.style.getPropertyValue("--name")), taken = [];
+  for (const k of lit) {
+    const wide = 0.32 * size * data.names[k].length + 0.1 * size;
+    const box = [data.x[k] - wide, data.y[k], data.x[k] + wide, data.y[k] + size];
+    const covers = taken.some((other) => box[0] < other[2] && other[0] < box[2] && box[1] < other[3] && other[1] < box[3]);
+    neurons[k].classList.toggle("named", !covers);
+    if (!covers) taken.push(box);
+  }
 }
 
 let held = -1;
@@ -106,7 +118,7 @@ function partnersOf(k) {
 }
 function light(k) {
   for (const edge of edges) edge.element.classList.remove("on", "in", "out", "joined");
-  for (const group of neurons) group.classList.remove("on", "in", "out", "joined", "chosen");
+  for (const group of neurons) group.classList.remove("on", "in", "out", "joined", "chosen", "named");
   svg.classList.toggle("lit", k >= 0);
   aside.replaceChildren();
   if (k < 0) {
@@ -121,6 +133,8 @@ function light(k) {
     }
   }
   neurons[k].classList.add("on", "chosen");
+  const strongest = Object.values(found).flat().sort((one, other) => (other[1].weight || 0) - (one[1].weight || 0));
+  spread(new Set([k, ...strongest.map(([other]) => other)]));
   html("h2", {}, aside).textContent = data.names[k];
   html("p", {}, aside).textContent = data.layers[k];
   for (const [role, partners] of Object.entries(found)) {
