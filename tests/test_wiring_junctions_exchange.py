@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from elegans.cli.building import named_wiring
 from elegans.errors import InputError, WiringError
-from elegans.wiring import AutoNCP, GapJunctions, Synapses, Wiring
+from elegans.wiring import AutoNCP, GapJunctions, Synapses, Wiring, connectome
 from elegans.wiring.exchange.csv_edges import from_csv, to_csv
 from elegans.wiring.exchange.networkx_graph import from_graphml, to_graphml
 
@@ -306,3 +306,13 @@ def test_a_junction_between_layers_lets_them_not_follow_one_another():
     assert forward.num_layers == 3
     assert forward.edit(add_electrical=[(0, 7, False)]).num_layers == 1
     assert forward.edit(add_electrical=[(0, 1, False)]).num_layers == 3  # both are motor neurons
+
+
+def test_the_graph_of_a_wiring_is_a_connectome_with_its_junctions(tmp_path):
+    both_ways = CHAIN.edit(remove_electrical=[(3, 0)], add_electrical=[(3, 0, False)])
+    both_ways.save(tmp_path / "circuit.graphml")
+    made = connectome.load(tmp_path / "circuit.graphml")
+    assert made.gap_junctions("inter_0", "inter_1") == 1
+    assert made.gap_junctions("inter_2", "motor_0") == 1
+    assert made.synapses("inter_1", "inter_0") == 1
+    assert made.synapses("inter_0", "inter_1") == 0
