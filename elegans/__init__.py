@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from elegans.lrc_ssm import LrcSSMCell as LrcSSMCell
     from elegans.ltc import LTC as LTC
     from elegans.ltc import LTCCell as LTCCell
+    from elegans.ltc.conductances import set_conductances as set_conductances
     from elegans.neural import NeuralLTC as NeuralLTC
     from elegans.neural import NeuralLTCCell as NeuralLTCCell
     from elegans.neural import NeuralODE as NeuralODE

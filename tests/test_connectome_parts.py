@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import elegans
-from elegans.errors import WiringError
+from elegans.errors import InputError, WiringError
 from elegans.wiring.connectome import (
     Connectome,
     Edges,
@@ -347,10 +347,15 @@ def test_wirings_hold_every_synapse(seed):
 def test_gap_junctions_are_never_lost_in_silence():
     made = tap_withdrawal()
     ends = {"inputs": ["AVM"], "outputs": ["AVA"]}
-    with pytest.raises(WiringError, match="4 gap junctions of 2 pairs have no place in a wiring"):
-        to_wiring(made, **ends)
+    with pytest.raises(WiringError, match="got 4 gap junctions of 2 pairs, expected none with"):
+        to_wiring(made, **ends, electrical="error")
+    kept = to_wiring(made, **ends)
+    assert kept.wiring.gap_junction_count == 2
+    assert not len(kept.left_out)
+    assert kept.notes == made.notes
     out = to_wiring(made, **ends, electrical="leave_out")
     assert out.left_out.synapses == 4
+    assert out.wiring.gap_junction_count == len(out.junction_conductance) == 0
     assert out.notes[-1] == "4 gap junctions of 2 pairs were left out of the wiring"
     both = to_wiring(made, **ends, electrical="chemical")
     assert both.wiring.synapse_count == out.wiring.synapse_count + 4
@@ -358,6 +363,35 @@ def test_gap_junctions_are_never_lost_in_silence():
     names = both.wiring.names
     pairs = {(names[j], names[i], p) for j, i, p in both.wiring.recurrent}
     assert {("AVM", "AVD", 1), ("AVD", "AVM", 1), ("PLM", "PVC", 1), ("PVC", "PLM", 1)} <= pairs
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("exponent", [1.0, 0.5, 0.0])
+def test_kept_gap_junctions_conduct_by_the_law(seed, exponent):
+    made = drawn(seed)
+    ends = {"inputs": ["n3", "n0"], "outputs": ["n5", "n2"]}
+    built = to_wiring(made, **ends, exponent=exponent, mean=2.0, junction_mean=0.5)
+    names, pairs = built.wiring.names, made.electrical
+    power = pairs.count**exponent
+    expected = {
+        frozenset((made.names[j], made.names[i])): 0.5 * n / power.mean()
+        for j, i, n in zip(pairs.pre, pairs.post, power, strict=True)
+    }
+    found = {
+        frozenset((names[j], names[i])): g
+        for (j, i, one_way), g in zip(
+            built.wiring.electrical, built.junction_conductance, strict=True
+        )
+        if not one_way
+    }
+    assert len(found) == len(pairs) > 1
+    assert found.keys() == expected.keys()
+    assert [found[pair] for pair in expected] == pytest.approx(list(expected.values()), rel=1e-12)
+    plain = to_wiring(made, **ends, exponent=exponent, mean=2.0)
+    assert plain.junction_conductance == pytest.approx(4 * built.junction_conductance, rel=1e-12)
+    assert (
+        built.wiring.recurrent == to_wiring(made, **ends, electrical="leave_out").wiring.recurrent
+    )
 
 
 def test_gap_junctions_join_synapses_of_the_same_pair():
@@ -376,7 +410,7 @@ def test_what_becomes_no_wiring():
         ({"inputs": ["x"]}, "no cell is called 'x'"),
         ({"layers": {"motor": ["n1"]}}, "layers must not hold 'motor'"),
         ({"layers": {"command": ["n2"]}}, "'n2' of layer 'command' stands in another layer"),
-        ({"electrical": "drop"}, "electrical must be error, leave_out or chemical"),
+        ({"electrical": "drop"}, "electrical must be keep, error, leave_out or chemical"),
         ({"cells": "drop"}, "cells must be error, leave_out or neurons"),
     ):
         arguments = {"inputs": ["n1"], "outputs": ["n2"], "electrical": "leave_out"} | wrong
@@ -429,6 +463,49 @@ def test_conductances_become_the_strengths_of_a_layer():
     circuit = tap_withdrawal()
     counts = [circuit.synapses(j, i) for j, i in zip(source, target, strict=True)]
     assert np.allclose(built.conductance / built.conductance[0], np.array(counts) / counts[0])
+
+
+def test_counts_become_conductances_of_synapses_and_gap_junctions():
+    import torch
+
+    circuit = with_polarity(locomotion_command())
+    built = to_wiring(circuit, ["AVA"], ["VA", "VB"], mean=0.2, junction_mean=0.1)
+    model = elegans.LTC(1, built.wiring, dtype=torch.float64)
+    before = model.cell.sensory.strength()
+    elegans.set_conductances(model, built)
+    names = built.wiring.names
+    for synapses, count_of, mean in (
+        (model.cell.recurrent, circuit.synapses, 0.2),
+        (model.cell.electrical, circuit.gap_junctions, 0.1),
+    ):
+        ends = zip(synapses.source.tolist(), synapses.target.tolist(), strict=True)
+        counts = np.array([count_of(names[j], names[i]) for j, i in ends])
+        expected = mean * counts / counts.mean()
+        assert synapses.strength().tolist() == pytest.approx(expected.tolist(), rel=1e-9)
+    assert torch.equal(model.cell.sensory.strength(), before)
+
+
+def test_conductances_find_their_synapses_or_are_refused():
+    built = to_wiring(tap_withdrawal(), ["PLM"], ["AVB"])
+    without = to_wiring(tap_withdrawal(), ["PLM"], ["AVB"], electrical="leave_out")
+    for model, given, message in (
+        (elegans.LTC(1, without.wiring), built, "LTCCell has no electrical synapses with conduct"),
+        (elegans.CTRNN(1, without.wiring), without, "CTRNNCell has no recurrent synapses with"),
+        (
+            elegans.LTC(1, without.wiring.edit(remove=[(1, 0)])),
+            without,
+            "recurrent synapses of the LTCCell are not those of",
+        ),
+        (
+            elegans.LTC(1, built.wiring),
+            to_wiring(tap_withdrawal(), ["PLM"], ["AVB"], junction_mean=0.0),
+            "got a conductance of 0 in the electrical set, expected positive ones",
+        ),
+    ):
+        before = {name: value.clone() for name, value in model.state_dict().items()}
+        with pytest.raises(InputError, match=message):
+            elegans.set_conductances(model, given)
+        assert all((value == before[name]).all() for name, value in model.state_dict().items())
 
 
 # --- circuits ------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from elegans.errors import ElegansError
 from elegans.proofs.certificates.network import Box
 from elegans.pruning import CosineFraction, parts_of
 from elegans.wiring import AutoNCP, Synapses
-from elegans.wiring.connectome import Connectome, Edges, tap_withdrawal
+from elegans.wiring.connectome import BuiltWiring, Connectome, Edges, tap_withdrawal, to_wiring
 
 PACKAGES = (
     "elegans",
@@ -133,6 +133,11 @@ def _certificate() -> Any:
 
 _ENDS = {name: torch.zeros(1, dtype=torch.long) for name in ("source", "target", "polarity")}
 
+
+def _tap() -> BuiltWiring:
+    return to_wiring(tap_withdrawal(), ["PLM"], ["AVB"])
+
+
 VALID: dict[str, Callable[[], Arguments]] = {
     # Layers and cells
     "elegans.LTC": lambda: {**_LAYER, "device": None, "dtype": None},
@@ -162,6 +167,10 @@ VALID: dict[str, Callable[[], Arguments]] = {
         "output_size": 2,
         "device": None,
         "dtype": None,
+    },
+    "elegans.set_conductances": lambda: {
+        "model": elegans.LTC(1, _tap().wiring),
+        "built": _tap(),
     },
     "elegans.Policy": lambda: {"model": circuit()},
     "elegans.parallel_in_time": lambda: {"model": circuit()},
@@ -219,6 +228,15 @@ VALID: dict[str, Callable[[], Arguments]] = {
         "layers": {"motor": 2},
         "recurrent": Synapses([0], [1], [1]),
         "sensory": Synapses([0], [0], [1]),
+    },
+    "elegans.wiring.GapJunctions": lambda: {
+        "source": [2, 3],
+        "target": [0, 1],
+        "rectifying": [False, True],
+    },
+    "elegans.wiring.save_page": lambda: {
+        "wiring": AutoNCP(8, 2).build(2),
+        "path": "circuit.html",
     },
     "elegans.wiring.draw": lambda: {"wiring": AutoNCP(8, 2).build(2)},
     # Connectomes

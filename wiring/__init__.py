@@ -9,6 +9,7 @@ if __name__ != "elegans.wiring":
         "install the project (pip install -e .) and import elegans.wiring"
     )
 
+from elegans.wiring.drawing.explorer import save_page
 from elegans.wiring.drawing.views import draw
 from elegans.wiring.families.heavy_tailed import HeavyTailed
 from elegans.wiring.families.layered import Layered
@@ -35,4 +36,5 @@ __all__ = [
     "Synapses",
     "Wiring",
     "draw",
+    "save_page",
 ]

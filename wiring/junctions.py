@@ -44,8 +44,11 @@ class GapJunctions:
     Examples
     --------
     >>> GapJunctions(source=[2, 3], target=[0, 1], rectifying=[False, True])
-    GapJunctions(0 -- 2, 3 -> 1)
+    GapJunctions(3 -> 1, 0 -- 2)
     """
+
+    COLUMNS = ("source", "target", "rectifying")
+    """Names of the arrays, in the order of rows."""
 
     __slots__ = ("rectifying", "source", "target")
 
@@ -76,7 +79,7 @@ class GapJunctions:
         sorted_ = Synapses(*ends, np.where(one_way, -1, 1))
         columns = sorted_.source, sorted_.target, sorted_.polarity < 0
         _check_pairs(columns[0], columns[1])
-        for name, column in zip(("source", "target", "rectifying"), columns, strict=True):
+        for name, column in zip(self.COLUMNS, columns, strict=True):
             column.flags.writeable = False
             object.__setattr__(self, name, column)
 

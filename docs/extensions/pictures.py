@@ -13,7 +13,7 @@ ROOT = DOCS.parent
 FOLDER = DOCS / "_pictures"
 STAMP = FOLDER / "drawn"
 GALLERY = "gallery"
-EXAMPLES = ("wiring_gallery", "wiring_report", "lesion_study", "stability_report")
+EXAMPLES = ("wiring_gallery", "touch_circuit", "wiring_report", "lesion_study", "stability_report")
 PAGES = {"pole": ["-m", "elegans", "play", ROOT / "tests/demo_run", "--out"]}
 """Pages besides those of the examples, and the arguments of Python that write them to a file."""
 

@@ -17,7 +17,7 @@ from elegans.wiring.exchange.networkx_graph import parsed_graph
 
 NAMES = ("name", "label", "shared name", "_graphml_vertex_id")
 COUNTS = ("synapses", "weight", "syn_count", "count")
-KINDS = ("type", "synapse_type", "interaction")
+KINDS = ("type", "synapse_type", "interaction", "kind")  # the last in graphs of wirings
 
 
 def from_text(

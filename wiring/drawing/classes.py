@@ -192,7 +192,22 @@ def _notes(drawing: Drawing, *, labelled: bool, letters: int) -> list[str]:
             parts.append("below it how many have grown and were cut, net")
         if drawing.weight is not None:
             parts.append(f"then their mean {drawing.quantity}, signed")
+    pairs = _junction_counts(drawing.wiring)
+    if pairs:
+        told = ", ".join(f"{one} to {other} {n:,}" for (one, other), n in pairs.items())
+        parts.append(f"gap junctions: {told}")
     return wrap((text := ", ".join(parts))[:1].upper() + text[1:], max(letters, 20))
+
+
+def _junction_counts(wiring: Wiring) -> dict[tuple[str, str], int]:
+    """Return how many gap junctions join two layers, from the input to the output."""
+    order = {layer: k for k, layer in enumerate(members(wiring))}
+    counts: dict[tuple[str, str], int] = {}
+    for j, i, _ in wiring.electrical:
+        layers = str(wiring.layer_of[j]), str(wiring.layer_of[i])
+        first, second = sorted(layers, key=order.__getitem__)
+        counts[first, second] = counts.get((first, second), 0) + 1
+    return counts
 
 
 def _new_axes(drawing: Drawing) -> Axes:

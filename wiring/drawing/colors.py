@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from elegans.errors import WiringError
 from elegans.wiring.wiring import MOTOR, SENSORY, Wiring
 
-# Blue and vermilion of Okabe and Ito, told apart by every kind of colour vision; neurons keep
-# to the muted colours of Tol, so that they are not taken for synapses.
-SYNAPSE_COLORS = {"excitatory": "#0072B2", "inhibitory": "#D55E00"}
+# Blue, vermilion and green of Okabe and Ito, told apart by every kind of colour vision; neurons
+# keep to the muted colours of Tol, so that they are not taken for synapses.
+SYNAPSE_COLORS = {"excitatory": "#0072B2", "inhibitory": "#D55E00", "electrical": "#009E73"}
 NEURON_COLORS = {SENSORY: "#DDCC77", "inter": "#44AA99", "command": "#AA4499", MOTOR: "#332288"}
 CUT_COLOR = "#777777"
 HALO_COLOR = "#FFD23F"
@@ -34,10 +34,10 @@ def neuron_colors(wiring: Wiring, chosen: str | Mapping[str, str] | None) -> dic
     return _colors("neuron_colors", chosen, {layer: default[layer] for layer in layers})
 
 
-def synapse_colors(chosen: str | Mapping[str, str] | None) -> tuple[str, str]:
-    """Return the colours of excitatory and of inhibitory synapses; raises `WiringError`."""
+def synapse_colors(chosen: str | Mapping[str, str] | None) -> tuple[str, str, str]:
+    """Return the colours of excitatory, inhibitory and electrical synapses, or `WiringError`."""
     colors = _colors("synapse_colors", chosen, SYNAPSE_COLORS)
-    return colors["excitatory"], colors["inhibitory"]
+    return colors["excitatory"], colors["inhibitory"], colors["electrical"]
 
 
 def shades(weights: NDArray[np.float64]) -> list[str]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elegans.wiring.drawing.colors import CUT_COLOR, HALO_COLOR, INK, MUTED
+from elegans.wiring.drawing.joints import Joints
 from elegans.wiring.drawing.layout import members
 from elegans.wiring.drawing.page import Inside, add_legend, legend_size, room_of
 from elegans.wiring.drawing.painting import neuron_texts
@@ -137,6 +138,9 @@ def draw_matrix(drawing: Drawing, ax: Axes | None, labels: bool | None) -> Axes:
     for strand in strands:
         if strand.kind != "synapses" and len(strand.edges):
             _mark(frame, strand, cmap(norm(cells.net)))
+    for joint in drawing.joints():
+        if len(joint.edges):
+            _mark_junctions(frame, joint, drawing.junction_color)
     frame.paint_borders(drawing)
     frame.paint_names(drawing)
     frame.paint_scale(drawing, cmap, norm)
@@ -383,3 +387,29 @@ def _mark(frame: _Frame, strand: Strand, colors: NDArray[np.float64]) -> None:
     halo.set(gid="halo", zorder=2, **common)
     grown = frame.ax.scatter(x, y, s=side**2, c=colors[row, column], marker="s", linewidths=0)
     grown.set(gid="grown", zorder=2.1, **common)
+
+
+def _mark_junctions(frame: _Frame, joints: Joints, color: str) -> None:
+    """Mark each cell by which a current of a gap junction flows, in its middle, once."""
+    rows, columns = frame.rows, frame.columns
+    source, target = joints.ways().T
+    cells = np.unique(rows.cell[target] * len(columns) + columns.cell[source])
+    row, column = np.divmod(cells, len(columns))
+    cell = np.minimum(
+        np.diff(columns.edges)[column] * frame.width, np.diff(rows.edges)[row] * frame.height
+    )
+    side = np.clip(0.5 * cell, 0.8, 7.0)
+    at = columns.middle[column], rows.middle[row]
+    common: dict[str, Any] = {"rasterized": len(cells) > _MANY_MARKS, "clip_on": False}
+    if joints.kind == "grown":
+        wide = side + 2.6
+        halo = frame.ax.scatter(*at, s=wide**2, c=HALO_COLOR, marker="D", linewidths=0)
+        halo.set(gid="electrical halo", zorder=2.25, **common)
+    cut = joints.kind == "cut"
+    paint = CUT_COLOR if cut else color
+    marks = frame.ax.scatter(*at, s=side**2, marker="D", linewidths=0.7 if cut else 0)
+    marks.set(facecolor="none" if cut else paint, zorder=2.3, **common)
+    if cut:
+        marks.set_edgecolor(paint)
+    marks.set_alpha(_FAINT if joints.faint else None)
+    marks.set_gid("electrical" if joints.kind == "electrical" else f"electrical {joints.kind}")

@@ -173,12 +173,12 @@ class Page:
         return min(0.6 * room, 0.88 * room / (0.62 * longest), 10.0)
 
 
-def new_axes(placement: NodePositions, *, titled: bool) -> Axes:
+def new_axes(placement: NodePositions, *, titled: bool, widest: float = 12.0) -> Axes:
     """Open a figure whose size suits the drawing."""
     import matplotlib.pyplot as plt
 
     extent = np.ptp(placement.position, axis=0) + np.array([2.5, 3.0])
-    unit = min(0.42, 8.0 / extent[1], 12.0 / extent[0])  # inches
+    unit = min(0.42, 8.0 / extent[1], widest / extent[0])  # inches
     width, height = np.maximum(extent * unit, [5.0, 2.6]) + np.array([0.0, 0.7])
     strip = 0.4 if titled else 0.0
     figure = plt.figure(figsize=(width, height + strip))
@@ -193,7 +193,7 @@ class Entry:
     label: str
     color: str
     width: float | None = None
-    head: str = ""  # "arrow", "bar" or none; "square" or "cross" of a cell
+    head: str = ""  # "arrow", "bar", "resistor", "diode"; "square", "cross" or "diamond" of a cell
     halo: str | None = None
     dashed: bool = False
 
@@ -230,6 +230,7 @@ def add_legend(
             trans: Any,
         ) -> list[Any]:
             entry: Entry = orig_handle.entry
+            artists: list[Any]
             y = height / 2 - ydescent
             left, right = -xdescent, width - xdescent
             if entry.width is None:
@@ -248,9 +249,26 @@ def add_legend(
                 pairs = ((across, up), (across, up[::-1]))
                 mark = {"color": entry.color, "linewidth": entry.width, "transform": trans}
                 return [Line2D(*pair, **mark) for pair in pairs]
+            if entry.head == "diamond":
+                x, half = (left + right) / 2, 0.36 * fontsize
+                corners = [(x + half, y), (x, y + half), (x - half, y), (x, y - half)]
+                shape = Polygon(corners, facecolor=entry.color, linewidth=0, transform=trans)
+                return [shape]
             line: dict[str, Any] = {"transform": trans, "solid_capstyle": "butt"}
+            if entry.head in ("resistor", "diode"):
+                stops = np.linspace(0.25, 0.75, 9) * (right - left) + left
+                teeth = 0.3 * fontsize * np.sin(np.arange(9) * np.pi / 2)
+                xs, ys = [left, *stops, right], [y, *(y + teeth), y]
+                artists = [Line2D(xs, ys, color=entry.color, linewidth=entry.width, **line)]
+                if entry.head == "diode":
+                    back, half = right - 0.6 * fontsize, 0.28 * fontsize
+                    corners = [(right, y), (back, y + half), (back, y - half)]
+                    hollow = Polygon(corners, facecolor="white", edgecolor=entry.color)
+                    hollow.set(linewidth=entry.width, transform=trans)
+                    artists.append(hollow)
+                return artists
             ends = [left, right - (0.4 * fontsize if entry.head == "arrow" else 0)]
-            artists: list[Any] = []
+            artists = []
             if entry.halo:
                 wide = entry.width + 4
                 artists.append(Line2D(ends, [y, y], color=entry.halo, linewidth=wide, **line))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from elegans.wiring.drawing.body import spread_labels
 from elegans.wiring.drawing.colors import HALO_COLOR, INK, MUTED, UNKNOWN, contrast, shades
 from elegans.wiring.drawing.layout import RADIUS, curves, members
 from elegans.wiring.drawing.page import Page
@@ -124,6 +125,19 @@ def paint_labels(page: Page, wiring: Wiring, colors: Sequence[str]) -> None:
                 else:  # below, because a synapse onto itself stands above
                     y, style["ha"], style["va"] = y - 1.1 * RADIUS, "center", "top"
             page.ax.text(x, y, texts[k], zorder=4, parse_math=False, **style)  # a name may hold $
+
+
+def paint_spread_labels(page: Page, wiring: Wiring) -> None:
+    """Write the names for which there is room, so that they cover nothing but synapses."""
+    from matplotlib.patheffects import withStroke
+
+    texts = neuron_texts(wiring)
+    size = float(np.clip(0.3 * page.scale, _LEAST_FONT, 8.0))
+    halo = [withStroke(linewidth=0.25 * size, foreground="white", alpha=0.85)]
+    for k, (x, y) in spread_labels(page, texts, size).items():
+        style: dict[str, Any] = {"ha": "left", "va": "baseline", "path_effects": halo}
+        label = page.ax.text(x, y, texts[k], fontsize=size, color=INK, zorder=4, **style)
+        label.set(parse_math=False, gid="name")
 
 
 def neuron_texts(wiring: Wiring) -> dict[int, str]:

@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from elegans.arguments import shown
 from elegans.errors import WiringError
-from elegans.wiring.drawing.colors import CUT_COLOR, HALO_COLOR, INK
+from elegans.wiring.drawing.colors import CUT_COLOR, HALO_COLOR, INK, SYNAPSE_COLORS
+from elegans.wiring.drawing.joints import Joints, joints_of
 from elegans.wiring.drawing.page import Entry
 from elegans.wiring.exchange.networkx_graph import check_weights
 from elegans.wiring.wiring import Wiring
@@ -61,8 +62,12 @@ class Drawing:
         Of each layer, from the input to the output.
     neuron_weight
         Magnitude of each neuron, sensory ones first, (neuron,), NaN where unknown, or None.
+    junction_weight
+        Magnitude of each gap junction, shape (junction,), or None.
     synapse_colors
         Of excitatory and of inhibitory synapses.
+    junction_color
+        Of gap junctions.
     legend
         Whether there is one.
     title
@@ -79,6 +84,13 @@ class Drawing:
     legend: bool
     title: str | None
     neuron_weight: Weights | None = None
+    junction_color: str = SYNAPSE_COLORS["electrical"]
+    junction_weight: Weights | None = None
+
+    def joints(self, scale: float = 1.0) -> list[Joints]:
+        """Return the gap junctions, strands alike, with their weights by `scale`."""
+        weight = None if self.junction_weight is None else self.junction_weight / scale
+        return joints_of(self.wiring, self.before, weight)
 
     def strands(self) -> list[Strand]:
         """Return the synapses: all, or those that stay, were cut, and have grown."""
@@ -99,11 +111,31 @@ class Drawing:
                 ("excitatory", "inhibitory"), counts, self.synapse_colors, (arrow, bar), strict=True
             )
         ]
+        joints = self.joints()
+        entries += self._electrical_entries(joints, plain, cells=cells)
         if self.before is not None:
-            cut, grown = (len(strand.edges) for strand in strands[1:])
+            cut, grown = (
+                len(strand.edges) + len(joint.edges)
+                for strand, joint in zip(strands[1:], joints[1:], strict=True)
+            )
             entries.append(Entry(f"cut, net ({cut:,})", CUT_COLOR, plain, gone, dashed=not cells))
             square = "square" if cells else ""
             entries.append(Entry(f"grown, net ({grown:,})", INK, plain, square, halo=HALO_COLOR))
+        return entries
+
+    def _electrical_entries(
+        self, joints: list[Joints], plain: float, *, cells: bool
+    ) -> list[Entry]:
+        """Return the lines of the legend for gap junctions, none where there are none."""
+        one_way = np.concatenate([one.rectifying for one in joints if one.kind != "cut"])
+        entries = []
+        for name, count, head in (
+            ("electrical", len(one_way) - int(one_way.sum()), "resistor"),
+            ("rectifying", int(one_way.sum()), "diode"),
+        ):
+            if count:
+                shape = "diamond" if cells else head
+                entries.append(Entry(f"{name} ({count:,})", self.junction_color, plain, shape))
         return entries
 
 
@@ -141,6 +173,12 @@ def magnitudes(
         )
     ]
     return np.concatenate(filled)
+
+
+def junction_magnitudes(wiring: Wiring, weights: ArrayLike | None) -> Weights | None:
+    """Return the magnitudes of all gap junctions, or None where none are given."""
+    given = check_weights("electrical_weights", weights, wiring.gap_junction_count)
+    return None if given is None else np.abs(given)
 
 
 def neuron_magnitudes(

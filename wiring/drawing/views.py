@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from numpy.typing import ArrayLike
 
 from elegans.arguments import checked, shown
 from elegans.errors import WiringError
+from elegans.wiring.drawing.body import check_positions
 from elegans.wiring.drawing.circuit import circuit_size, draw_circuit
 from elegans.wiring.drawing.classes import classes_size, draw_classes
 from elegans.wiring.drawing.colors import neuron_colors as colors_of_neurons
@@ -18,6 +19,7 @@ from elegans.wiring.drawing.painting import PLAIN
 from elegans.wiring.drawing.strands import (
     Drawing,
     check_same_neurons,
+    junction_magnitudes,
     magnitudes,
     neuron_magnitudes,
 )
@@ -41,8 +43,11 @@ def draw(
     view: View = "auto",
     ax: Axes | None = None,
     layout: str | None = None,
+    positions: ArrayLike | None = None,
+    sides: Sequence[str] | None = None,
     weights: ArrayLike | None = None,
     sensory_weights: ArrayLike | None = None,
+    electrical_weights: ArrayLike | None = None,
     neuron_weights: ArrayLike | None = None,
     input_weights: ArrayLike | None = None,
     quantity: str = "weight",
@@ -62,13 +67,14 @@ def draw(
     wiring
         The circuit.
     view
-        ``"circuit"``: neurons and synapses; excitatory ones end in arrows, inhibitory ones in bars.
+        ``"circuit"``: neurons and synapses; excitatory ones end in arrows, inhibitory ones in bars,
+        gap junctions are resistors, with a hollow arrow where they rectify.
         ``"matrix"``: a row for each target and a column for each source, layer by layer from the
         input to the output, blue where the net effect is excitatory, vermilion where it is
         inhibitory, white where no synapse is, grey where both cancel. Above 400 neurons a side,
         neighbours of a layer share a row or a column, in which their synapses are summed, and the
         picture says how many: time and memory grow with the synapses, not with neurons squared.
-        Small layers are stretched to be seen.
+        Small layers are stretched to be seen. Green marks are gap junctions.
         ``"classes"``: a disc for each layer; between two layers an arrow for excitation, above,
         and one for inhibition, below, as wide as the number of synapses, which it bears together
         with their mean weight.
@@ -81,9 +87,18 @@ def draw(
         hidden neurons ordered so that synapses cross less. Or a layout of NetworkX: ``"shell"``
         (layers as rings), ``"spring"``, ``"kamada_kawai"``, ``"circular"``, ``"spectral"``,
         ``"spiral"``, ``"random"``.
-    weights, sensory_weights
-        A weight for each synapse, shape (synapse,), in the order of ``wiring.recurrent`` and
-        ``wiring.sensory``; its magnitude is drawn, and the sign is that of the wiring.
+    positions
+        Where the neurons lie in the body, shape (neuron, 1 to 3) or (neuron,), in the order of
+        ``wiring.names``; NaN where it is not known. The coordinate that differs most runs along the
+        picture, crowded parts of it stretched; neurons that would cover each other give way across
+        it, and a name is written where it covers nothing. Inputs stand in a row below.
+    sides
+        ``"left"``, ``"right"`` or ``""`` for each neuron with positions: left ones lie above the
+        middle, right ones below.
+    weights, sensory_weights, electrical_weights
+        A weight for each synapse, shape (synapse,), in the order of ``wiring.recurrent``,
+        ``wiring.sensory`` and ``wiring.electrical``; its magnitude is drawn, and the sign is that
+        of the wiring.
     neuron_weights, input_weights
         A weight for each neuron, (neuron,), and for each input, (input,), of a circuit: the larger
         its magnitude, the darker the neuron. One whose weight is NaN, or not given, is white.
@@ -101,7 +116,7 @@ def draw(
     neuron_colors
         One colour, or colours by layer.
     synapse_colors
-        One colour, or colours for ``"excitatory"`` and ``"inhibitory"``.
+        One colour, or colours for ``"excitatory"``, ``"inhibitory"`` and ``"electrical"``.
     legend
         Whether to explain the synapses and count them.
     title
@@ -112,15 +127,15 @@ def draw(
     Returns
     -------
     Axes
-        Its collections have group identifiers (`get_gid`): ``synapses``, ``cut`` and ``grown``; in
-        a circuit, neurons are one collection for each layer with its name.
+        Its collections have group identifiers (`get_gid`): ``synapses``, ``cut``, ``grown`` and
+        ``electrical``; in a circuit, neurons are one collection for each layer with its name.
 
     Raises
     ------
     WiringError
-        The view or the layout is unknown, or a layout is given for another view; the circuit is too
-        large for the view ``"circuit"``; `before` or `later` has other neurons; weights do not fit
-        the synapses or the neurons; or a colour is none.
+        The view or the layout is unknown, or a layout or positions are given for another view; the
+        circuit is too large for the view ``"circuit"``; `before` or `later` has other neurons;
+        weights or positions do not fit the synapses or the neurons; or a colour is none.
 
     Examples
     --------
@@ -133,7 +148,12 @@ def draw(
     >>> [view_of(AutoNCP(units, 4).build(8)) for units in (92, 93)]
     ['circuit', 'matrix']
     """
-    chosen = view_of(wiring, view, layout)
+    places = check_positions(wiring, positions, sides)
+    if places is not None and layout is not None:
+        raise WiringError(
+            f"got layout={layout!r} and positions, expected one of them; leave out the other"
+        )
+    chosen = view_of(wiring, view, layout if places is None else "positions")
     if ax is not None and not hasattr(ax, "get_figure"):
         raise WiringError(
             f"got ax={shown(ax)}, expected axes of matplotlib, such as plt.gca(); leave it out"
@@ -148,6 +168,7 @@ def draw(
             f"got weights of neurons for the view {chosen!r}, which does not draw each of them, "
             "expected the view 'circuit'; choose it, or leave them out"
         )
+    *colors, junction_color = colors_of_synapses(synapse_colors)
     drawing = Drawing(
         wiring,
         before,
@@ -155,16 +176,18 @@ def draw(
         magnitudes(wiring, weights, sensory_weights, PLAIN if chosen == "circuit" else None),
         quantity,
         colors_of_neurons(wiring, neuron_colors),
-        colors_of_synapses(synapse_colors),
+        (colors[0], colors[1]),
         legend,
         title,
         neuron_weight,
+        junction_color,
+        junction_magnitudes(wiring, electrical_weights),
     )
     if chosen == "matrix":
         return draw_matrix(drawing, ax, labels)
     if chosen == "classes":
         return draw_classes(drawing, ax)
-    return draw_circuit(drawing, ax, layout or "layered", labels, max_neurons)
+    return draw_circuit(drawing, ax, places or layout or "layered", labels, max_neurons)
 
 
 def view_of(wiring: Wiring, view: str = "auto", layout: str | None = None) -> str:
