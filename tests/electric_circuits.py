@@ -25,7 +25,7 @@ def wiring(kind="both kinds", recurrent=CHEMICAL, sensory=SENSORY):
 
 
 def circuit(kind="both kinds", *, pruned=(), seed=0, recurrent=CHEMICAL, **options):
-    """Return a layer whose potentials are of both signs and cross; junctions `pruned` are closed."""
+    """Return a layer whose potentials have both signs and cross; junctions `pruned` are closed."""
     generator = torch.Generator().manual_seed(seed)
     model = elegans.LTC(3, wiring(kind, recurrent), generator=generator, **options)
     with torch.no_grad():
