@@ -73,7 +73,13 @@ def _as_ncps_reads(wiring: Wiring) -> Wiring:
         f"not the {wiring.output_size} that the wiring names; elegans.CfC reads those",
         stacklevel=3,
     )
-    return Wiring(wiring.input_size, {MOTOR: wiring.units}, wiring.recurrent, wiring.sensory)
+    return Wiring(
+        wiring.input_size,
+        {MOTOR: wiring.units},
+        wiring.recurrent,
+        wiring.sensory,
+        electrical=wiring.electrical,  # which CfC refuses
+    )
 
 
 class CfCCell(elegans.CfCCell):

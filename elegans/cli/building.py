@@ -236,6 +236,7 @@ def named_wiring(recipe: Recipe | Wiring, inputs: Sequence[str], targets: Sequen
         wiring.layers,
         wiring.recurrent,
         wiring.sensory,
+        electrical=wiring.electrical,
         names=[*motor, *hidden],
         sensory_names=inputs,
     )
