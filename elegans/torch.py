@@ -73,13 +73,8 @@ def _as_ncps_reads(wiring: Wiring) -> Wiring:
         f"not the {wiring.output_size} that the wiring names; elegans.CfC reads those",
         stacklevel=3,
     )
-    return Wiring(
-        wiring.input_size,
-        {MOTOR: wiring.units},
-        wiring.recurrent,
-        wiring.sensory,
-        electrical=wiring.electrical,  # which CfC refuses
-    )
+    parts = wiring.recurrent, wiring.sensory
+    return Wiring(wiring.input_size, {MOTOR: wiring.units}, *parts, electrical=wiring.electrical)
 
 
 class CfCCell(elegans.CfCCell):

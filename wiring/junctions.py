@@ -47,6 +47,9 @@ class GapJunctions:
     GapJunctions(0 -- 2, 3 -> 1)
     """
 
+    COLUMNS = ("source", "target", "rectifying")
+    """Names of the arrays, in the order of rows."""
+
     __slots__ = ("rectifying", "source", "target")
 
     source: NDArray[np.int32]
@@ -76,7 +79,7 @@ class GapJunctions:
         sorted_ = Synapses(*ends, np.where(one_way, -1, 1))
         columns = sorted_.source, sorted_.target, sorted_.polarity < 0
         _check_pairs(columns[0], columns[1])
-        for name, column in zip(("source", "target", "rectifying"), columns, strict=True):
+        for name, column in zip(self.COLUMNS, columns, strict=True):
             column.flags.writeable = False
             object.__setattr__(self, name, column)
 

@@ -109,7 +109,10 @@ class NcpsNames(ABC):
         for k, neurons in enumerate(layers):
             turn[neurons.start : neurons.stop] = k
         step = turn[wiring.recurrent.target] - turn[wiring.recurrent.source]
-        return layers if bool((step >= 0).all()) else [range(wiring.units)]
+        # A gap junction between layers acts on both of them.
+        leap = turn[wiring.electrical.target] != turn[wiring.electrical.source]
+        in_turn = bool((step >= 0).all()) and not bool(leap.any())
+        return layers if in_turn else [range(wiring.units)]
 
     def get_type_of_neuron(self, neuron_id: int) -> str:
         """Return the name of the layer of a neuron, such as ``"motor"``."""
@@ -119,7 +122,8 @@ class NcpsNames(ABC):
         """Return the graph of nodes such as ``neuron_0`` and ``sensory_0``.
 
         Nodes have a ``neuron_type``, edges a ``polarity``, ``"excitatory"`` or ``"inhibitory"``.
-        `Wiring.to_networkx` keeps the names of neurons and comes back.
+        `Wiring.to_networkx` keeps the names of neurons and comes back. A wiring with gap junctions
+        raises `WiringError`, as there they have no place.
         """
         from elegans.wiring.drawing.ncps_graph import graph_of  # networkx, for graphs alone
 

@@ -286,11 +286,21 @@ class Wiring(NcpsNames):
         """Return the sensory polarities as a dense matrix ``[input, target]``."""
         return self._sensory.adjacency(self.input_size, self.units)
 
+    def electrical_adjacency(self) -> NDArray[np.int64]:
+        """Return the dense matrix ``[from, to]``: 1 where current may flow by a gap junction."""
+        return self._electrical.matrix(self.units).astype(np.int64)
+
     # --- building ------------------------------------------------------------------------
 
     @classmethod
     def from_adjacency(
-        cls, adjacency: ArrayLike, sensory_adjacency: ArrayLike, outputs: int
+        cls,
+        adjacency: ArrayLike,
+        sensory_adjacency: ArrayLike,
+        outputs: int,
+        electrical: ArrayLike | None = None,
+        *,
+        rectifying: bool = False,
     ) -> Wiring:
         """Return the wiring of two matrices of polarities, 0 where no synapse is.
 
@@ -302,21 +312,32 @@ class Wiring(NcpsNames):
             ``[input, target]``, shape (input, neuron). Labels of DataFrames become names.
         outputs
             Number of motor neurons, which come first; the others are inter neurons.
+        electrical
+            ``[from, to]``, shape (neuron, neuron): 1 where current may flow by a gap junction, as
+            `electrical_adjacency` has it; none by default.
+        rectifying
+            Whether an entry of `electrical` without its mirror image is a rectifying junction;
+            otherwise it is an error.
 
         Raises
         ------
         WiringError
-            The shapes do not fit, a number is none of -1, 0 and 1, or there are more outputs than
-            neurons.
+            The shapes do not fit, a number is none of -1, 0 and 1, there are more outputs than
+            neurons, or `electrical` is not symmetric or joins a neuron to itself.
 
         Examples
         --------
         >>> Wiring.from_adjacency([[0, 0], [1, -1]], [[0, 1]], outputs=1)
         Wiring(1 sensory, 1 inter, 1 motor; 2 synapses, 1 sensory synapses)
+        >>> pair = [[0, 1], [1, 0]]
+        >>> Wiring.from_adjacency([[0, 0], [1, -1]], [[0, 1]], 1, electrical=pair).electrical
+        GapJunctions(0 -- 1)
         """
         from elegans.wiring.exchange.matrices import from_adjacency
 
-        return from_adjacency(adjacency, sensory_adjacency, outputs)
+        return from_adjacency(
+            adjacency, sensory_adjacency, outputs, electrical, rectifying=rectifying
+        )
 
     def build(self, input_size: int) -> Wiring:
         """Return this wiring, as a recipe would that has drawn it for `input_size` inputs."""
@@ -427,13 +448,22 @@ class Wiring(NcpsNames):
     # --- exchange ------------------------------------------------------------------------
 
     def to_networkx(
-        self, *, weights: ArrayLike | None = None, sensory_weights: ArrayLike | None = None
+        self,
+        *,
+        weights: ArrayLike | None = None,
+        sensory_weights: ArrayLike | None = None,
+        electrical_weights: ArrayLike | None = None,
     ) -> nx.DiGraph:
-        """Return the graph: a `DiGraph`, or a `MultiDiGraph` if there are parallel synapses.
+        """Return the graph: a `DiGraph`, or a `MultiDiGraph` if edges are parallel.
 
         Nodes are the neurons' names with attributes ``layer``, ``index`` and ``name``; edges
-        have the attribute ``polarity``. Where `weights`, shape (synapse,), or `sensory_weights`
-        are given in the order of `recurrent` and `sensory`, they become the attribute ``weight``.
+        have the attribute ``polarity``. Where `weights`, shape (synapse,), `sensory_weights` or
+        `electrical_weights`, shape (junction,), are given in the order of `recurrent`, `sensory`
+        and `electrical`, they become the attribute ``weight``.
+
+        In a wiring with gap junctions each edge has a ``kind``, ``"chemical"`` or ``"electrical"``.
+        A gap junction is an edge each way, since current flows each way, and has no polarity; a
+        rectifying one is the edge from source to target alone, with ``rectifying`` true.
 
         Examples
         --------
@@ -446,13 +476,14 @@ class Wiring(NcpsNames):
         """
         from elegans.wiring.exchange.networkx_graph import to_networkx  # it builds on this module
 
-        return to_networkx(self, weights=weights, sensory_weights=sensory_weights)
+        return to_networkx(self, weights, sensory_weights, electrical_weights)
 
     @classmethod
     def from_networkx(cls, graph: nx.DiGraph) -> Wiring:
         """Return the wiring of a directed graph with the attributes that `to_networkx` writes.
 
-        Of these ``layer`` and ``polarity`` are needed. Without ``name`` a neuron is called as its
+        Of these ``layer`` and ``polarity`` are needed, and ``kind`` where it is electrical; an
+        edge one way alone needs ``rectifying``. Without ``name`` a neuron is called as its
         node. Without any ``index`` the nodes are numbered as they come, layer by layer, motor
         neurons first. Other attributes are ignored. Anything else raises `WiringError`.
         """

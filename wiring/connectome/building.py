@@ -14,6 +14,7 @@ from elegans.wiring.connectome.connectome import NEURON, Connectome
 from elegans.wiring.connectome.edges import Edges
 from elegans.wiring.connectome.polarity import conductances
 from elegans.wiring.connectome.subcircuits import keep_cells
+from elegans.wiring.junctions import GapJunctions
 from elegans.wiring.synapses import Synapses
 from elegans.wiring.wiring import MOTOR, SENSORY, Wiring
 
@@ -30,6 +31,9 @@ class BuiltWiring:
     conductance
         Of each synapse, in the order of ``wiring.recurrent``, shape (synapse,); see
         `conductances`.
+    junction_conductance
+        Of each gap junction, in the order of ``wiring.electrical``, shape (junction,), by the same
+        law over the pairs.
     left_out
         The gap junctions that the wiring does not have, by indices of ``wiring.names``.
     notes
@@ -38,13 +42,16 @@ class BuiltWiring:
     Examples
     --------
     >>> from elegans.wiring.connectome import tap_withdrawal
-    >>> built = to_wiring(tap_withdrawal(), ["PLM"], ["AVB"], electrical="leave_out")
-    >>> built.notes[-1]
-    '4 gap junctions of 2 pairs were left out of the wiring'
+    >>> built = to_wiring(tap_withdrawal(), ["PLM"], ["AVB"])
+    >>> [(built.wiring.names[j], built.wiring.names[i]) for j, i, _ in built.wiring.electrical]
+    [('AVM', 'AVD'), ('PLM', 'PVC')]
+    >>> built.junction_conductance.tolist()
+    [1.0, 1.0]
     """
 
     wiring: Wiring
     conductance: NDArray[np.float64]
+    junction_conductance: NDArray[np.float64]
     left_out: Edges
     notes: tuple[str, ...]
 
@@ -56,9 +63,10 @@ def to_wiring(
     outputs: Sequence[str],
     *,
     layers: Mapping[str, Sequence[str]] | None = None,
-    electrical: str = "error",
+    electrical: str = "keep",
     cells: str = "error",
     mean: float = 1.0,
+    junction_mean: float | None = None,
     exponent: float = 1.0,
 ) -> BuiltWiring:
     """Return the wiring of a connectome whose synapses all have signs.
@@ -78,14 +86,16 @@ def to_wiring(
         Names of further layers and of their cells, motor neurons left out; what stands in none
         becomes ``inter``.
     electrical
-        What gap junctions become, which a wiring does not have: ``"error"``; ``"leave_out"``, kept
-        in `BuiltWiring.left_out`; ``"chemical"``, two excitatory synapses, one each way, with the
-        count of the pair.
+        What gap junctions become: ``"keep"``, those of ``wiring.electrical``, one a pair, which an
+        LTC runs on; ``"leave_out"``, kept in `BuiltWiring.left_out`; ``"chemical"``, two excitatory
+        synapses, one each way, with the count of the pair; ``"error"``.
     cells
         What cells that are not neurons become, unless they are among `outputs` (muscles often
         are): ``"error"``, ``"leave_out"`` or ``"neurons"``.
     mean, exponent
         The law of `conductances`.
+    junction_mean
+        The mean conductance of a pair with gap junctions; by default that of a synapse, `mean`.
 
     Raises
     ------
@@ -100,15 +110,14 @@ def to_wiring(
     ...     tap_withdrawal(),
     ...     inputs=["ALM", "AVM", "PLM", "PVD"],
     ...     outputs=["AVA", "AVB"],
-    ...     electrical="leave_out",
     ... )
     >>> built.wiring
-    Wiring(4 sensory, 7 inter, 2 motor; 24 synapses, 4 sensory synapses)
-    >>> len(built.left_out)
-    2
+    Wiring(4 sensory, 7 inter, 2 motor; 24 synapses, 4 sensory synapses, 2 gap junctions)
     """
-    if electrical not in ("error", "leave_out", "chemical"):
-        raise WiringError(f"electrical must be error, leave_out or chemical, got {electrical!r}")
+    if electrical not in ("keep", "error", "leave_out", "chemical"):
+        raise WiringError(
+            f"electrical must be keep, error, leave_out or chemical, got {electrical!r}"
+        )
     if cells not in ("error", "leave_out", "neurons"):
         raise WiringError(f"cells must be error, leave_out or neurons, got {cells!r}")
     notes = list(connectome.notes)
@@ -121,7 +130,7 @@ def to_wiring(
             f"{int((edges.sign == 0).sum())} of {len(edges)} connections have no sign, expected 1 "
             "or -1; with_polarity gives them signs"
         )
-    edges, left_out = _with_gaps(ordered, electrical, notes)
+    edges, pairs, left_out = _with_gaps(ordered, electrical, notes)
     channels = ordered.indices(inputs)
     if not len(channels):
         raise WiringError("inputs must name a cell at least, got none")
@@ -133,11 +142,15 @@ def to_wiring(
         sizes,
         recurrent,
         Synapses(np.arange(len(channels)), channels, np.ones(len(channels), dtype=np.int64)),
+        electrical=GapJunctions(pairs.pre, pairs.post),
         names=ordered.names,
         sensory_names=_channel_names([ordered.names[i] for i in channels], ordered.names),
     )
     conductance = conductances(edges, mean=mean, exponent=exponent)[by_target]
-    return BuiltWiring(wiring, conductance, left_out, tuple(notes))
+    junction_mean = mean if junction_mean is None else junction_mean
+    of_pairs = conductances(pairs, mean=junction_mean, exponent=exponent)
+    junctions = of_pairs[np.lexsort((pairs.pre, pairs.post))]  # as GapJunctions sort
+    return BuiltWiring(wiring, conductance, junctions, left_out, tuple(notes))
 
 
 def _neurons(
@@ -187,20 +200,22 @@ def _layers(
     )
 
 
-def _with_gaps(connectome: Connectome, electrical: str, notes: list[str]) -> tuple[Edges, Edges]:
-    """Return the chemical connections, with gap junctions as the option has it, and the rest."""
-    edges, pairs = connectome.chemical, connectome.electrical
-    if not len(pairs):
-        return edges, pairs
+def _with_gaps(
+    connectome: Connectome, electrical: str, notes: list[str]
+) -> tuple[Edges, Edges, Edges]:
+    """Return the synapses, the pairs with gap junctions that are kept, and those that are not."""
+    edges, pairs, none = connectome.chemical, connectome.electrical, Edges.empty()
+    if not len(pairs) or electrical == "keep":
+        return edges, pairs, none
     told = f"{pairs.synapses:g} gap junctions of {len(pairs)} pairs"
     if electrical == "error":
         raise WiringError(
-            f'{told} have no place in a wiring; electrical="leave_out" keeps them apart, '
-            'electrical="chemical" makes them two excitatory synapses'
+            f'got {told}, expected none with electrical="error"; "keep" hands them to the wiring, '
+            '"leave_out" keeps them apart, "chemical" makes them two excitatory synapses'
         )
     if electrical == "leave_out":
         notes.append(f"{told} were left out of the wiring")
-        return edges, pairs
+        return edges, none, pairs
     from elegans.wiring.connectome.subcircuits import merged
 
     notes.append(f"{told} became two excitatory synapses each")
@@ -211,7 +226,7 @@ def _with_gaps(connectome: Connectome, electrical: str, notes: list[str]) -> tup
         np.concatenate([edges.sign, np.ones(2 * len(pairs), dtype=np.int8)]),
         np.zeros(len(edges) + 2 * len(pairs), dtype=np.bool_),
     )
-    return both, Edges.empty()
+    return both, none, none
 
 
 def _channel_names(inputs: Sequence[str], taken: Sequence[str]) -> list[str]:

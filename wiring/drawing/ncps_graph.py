@@ -25,6 +25,11 @@ _SYNAPSE_COLORS = {"excitatory": "tab:green", "inhibitory": "tab:red"}
 
 def graph_of(wiring: Wiring, include_sensory_neurons: bool = True) -> nx.DiGraph:
     """Return the graph; see `NcpsNames.get_graph`."""
+    if wiring.gap_junction_count:
+        raise WiringError(
+            f"the wiring has {wiring.gap_junction_count} gap junctions, which the graphs of ncps "
+            "have no place for; to_networkx and draw keep them"
+        )
     graph = nx.DiGraph()
     for i, layer in enumerate(wiring.layer_of):
         graph.add_node(f"neuron_{i}", neuron_type=str(layer))

@@ -18,6 +18,17 @@ The first record is format, version and the number of synapses, by which a table
 or holds a row twice is found. A table made by hand may leave ``synapses`` and the number out.
 Other columns (such as a weight) may follow and are not read. Spreadsheets may pad lines with
 empty cells.
+
+A wiring with gap junctions is written as version 2: two more columns tell them from synapses, and
+the first record counts them on their own. A pair is one row; current flows both ways through it,
+or where ``rectifying`` is true from source to target only::
+
+    # elegans.wiring,2,synapses,3,junctions,1
+    ...
+    source,target,polarity,kind,rectifying
+    sensory_0,inter_1,1,chemical,
+    ...
+    motor_0,inter_1,,electrical,false
 """
 
 from __future__ import annotations
@@ -25,15 +36,25 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from elegans.capacity import require_bytes
 from elegans.errors import WiringError
-from elegans.wiring.exchange.json_text import FORMAT, VERSION
+from elegans.wiring.exchange.json_text import (
+    FORMAT,
+    VERSION,
+    WITH_JUNCTIONS,
+    check_version,
+    version_of,
+)
+from elegans.wiring.junctions import GapJunctions
 from elegans.wiring.synapses import Synapses
 from elegans.wiring.wiring import SENSORY, Wiring
 
 _COLUMNS = ("source", "target", "polarity")
-_COUNT = "synapses"
+_KIND, _RECTIFYING = _WITH_JUNCTIONS = ("kind", "rectifying")
+_CHEMICAL, _ELECTRICAL = "chemical", "electrical"
+_COUNT, _JUNCTIONS = "synapses", "junctions"
 
 
 def to_csv(wiring: Wiring) -> str:
@@ -45,15 +66,23 @@ def to_csv(wiring: Wiring) -> str:
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     count = wiring.sensory_synapse_count + wiring.synapse_count
-    first = (FORMAT, VERSION, _COUNT, count)
+    first: tuple[object, ...] = (FORMAT, version_of(wiring), _COUNT, count)
+    columns: tuple[str, ...] = _COLUMNS
+    chemical: tuple[str, ...] = ()
+    if wiring.gap_junction_count:
+        first += (_JUNCTIONS, wiring.gap_junction_count)
+        columns, chemical = _COLUMNS + _WITH_JUNCTIONS, (_CHEMICAL, "")
     for record in (first, *((layer, *names) for layer, names in layers.items())):
         text.write("# ")
         table.writerow(record)
-    table.writerow(_COLUMNS)
+    table.writerow(columns)
     for j, i, p in wiring.sensory:
-        table.writerow((wiring.sensory_names[j], wiring.names[i], p))
+        table.writerow((wiring.sensory_names[j], wiring.names[i], p, *chemical))
     for j, i, p in wiring.recurrent:
-        table.writerow((wiring.names[j], wiring.names[i], p))
+        table.writerow((wiring.names[j], wiring.names[i], p, *chemical))
+    for j, i, one_way in wiring.electrical:
+        way = str(one_way).lower()
+        table.writerow((wiring.names[j], wiring.names[i], "", _ELECTRICAL, way))
     return text.getvalue()
 
 
@@ -62,15 +91,31 @@ def from_csv(text: str) -> Wiring:
     needed = len(text) + 300 * text.count("\n") + 60 * text.count(",")  # of lists and their texts
     require_bytes(needed, "the table", "load it on a larger machine", WiringError)
     head, body = _split(text)
-    count = _count(head)
+    version, announced = _first(head)
     layers = _layers(head[1:])
     sensory_names = layers.pop(SENSORY)
     names = [name for layer in layers.values() for name in layer]
     recurrent: list[tuple[int, int, int]] = []
     sensory: list[tuple[int, int, int]] = []
+    electrical: dict[frozenset[int], tuple[int, int, bool]] = {}
     neurons = {name: i for i, name in enumerate(names)}
     inputs = {name: i for i, name in enumerate(sensory_names)}
-    for line, source, target, polarity in _rows(body, first_line=len(head) + 1):
+    for row in _rows(body, len(head) + 1, with_junctions=version == WITH_JUNCTIONS):
+        line, source, target, polarity, kind, _ = row
+        if kind == _ELECTRICAL:
+            junction = _junction(row, neurons, inputs)
+            pair = frozenset(junction[:2])
+            if pair in electrical:
+                raise WiringError(
+                    f"line {line}: the pair {source!r} -- {target!r} has a gap junction already; "
+                    "remove one of the rows"
+                )
+            electrical[pair] = junction
+            continue
+        if kind != _CHEMICAL:
+            raise WiringError(
+                f"line {line}: {_KIND} must be {_CHEMICAL} or {_ELECTRICAL}, got {kind!r}"
+            )
         if polarity not in ("1", "+1", "-1"):
             raise WiringError(f"line {line}: polarity must be 1 or -1, got {polarity!r}")
         if target not in neurons:
@@ -83,20 +128,57 @@ def from_csv(text: str) -> Wiring:
             recurrent.append((neurons[source], neurons[target], int(polarity)))
         else:
             raise _unknown(line, "source", source)
-    total = len(recurrent) + len(sensory)
-    if count not in (None, str(total)):
-        raise WiringError(
-            f"line 1 announces {count} synapses, but the table holds {total}; it may be cut off or "
-            "hold a row twice, or, if you have edited it, correct line 1"
-        )
+    totals = {_COUNT: len(recurrent) + len(sensory), _JUNCTIONS: len(electrical)}
+    for what, total in totals.items():
+        if announced.get(what, str(total)) != str(total):
+            raise WiringError(
+                f"line 1 announces {announced[what]} {what}, but the table holds {total}; it may "
+                "be cut off or hold a row twice, or, if you have edited it, correct line 1"
+            )
     return Wiring(
         len(sensory_names),
         {layer: len(members) for layer, members in layers.items()},
         Synapses.from_rows(recurrent),
         Synapses.from_rows(sensory),
+        electrical=GapJunctions.from_rows(electrical.values()),
         names=names,
         sensory_names=sensory_names,
     )
+
+
+class _Row(NamedTuple):
+    line: int
+    source: str
+    target: str
+    polarity: str
+    kind: str = _CHEMICAL
+    rectifying: str = ""
+
+
+def _junction(row: _Row, neurons: dict[str, int], inputs: dict[str, int]) -> tuple[int, int, bool]:
+    """Return the ends of a gap junction, and whether it rectifies."""
+    for end, name in (("source", row.source), ("target", row.target)):
+        if name in inputs:
+            raise WiringError(
+                f"line {row.line}: no gap junction can join the input {name!r}, which has no state"
+            )
+        if name not in neurons:
+            raise _unknown(row.line, end, name)
+    if row.source == row.target:
+        raise WiringError(
+            f"line {row.line}: a gap junction joins {row.source!r} to itself; leave it out"
+        )
+    way = row.rectifying.lower()  # spreadsheets write TRUE
+    if way not in ("true", "false"):
+        raise WiringError(
+            f"line {row.line}: {_RECTIFYING} must be true or false, got {row.rectifying!r}"
+        )
+    if row.polarity:
+        raise WiringError(
+            f"line {row.line}: a gap junction has no polarity, got {row.polarity!r}; leave the "
+            "cell empty"
+        )
+    return neurons[row.source], neurons[row.target], way == "true"
 
 
 def _split(text: str) -> tuple[list[list[str]], list[str]]:
@@ -122,25 +204,22 @@ def _records(lines: list[str], first_line: int) -> Iterator[tuple[int, list[str]
             raise WiringError(f"line {number} is not valid CSV: {error}") from error
 
 
-def _count(head: list[list[str]]) -> str | None:
-    """Check the first record and return the number of synapses that it announces, if any."""
+def _first(head: list[list[str]]) -> tuple[int, dict[str, str]]:
+    """Check the first record; return the version, and how many rows of each kind it announces."""
     if not head or head[0][:1] != [FORMAT]:
         raise WiringError(
             f"expected the first line '# {FORMAT},{VERSION},{_COUNT},...' and a line "
             "'# layer,neuron,...' for each layer; write such a file with save"
         )
-    version, rest = head[0][1:2], head[0][2:]
-    if version != [str(VERSION)]:
+    version, rest = ",".join(head[0][1:2]), head[0][2:]
+    check_version(version, str(VERSION), str(WITH_JUNCTIONS))
+    kinds = [_COUNT, _JUNCTIONS] if version == str(WITH_JUNCTIONS) else [_COUNT]
+    if rest and (len(rest) != 2 * len(kinds) or rest[::2] != kinds):
+        expected = " and ".join(f"'{kind},' and their number" for kind in kinds)
         raise WiringError(
-            f"this version of elegans reads version {VERSION} of the format, got "
-            f"{','.join(version)!r}; a newer version of elegans may read it"
+            f"line 1 must go on with {expected}, or end after the version, got {','.join(rest)!r}"
         )
-    if rest and (len(rest) != 2 or rest[0] != _COUNT):
-        raise WiringError(
-            f"line 1 must go on with '{_COUNT},' and their number, or end after the version, got "
-            f"{','.join(rest)!r}"
-        )
-    return rest[1] if rest else None
+    return int(version), dict(zip(rest[::2], rest[1::2], strict=True))
 
 
 def _layers(records: list[list[str]]) -> dict[str, list[str]]:
@@ -157,25 +236,27 @@ def _layers(records: list[list[str]]) -> dict[str, list[str]]:
     return layers
 
 
-def _rows(body: list[str], first_line: int) -> Iterator[tuple[int, str, str, str]]:
+def _rows(body: list[str], first_line: int, *, with_junctions: bool) -> Iterator[_Row]:
     records = _records(body, first_line)
     line, header = next(records, (first_line, []))
-    missing = [column for column in _COLUMNS if column not in header]
+    columns = _COLUMNS + _WITH_JUNCTIONS if with_junctions else _COLUMNS
+    missing = [column for column in columns if column not in header]
     if missing:
         raise WiringError(
-            f"line {line} must name the columns {','.join(_COLUMNS)}, got {','.join(header)!r}; "
+            f"line {line} must name the columns {','.join(columns)}, got {','.join(header)!r}; "
             f"missing: {', '.join(missing)}"
         )
-    j, i, p = (header.index(column) for column in _COLUMNS)
+    places = [header.index(column) for column in columns]
     for line, record in records:
         if not any(record):
             continue
-        if len(record) <= max(j, i, p):
+        if len(record) <= max(places):
             raise WiringError(
                 f"line {line} has {len(record)} cells, expected {len(header)}; the file may be "
                 "cut off"
             )
-        yield line, record[j], record[i], record[p].strip()
+        source, target, *others = (record[place] for place in places)
+        yield _Row(line, source, target, *(cell.strip() for cell in others))
 
 
 def _unknown(line: int, end: str, name: str) -> WiringError:

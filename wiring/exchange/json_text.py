@@ -20,36 +20,66 @@ The arrays are sorted as in `Synapses`, by target, then by source, and stand on 
         "polarity": [1]
       }
     }
+
+A wiring with gap junctions is written as version 2, which has one more field; programs that know
+version 1 alone refuse it, rather than leave the junctions out::
+
+      "electrical": {
+        "source": [0],
+        "target": [2],
+        "rectifying": [false]
+      }
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from elegans.errors import WiringError
 from elegans.files import parse_json
+from elegans.wiring.junctions import GapJunctions
 from elegans.wiring.synapses import Synapses
 from elegans.wiring.wiring import Wiring
 
 FORMAT = "elegans.wiring"
 VERSION = 1
+WITH_JUNCTIONS = 2
+"""Version of what holds gap junctions; without any the older one is written."""
+
 _COLUMNS = ("source", "target", "polarity")
+_ENDS = ("source", "target")
+
+
+def version_of(wiring: Wiring) -> int:
+    """Return the version in which `wiring` is written."""
+    return WITH_JUNCTIONS if wiring.gap_junction_count else VERSION
+
+
+def check_version(version: object, *known: object) -> None:
+    """Raise `WiringError` unless `version` is among `known`, the ways to write the versions."""
+    if isinstance(version, bool) or version not in known:
+        raise WiringError(
+            f"this version of elegans reads versions {VERSION} and {WITH_JUNCTIONS} of the format, "
+            f"got {version!r}; a newer version of elegans may read it"
+        )
 
 
 def to_json(wiring: Wiring) -> str:
     """Return `wiring` as text."""
     fields: dict[str, str] = {
         "format": _line(FORMAT),
-        "version": _line(VERSION),
+        "version": _line(version_of(wiring)),
         "input_size": _line(wiring.input_size),
         "layers": _line([{"name": name, "size": size} for name, size in wiring.layers.items()]),
         "names": _line(wiring._names),
         "sensory_names": _line(wiring._sensory_names),
-        "recurrent": _columns(wiring.recurrent),
-        "sensory": _columns(wiring.sensory),
+        "recurrent": _columns(wiring.recurrent, _COLUMNS),
+        "sensory": _columns(wiring.sensory, _COLUMNS),
     }
+    if wiring.gap_junction_count:
+        fields["electrical"] = _columns(wiring.electrical, GapJunctions.COLUMNS)
     return _object(fields, indent="  ") + "\n"
 
 
@@ -66,16 +96,13 @@ def from_json(text: str) -> Wiring:
         raise WiringError(
             f'expected a JSON object with "format": "{FORMAT}", got {got!r}; write one with to_json'
         )
-    if data.get("version") != VERSION or isinstance(data["version"], bool):
-        raise WiringError(
-            f"this version of elegans reads version {VERSION} of the format, got "
-            f"{data.get('version')!r}; a newer version of elegans may read it"
-        )
+    check_version(data.get("version"), VERSION, WITH_JUNCTIONS)
     return Wiring(
         _get(data, "input_size", int, "an integer"),
         _layers(data),
         _synapses(data, "recurrent"),
         _synapses(data, "sensory"),
+        electrical=_junctions(data),
         names=_names(data, "names"),
         sensory_names=_names(data, "sensory_names"),
     )
@@ -90,8 +117,8 @@ def _object(fields: Mapping[str, str], indent: str) -> str:
     return f"{{\n{lines}\n{indent[2:]}}}"
 
 
-def _columns(synapses: Synapses) -> str:
-    columns = {name: _line(getattr(synapses, name).tolist()) for name in _COLUMNS}
+def _columns(synapses: Synapses | GapJunctions, names: Iterable[str]) -> str:
+    columns = {name: _line(getattr(synapses, name).tolist()) for name in names}
     return _object(columns, indent="    ")
 
 
@@ -133,6 +160,25 @@ def _synapses(data: Mapping[str, Any], kind: str) -> Synapses:
     checked = [_integers(columns, name, kind) for name in _COLUMNS]
     try:
         return Synapses(*checked)
+    except WiringError as error:
+        raise WiringError(f"field {kind!r}: {error}") from error
+
+
+def _junctions(data: Mapping[str, Any]) -> GapJunctions | None:
+    kind = "electrical"
+    if data["version"] == VERSION and kind not in data:
+        return None
+    expected = f"an object with the lists {', '.join(GapJunctions.COLUMNS)}"
+    columns = _get(data, kind, dict, expected)
+    ends = [_integers(columns, name, kind) for name in _ENDS]
+    rectifying = _get(columns, "rectifying", list, "a list of true and false", f"{kind}.")
+    for value in rectifying:
+        if type(value) is not bool:
+            raise WiringError(
+                f"field 'electrical.rectifying' must hold true and false, got {_short(value)}"
+            )
+    try:
+        return GapJunctions(*ends, rectifying)
     except WiringError as error:
         raise WiringError(f"field {kind!r}: {error}") from error
 

@@ -7,13 +7,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from elegans.arguments import shown
 from elegans.errors import WiringError
+from elegans.wiring.junctions import GapJunctions
 from elegans.wiring.names import check_size
 from elegans.wiring.synapses import Synapses
 from elegans.wiring.wiring import MOTOR, Wiring
 
 
-def from_adjacency(adjacency: ArrayLike, sensory_adjacency: ArrayLike, outputs: int) -> Wiring:
+def from_adjacency(
+    adjacency: ArrayLike,
+    sensory_adjacency: ArrayLike,
+    outputs: int,
+    electrical: ArrayLike | None = None,
+    *,
+    rectifying: bool = False,
+) -> Wiring:
     """Return the wiring; see `Wiring.from_adjacency`."""
     names, sensory_names = _names(adjacency, sensory_adjacency)
     recurrent = _signs("adjacency", adjacency)
@@ -35,6 +44,7 @@ def from_adjacency(adjacency: ArrayLike, sensory_adjacency: ArrayLike, outputs: 
         layers,
         _synapses(recurrent),
         _synapses(sensory),
+        electrical=None if electrical is None else _junctions(electrical, units, names, rectifying),
         names=names,
         sensory_names=sensory_names,
     )
@@ -51,6 +61,40 @@ def _names(adjacency: Any, sensory: Any) -> tuple[list[str] | None, list[str] | 
             f"{receivers!r:.60}; bring them into one order by reindex"
         )
     return neurons, inputs
+
+
+def _junctions(
+    electrical: ArrayLike, units: int, names: list[str] | None, rectifying: bool
+) -> GapJunctions:
+    """Return the junctions of a matrix that says where current may flow."""
+    try:
+        flows = np.asarray(electrical)
+        fits = flows.shape == (units, units) and np.isin(flows, (0, 1)).all()
+    except (TypeError, ValueError):  # lists of different lengths
+        fits = False
+    if not fits:
+        raise WiringError(
+            f"electrical must be a matrix of shape {(units, units)} with 1 where current may flow "
+            f"from row to column, else 0, got {shown(electrical)}; conductances belong to a layer"
+        )
+    for side in ("index", "columns"):
+        labels = _labels(electrical, side)
+        if labels is not None and labels != names:
+            raise WiringError(
+                "the rows and columns of electrical must name the same neurons as adjacency in the "
+                f"same order, got {labels!r:.60} and {names!r:.60}; bring them into one order by "
+                "reindex"
+            )
+    source, target = np.nonzero(flows)
+    one_way = flows[target, source] == 0
+    if one_way.any() and not rectifying:
+        k = int(np.argmax(one_way))
+        raise WiringError(
+            f"electrical has current from neuron {source[k]} to {target[k]} but not back; give a "
+            "symmetric matrix, or rectifying=True where one-sided entries are rectifying junctions"
+        )
+    once = one_way | (source <= target)  # with a neuron's own, which is refused
+    return GapJunctions(source[once], target[once], one_way[once])
 
 
 def _labels(table: Any, side: str) -> list[str] | None:

@@ -1,4 +1,4 @@
-"""NetworkX graphs: one node a neuron, one edge a synapse."""
+"""NetworkX graphs: one node a neuron, one edge a synapse, an edge each way a gap junction."""
 
 from __future__ import annotations
 
@@ -16,18 +16,34 @@ from numpy.typing import ArrayLike, NDArray
 
 from elegans.capacity import require_bytes
 from elegans.errors import WiringError
-from elegans.wiring.exchange.json_text import FORMAT, VERSION
+from elegans.wiring.exchange.json_text import (
+    FORMAT,
+    VERSION,
+    WITH_JUNCTIONS,
+    check_version,
+    version_of,
+)
+from elegans.wiring.junctions import GapJunctions
 from elegans.wiring.synapses import Synapses
 from elegans.wiring.wiring import MOTOR, SENSORY, Wiring
 
+ELECTRICAL = "electrical"
+
 
 def to_networkx(
-    wiring: Wiring, *, weights: ArrayLike | None = None, sensory_weights: ArrayLike | None = None
+    wiring: Wiring,
+    weights: ArrayLike | None = None,
+    sensory_weights: ArrayLike | None = None,
+    electrical_weights: ArrayLike | None = None,
 ) -> nx.DiGraph:
     """Return the graph of `wiring`; see `Wiring.to_networkx`."""
+    currents = _currents(wiring, electrical_weights)
+    joined = {(j, i) for j, i, _ in currents}
     parallel = wiring.recurrent.has_parallel or wiring.sensory.has_parallel
+    parallel |= bool(joined) and any((j, i) in joined for j, i, _ in wiring.recurrent)
     graph = nx.MultiDiGraph() if parallel else nx.DiGraph()
-    graph.graph.update(format=FORMAT, version=VERSION)
+    graph.graph.update(format=FORMAT, version=version_of(wiring))
+    chemical = {"kind": "chemical"} if currents else {}
     for neuron in (*wiring.sensory_neurons, *wiring.neurons):
         graph.add_node(neuron.name, layer=neuron.layer, index=neuron.index, name=neuron.name)
     for kind, sources, synapses, weight in (
@@ -37,8 +53,25 @@ def to_networkx(
         weight = check_weights(kind, weight, len(synapses))
         for k, (j, i, polarity) in enumerate(synapses):
             attributes = {} if weight is None else {"weight": float(weight[k])}
+            attributes |= chemical
             graph.add_edge(sources[j], wiring.names[i], polarity=polarity, **attributes)
+    for j, i, attributes in currents:
+        graph.add_edge(wiring.names[j], wiring.names[i], kind=ELECTRICAL, **attributes)
     return graph
+
+
+def _currents(wiring: Wiring, weights: ArrayLike | None) -> list[tuple[int, int, dict[str, Any]]]:
+    """Return the ways of current through gap junctions, with what edges say of them."""
+    weight = check_weights("electrical_weights", weights, wiring.gap_junction_count)
+    ways = []
+    for k, (j, i, one_way) in enumerate(wiring.electrical):
+        attributes: dict[str, Any] = {"rectifying": one_way}
+        if weight is not None:
+            attributes["weight"] = float(weight[k])
+        ways.append((j, i, attributes))
+        if not one_way:
+            ways.append((i, j, attributes))
+    return ways
 
 
 def from_networkx(graph: nx.DiGraph) -> Wiring:
@@ -49,12 +82,9 @@ def from_networkx(graph: nx.DiGraph) -> Wiring:
             "synapses have a direction"
         )
     version = graph.graph.get("version", VERSION)
-    # Other programs may write the number as text.
-    if graph.graph.get("format") == FORMAT and version not in (VERSION, str(VERSION)):
-        raise WiringError(
-            f"this version of elegans reads version {VERSION} of the format, got {version!r}; a "
-            "newer version of elegans may read it"
-        )
+    if graph.graph.get("format") == FORMAT:
+        numbers = VERSION, WITH_JUNCTIONS
+        check_version(version, *numbers, *map(str, numbers))  # other programs may write text
     layer_of = {node: _layer(node, data) for node, data in graph.nodes(data=True)}
     nodes = _in_order(graph, layer_of)
     sensory = [node for node in nodes if layer_of[node] == SENSORY]
@@ -70,7 +100,17 @@ def from_networkx(graph: nx.DiGraph) -> Wiring:
         layers[layer] = layers.get(layer, 0) + 1
     position = {node: i for members in (sensory, neurons) for i, node in enumerate(members)}
     rows: dict[bool, list[tuple[int, int, int]]] = {True: [], False: []}
+    currents: list[tuple[Hashable, Hashable, Mapping[str, Any]]] = []
     for source, target, data in graph.edges(data=True):
+        if data.get("kind") == ELECTRICAL:
+            inputs = [node for node in (source, target) if layer_of[node] == SENSORY]
+            if inputs:
+                raise WiringError(
+                    f"gap junction {source!r} -- {target!r} joins the input {inputs[0]!r}, which "
+                    "has no state; join neurons"
+                )
+            currents.append((source, target, data))
+            continue
         if layer_of[target] == SENSORY:
             raise WiringError(f"edge {source!r} -> {target!r} leads to an input, which none can")
         row = position[source], position[target], _polarity(source, target, data)
@@ -80,9 +120,48 @@ def from_networkx(graph: nx.DiGraph) -> Wiring:
         layers,
         Synapses.from_rows(rows[False]),
         Synapses.from_rows(rows[True]),
+        electrical=_junctions(currents, position),
         names=[_name(node, graph.nodes[node]) for node in neurons],
         sensory_names=[_name(node, graph.nodes[node]) for node in sensory],
     )
+
+
+def _junctions(
+    currents: list[tuple[Hashable, Hashable, Mapping[str, Any]]], position: Mapping[Hashable, int]
+) -> GapJunctions:
+    """Return the junctions of electrical edges; raise `WiringError` if one lacks its way back."""
+    ways: dict[tuple[Hashable, Hashable], bool | None] = {}
+    for source, target, data in currents:
+        told = f"gap junction {source!r} -- {target!r}"
+        if source == target:
+            raise WiringError(f"{told} joins a neuron to itself; leave it out")
+        if (source, target) in ways:
+            raise WiringError(f"{told} has two edges that way, expected one; remove one of them")
+        ways[source, target] = _truth(told, data.get("rectifying"))
+    rows = []
+    for (source, target), rectifying in ways.items():
+        back = (target, source) in ways
+        told = f"gap junction {source!r} -- {target!r}"
+        if rectifying and (back or (target, source) in ways):
+            raise WiringError(f"{told} is rectifying, but has an edge each way; remove one of them")
+        if not rectifying and not back:
+            raise WiringError(
+                f"{told} has no edge back, expected one each way; add it, or set "
+                "rectifying=True on an edge through which current flows one way only"
+            )
+        row = position[source], position[target], bool(rectifying)
+        if rectifying or row[0] < row[1]:
+            rows.append(row)
+    return GapJunctions.from_rows(rows)
+
+
+def _truth(told: str, value: object) -> bool | None:
+    """Return what an attribute says, which other programs may write as number or text."""
+    known = {"true": True, "1": True, "false": False, "0": False, "none": None}
+    text = str(_integer(value)) if _integer(value) is not None else str(value).lower()
+    if text not in known:
+        raise WiringError(f"{told} must have rectifying true or false, got {value!r}")
+    return known[text]
 
 
 def check_weights(kind: str, weights: ArrayLike | None, count: int) -> NDArray[np.float64] | None:
@@ -171,7 +250,13 @@ def _integer(value: object) -> int | None:
 
 def to_graphml(wiring: Wiring) -> str:
     """Return `wiring` as text; nodes and edges have the attributes of `to_networkx`."""
-    lines = nx.generate_graphml(to_networkx(wiring))
+    graph = to_networkx(wiring)
+    if wiring.gap_junction_count and graph.is_multigraph():
+        # Keys become identifiers of edges; Gephi skips an edge whose identifier is taken.
+        edges = [(j, i, f"e{k}", data) for k, (j, i, data) in enumerate(graph.edges(data=True))]
+        graph.remove_edges_from(list(graph.edges(keys=True)))
+        graph.add_edges_from(edges)
+    lines = nx.generate_graphml(graph)
     return "\n".join(('<?xml version="1.0" encoding="utf-8"?>', *lines, ""))
 
 
