@@ -107,6 +107,7 @@ def test_a_run_with_junctions_is_interrupted_and_ends_alike(tmp_path, monkeypatc
     def train(name, *more):
         words = f"train {tmp_path / 'a.csv'} --inputs a b c --targets a b --time t --wiring {path}"
         sizes = "--unfolds 2 --steps 6 --window 8 --checkpoint-every 3 --quiet"
+        sizes += " --rewire.no-enabled"
         return main([*f"{words} --out {tmp_path / name} {sizes}".split(), *more])
 
     def stop(step):
