@@ -99,6 +99,8 @@ def step_factor(circuit: Portable) -> float | None:
 def _of_rounding(circuit: Portable, precision: str | None, quotient: bool) -> str:
     """Return what is certain about the rounding of the steps that are written."""
     certificate, bound = circuit.certificate, None
+    if junction_count(circuit):  # the bound knows of no currents through them
+        precision = None
     if certificate is not None and precision is not None and step_factor(circuit) is not None:
         kind, ends = np.dtype(precision), circuit.certified or ()
         if _is_held(certificate.network, kind):

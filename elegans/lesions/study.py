@@ -221,5 +221,9 @@ def study_of(
         need = sign * change + 0.0  # no -0.0
         lesions.append(Lesion(**vars(site.place), score=score, change=change, need=need))
     lesions.sort(key=lambda one: -one.need)  # stable: equal ones stay in their order
-    slots = {name: sets[name].sorted_slots() for name in ("recurrent", SENSORY, ELECTRICAL) if name in sets}
+    slots = {
+        name: sets[name].sorted_slots()
+        for name in ("recurrent", SENSORY, ELECTRICAL)
+        if name in sets
+    }
     return LesionStudy(intact, tuple(lesions), wiring, greater_is_better, slots)

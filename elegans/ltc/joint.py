@@ -1,6 +1,7 @@
 """The liquid cells of many members as one circuit, run by the kernels in one call.
 
-Neurons and synapses of all members lie side by side; no synapse or gap junction leads from one member to another.
+Neurons, synapses and gap junctions of all members lie side by side; none leads from one member to
+another.
 A circuit's first neurons are its outputs, so the motor neurons of all members come first.
 """
 
@@ -61,9 +62,9 @@ class JointLTCCell(JointCell):
             sets.append(Synapses(*(column[is_open].cpu().numpy() for column in columns)))
         junctions = None
         if self.template.electrical is not None:
-            node = self._stack.electrical
-            ends = *self._joint_ends("electrical"), node.rectifying.reshape(-1)
-            is_open = node.mask.reshape(-1)
+            node = self._stack.get_submodule("electrical")
+            ends = *self._joint_ends("electrical"), node.get_buffer("rectifying").reshape(-1)
+            is_open = node.get_buffer("mask").reshape(-1)
             junctions = GapJunctions(*(column[is_open].cpu().numpy() for column in ends))
         own = self.template._blueprint
         members = range(self._members)
@@ -155,7 +156,7 @@ class JointLTCCell(JointCell):
     def _junctions(self) -> Junctions | None:
         if self.template.electrical is None:
             return None
-        rectifying = self._stack.electrical.rectifying.reshape(-1)
+        rectifying = self._stack.get_buffer("electrical.rectifying").reshape(-1)
         return Junctions(*self._joint_ends("electrical"), rectifying, self._weight("electrical"))
 
     def _weight(self, kind: str) -> Tensor:

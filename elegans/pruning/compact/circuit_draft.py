@@ -14,8 +14,8 @@ from elegans.synapses.plain import ELECTRICAL
 from elegans.wiring import GapJunctions, Synapses, Wiring
 
 if TYPE_CHECKING:
-    from elegans.synapses.electrical import ElectricalSynapses
     from elegans.ltc.cell import LTCCell
+    from elegans.synapses.electrical import ElectricalSynapses
 
 NEURON_VALUES = ("gleak", "vleak", "cm")
 
