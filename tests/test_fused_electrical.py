@@ -83,3 +83,22 @@ def test_vmap_and_forward_mode():
     torch.testing.assert_close(batched, jacobian, rtol=0, atol=1e-12)
     _, tangent = torch.func.jvp(outputs, (x,), (torch.ones_like(x),))
     torch.testing.assert_close(tangent, jacobian.flatten(3).sum(-1), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_policy_steps_as_the_layer_runs_before_and_after_a_junction_is_pruned(path):
+    model = circuit(dtype=torch.float64)
+    x = given(model, batch=1, time=6)[0]
+    policy, answers = elegans.Policy(model), []
+    for pruned in ([], [0, 3]):
+        with torch.no_grad(), elegans.backend(path):
+            mask = torch.ones(5, dtype=torch.bool)
+            mask[pruned] = False
+            model.cell.electrical.set_mask(mask)
+            policy.reset()
+            steps = torch.stack([torch.as_tensor(policy(row.numpy())) for row in x[0]])
+            with elegans.backend("reference"):
+                expected = model(x)[0][0]
+        torch.testing.assert_close(steps, expected, rtol=1e-10, atol=1e-10)
+        answers.append(steps)
+    assert (answers[0] - answers[1]).abs().max() > 1e-3
