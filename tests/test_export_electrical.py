@@ -184,9 +184,9 @@ def test_the_recorded_steps_of_c_are_those_with_junctions(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.split()[0]) == (0, "0")
     text = (tmp_path / "circuit.c").read_text()
-    assert text.count("*conductance += READ(electrical_weight[left]);") == 1
+    assert text.count("*conductance += READ(electrical_weight[j]);") == 1
     (tmp_path / "circuit.c").write_text(
-        text.replace("*conductance += READ(electrical_weight[left]);", "")
+        text.replace("*conductance += READ(electrical_weight[j]);", "")
     )
     build = ["gcc", "-DCIRCUIT_MAIN", "circuit.c", "-o", "circuit", "-lm"]
     subprocess.run(build, cwd=tmp_path, check=True)
