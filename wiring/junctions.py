@@ -44,7 +44,7 @@ class GapJunctions:
     Examples
     --------
     >>> GapJunctions(source=[2, 3], target=[0, 1], rectifying=[False, True])
-    GapJunctions(0 -- 2, 3 -> 1)
+    GapJunctions(3 -> 1, 0 -- 2)
     """
 
     COLUMNS = ("source", "target", "rectifying")
