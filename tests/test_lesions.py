@@ -1,5 +1,6 @@
 """Lesion studies: equal to each lesion made by hand and run alone, and the model left as it was."""
 
+import electric_circuits
 import numpy as np
 import pytest
 import torch
@@ -24,6 +25,8 @@ MODELS = {
     "LTC, linear": lambda: elegans.LTC(3, WIRING, output_mapping="linear"),
     "LTC, no mapping": lambda: elegans.LTC(3, WIRING, output_mapping=None),
     "LTC, clipped": lambda: elegans.LTC(3, WIRING, implicit_param_constraints=False),
+    "LTC, gap junctions": electric_circuits.circuit,
+    "LTC, gap junctions, some pruned": electric_circuits.CIRCUITS["some pruned"],
     "LTC, readout": lambda: elegans.Readout(elegans.LTC(3, WIRING), 2),
     "LTC, memory": lambda: elegans.LTC(3, WIRING, mixed_memory=True),
     "LTC, memory, readout": lambda: elegans.Readout(elegans.LTC(3, WIRING, mixed_memory=True), 2),
@@ -63,6 +66,8 @@ def by_hand(model, record):
             mask[record.index] = False
         if record.kind == ("input" if "sensory" in name else "neuron"):
             mask &= slots.source != record.index
+            if name == "electrical":
+                mask &= slots.target != record.index
         slots.set_mask(mask)
     return lesioned
 

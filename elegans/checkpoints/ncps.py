@@ -134,8 +134,8 @@ def to_ncps(model: SequenceLayer | Cell, *, prefix: str = "") -> dict[str, Tenso
     Raises
     ------
     InputError
-        Matrices cannot hold the layer: it has parallel synapses, or connections that ``ncps`` does
-        not have.
+        Matrices cannot hold the layer: it has parallel synapses, gap junctions, or connections that
+        ``ncps`` does not have.
 
     Examples
     --------

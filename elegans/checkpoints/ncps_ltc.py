@@ -77,9 +77,11 @@ def load(model: LTC, state_dict: Mapping[str, Tensor]) -> None:
     Raises
     ------
     InputError
-        The connections differ or the state is not one of an ``ncps`` LTC; nothing is changed.
+        The connections differ, the model has gap junctions, or the state is not one of an ``ncps``
+        LTC; nothing is changed.
     """
     cell = model.cell
+    _require_chemical(model)
     mappings = (("input", cell.input_mapping), ("output", cell.output_mapping))
     without = [] if model.memory is not None else [f"lstm.{name}" for name in _MEMORY]
     for side, mapping in mappings:
@@ -153,14 +155,15 @@ def save(model: LTC) -> dict[str, Tensor]:
     """Return the parameters of `model` as an ``ncps.torch.LTC`` of the same wiring holds them.
 
     Entries of absent synapses, which have no effect, are those of a neutral synapse. Parallel
-    synapses cannot be expressed in matrices.
+    synapses cannot be expressed in matrices, and gap junctions are no part of an ``ncps`` LTC.
 
     Raises
     ------
     InputError
-        Two synapses are parallel.
+        Two synapses are parallel, or the model has gap junctions.
     """
     cell = model.cell
+    _require_chemical(model)
     state: dict[str, Tensor] = {}
     for prefix, synapses in (("", cell.recurrent), ("sensory_", cell.sensory)):
         if synapses.synapses().has_parallel:
@@ -189,6 +192,17 @@ def save(model: LTC) -> dict[str, Tensor]:
         for name in _MEMORY:
             state[f"lstm.{name}"] = model.memory.get_parameter(name).detach().clone()
     return state
+
+
+def _require_chemical(model: LTC) -> None:
+    """Raise `InputError` if the model has open gap junctions."""
+    junctions = model.cell.electrical
+    if junctions is not None and junctions.open_count:
+        raise InputError(
+            f"got a model with {junctions.open_count} gap junctions, expected chemical synapses "
+            "only: the equation of an ncps LTC has no place for them; keep the model with "
+            "elegans.save, or prune them all"
+        )
 
 
 def _get(state_dict: Mapping[str, Tensor], name: str, prefix: str = _CELL) -> Tensor:

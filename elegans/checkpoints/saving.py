@@ -38,6 +38,7 @@ from elegans.layers.sequence_layer import SequenceLayer
 from elegans.layers.stacked import Stacked
 from elegans.solvers import Solver, get_solver
 from elegans.synapses.connections import CONNECTION
+from elegans.synapses.plain import ELECTRICAL
 from elegans.wiring import Wiring
 
 FORMAT = "elegans.model"
@@ -162,7 +163,10 @@ def _require_free(folder: Path, overwrite: bool) -> None:
 def _require_plain(model: SequenceLayer | Readout, settings: dict[str, Any], folder: Path) -> None:
     """Raise `RunError` if a model has other parameters than one of its settings."""
     plain = build_layer(settings, model.wiring, folder / CONFIG).state_dict()
-    computed = sorted(set(model.state_dict()) ^ set(plain))
+    junctions = circuit_of(model).cell.synapse_sets().get(ELECTRICAL)
+    closed = junctions is not None and not junctions.open_count  # such a set is left out
+    own = {name for name in model.state_dict() if not (closed and f"cell.{ELECTRICAL}." in name)}
+    computed = sorted(own ^ set(plain))
     if computed:
         raise RunError(
             f"got a layer with {computed[0]!r}, expected the parameters of a plain one; make "
@@ -282,16 +286,23 @@ def write_circuit(model: SequenceLayer | Readout, folder: Path) -> None:
 
 
 def _open_state(model: SequenceLayer | Readout) -> dict[str, torch.Tensor]:
-    """Return the state of a model without the slots of pruned synapses, as its wiring has none."""
+    """Return the state of a model without the slots of pruned synapses, as its wiring has none.
+
+    A set of gap junctions that are all pruned is none at all.
+    """
     state: dict[str, torch.Tensor] = model.state_dict()
     circuit = circuit_of(model)
     prefix = "" if circuit is model else "layer."
     for kind, synapses in circuit.cell.synapse_sets().items():
-        if kind in ("recurrent", "sensory") and not synapses.all_open():  # others: not in it
+        in_wiring = kind in ("recurrent", "sensory", ELECTRICAL)
+        if in_wiring and not synapses.all_open():
             slots = synapses.open_slots()
-            for key in (*CONNECTION, "mask", *synapses.VALUES):
+            kinds = ("rectifying",) if kind == ELECTRICAL else ()
+            for key in (*CONNECTION, "mask", *kinds, *synapses.VALUES):
                 name = f"{prefix}cell.{kind}.{key}"
                 state[name] = state[name][..., slots]
+                if kind == ELECTRICAL and not len(slots):
+                    del state[name]
     return state
 
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from elegans.errors import InputError
+from elegans.synapses.conductance import ConductanceSynapses
 from elegans.synapses.connections import Connections
-from elegans.synapses.liquid import LiquidSynapses
 from elegans.synapses.slots import MASK_SUFFIX, zero_outside
 
 M = TypeVar("M", bound=nn.Module)
@@ -129,7 +129,7 @@ def _check_tensors(k: int, path: str, module: nn.Module, first: nn.Module) -> No
                     f"{other[name].tolist()}; the circuits of an ensemble may differ in their "
                     "synapses, not in their layers"
                 )
-            if isinstance(module, LiquidSynapses):
+            if isinstance(module, ConductanceSynapses):
                 facts, expected = facts[1:], expected[1:]  # synapses are padded
             if facts != expected:
                 raise InputError(
@@ -181,8 +181,8 @@ def stacked(members: Sequence[nn.Module]) -> Stack:
 
 @torch.no_grad()
 def _fill(node: Stack, modules: Sequence[nn.Module], first: nn.Module) -> None:
-    padded = isinstance(first, LiquidSynapses)
-    counts = [len(m.source) for m in modules if isinstance(m, LiquidSynapses)]
+    padded = isinstance(first, ConductanceSynapses)
+    counts = [len(m.source) for m in modules if isinstance(m, ConductanceSynapses)]
     for name, parameter in _present(first._parameters).items():
         values: list[Tensor] = [module.get_parameter(name) for module in modules]
         joint = _together(values, padded)
@@ -229,7 +229,7 @@ def counts_of(members: Sequence[nn.Module]) -> dict[str, list[int]]:
     return {
         path: [len(member.get_submodule(path).source) for member in members]  # type: ignore[arg-type]
         for path, module in members[0].named_modules()
-        if isinstance(module, LiquidSynapses)
+        if isinstance(module, ConductanceSynapses)
     }
 
 

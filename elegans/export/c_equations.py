@@ -8,7 +8,7 @@ import numpy as np
 
 from elegans.export.c_tables import Piece, number, part, sigmoid_table
 from elegans.export.portable import Integration, Portable
-from elegans.synapses.plain import Array, PlainStep, PlainSynapses
+from elegans.synapses.plain import ELECTRICAL, Array, PlainStep, PlainSynapses
 
 TABLE_UNIT = 8192
 """Of arguments of a sigmoid in a table: 32 entries for each 1, and 256 places between."""
@@ -41,6 +41,10 @@ def _flow(circuit: Portable, integration: Integration, *, whole: bool) -> Piece:
     piece = Piece(constants={"UNFOLDS": integration.unfolds})
     for kind in ("sensory", "recurrent"):
         (_add_whole if whole else _add_synapses)(piece, kind, step.synapses[kind])
+    junctions = step.synapses.get(ELECTRICAL, ())
+    if len(junctions):
+        add_junctions(piece, step.synapses[ELECTRICAL])
+        piece.add("electrical_weight", step.synapses[ELECTRICAL].values["weight"], "conductances")
     capacitance = step.neurons["capacitance"]
     if circuit.time_step is None:
         rate, argument = "(READ(capacitance[i]) * inverse_step)", ", float inverse_step"
@@ -77,14 +81,24 @@ def _flow(circuit: Portable, integration: Integration, *, whole: bool) -> Piece:
     if rosenbrock:
         tanh = step.choices.get("activation") == "tanh"
         slope = "1.0f - rate * rate" if tanh else "rate * (1.0f - rate)"
-        names = {"RATE_ARGUMENT": argument, "SLOPE": slope}
+        coupled = part("rosenbrock_junctions") if len(junctions) else ""
+        names = {"RATE_ARGUMENT": argument, "SLOPE": slope, "JUNCTIONS": coupled}
         solver = part(f"rosenbrock_{step.equation}", names) + solver
     solver = solver.replace("RATE(i)", rate)
     # Rates of firing are found once for all synapses, gates for each of them.
     solver = re.sub(r"\n *FIRE\(.*\);", "", solver) if liquid else solver.replace("FIRE(", "fire(")
     relax = part("relax") if "relaxed(" in solver else ""
-    piece.text = part("liquid_table" if whole else step.equation) + relax + solver
+    joined = {"JUNCTIONS": part("junctions") if len(junctions) else ""}
+    piece.text = part("liquid_table" if whole else step.equation, joined) + relax + solver
     return piece
+
+
+def add_junctions(piece: Piece, junctions: PlainSynapses) -> None:
+    """Add the ends of gap junctions and the way that current may flow."""
+    piece.add("electrical_start", junctions.start, "first gap junction of each neuron")
+    piece.add("electrical_source", junctions.source, "the neuron at the other end")
+    ways = np.where(junctions.values["way"] < 0, 2, junctions.values["way"]).astype(np.int64)
+    piece.add("electrical_way", ways, "0 both, 1 to this neuron only, 2 from it only")
 
 
 def _triangle(rows: tuple[tuple[float, ...], ...]) -> Array:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from elegans.errors import InputError
+from elegans.export.c_equations import add_junctions
 from elegans.export.c_fixed_closed import closed
 from elegans.export.c_numbers import (
     MARGIN,
@@ -17,7 +18,7 @@ from elegans.export.c_numbers import (
 )
 from elegans.export.c_tables import Piece, Table, number, part
 from elegans.export.portable import Portable
-from elegans.synapses.plain import Array, PlainSynapses
+from elegans.synapses.plain import ELECTRICAL, Array, PlainSynapses
 
 
 def fixed(circuit: Portable, form: Format) -> tuple[Piece, str, list[str]]:
@@ -82,7 +83,7 @@ def _flow(
     per_unfold = circuit.step.neurons["capacitance"] * unfolds / time
     write = _liquid if circuit.step.equation == "liquid" else _rates
     bound, codes = write(piece, circuit, form, inputs, per_unfold)
-    words = form.words() | codes
+    words = form.words() | {"JUNCTIONS": ""} | codes
     small = words["SMALL"]
     piece.constants["UNFOLDS"] = unfolds
     piece.fields = {"x": each, "next": each, "conductance": each, "drive": each}
@@ -97,10 +98,11 @@ def _liquid(
 ) -> tuple[float, dict[str, Any]]:
     """Add the tables of a liquid circuit; return the bound of its potentials, and its code."""
     step = circuit.step
+    chemical = {name: each for name, each in step.synapses.items() if name != ELECTRICAL}
     conductance, drive = step.neurons["conductance"], step.neurons["drive"]
     leak = np.where(conductance > 0, drive / np.where(conductance > 0, conductance, 1), 0)
-    potentials = [leak, *(synapses.values["potential"] for synapses in step.synapses.values())]
-    # A step is a mean of the potential before and of those that it is pulled to.
+    potentials = [leak, *(synapses.values["potential"] for synapses in chemical.values())]
+    # A step is a mean of potentials before and of those that the neuron is pulled to.
     bound = max(float(np.abs(values).max(initial=0)) for values in potentials) or 1.0
     bound *= 1 + MARGIN
     total = (
@@ -111,7 +113,13 @@ def _liquid(
     count = sum(np.diff(synapses.start) for synapses in step.synapses.values())
     total = total * (1 + MARGIN + count / 2.0**form.bits)
     codes = _neurons(piece, form, capacitance, conductance, drive, total, bound)
-    for kind, synapses in step.synapses.items():
+    junctions = step.synapses.get(ELECTRICAL)
+    if junctions is not None and len(junctions):
+        add_junctions(piece, junctions)
+        share = junctions.values["weight"] / total[junctions.target]
+        piece.add("electrical_weight", form.unsigned(share), "conductances")
+        codes["JUNCTIONS"] = part("fixed_junctions", form.words())
+    for kind, synapses in chemical.items():
         values, target = synapses.values, synapses.target
         if kind == "sensory":
             seen, reach = mapped(circuit, inputs, synapses)

@@ -77,8 +77,8 @@ def closed_form(maps, elapsed, rate, asymptote):
 }
 
 SYNAPSES = '''
-class Synapses:
-    """Synapses in the order of their targets: those onto neuron i are start[i] to start[i + 1]."""
+class {name}:
+    """{what} in the order of their targets: those onto neuron i are start[i] to start[i + 1]."""
 
     def __init__(self, table, dtype):
         start = np.array(table["start"])
@@ -105,6 +105,19 @@ LIQUID_CALL = '''
         """Return open conductances and driving currents of neurons for sources (..., source)."""
         gate = self.weight * sigmoid(self.gain * (x[..., self.source] - self.centre))
         return self.total(gate), self.total(gate * self.potential)
+'''
+
+JUNCTION_VALUES = """        self.target = np.repeat(np.arange(len(start) - 1), np.diff(start))
+        self.weight = np.array(table["weight"], dtype)
+        self.way = np.array(table["way"], dtype)  # 1 or -1: current flows to, or from, it only"""
+
+JUNCTION_CALL = '''
+    def __call__(self, x):
+        """Return conductances and driving currents of neurons for potentials (..., neuron)."""
+        other = x[..., self.source]
+        flows = (self.way == 0) | (self.way * (other - x[..., self.target]) > 0)
+        conducting = np.where(flows, self.weight, np.zeros_like(self.weight))
+        return self.total(conducting), self.total(conducting * other)
 '''
 
 WEIGHT_VALUE = """        self.weight = np.array(table["weight"], dtype)"""
@@ -197,8 +210,15 @@ LIQUID_NO_SENSE = '''
 LIQUID_FLOW = '''
     def flow(self, x, sensed):
         """Return conductance G and drive A of each neuron: C dx/dt = A - G x."""
-        conductance, drive = self.recurrent(x)
+        conductance, drive = self.{set}(x)
         return sensed[0] + conductance, sensed[1] + drive
+'''
+
+LIQUID_JOINED_FLOW = '''
+    def flow(self, x, sensed):
+        """Return conductance G and drive A of each neuron: C dx/dt = A - G x."""
+        chemical, electrical = self.recurrent(x), self.electrical(x)
+        return sensed[0] + chemical[0] + electrical[0], sensed[1] + chemical[1] + electrical[1]
 '''
 
 LIQUID_NO_FLOW = '''

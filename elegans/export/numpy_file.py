@@ -16,7 +16,7 @@ from elegans.export.literals import array, assignment, names
 from elegans.export.portable import Integration, Model, Portable, portable
 from elegans.export.statement import checked_name, require_equal, statement, tolerance
 from elegans.proofs.certificates.certificate import Certificate
-from elegans.synapses.plain import Array, PlainStep, PlainSynapses
+from elegans.synapses.plain import ELECTRICAL, Array, PlainStep, PlainSynapses
 
 
 @checked(InputError)
@@ -258,7 +258,14 @@ def _synapses(step: PlainStep) -> str:
         "rates": (code.WEIGHT_VALUE, code.RATES_CALL),
         "closed_form": (code.MAPS_VALUE, code.MAPS_CALL),
     }[step.equation]
-    return code.SYNAPSES.format(values=values, call=call)
+    names = {"name": "Synapses", "what": "Synapses"}
+    chemical = code.SYNAPSES.format(**names, values=values, call=call)
+    if not len(step.synapses.get(ELECTRICAL, ())):
+        return chemical
+    names = {"name": "Junctions", "what": "Gap junctions, each at both its ends,"}
+    junctions = code.SYNAPSES.format(**names, values=code.JUNCTION_VALUES, call=code.JUNCTION_CALL)
+    others = any(len(slots) for name, slots in step.synapses.items() if name != ELECTRICAL)
+    return f"{chemical}\n{junctions}" if others else junctions
 
 
 def _class(circuit: Portable) -> str:
@@ -299,11 +306,15 @@ def _converted(step: PlainStep) -> str:
         lines += ["    )", "    for layer in LAYERS", "]"]
     else:
         lines += [
-            f"self.{name} = Synapses({name.upper()}, dtype)"
+            f"self.{name} = {_class_of(name)}({name.upper()}, dtype)"
             for name, slots in step.synapses.items()
             if len(slots)
         ]
     return textwrap.indent("\n".join(lines), " " * 8)
+
+
+def _class_of(name: str) -> str:
+    return "Junctions" if name == ELECTRICAL else "Synapses"
 
 
 def _methods(circuit: Portable) -> str:
@@ -322,7 +333,9 @@ def _methods(circuit: Portable) -> str:
     has = {name: len(slots) > 0 for name, slots in step.synapses.items()}
     if step.equation == "liquid":
         sense = code.LIQUID_SENSE if has["sensory"] else code.LIQUID_NO_SENSE
-        flow = code.LIQUID_FLOW if has["recurrent"] else code.LIQUID_NO_FLOW
+        within = [name for name in ("recurrent", ELECTRICAL) if has.get(name)]
+        flow = code.LIQUID_FLOW.format(set=within[0]) if within else code.LIQUID_NO_FLOW
+        flow = code.LIQUID_JOINED_FLOW if len(within) > 1 else flow
     else:
         sense = code.RATES_SENSE if has["sensory"] else code.RATES_NO_SENSE
         flow = code.RATES_FLOW if has["recurrent"] else code.RATES_NO_FLOW

@@ -9,7 +9,7 @@ import numpy as np
 
 from elegans.errors import InputError
 from elegans.export.portable import Portable
-from elegans.synapses.plain import PlainSynapses
+from elegans.synapses.plain import ELECTRICAL, PlainSynapses
 
 MOST_ENTRIES = 50_000_000
 """Of a table of synapses, which has as many columns as the neuron with the most synapses."""
@@ -146,6 +146,24 @@ def _liquid(graph: OnnxGraph, slots: PlainSynapses, name: str, x: str) -> tuple[
     return _total(graph, gate), _total(graph, graph("Mul", gate, tables["potential"]))
 
 
+def _electrical(graph: OnnxGraph, slots: PlainSynapses, x: str) -> tuple[str, str]:
+    """Return conductances and currents, (batch, neuron), of gap junctions at (batch, neuron)."""
+    tables = {
+        k: graph.constant(f"{ELECTRICAL}_{k}", v) for k, v in _table(slots, ELECTRICAL).items()
+    }
+    other = graph("Gather", x, tables["source"], axis=1)
+    weight = tables["weight"]
+    if not slots.values["way"].any():
+        total = graph.constant(f"{ELECTRICAL}_total", slots.onto(slots.values["weight"]))
+        return total, _total(graph, graph("Mul", weight, other))
+    axis = graph.constant("synapse_axis", np.array([2]))
+    rise, zero = graph("Sub", other, graph("Unsqueeze", x, axis)), graph.constant("zero", 0.0)
+    falls = graph("Greater", graph("Mul", tables["way"], rise), zero)
+    flows = graph("Or", falls, graph("Equal", tables["way"], zero))
+    conducting = graph("Where", flows, weight, zero)
+    return _total(graph, conducting), _total(graph, graph("Mul", conducting, other))
+
+
 def _weighted(graph: OnnxGraph, slots: PlainSynapses, name: str, x: str) -> dict[str, str]:
     """Return the weighted sums (batch, neuron) of sources (batch, source), by their maps."""
     tables = {k: graph.constant(f"{name}_{k}", v) for k, v in _table(slots, name).items()}
@@ -164,6 +182,7 @@ class _Flow:
         self.neurons = {n: graph.constant(n, v) for n, v in circuit.step.neurons.items()}
         self.capacitance = self.neurons["capacitance"]
         self.recurrent, sensory = (circuit.step.synapses[k] for k in ("recurrent", "sensory"))
+        self.electrical = circuit.step.synapses.get(ELECTRICAL)
         if circuit.step.equation == "liquid":
             self.sensed = self.neurons["conductance"], self.neurons["drive"]
             if len(sensory):
@@ -174,17 +193,28 @@ class _Flow:
             arriving = _weighted(graph, sensory, "sensory", u)["weight"]
         self.sensed = graph.constant("one", 1.0), arriving
 
-    def _plus(self, arriving: tuple[str, str]) -> tuple[str, str]:
-        conductance, drive = zip(self.sensed, arriving, strict=True)
+    def _plus(self, *arriving: tuple[str, str]) -> tuple[str, str]:
+        sums = self.sensed
+        for each in arriving:
+            sums = self._sum(sums, each)
+        return sums
+
+    def _sum(self, first: tuple[str, str], second: tuple[str, str]) -> tuple[str, str]:
+        conductance, drive = zip(first, second, strict=True)
         return self.graph("Add", *conductance), self.graph("Add", *drive)
 
     def __call__(self, x: str) -> tuple[str, str]:
         """Return both at the state x."""
         graph = self.graph
+        if self.step.equation == "liquid":
+            arrived = []
+            if len(self.recurrent):
+                arrived.append(_liquid(graph, self.recurrent, "recurrent", x))
+            if self.electrical is not None and len(self.electrical):
+                arrived.append(_electrical(graph, self.electrical, x))
+            return self._plus(*arrived)
         if not len(self.recurrent):
             return self.sensed
-        if self.step.equation == "liquid":
-            return self._plus(_liquid(graph, self.recurrent, "recurrent", x))
         kind = {"sigmoid": "Sigmoid", "tanh": "Tanh"}[self.step.choices["activation"]]
         rate = graph(kind, graph("Add", x, self.neurons["bias"]))
         arriving = _weighted(graph, self.recurrent, "recurrent", rate)["weight"]

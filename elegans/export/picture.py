@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elegans.export.portable import Portable
-from elegans.synapses.plain import PlainSynapses
+from elegans.synapses.plain import ELECTRICAL, PlainSynapses
 from elegans.wiring import Wiring
 from elegans.wiring.drawing.colors import neuron_colors
 from elegans.wiring.drawing.layout import members, place
@@ -70,6 +70,14 @@ def _rows(circuit: Portable) -> list[Row]:
         signs = _signs(circuit.step.equation, synapses)
         ends = zip(source.tolist(), target.tolist(), signs.tolist(), strict=True)
         rows += [(name, k, *each) for k, each in enumerate(ends)]
+    junctions = circuit.step.synapses.get(ELECTRICAL)
+    if junctions is not None:
+        way, target = junctions.values["way"], junctions.target
+        drawn = (way > 0) | ((way == 0) & (junctions.source < target))  # each at one of its ends
+        for k in np.flatnonzero(drawn).tolist():
+            rows.append(
+                (ELECTRICAL, k, int(junctions.source[k]) + shift, int(target[k]) + shift, 0)
+            )
     return rows
 
 

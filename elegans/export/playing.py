@@ -21,7 +21,7 @@ from elegans.export.javascript import as_plain, in_script, rounded, runtime
 from elegans.export.picture import picture_of
 from elegans.export.portable import Model, Portable, portable
 from elegans.export.replay import History, replayed
-from elegans.export.statement import step_factor
+from elegans.export.statement import junction_count, step_factor
 from elegans.proofs.certificates.certificate import Certificate
 from elegans.proofs.verify import at_least, at_most
 
@@ -179,7 +179,9 @@ def _described(circuit: Portable) -> list[str]:
     )
     neurons = f"{circuit.state_size} neuron{'s' * (circuit.state_size != 1)}"
     told = [kinds[circuit.step.equation], neurons]
-    return [*told, f"{count} synapses"] if circuit.step.synapses else told
+    told += [f"{count} synapses"] if circuit.step.synapses else []
+    junctions = junction_count(circuit)
+    return [*told, f"{junctions} gap junction{'s' * (junctions != 1)}"] if junctions else told
 
 
 def _driven(circuit: Portable, policy: Policy, drive: Any) -> dict[str, Any]:

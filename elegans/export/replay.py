@@ -8,12 +8,15 @@ from typing import Any
 
 from elegans.errors import InputError
 from elegans.pruning.ledger import PRUNED, REWIRED, Edit
+from elegans.synapses.plain import ELECTRICAL
 from elegans.wiring import Wiring
 
 History = tuple[Wiring, Iterable[Edit | Mapping[str, Any]]]
 """The wiring before training, and the ledger."""
 
 _Key = tuple[str, int, int]
+
+_KINDS = ("sensory", "recurrent", ELECTRICAL)
 
 
 def replayed(history: History, now: Wiring) -> dict[str, Any] | None:
@@ -40,18 +43,17 @@ def replayed(history: History, now: Wiring) -> dict[str, Any] | None:
 
     def grow(key: _Key, sign: int, step: int) -> None:
         kind, source, target = key
+        sign = 0 if kind == ELECTRICAL else sign
         shift = before.input_size
         there[key].append(len(synapses))
         source += 0 if kind == "sensory" else shift
         synapses.append([source, target + shift, sign, step, None])
 
-    for kind in ("sensory", "recurrent"):
+    for kind in _KINDS:
         for source, target, sign in _ends(before, kind):
-            grow((kind, source, target), sign, 0)
+            grow(_key(kind, source, target), sign, 0)
     wanted = Counter(
-        (kind, source, target)
-        for kind in ("sensory", "recurrent")
-        for source, target, _ in _ends(now, kind)
+        _key(kind, source, target) for kind in _KINDS for source, target, _ in _ends(now, kind)
     )
     missing = wanted.copy()
     missing.subtract({key: len(places) for key, places in there.items()})
@@ -71,7 +73,7 @@ def replayed(history: History, now: Wiring) -> dict[str, Any] | None:
             continue
         if steps and edit.step != steps[-1] and not differing:
             end = steps[-1]
-        cut = (edit.synapses.rpartition(".")[2], edit.source, edit.cut)
+        cut = _key(edit.synapses.rpartition(".")[2], edit.source, edit.cut)
         if not there[cut]:
             raise InputError(
                 f"got a ledger that cuts {cut[0]} synapse {edit.source} to {edit.cut} at step "
@@ -81,7 +83,7 @@ def replayed(history: History, now: Wiring) -> dict[str, Any] | None:
         count(cut, -1)
         if edit.outcome == REWIRED and edit.grown is not None and edit.grown_source is not None:
             kind = (edit.grown_synapses or edit.synapses).rpartition(".")[2]
-            key = (kind, edit.grown_source, edit.grown)
+            key = _key(kind, edit.grown_source, edit.grown)
             grow(key, 1 if edit.polarity is None else edit.polarity, edit.step)
             count(key, 1)
         if not steps or steps[-1] != edit.step:
@@ -100,7 +102,16 @@ def replayed(history: History, now: Wiring) -> dict[str, Any] | None:
     }
 
 
+def _key(kind: str, source: int, target: int) -> _Key:
+    """Return what a synapse is found by; of a gap junction either end may come first."""
+    if kind == ELECTRICAL:
+        source, target = min(source, target), max(source, target)
+    return kind, source, target
+
+
 def _ends(wiring: Wiring, kind: str) -> list[tuple[int, int, int]]:
     synapses = getattr(wiring, kind)
+    if kind == ELECTRICAL:
+        return list(synapses)
     columns = (synapses.source, synapses.target, synapses.polarity)
     return list(zip(*(column.tolist() for column in columns), strict=True))

@@ -16,6 +16,7 @@ from elegans.proofs.margins.formats import format_margin
 from elegans.proofs.margins.parameters import parameter_margin
 from elegans.proofs.margins.rounding import rounding_bound
 from elegans.proofs.verify import EQUATION_ONLY, at_least, at_most, down
+from elegans.synapses.plain import ELECTRICAL
 
 KINDS = {
     "liquid": "liquid time-constant circuit",
@@ -41,9 +42,12 @@ def statement(
     """
     step, integration = circuit.step, circuit.integration
     rows = {"kind": KINDS[step.equation], "size": f"{circuit.state_size} neurons"}
-    counts = [f"{len(slots)} {name}" for name, slots in step.synapses.items() if len(slots)]
+    chemical = {name: slots for name, slots in step.synapses.items() if name != ELECTRICAL}
+    counts = [f"{len(slots)} {name}" for name, slots in chemical.items() if len(slots)]
     if step.synapses:
         rows["size"] += f", synapses: {', '.join(counts) or 'none'}".replace("_", " ")
+    if ELECTRICAL in step.synapses:
+        rows["size"] += f", gap junctions: {junction_count(circuit)}"
     if integration is not None:
         unfolds = f"{integration.unfolds} step" + "s" * (integration.unfolds > 1)
         rows["solver"] = f"{unfolds} of {integration.solver} for each step of the sequence"
@@ -74,6 +78,11 @@ def statement(
     return {subject: CONTROL.sub(" ", words) for subject, words in rows.items()}
 
 
+def junction_count(circuit: Portable) -> int:
+    """Return the number of gap junctions, of which each stands twice in a plain step."""
+    return len(circuit.step.synapses.get(ELECTRICAL, ())) // 2
+
+
 def step_factor(circuit: Portable) -> float | None:
     """Return by what a step as it is written shrinks distances, None where it is not proved."""
     certificate, integration = circuit.certificate, circuit.integration
@@ -90,6 +99,8 @@ def step_factor(circuit: Portable) -> float | None:
 def _of_rounding(circuit: Portable, precision: str | None, quotient: bool) -> str:
     """Return what is certain about the rounding of the steps that are written."""
     certificate, bound = circuit.certificate, None
+    if junction_count(circuit):  # the bound knows of no currents through them
+        precision = None
     if certificate is not None and precision is not None and step_factor(circuit) is not None:
         kind, ends = np.dtype(precision), circuit.certified or ()
         if _is_held(certificate.network, kind):

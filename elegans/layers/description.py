@@ -12,11 +12,19 @@ if TYPE_CHECKING:
 
 def circuit_rows(model: SequenceLayer) -> dict[str, str]:
     """Return the size of a circuit as rows of a table."""
-    return {
+    rows = {
         "neurons": f"{model.state_size}",
         "synapses": f"{model.synapse_count} and {model.sensory_synapse_count} from the inputs",
-        "parameters": _parameters(model),
     }
+    if (junctions := _gap_junctions(model)) is not None:
+        rows["gap junctions"] = f"{junctions}"
+    return rows | {"parameters": _parameters(model)}
+
+
+def _gap_junctions(model: SequenceLayer) -> int | None:
+    """Return the number of open gap junctions, None where there have never been any."""
+    junctions = model.cell.synapse_sets().get("electrical")
+    return None if junctions is None else junctions.open_count
 
 
 def _parameters(model: SequenceLayer) -> str:
@@ -32,6 +40,8 @@ def in_a_line(model: SequenceLayer) -> str:
         f"{model.synapse_count} + {model.sensory_synapse_count} synapses",
         f"{_parameters(model)} parameters",
     ]
+    if (junctions := _gap_junctions(model)) is not None:
+        words.insert(-1, f"{junctions} gap junctions")
     if model.memory is not None:
         words.append("mixed memory")
     if not model.batch_first:

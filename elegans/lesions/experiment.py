@@ -46,9 +46,10 @@ def lesion(
     """Silence each neuron and each synapse of a circuit in turn, and see what the task needs.
 
     All lesions are members of one `Ensemble`, so that a single batched run scores them. A silenced
-    synapse contributes nothing, like a pruned one. Nothing sees a silenced neuron: the synapses
-    that it sends are closed, and what else reads its potential (output map, readout, memory) reads
-    zero. Nothing sees a silenced input either. The model itself is left as it is.
+    synapse, or gap junction, contributes nothing, like a pruned one. Nothing sees a silenced
+    neuron: the synapses that it sends and its gap junctions are closed, and what else reads its
+    potential (output map, readout, memory) reads zero. Nothing sees a silenced input either. The
+    model itself is left as it is.
 
     Parameters
     ----------

@@ -16,6 +16,7 @@ from elegans.layers.capabilities import Silenced, require
 from elegans.layers.mapping import ElementwiseMapping
 from elegans.layers.readout import Readout, circuit_of
 from elegans.layers.sequence_layer import SequenceLayer
+from elegans.synapses.electrical import ElectricalSynapses
 from elegans.wiring.wiring import SENSORY
 
 Model = SequenceLayer | Readout
@@ -115,11 +116,14 @@ def _synapses(layer: SequenceLayer) -> list[Site]:
     for name, slots in layer.cell.synapse_sets().items():
         senders = wiring.sensory_names if name.endswith(SENSORY) else wiring.names
         ends = slots.source.tolist(), slots.target.tolist()
+        rectifying = slots.rectifying.tolist() if isinstance(slots, ElectricalSynapses) else []
         for slot in slots.sorted_slots().tolist():
             source, target = senders[ends[0][slot]], wiring.names[ends[1][slot]]
             reached = str(wiring.layer_of[ends[1][slot]])
+            one_way = not rectifying or rectifying[slot]
+            between = "->" if one_way else "--"
             place = LesionPlace(
-                "synapse", f"{source} -> {target}", source, target, reached, name, slot
+                "synapse", f"{source} {between} {target}", source, target, reached, name, slot
             )
             sites.append(Site(place, {name: torch.tensor([slot])}))
     return sites
@@ -129,15 +133,18 @@ def _senders(model: Model, neurons: bool) -> list[Site]:
     """Return neurons, or inputs, with all that reads them."""
     layer = circuit_of(model)
     wiring = layer.wiring
-    sources = {
-        name: slots.source.cpu()
+    ends = {  # a gap junction is read at both of its ends
+        name: [slots.source.cpu(), slots.target.cpu()][: 1 + slots.is_mutual]
         for name, slots in layer.cell.synapse_sets().items()
         if name.endswith(SENSORY) != neurons
     }
     kind, names = ("neuron", wiring.names) if neurons else ("input", wiring.sensory_names)
     sites = []
     for k, name in enumerate(names):
-        closed = {each: (source == k).nonzero()[:, 0] for each, source in sources.items()}
+        closed = {
+            each: torch.stack([end == k for end in both]).any(0).nonzero()[:, 0]
+            for each, both in ends.items()
+        }
         layer_name = str(wiring.layer_of[k]) if neurons else SENSORY
         place = LesionPlace(kind, name, None, None, layer_name, None, k)
         sites.append(Site(place, closed, tuple(_readers(model, k, neurons))))

@@ -16,6 +16,7 @@ from elegans.errors import InputError
 from elegans.html import table_html
 from elegans.layers.readout import circuit_of
 from elegans.lesions.silencing import Model, Site
+from elegans.synapses.plain import ELECTRICAL
 from elegans.wiring import Wiring
 from elegans.wiring.drawing.views import view_of
 from elegans.wiring.wiring import SENSORY
@@ -43,8 +44,8 @@ class Lesion:
     layer
         Of the neuron or of the synapse's target; ``"sensory"`` of an input.
     set, index
-        Of a synapse, the name of its set in ``cell.synapse_sets()`` and its slot there; of a neuron
-        or input, None and its number.
+        Of a synapse, the name of its set in ``cell.synapse_sets()``, ``"electrical"`` of a gap
+        junction, and its slot there; of a neuron or input, None and its number.
     score
         Of the circuit without it.
     change
@@ -220,5 +221,9 @@ def study_of(
         need = sign * change + 0.0  # no -0.0
         lesions.append(Lesion(**vars(site.place), score=score, change=change, need=need))
     lesions.sort(key=lambda one: -one.need)  # stable: equal ones stay in their order
-    slots = {name: sets[name].sorted_slots() for name in ("recurrent", SENSORY) if name in sets}
+    slots = {
+        name: sets[name].sorted_slots()
+        for name in ("recurrent", SENSORY, ELECTRICAL)
+        if name in sets
+    }
     return LesionStudy(intact, tuple(lesions), wiring, greater_is_better, slots)

@@ -1,6 +1,7 @@
 """The liquid cells of many members as one circuit, run by the kernels in one call.
 
-Neurons and synapses of all members lie side by side; no synapse leads from one member to another.
+Neurons, synapses and gap junctions of all members lie side by side; none leads from one member to
+another.
 A circuit's first neurons are its outputs, so the motor neurons of all members come first.
 """
 
@@ -15,10 +16,10 @@ from elegans.layers.capabilities import JointCell
 from elegans.layers.execution import choose_fused
 from elegans.layers.mapping import mapped
 from elegans.ltc.dynamics import Sensed, run_fused, sense
-from elegans.solvers.circuit import Circuit, Slots
+from elegans.solvers.circuit import Circuit, Junctions, Slots
 from elegans.synapses.constraints import SMALLEST_CAPACITANCE
 from elegans.synapses.slots import OpenCheck
-from elegans.wiring import Synapses, Wiring
+from elegans.wiring import GapJunctions, Synapses, Wiring
 
 if TYPE_CHECKING:
     from elegans.ltc.cell import LTCCell
@@ -37,7 +38,7 @@ class JointLTCCell(JointCell):
         self._held = template, stack  # no submodules: one has no values, and the other is its own
         self._members = members
         self._ends: dict[str, tuple[Any, Tensor, Tensor]] = {}
-        self._open_check = {"recurrent": OpenCheck(), "sensory": OpenCheck()}
+        self._open_check = {kind: OpenCheck() for kind in template.synapse_sets()}
 
     @property
     def template(self) -> LTCCell:
@@ -59,6 +60,12 @@ class JointLTCCell(JointCell):
             columns = source, target, node.polarity.reshape(-1)
             is_open = node.mask.reshape(-1)
             sets.append(Synapses(*(column[is_open].cpu().numpy() for column in columns)))
+        junctions = None
+        if self.template.electrical is not None:
+            node = self._stack.get_submodule("electrical")
+            ends = *self._joint_ends("electrical"), node.get_buffer("rectifying").reshape(-1)
+            is_open = node.get_buffer("mask").reshape(-1)
+            junctions = GapJunctions(*(column[is_open].cpu().numpy() for column in ends))
         own = self.template._blueprint
         members = range(self._members)
         motor = self.template.motor_size
@@ -69,6 +76,7 @@ class JointLTCCell(JointCell):
             self.sensory_size,
             {name: size for name, size in layers.items() if size},
             *sets,
+            electrical=junctions,
             names=names,
             sensory_names=inputs,
         )
@@ -140,11 +148,24 @@ class JointLTCCell(JointCell):
 
     def _slots(self, kind: str) -> Slots:
         node, alike = getattr(self._stack, kind), getattr(self.template, kind)
-        weight, *others = (getattr(node, name).reshape(-1) for name in alike.VALUES)
-        if not self._open_check[kind](node.mask, node.check_connections):
-            weight = torch.where(node.mask.reshape(-1), weight, alike.positivity.closed)
+        others = (getattr(node, name).reshape(-1) for name in alike.VALUES[1:])
+        weight = self._weight(kind)
         polarity = node.polarity.reshape(-1) if alike.fixed_polarity else None
         return Slots(*self._joint_ends(kind), polarity, weight, *others)
+
+    def _junctions(self) -> Junctions | None:
+        if self.template.electrical is None:
+            return None
+        rectifying = self._stack.get_buffer("electrical.rectifying").reshape(-1)
+        return Junctions(*self._joint_ends("electrical"), rectifying, self._weight("electrical"))
+
+    def _weight(self, kind: str) -> Tensor:
+        """Return the weights of a set, (synapse of all), those of pruned synapses closed."""
+        node, alike = getattr(self._stack, kind), getattr(self.template, kind)
+        weight: Tensor = node.weight.reshape(-1)
+        if not self._open_check[kind](node.mask, node.check_connections):
+            weight = torch.where(node.mask.reshape(-1), weight, alike.positivity.closed)
+        return weight
 
     def circuit(self, inputs: Tensor) -> tuple[Tensor, Circuit]:
         """Return inputs and parameters as kernels take them; see `LTCCell.circuit`."""
@@ -163,6 +184,7 @@ class JointLTCCell(JointCell):
             "softplus" if self.template.implicit_param_constraints else "clip",
             SMALLEST_CAPACITANCE,
             self.template.epsilon,
+            self._junctions(),
         )
         return inputs, circuit
 

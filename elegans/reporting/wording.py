@@ -126,3 +126,14 @@ def sentence_of(text: str) -> str:
     """Return a text as a sentence."""
     text = text.strip() or "There is nothing to say about it"
     return text[0].upper() + text[1:] + ("" if text.endswith(".") else ".")
+
+
+def counted(count: int, what: str) -> str:
+    """Return how many there are of something whose plural ends in s.
+
+    Examples
+    --------
+    >>> counted(1, "gap junction"), counted(2000, "gap junction")
+    ('1 gap junction', '2,000 gap junctions')
+    """
+    return f"{count:,} {what}{'s' * (count != 1)}"

@@ -13,6 +13,9 @@ from torch import Tensor
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
 
+ELECTRICAL = "electrical"
+"""Name of the set of gap junctions, of which each stands twice, at both its ends."""
+
 
 @dataclass(frozen=True, eq=False)
 class PlainSynapses:
@@ -75,7 +78,7 @@ class PlainStep:
         What a neuron has, by name, each of shape (neuron,).
     synapses
         Sets of synapses by name; sources of ``"...recurrent"`` are neurons, of ``"...sensory"``
-        inputs.
+        inputs; ``"electrical"``, only there where it is not empty, has each gap junction twice.
     layers
         Weight (output, input) and bias (output,) of dense maps, one after the other.
     choices

@@ -53,6 +53,7 @@ static void advance(circuit_state *state)
                 const @WIDE@ value = state->x[READ_INDEX(recurrent_source[k])];
 @RECURRENT@
             }
+@JUNCTIONS@
             state->next[i] = divided(driven, opened);
         }
         for (i = 0; i < CIRCUIT_NEURONS; i++) {

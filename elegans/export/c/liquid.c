@@ -36,5 +36,6 @@ static size_t gates(const circuit_state *state, const float *x, size_t i, size_t
         *conductance += open;
         *drive += open * READ(recurrent_potential[k]);
     }
+@JUNCTIONS@
     return k;
 }

@@ -58,5 +58,6 @@ static size_t gates(const circuit_state *state, const float *x, size_t i, size_t
     }
     *conductance = state->conductance[i] + READ(recurrent_unit[i][0]) * (float)opened;
     *drive = state->drive[i] + READ(recurrent_unit[i][1]) * (float)driven;
+@JUNCTIONS@
     return k;
 }

@@ -20,6 +20,7 @@ static void couple(circuit_state *state@RATE_ARGUMENT@)
             conductance += open;
             state->matrix[i][source] -= DIAGONAL * open * gain * (1.0f - share) * pull;
         }
+@JUNCTIONS@
         state->matrix[i][i] += RATE(i) + DIAGONAL * conductance;
     }
 }

@@ -52,6 +52,8 @@ class SynapseSet {
     for (const name of Object.keys(plain.values)) {
       this.values[name] = Float64Array.from(plain.values[name]);
     }
+    // A gap junction stands twice, at both its ends; here is the place of the other one.
+    this.twin = plain.values.way ? this._twins() : null;
     this.silenced = new Uint8Array(this.length);
     /** 1 where the synapse carries anything: neither it nor its source is silenced. */
     this.alive = new Uint8Array(this.length).fill(1);
@@ -61,6 +63,12 @@ class SynapseSet {
 
   get length() {
     return this.reads.length;
+  }
+
+  _twins() {
+    const key = (j, i) => `${j} ${i}`;
+    const places = new Map([...this.source].map((j, k) => [key(j, this.target[k]), k]));
+    return Int32Array.from(this.source, (j, k) => places.get(key(this.target[k], j)));
   }
 }
 
@@ -83,7 +91,7 @@ class Circuit {
     }
     this.sets = {};
     for (const name of Object.keys(step.synapses)) {
-      this.sets[name] = new SynapseSet(step.synapses[name], name.endsWith("recurrent"), size);
+      this.sets[name] = new SynapseSet(step.synapses[name], !name.endsWith("sensory"), size);
     }
     this.silencedNeurons = new Uint8Array(size);
     this.silencedInputs = new Uint8Array(this.inputSize);
@@ -117,9 +125,11 @@ class Circuit {
     this._lesioned();
   }
 
-  /** Silence a synapse by the name of its set and its place there. */
+  /** Silence a synapse by the name of its set and its place there; a gap junction at both ends. */
   silenceSynapse(set, k, silenced = true) {
-    this.sets[set].silenced[k] = silenced ? 1 : 0;
+    const { silenced: places, twin } = this.sets[set];
+    places[k] = silenced ? 1 : 0;
+    if (twin) places[twin[k]] = places[k];
     this._lesioned();
   }
 
@@ -135,7 +145,8 @@ class Circuit {
     for (const set of Object.values(this.sets)) {
       const sources = set.toNeurons ? this.silencedNeurons : this.silencedInputs;
       for (let k = 0; k < set.length; k++) {
-        set.alive[k] = set.silenced[k] || sources[set.source[k]] ? 0 : 1;
+        const isSilent = sources[set.source[k]] || (set.twin && sources[set.target[k]]);
+        set.alive[k] = set.silenced[k] || isSilent ? 0 : 1;
         if (!set.alive[k]) set.flow[k] = 0;
       }
     }
@@ -272,8 +283,10 @@ class Circuit {
     const [G, A] = this._gates;
     G.set(this._sensed[0]);
     A.set(this._sensed[1]);
-    if (this.equation === "liquid") this._open(this.sets.recurrent, x, G, A);
-    else {
+    if (this.equation === "liquid") {
+      this._open(this.sets.recurrent, x, G, A);
+      if (this.sets.electrical) this._join(this.sets.electrical, x, G, A);
+    } else {
       const activation = ACTIVATIONS[this.plain.step.choices.activation], bias = this.neurons.bias;
       this._sum(this.sets.recurrent, x.map((value, i) => activation(value + bias[i])), A);
     }
@@ -289,6 +302,18 @@ class Circuit {
       flow[k] = open;
       G[target[k]] += open;
       A[target[k]] += open * potential[k];
+    }
+  }
+
+  /** Add the currents through gap junctions; way is 1 or -1 where they flow to or from here only. */
+  _join(set, x, G, A) {
+    const { source, target, alive, flow } = set, { weight, way } = set.values;
+    for (let k = 0; k < flow.length; k++) {
+      if (!alive[k]) continue;
+      const other = x[source[k]], flows = way[k] === 0 || way[k] * (other - x[target[k]]) > 0;
+      flow[k] = flows ? weight[k] : 0;
+      G[target[k]] += flow[k];
+      A[target[k]] += flow[k] * other;
     }
   }
 

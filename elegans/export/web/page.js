@@ -52,7 +52,9 @@
   const chips = byId("lesions"), list = byId("neurons");
   const heal = byId("heal");
   const isSilenced = (node) => (node < inputs ? circuit.silencedInputs[node] : circuit.silencedNeurons[node - inputs]) === 1;
-  const edgeName = (edge) => `${names[edge.from]} → ${names[edge.to]}`;
+  const isJunction = (edge) => edge.set === "electrical";
+  const isMutual = (edge) => isJunction(edge) && circuit.sets[edge.set].values.way[edge.k] === 0;
+  const edgeName = (edge) => `${names[edge.from]} ${isMutual(edge) ? "↔" : "→"} ${names[edge.to]}`;
   const toggleNode = (node) => {
     if (node < inputs) circuit.silenceInput(node, !isSilenced(node));
     else circuit.silenceNeuron(node - inputs, !isSilenced(node));
@@ -112,6 +114,10 @@
     }
     const set = circuit.sets[found.set], kind = found.sign > 0 ? "excitatory" : "inhibitory";
     const what = circuit.equation === "liquid" ? "conductance" : "signal";
+    if (isJunction(found)) {
+      return [edgeName(found), `gap junction, conductance ${shown(set.flow[found.k])}` +
+        (set.silenced[found.k] ? ", silenced" : "")];
+    }
     return [edgeName(found), `${found.sign ? kind + ", " : ""}${what} ${shown(set.flow[found.k])}` +
       (set.silenced[found.k] ? ", silenced" : "")];
   };

@@ -21,6 +21,11 @@ function jacobian(circuit, t) {
       const slope = gain[k] * set.flow[k] * (1 - set.flow[k] / weight[k] || 0);
       rows[to][from] += (slope * (potential[k] - x[i])) / neurons.capacitance[i];
     }
+    const gaps = circuit.sets.electrical;
+    for (let k = 0; gaps && k < gaps.length; k++) {
+      const i = gaps.target[k], to = place[i];
+      if (gaps.alive[k]) rows[to][place[gaps.source[k]]] += gaps.flow[k] / neurons.capacitance[i];
+    }
   } else if (circuit.equation === "rates") {
     const tanh = circuit.plain.step.choices.activation === "tanh", { weight } = set.values;
     live.forEach((i, k) => (rows[k][k] -= 1 / neurons.capacitance[i]));

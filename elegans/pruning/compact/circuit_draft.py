@@ -10,10 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from elegans.wiring import Synapses, Wiring
+from elegans.synapses.plain import ELECTRICAL
+from elegans.wiring import GapJunctions, Synapses, Wiring
 
 if TYPE_CHECKING:
     from elegans.ltc.cell import LTCCell
+    from elegans.synapses.electrical import ElectricalSynapses
 
 NEURON_VALUES = ("gleak", "vleak", "cm")
 
@@ -47,7 +49,7 @@ class Draft:
         for kind, synapses in self._cell.synapse_sets().items():
             slots = self._slots[kind]
             remains = stays[synapses.target[slots].long()]
-            if kind == "recurrent":
+            if kind != "sensory":
                 remains &= stays[synapses.source[slots].long()]
             self._slots[kind] = slots[remains]
 
@@ -73,11 +75,16 @@ class Draft:
             self.remove(neurons.tolist())
 
     def _without_inputs(self) -> NDArray[np.bool_]:
-        """Return the neurons, motor neurons left out, that no synapse leads to, (neuron,)."""
+        """Return the neurons, motor neurons left out, that hear nothing, (neuron,).
+
+        No synapse leads to them, and they have no gap junction.
+        """
         alone = self.keeps.copy()
         alone[: self._wiring.output_size] = False
         for kind, synapses in self._cell.synapse_sets().items():
-            alone[synapses.target[self._slots[kind]].cpu().numpy()] = False
+            ends = (synapses.target, synapses.source)[: 1 + synapses.is_mutual]
+            for end in ends:
+                alone[end[self._slots[kind]].cpu().numpy()] = False
         return alone
 
     def _into_leaks(self, alone: Tensor, potential: Tensor) -> None:
@@ -94,7 +101,11 @@ class Draft:
     def build(self) -> LTCCell:
         """Return the new cell, with the values of the old one slot by slot."""
         old = self._cell
-        order = {kind: self._sorted(kind) for kind in self._slots}
+        order: dict[str, tuple[Tensor, Any]] = {
+            kind: self._sorted(kind) for kind in self._slots if kind != ELECTRICAL
+        }
+        if old.electrical is not None:
+            order[ELECTRICAL] = self._sorted_junctions(old.electrical)
         cell = old.rebuilt(self._smaller({kind: synapses for kind, (_, synapses) in order.items()}))
         for kind, synapses in cell.synapse_sets().items():
             for name in synapses.VALUES:
@@ -129,16 +140,32 @@ class Draft:
         order = torch.as_tensor(np.lexsort((polarity, source, target)), device=slots.device)
         return slots[order], Synapses(source, target, polarity)
 
-    def _smaller(self, synapses: dict[str, Synapses]) -> Wiring:
+    def _sorted_junctions(self, junctions: ElectricalSynapses) -> tuple[Tensor, GapJunctions]:
+        """Do the same for gap junctions."""
+        slots, number = self._slots[ELECTRICAL], np.cumsum(self.keeps) - 1
+        source, target, one_way = (
+            column[slots].cpu().numpy()
+            for column in (junctions.source, junctions.target, junctions.rectifying)
+        )
+        source, target = number[source], number[target]
+        turned = ~one_way & (source > target)  # as `GapJunctions` puts them
+        first, second = np.where(turned, target, source), np.where(turned, source, target)
+        order = torch.as_tensor(np.lexsort((first, second)), device=slots.device)
+        return slots[order], GapJunctions(source, target, one_way)
+
+    def _smaller(self, synapses: dict[str, Any]) -> Wiring:
         old = self._wiring
         if self.keeps.all():
-            return old.with_synapses(synapses["recurrent"], synapses["sensory"])
+            return old.with_synapses(
+                synapses["recurrent"], synapses["sensory"], synapses.get(ELECTRICAL)
+            )
         sizes = {name: int(self.keeps[old.layer_range(name)].sum()) for name in old.layers}
         return Wiring(
             old.input_size,
             {name: size for name, size in sizes.items() if size},
             synapses["recurrent"],
             synapses["sensory"],
+            electrical=synapses.get(ELECTRICAL),
             names=[old.names[k] for k in self.kept()],
             sensory_names=old.sensory_names,
         )

@@ -17,7 +17,7 @@ from elegans.pruning.compact.chain import is_masked_only
 from elegans.pruning.compact.circuit_draft import Draft
 from elegans.pruning.compact.record import SMALLER, UNCHANGED, LayerRecord
 from elegans.solvers import TorchDiffEq
-from elegans.wiring import Synapses, Wiring
+from elegans.wiring import GapJunctions, Synapses, Wiring
 
 if TYPE_CHECKING:
     from elegans.ltc.cell import LTCCell
@@ -45,6 +45,9 @@ def reached(starts: NDArray[np.bool_], ends: tuple[NDArray[np.int32], ...]) -> N
 def heard(wiring: Wiring) -> NDArray[np.bool_]:
     """Return which neurons have a path to a motor neuron, themselves included, (neuron,).
 
+    A gap junction is part of paths both ways: through a rectifying one, too, what flows out of the
+    one neuron depends on the other.
+
     Examples
     --------
     >>> from elegans.wiring import Synapses
@@ -54,7 +57,10 @@ def heard(wiring: Wiring) -> NDArray[np.bool_]:
     [True, True, False]
     """
     motor = np.arange(wiring.units) < wiring.output_size
-    return reached(motor, (wiring.recurrent.target, wiring.recurrent.source))
+    junctions = wiring.electrical
+    begin = wiring.recurrent.target, junctions.source, junctions.target
+    end = wiring.recurrent.source, junctions.target, junctions.source
+    return reached(motor, (np.concatenate(begin), np.concatenate(end)))
 
 
 def depends_on_inputs(wiring: Wiring) -> bool:
@@ -103,7 +109,9 @@ def compact_cell(
         _check_paths(name, cell, wiring)
     draft = Draft(cell, wiring)
     before, total = draft.synapse_count, sum(map(len, cell.synapse_sets().values()))
-    no_inputs = np.flatnonzero(wiring.in_degree() == 0).tolist()
+    hears = wiring.in_degree() > 0
+    hears[[*wiring.electrical.source, *wiring.electrical.target]] = True
+    no_inputs = np.flatnonzero(~hears).tolist()
     unheard: list[int] = []
     constants: dict[int, float] = {}
     notes = []
@@ -147,8 +155,12 @@ def _check_paths(name: str, cell: LTCCell, wiring: Wiring) -> None:
         Synapses(*(_numpy(getattr(synapses, end)) for end in ("source", "target", "polarity")))
         for synapses in (cell.recurrent, cell.sensory)
     )
+    junctions = None
+    if cell.electrical is not None:
+        ends = (cell.electrical.source, cell.electrical.target, cell.electrical.rectifying)
+        junctions = GapJunctions(*map(_numpy, ends))
     if not depends_on_inputs(wiring) and depends_on_inputs(
-        wiring.with_synapses(recurrent, sensory)
+        wiring.with_synapses(recurrent, sensory, junctions)
     ):
         raise PruningError(
             f"{name or 'the layer'}: no open synapse leads from an input to a motor neuron any "

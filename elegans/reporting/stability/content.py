@@ -85,11 +85,13 @@ class WeightedWiring:
     weight: Array
     """Shape (synapse,), in the order of ``wiring.recurrent``."""
     sensory_weight: Array
+    electrical_weight: Array
+    """Shape (junction,), in the order of ``wiring.electrical``."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return neurons and synapses as plain values."""
+        """Return neurons, synapses and gap junctions, if there are any, as plain values."""
         wiring = self.wiring
-        return {
+        document = {
             "sensory_neurons": list(wiring.sensory_names),
             "neurons": [{"name": neuron.name, "layer": neuron.layer} for neuron in wiring.neurons],
             **{
@@ -105,6 +107,15 @@ class WeightedWiring:
                 )
             },
         }
+        junctions = wiring.electrical
+        if len(junctions):
+            document["electrical"] = {
+                "source": junctions.source.tolist(),
+                "target": junctions.target.tolist(),
+                "rectifying": junctions.rectifying.tolist(),
+                "conductance": self.electrical_weight.tolist(),
+            }
+        return document
 
 
 @dataclass(frozen=True, eq=False)

@@ -51,6 +51,7 @@ def witness(content: Content) -> str:
             return f"{which} were found under the mean input"
     synapses = content.circuit.wiring.recurrent
     own = (np.array(synapses.source) == np.array(synapses.target)).any()
+    own |= bool(content.circuit.wiring.gap_junction_count)  # a rectifying one reads both its ends
     # Other steps, and those of a neuron that reads itself, may do what the equation does not.
     if seen is None or content.subject.solver != "semi_implicit" or own:
         return ""

@@ -189,7 +189,9 @@ def _user_ranges(
 def _circuit(model: LTC) -> WeightedWiring:
     """Return the wiring with the conductances that the layer computes with."""
     recurrent, sensory = map(line_widths, (model.cell.recurrent, model.cell.sensory))
-    return WeightedWiring(model.wiring, recurrent, sensory)
+    junctions = model.cell.electrical
+    electrical = np.zeros(0) if junctions is None else line_widths(junctions)
+    return WeightedWiring(model.wiring, recurrent, sensory, electrical)
 
 
 def _check_parameters(model: LTC) -> None:

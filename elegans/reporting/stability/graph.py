@@ -32,6 +32,8 @@ _OTHER = "#88CCEE"
 _UNIT = 44  # pixels for the distance of two neurons, at most
 _WIDE, _TALL = 1.9, 0.72  # width by height that suits a wide and a narrow screen
 NODES = "neurons"
+_RECTIFYING = 2  # in the place of a polarity
+_KINDS = {1: "excitatory", -1: "inhibitory", 0: "gap junction", _RECTIFYING: "rectifying junction"}
 
 
 @dataclass(frozen=True)
@@ -97,15 +99,23 @@ def draw_graph(circuit: WeightedWiring, activity: Activity) -> Graph:
         values=[[float(f"{value:.4g}") for value in row] for row in values],
         times=[float(f"{time:.6g}") for time in activity.time],
         drawn=len(edges),
-        synapses=wiring.synapse_count + wiring.sensory_synapse_count,
+        synapses=wiring.synapse_count + wiring.sensory_synapse_count + wiring.gap_junction_count,
         layers=layers,
     )
 
 
 def _strongest(circuit: WeightedWiring) -> tuple[NDArray[np.int64], NDArray[np.int8], Array]:
-    """Return ends (synapse, 2) with sensory neurons counted first, polarity and conductance."""
+    """Return ends (synapse, 2) with sensory neurons counted first, polarity and conductance.
+
+    Gap junctions come last; their polarity is 0, that of rectifying ones `_RECTIFYING`.
+    """
     edges, polarity = all_synapses(circuit.wiring)
-    weight = np.concatenate([circuit.sensory_weight, circuit.weight])
+    weight = np.concatenate([circuit.sensory_weight, circuit.weight, circuit.electrical_weight])
+    junctions = circuit.wiring.electrical
+    ends = np.stack([junctions.source, junctions.target], axis=1) + circuit.wiring.input_size
+    edges = np.concatenate([edges, ends.astype(edges.dtype)])
+    polarity = np.append(polarity, np.where(junctions.rectifying, _RECTIFYING, 0))
+    polarity = polarity.astype(np.int8)
     strongest = np.sort(np.argsort(-weight, kind="stable")[:MOST_SYNAPSES])
     return edges[strongest], polarity[strongest], weight[strongest]
 
@@ -196,7 +206,7 @@ def _headers(placement: NodePositions, wiring: Wiring, *, tall: bool) -> list[di
 def _synapses(
     placement: NodePositions, edges: NDArray[np.int64], polarity: NDArray[np.int8], weight: Array
 ) -> list[dict[str, Any]]:
-    """Return lines in classes of width, arrow heads and bars."""
+    """Return lines in classes of width, arrow heads and bars; gap junctions are grey."""
     shape = curves(placement, edges, polarity, with_heads=True)
     lines = shape.lines if len(edges) <= _FINE else shape.lines[:, np.r_[0:23:2, 23]]
     share = weight / max(float(weight.max()), 1e-12)
@@ -204,21 +214,23 @@ def _synapses(
     density = 1 / np.sqrt(len(edges))
     alpha, finer = float(np.clip(12 * density, 0.3, 0.8)), float(np.clip(14 * density, 0.25, 1.0))
     traces = []
-    for sign, name in ((1, "excitatory"), (-1, "inhibitory")):
-        color = SYNAPSE_COLORS[name]
+    kind = np.where(polarity == _RECTIFYING, 0, polarity)
+    of_heads, of_bars = kind[polarity > 0], kind[polarity <= 0]
+    colors = {1: SYNAPSE_COLORS["excitatory"], -1: SYNAPSE_COLORS["inhibitory"], 0: MUTED}
+    for sign, color in colors.items():
         for k, pixels in enumerate(_WIDTHS):
-            chosen = (np.sign(polarity) == sign) & (width == k)
+            chosen = (kind == sign) & (width == k)
             if chosen.any():
                 x, y = _joined(lines[chosen])
                 traces.append(
                     _silent(x, y)
                     | {"opacity": alpha, "line": {"color": color, "width": finer * pixels}}
                 )
-        heads = shape.heads if sign > 0 else shape.bars
+        heads = shape.bars[of_bars == sign] if sign < 0 else shape.heads[of_heads == sign]
         if len(heads):
-            x, y = _joined(np.concatenate([heads, heads[:, :1]], axis=1) if sign > 0 else heads)
-            fill = {"fill": "toself", "fillcolor": color} if sign > 0 else {}
-            line = {"color": color, "width": 0 if sign > 0 else 1.8 * finer}
+            x, y = _joined(heads if sign < 0 else np.concatenate([heads, heads[:, :1]], axis=1))
+            fill = {} if sign < 0 else {"fill": "toself", "fillcolor": color}
+            line = {"color": color, "width": 1.8 * finer if sign < 0 else 0}
             traces.append(_silent(x, y) | fill | {"opacity": max(alpha, 0.55), "line": line})
     return traces
 
@@ -250,8 +262,8 @@ def _hover_points(
     middle = lines[:, lines.shape[1] // 2]
     names = [escape(name, quote=False) for name in wiring.sensory_names + wiring.names]
     texts = [
-        f"<b>{names[source]} → {names[target]}</b><br>"
-        f"{'excitatory' if sign > 0 else 'inhibitory'}, conductance {value:.3g}"
+        f"<b>{names[source]} {'↔' if sign == 0 else '→'} {names[target]}</b><br>"
+        f"{_KINDS[sign]}, conductance {value:.3g}"
         for (source, target), sign, value in zip(
             edges.tolist(), polarity.tolist(), weight.tolist(), strict=True
         )

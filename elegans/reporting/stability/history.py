@@ -23,7 +23,7 @@ class EditLine:
 
     step: int
     kind: str
-    """recurrent or sensory."""
+    """recurrent, sensory or electrical."""
     source: str
     cut: str
     grown_source: str | None
@@ -99,7 +99,7 @@ def read_history(ledger: Iterable[Edit | Mapping[str, Any]], wiring: Wiring) -> 
     refused = sum(edit.outcome.startswith(REFUSED) for edit in edits)
     went = [edit.age for edit in edits if edit.outcome in (REWIRED, PRUNED)]
     ages = [age for age in went if age is not None]
-    synapses = wiring.synapse_count + wiring.sensory_synapse_count
+    synapses = wiring.synapse_count + wiring.sensory_synapse_count + wiring.gap_junction_count
     return History(
         edits,
         rewired,

@@ -21,7 +21,7 @@ from elegans.reporting.stability.facts import facts, rates_of
 from elegans.reporting.stability.graph import draw_graph
 from elegans.reporting.stability.origin import NOT_RECORDED
 from elegans.reporting.stability.verdicts import summary, verdicts, warnings
-from elegans.reporting.wording import at_least, at_most, number, plural
+from elegans.reporting.wording import at_least, at_most, counted, number, plural
 from elegans.wiring.drawing.colors import SYNAPSE_COLORS
 from elegans.wiring.drawing.views import view_of
 
@@ -76,6 +76,7 @@ def render(content: Content, document: dict[str, Any]) -> str:
     environment.filters |= {"at_least": at_least, "at_most": at_most}
     environment.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
     subject, equilibria = content.subject, content.equilibria
+    junctions = content.circuit.wiring.gap_junction_count
     inputs = zip(
         content.circuit.wiring.sensory_names, subject.input_lo, subject.input_hi, strict=True
     )
@@ -102,6 +103,7 @@ def render(content: Content, document: dict[str, Any]) -> str:
         ),
         history=content.history,
         inhibitory=SYNAPSE_COLORS["inhibitory"],
+        junctions=counted(junctions, "gap junction") if junctions else "",
         input_ranges=list(inputs)[:SHOWN_INPUTS],
         marks=MARKS,
         not_recorded=NOT_RECORDED,

@@ -66,6 +66,8 @@ def check_preconditions(
     )
     if network is not None:
         weights = np.concatenate([network.recurrent.weight, network.sensory.weight])
+        if cell.electrical is not None:
+            weights = np.append(weights, cell.electrical.strength().cpu().double().numpy())
         note(
             "signs",
             (weights >= 0).all() and (network.leak >= 0).all() and (network.capacitance > 0).all(),

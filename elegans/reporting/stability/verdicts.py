@@ -29,6 +29,7 @@ from elegans.reporting.stability.endings import (
 from elegans.reporting.wording import (
     at_least,
     at_most,
+    counted,
     in_seconds,
     number,
     per_second,
@@ -101,7 +102,11 @@ def summary(content: Content) -> str:
     """Return the whole report in a sentence or two."""
     subject, proof = content.subject, content.contraction
     count = "1 neuron" if subject.neurons == 1 else f"{subject.neurons:,} neurons"
-    size = f"{count} and {subject.synapses + subject.sensory_synapses:,} synapses"
+    synapses = f"{subject.synapses + subject.sensory_synapses:,} synapses"
+    junctions = content.circuit.wiring.gap_junction_count
+    size = f"{count} and {synapses}"
+    if junctions:
+        size = f"{count}, {synapses} and {counted(junctions, 'gap junction')}"
     opening = f"A liquid circuit of {size}. "
     if proof is None:
         return opening + "Whether it forgets its initial state was not examined for a proof."
