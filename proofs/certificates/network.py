@@ -152,6 +152,12 @@ class Network:
                 "got a layer on the meta device, expected parameters with values; call "
                 "to_empty(device=...) and load them"
             )
+        if circuit.electrical is not None:
+            raise InputError(
+                f"got a circuit with {len(circuit.electrical.source)} gap junctions, expected one "
+                "with chemical synapses alone: nothing is proved of electrical ones yet; leave "
+                "them out of the wiring"
+            )
         with torch.no_grad():
             values = effective(circuit)
             inputs = values.vleak.new_ones(cell.sensory_size)
