@@ -49,7 +49,9 @@ class _OfRates:
     def __init__(self, model: nn.Module, inputs: Range, level: str) -> None:
         require_level(level)
         self.cell, self.inputs, self.level = liquid_cell(model), inputs, level
-        Network.of(self.cell).range_of(inputs)  # a wrong range is an error now, not when asked
+        network = Network.of(self.cell)
+        network.require_chemical("a gradient of rates")
+        network.range_of(inputs)  # a wrong range is an error now, not when asked
 
 
 @checked(InputError)
@@ -191,6 +193,7 @@ def contraction_rates(
     """
     cell = liquid_cell(model)
     network = Network.of(cell)
+    network.require_chemical("a gradient of rates")
     region = region_of(network, network.range_of(inputs), level)
     rows = rows_of(network, region, level)
     components = best_rates(rows, tolerance=1e-4)

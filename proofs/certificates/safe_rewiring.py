@@ -134,6 +134,7 @@ class CertificateGuard:
         self._standing: Standing | None = None
         self._pending: ProposedEdit | None = None
         self._network = Network.of(self._cell)
+        self._network.require_chemical("a guard")
         self._range = self._network.range_of(inputs)
         self._slots: dict[str, dict[int, set[int]]] = {}
 

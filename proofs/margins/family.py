@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,11 +112,11 @@ class Family:
 
     def gates(self, states: Box, inputs: Box) -> GateRanges:
         """Return the ranges of the gates of all circuits over boxes of states and mapped inputs."""
-        ranges = []
-        for kind, box in zip(KINDS, (states, inputs), strict=True):
-            source = getattr(self.lo, kind).source
-            ranges.append(Gates(*self.gates_of(kind, Span(box.lo[source], box.hi[source]))))
-        return GateRanges(*ranges)
+        recurrent, sensory = (
+            Gates(*self.gates_of(kind, Span(*(end[getattr(self.lo, kind).source] for end in box))))
+            for kind, box in zip(KINDS, (states, inputs), strict=True)
+        )
+        return GateRanges(recurrent, sensory)
 
     def gates_of(self, kind: str, potentials: Span, which: Flags | slice = slice(None)) -> Span:
         """Return the ranges of gates over ranges of their presynaptic potentials, (synapse,)."""
@@ -132,11 +133,12 @@ def with_values(network: Network, change: Callable[[Array], Array]) -> Network:
         values = (change(getattr(numbers, name)) for name in _OF_SYNAPSES)
         return SynapseNumbers(numbers.source, numbers.target, *values)
 
+    neurons: dict[str, Any] = {name: change(getattr(network, name)) for name in _OF_NEURONS}
     return Network(
         epsilon=network.epsilon,
         recurrent=synapses(network.recurrent),
         sensory=synapses(network.sensory),
-        **{name: change(getattr(network, name)) for name in _OF_NEURONS},
+        **neurons,
     )
 
 

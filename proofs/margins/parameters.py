@@ -125,6 +125,7 @@ def parameter_margin(
     """
     if keep != 0:
         require_between("keep", keep, 0.0, 1.0)
+    certificate.network.require_chemical("a margin")
     search = _Search(certificate, keep)
     every = np.arange(len(certificate.eta), dtype=np.int64)
     low, high = 0.0, _LARGEST

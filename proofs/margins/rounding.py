@@ -212,6 +212,7 @@ def rounding_bound(
     step = certificate.step
     if step is None or step.solver != "semi_implicit":
         return None
+    certificate.network.require_chemical("a bound of rounding")
     bounding = _Bounding(certificate, step, PRECISIONS[precision], mapping_error, quotient)
     return bounding.bound(precision)
 

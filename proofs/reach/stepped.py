@@ -53,10 +53,12 @@ class SteppedCircuit:
         """
         if isinstance(model, Network):
             model.check_finite()
+            model.require_chemical("a reach tube")
             _check_signs(model)
             return cls(model, SOLVERS[0], 1, np.eye(len(model)), np.zeros(len(model)))
         layer = model.layer if isinstance(model, Readout) else model
         network = Network.of(layer)
+        network.require_chemical("a reach tube")
         _check_signs(network)
         matrix, shift = _readout(model, len(network))
         return cls(network, _enclosed_solver(layer), unfolds_of(layer), matrix, shift)
