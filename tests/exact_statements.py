@@ -150,7 +150,9 @@ class Exact:
             if not self.boxes[0][0][i] <= min(pulls) <= max(pulls) <= self.boxes[0][1][i]:
                 yield "hull"
             lo, hi = (end[i] for end in self.boxes[0])
-            if any(self.boxes[0][0][j] < lo or self.boxes[0][1][j] > hi for j, *_ in self.joined[i]):
+            if any(
+                self.boxes[0][0][j] < lo or self.boxes[0][1][j] > hi for j, *_ in self.joined[i]
+            ):
                 yield "hull"
         for outer, inner, share in zip(
             self.boxes, self.boxes[1:], map(Fraction, document["shares"]), strict=False
