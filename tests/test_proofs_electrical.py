@@ -47,8 +47,11 @@ from elegans.proofs import (
 from elegans.proofs import jacobian as jacobian_of
 from elegans.proofs.certificates.boxes import (
     GateRanges,
+    conductance_range,
     hull,
+    magnitude,
     nested_boxes,
+    row_tests,
     target_range,
 )
 from elegans.proofs.certificates.contraction import Rows
@@ -58,6 +61,7 @@ from elegans.proofs.certificates.region import region_of, rows_of
 from elegans.proofs.certificates.safe_rewiring import Standing, row_slack
 from elegans.proofs.certificates.stepping import StepRows, jumps, longest_step
 from elegans.proofs.claims.small_circuits import Junction, Synapse, circuit
+from elegans.proofs.margins.family import Family, box_of, rate_excess, with_values
 from elegans.pruning import ProposedEdit
 
 BOX = Box(-np.ones(2), np.ones(2))
@@ -98,13 +102,6 @@ class Case:
 
 REFUSED = {
     "refutation": lambda cell: refute_contraction(cell, (-1, 1)),
-    "tube": lambda cell: reach_tube(cell, states=(-1, 1), inputs=(-1, 1), steps=2),
-    "tube of a network": lambda cell: reach_tube(
-        Network.of(cell), states=(-1, 1), inputs=(-1, 1), steps=2
-    ),
-    "margin": lambda cell: parameter_margin(certify(cell, (-1, 1))),
-    "formats": lambda cell: format_margin(certify(cell, (-1, 1))),
-    "rounding": lambda cell: rounding_bound(certify(cell, (-1, 1))),
 }
 
 
@@ -505,6 +502,143 @@ def test_certified_share_of_three_hundred_circuits(level):
             if certificate and network is case.network:
                 assert Exact(certificate.document).failures() == []
     assert certified[True] >= 0.8 * certified[False] > 150
+
+
+# --- margins -------------------------------------------------------------------------------------
+
+
+def moved_by(case, delta):
+    """Return the circuit with each parameter moved by a share, up or down."""
+    return with_values(
+        case.network, lambda values: values * (1 + delta * case.rng.choice([-1, 1], values.shape))
+    )
+
+
+@pytest.mark.parametrize("level", ["exact", "interval"])
+def test_changed_circuits_keep_what_the_margin_says(level):
+    """Every parameter of many circuits moved by the margin, up or down, junctions as well."""
+    examined = 0
+    for seed in range(8):
+        case = Case(seed, strength=0.8, gain=3.0)
+        certificate = certify(case.network, case.given, level, advice=False)
+        if not certificate or case.network.electrical is None:
+            continue
+        margin = parameter_margin(certificate, rows=False)
+        assert 0 < margin.delta < 1
+        examined += 1
+        for _ in range(30):
+            changed = moved_by(case, margin.delta)
+            inputs = changed.range_of(case.given)
+            gates = GateRanges.over(changed, margin.box, inputs)
+            if level == "exact":
+                gates = GateRanges.free(changed, margin.box)
+            currents = row_tests(changed, margin.box, gates)
+            size = conductance_range(changed, gates).hi * (1 + magnitude(changed, gates))
+            assert (currents[0] >= -1e-9 * size).all()
+            assert (currents[1] <= 1e-9 * size).all()
+            pieces = certificate.document["pieces"]
+            rows = Rows.of(changed, margin.box, gates, pieces=pieces)
+            room = 1e-9 * (rows.speed + rows.worst(rows.magnitude(certificate.eta)))
+            assert (rows.row_rates(certificate.eta) >= margin.rate - room).all()
+            if margin.kappa is not None:
+                made = certificate.step
+                x, y = points(case.rng, margin.box, 20), points(case.rng, margin.box, 20)
+                u = points(case.rng, inputs, 20)
+                after = [step(changed, state, u, made.longest) for state in (x, y)]
+                before = (np.abs(x - y) / made.eta).max(-1)
+                apart = (np.abs(after[0] - after[1]) / made.eta).max(-1)
+                assert (apart <= margin.kappa * before * (1 + 1e-9) + 1e-12).all()
+    assert examined >= 2
+
+
+def test_a_margin_counts_the_conductances_of_junctions():
+    """With weights far apart, a stronger junction takes the rate away: w eta_j / eta_i grows."""
+    cell = circuit(2, leak=(0.2, 20.0), electrical=[Junction(0, 1, 1.0)])
+    certificate = certify(cell, (-1, 1), "exact")
+    margin = parameter_margin(certificate, keep=0.9)
+    family = Family.changed(certificate.network, margin.delta)
+    box, gates = box_of(family, certificate.inputs, "exact")
+    eta, rate = certificate.eta, 0.9 * certificate.rate
+    assert (rate_excess(family, box, gates, eta, rate, tied=False) <= 0).all()
+    free = Family(*(replace(end, electrical=None) for end in (family.lo, family.hi)))
+    free_gates = GateRanges.free(free.lo)
+    alone = rate_excess(free, box, free_gates, eta, rate, tied=False)
+    joined_rows = rate_excess(family, box, gates, eta, rate, tied=False)
+    weight = family.hi.electrical.weight[0], family.lo.electrical.weight[0]
+    for i, j in ((0, 1), (1, 0)):
+        value = eta[j] / eta[i] - 1
+        expected = alone[i] + (weight[0] if value > 0 else weight[1]) * value
+        assert joined_rows[i] == pytest.approx(expected, rel=1e-12)
+    assert format_margin(certificate).rates["float32"] > 0
+
+
+@pytest.mark.parametrize("rectifying", [False, True])
+def test_rounding_stays_within_its_bound(rectifying):
+    cell = circuit(
+        3,
+        [Synapse(0, 1, 0.5, gain=3.0), Synapse(1, 2, 0.3, -1.0, gain=2.0)],
+        [Synapse(0, 0, 0.5)],
+        electrical=[Junction(0, 1, 3.0), Junction(2, 1, 1.0, rectifying)],
+        leak_potential=[0.0, 0.0, 5.0] if rectifying else 0.0,
+        leak=[1.0, 1.0, 3.0],
+    )
+    certificate = certify(cell, (-1, 1))
+    if rectifying:  # neuron 2 is above neuron 1 throughout the box
+        assert certificate.covers_step
+    bound = rounding_bound(certificate)
+    rng = np.random.default_rng(0)
+    x = torch.tensor(points(rng, certificate.box, 200)).float()
+    exact, single = x.double(), copy.deepcopy(cell).float()
+    for _ in range(50):
+        u = torch.tensor(rng.uniform(-1, 1, (200, 1))).float()
+        x = single(u, x)[1]
+        exact = cell(u.double(), exact)[1]
+        apart = (x.double() - exact).abs().amax(0).numpy()
+        assert (apart <= bound.neurons).all()
+    assert bound.potential < 1e-4
+
+
+def test_no_rounding_is_bounded_where_a_junction_begins_to_conduct():
+    cell = circuit(2, leak_potential=[0.0, 1.0], electrical=[Junction(1, 0, 1.0, True)])
+    certificate = certify(cell, (-1, 1), "exact")
+    assert rounding_bound(certificate) is None
+    assert parameter_margin(certificate).kappa is None
+
+
+# --- reach tubes -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("solver", ["semi_implicit", "exponential", "euler"])
+@given(seed=SEEDS, share=st.sampled_from([0.0, 0.5, 1.0]))
+@settings(max_examples=25, deadline=None)
+def test_a_tube_holds_what_runs(solver, seed, share):
+    rng = np.random.default_rng(seed)
+    network = random_network(seed, units=4, inputs=1, strength=1.0, gain=3.0)
+    network = with_junctions(rng, network, strength=10.0 ** rng.uniform(-2, 1), rectifying=share)
+    model = model_of(network, solver=solver, ode_unfolds=3)
+    box = points(rng, Box(-np.ones(4), np.ones(4)), 2)
+    box = Box(box.min(0), box.max(0))
+    elapsed = 0.1 if solver == "euler" else 0.5
+    tube = reach_tube(model, states=box, inputs=(-0.5, 0.5), steps=6, elapsed=elapsed)
+    x = torch.tensor(points(rng, box, 100))
+    for t in range(6):
+        u = torch.tensor(rng.uniform(-0.5, 0.5, (100, 1)))
+        x = model.cell(u, x, torch.full((100, 1), elapsed, dtype=torch.float64))[1]
+        lo, hi = tube.lo[t + 1], tube.hi[t + 1]
+        room = 1e-10 * (1 + np.abs(lo) + np.abs(hi))
+        assert (x.numpy() >= lo - room).all()
+        assert (x.numpy() <= hi + room).all()
+
+
+def test_a_tube_of_leaky_neurons_that_are_joined_is_nearly_sharp():
+    """An unfold is linear in the potentials then: the tube's last box is that of the corners."""
+    cell = circuit(2, leak=(0.5, 2.0), electrical=[Junction(0, 1, 3.0)])
+    tube = reach_tube(cell, states=(-1, 1), inputs=(0, 0), steps=4, elapsed=0.5)
+    x = torch.tensor([[-1.0, -1.0], [-1.0, 1.0], [1.0, -1.0], [1.0, 1.0]], dtype=torch.float64)
+    for _ in range(4):
+        x = cell(torch.zeros(4, 1, dtype=torch.float64), x, torch.full((4, 1), 0.5).double())[1]
+    np.testing.assert_allclose(tube.lo[-1], x.amin(0), rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(tube.hi[-1], x.amax(0), rtol=1e-6, atol=1e-9)
 
 
 # --- training and rewiring ------------------------------------------------------------------------

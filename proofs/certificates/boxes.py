@@ -194,15 +194,7 @@ def hull(network: Network) -> Box:
         target, potential = synapses.target[present], synapses.potential[present]
         np.minimum.at(lo, target, potential)
         np.maximum.at(hi, target, potential)
-    if network.electrical is not None:
-        joined = network.electrical.ends
-        ends = joined.take(joined.weight > 0)
-        graph = coo_array((np.ones(len(ends)), (ends.source, ends.target)), shape=(count, count))
-        _, label = connected_components(graph, directed=False)
-        least, most = np.full(count, math.inf), np.full(count, -math.inf)
-        np.minimum.at(least, label, lo)
-        np.maximum.at(most, label, hi)
-        lo, hi = least[label], most[label]
+    lo, hi = of_joined(network, Box(lo, hi))
     alone = np.flatnonzero(lo > hi)
     if len(alone):
         raise InputError(
@@ -210,6 +202,20 @@ def hull(network: Network) -> Box:
             "it, expected a conductance at every neuron; train with epsilon > 0 or give it a leak"
         )
     return Box(lo, hi)
+
+
+def of_joined(network: Network, box: Box) -> Box:
+    """Return the box in which neurons that gap junctions join have the hull of their intervals."""
+    if network.electrical is None:
+        return box
+    count, joined = len(network), network.electrical.ends
+    ends = joined.take(joined.weight > 0)
+    graph = coo_array((np.ones(len(ends)), (ends.source, ends.target)), shape=(count, count))
+    _, label = connected_components(graph, directed=False)
+    least, most = np.full(count, math.inf), np.full(count, -math.inf)
+    np.minimum.at(least, label, box.lo)
+    np.maximum.at(most, label, box.hi)
+    return Box(least[label], most[label])
 
 
 def target_range(network: Network, gates: GateRanges) -> Box:

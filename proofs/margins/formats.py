@@ -118,7 +118,6 @@ def format_margin(certificate: Certificate, *, keep: float = KEEP) -> FormatMarg
     if keep != 0:
         require_between("keep", keep, 0.0, 1.0)
     network = certificate.network
-    network.require_chemical("a margin")
     greatest = _greatest(network)
     rates = {
         name: _rate(certificate, Family.changed(network, form.unit, form.absolute))

@@ -53,12 +53,10 @@ class SteppedCircuit:
         """
         if isinstance(model, Network):
             model.check_finite()
-            model.require_chemical("a reach tube")
             _check_signs(model)
             return cls(model, SOLVERS[0], 1, np.eye(len(model)), np.zeros(len(model)))
         layer = model.layer if isinstance(model, Readout) else model
         network = Network.of(layer)
-        network.require_chemical("a reach tube")
         _check_signs(network)
         matrix, shift = _readout(model, len(network))
         return cls(network, _enclosed_solver(layer), unfolds_of(layer), matrix, shift)
@@ -109,6 +107,7 @@ def given_states(states: Range, neurons: int) -> Box:
 def _check_signs(network: Network) -> None:
     positive = (network.capacitance > 0).all()
     signed = [network.leak, network.recurrent.weight, network.sensory.weight]
+    signed += [] if network.electrical is None else [network.electrical.weight]
     if not positive or network.epsilon < 0 or any((values < 0).any() for values in signed):
         raise InputError(
             "got a negative conductance or a capacitance that is not positive, expected a circuit "
