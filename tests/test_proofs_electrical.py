@@ -605,7 +605,7 @@ def test_no_rounding_is_bounded_where_a_junction_begins_to_conduct():
     assert parameter_margin(certificate).kappa is None
 
 
-# --- reach tubes -----------------------------------------------------------------------------------
+# --- reach tubes ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("solver", ["semi_implicit", "exponential", "euler"])
@@ -615,7 +615,7 @@ def test_a_tube_holds_what_runs(solver, seed, share):
     rng = np.random.default_rng(seed)
     network = random_network(seed, units=4, inputs=1, strength=1.0, gain=3.0)
     network = with_junctions(rng, network, strength=10.0 ** rng.uniform(-2, 1), rectifying=share)
-    model = model_of(network, solver=solver, ode_unfolds=3)
+    model = model_of(network, solver=solver, ode_unfolds=3).requires_grad_(False)
     box = points(rng, Box(-np.ones(4), np.ones(4)), 2)
     box = Box(box.min(0), box.max(0))
     elapsed = 0.1 if solver == "euler" else 0.5

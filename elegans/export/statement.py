@@ -110,6 +110,7 @@ def _is_held(network: Network, kind: np.dtype[np.floating]) -> bool:
     values = [network.capacitance, network.leak, network.leak_potential]
     for synapses in (network.recurrent, network.sensory):
         values += [synapses.weight, synapses.gain, synapses.centre, synapses.potential]
+    values += [] if network.electrical is None else [network.electrical.weight]
     return all(bool((each.astype(kind) == each).all()) for each in values)
 
 

@@ -16,8 +16,8 @@ unfold x+ = e^{-z} x + (1 - e^{-z}) A / G with z = h G / C is written about its 
 
 .. math:: x^+ - r = e^{-h G / C} (x - r) + \frac{1 - e^{-h G / C}}{G} (A - r G)
 
-A gap junction between i and j has a gate q of 1, and adds w q (x_j - x_j0), which is affine already.
-Where a set leaves open whether a rectifying one conducts, q is one half, give or take one half.
+A gap junction between i and j has a gate q of 1, and adds w q (x_j - x_j0), affine already. Where a
+set leaves open whether a rectifying one conducts, q is one half, give or take one half.
 
 *Euler's*, x+ = x + h (A - G x) / C, loses the product of what G and x vary.
 
