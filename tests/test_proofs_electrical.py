@@ -55,8 +55,10 @@ from elegans.proofs.certificates.boxes import (
     target_range,
 )
 from elegans.proofs.certificates.contraction import Rows
+from elegans.proofs.certificates.enclosed_spectra import jacobian_range
 from elegans.proofs.certificates.network import Box, JunctionNumbers, Network
 from elegans.proofs.certificates.perron import best_rates
+from elegans.proofs.certificates.refutation import SeparateBoxes, UnstableRest
 from elegans.proofs.certificates.region import region_of, rows_of
 from elegans.proofs.certificates.safe_rewiring import Standing, row_slack
 from elegans.proofs.certificates.stepping import StepRows, jumps, longest_step
@@ -65,13 +67,6 @@ from elegans.proofs.margins.family import Family, box_of, rate_excess, with_valu
 from elegans.pruning import ProposedEdit
 
 BOX = Box(-np.ones(2), np.ones(2))
-
-
-def joined(**options):
-    """Return two neurons, joined, with a chemical synapse beside the junction."""
-    return circuit(
-        2, [Synapse(0, 1, 0.5)], [Synapse(0, 0, 0.5)], electrical=[Junction(0, 1, 2.0)], **options
-    )
 
 
 def junctions_of(*rows):
@@ -96,19 +91,6 @@ class Case:
 
     def sampled(self, count=100):
         return points(self.rng, self.box, count), points(self.rng, self.inputs, count)
-
-
-# --- what is not known is refused ----------------------------------------------------------------
-
-REFUSED = {
-    "refutation": lambda cell: refute_contraction(cell, (-1, 1)),
-}
-
-
-@pytest.mark.parametrize("what", REFUSED)
-def test_nothing_is_said_of_gap_junctions_where_they_are_not_known(what):
-    with pytest.raises(InputError, match="1 gap junctions, expected one with chemical synapses"):
-        REFUSED[what](joined())
 
 
 # --- boxes ---------------------------------------------------------------------------------------
@@ -603,6 +585,63 @@ def test_no_rounding_is_bounded_where_a_junction_begins_to_conduct():
     certificate = certify(cell, (-1, 1), "exact")
     assert rounding_bound(certificate) is None
     assert parameter_margin(certificate).kappa is None
+
+
+# --- refutations ---------------------------------------------------------------------------------
+
+
+def excited(weight, rectifying=False):
+    """Return two neurons that excite each other and rest low or high, joined."""
+    return circuit(
+        2,
+        [Synapse(0, 1, 3.0), Synapse(1, 0, 3.0)],
+        electrical=[Junction(0, 1, weight, rectifying)],
+    )
+
+
+@pytest.mark.parametrize("rectifying", [False, True])
+@pytest.mark.parametrize("weight", [0.0, 1e-3, 0.1])
+def test_two_boxes_keep_joined_neurons_apart(weight, rectifying):
+    cell = excited(weight, rectifying)
+    proof = refute_contraction(cell, (-1, 1), elapsed=1.0)
+    assert proof.flow
+    assert proof.step
+    assert proof.gap > 0.3
+    network, rng = Network.of(cell), np.random.default_rng(0)
+    for box in (proof.first, proof.second):
+        x = points(rng, box, 50)
+        u = changing_inputs(rng, network.range_of((-1, 1)), 50, 60)
+        path = simulated(network, x, u, h=0.05, steps=60)
+        assert (path >= box.lo - 1e-9).all()
+        assert (path <= box.hi + 1e-9).all()
+        after = step(network, x, u[0], 10.0)
+        assert (after >= box.lo).all()
+        assert (after <= box.hi).all()
+
+
+def test_what_is_certified_is_not_refuted():
+    cell = circuit(2, [Synapse(0, 1, 0.5)], electrical=[Junction(0, 1, 2.0)])
+    assert certify(cell, (-1, 1))
+    assert refute_contraction(cell, (-1, 1)) is None
+
+
+def test_a_junction_leaves_the_mode_that_it_does_not_see():
+    """Neurons that excite each other grow together, however strongly they are joined."""
+    rest = UnstableRest
+    for weight in (1.0, 100.0):
+        proof = refute_contraction(excited(weight), (-1, 1))
+        assert proof is not None
+        assert isinstance(proof, (SeparateBoxes, rest))
+
+
+@given(seed=SEEDS)
+@settings(max_examples=60, deadline=None)
+def test_enclosed_jacobians_hold_the_sampled_ones(seed):
+    case = Case(seed)
+    found = jacobian_range(case.network, case.box, case.gates)
+    sampled = jacobian(case.network, *case.sampled())
+    room = 1e-12 * (1 + np.abs(found.middle) + found.radius)
+    assert (np.abs(sampled - found.middle) <= found.radius + room).all()
 
 
 # --- reach tubes ---------------------------------------------------------------------------------

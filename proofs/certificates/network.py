@@ -242,15 +242,6 @@ class Network:
                     "parameters; nothing can be proven of this network: load an earlier checkpoint"
                 )
 
-    def require_chemical(self, what: str) -> None:
-        """Raise `InputError` if there are gap junctions, of which `what` says nothing."""
-        if self.electrical is not None:
-            raise InputError(
-                f"got a circuit with {len(self.electrical)} gap junctions, expected one with "
-                f"chemical synapses alone: {what} is not known of electrical ones; leave them out "
-                "of the wiring"
-            )
-
     def range_of(self, inputs: Range) -> Box:
         """Return the range of what the gates see, shape (input,), for given inputs.
 
