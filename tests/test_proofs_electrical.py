@@ -271,7 +271,8 @@ def test_trajectories_approach_each_other_as_certified(seed, level):
     if not certificate:
         return
     assert holds(certificate.document)
-    h, steps = 0.5 / fastest(case.network), 80
+    # A step of RK4 shrinks by exp(-z) but for a share z^5 / 120 of it: 3e-9 of each of 200.
+    h, steps = 0.05 / fastest(case.network), 200
     inputs = changing_inputs(case.rng, case.inputs, 8, steps)
     x, y = (
         simulated(case.network, points(case.rng, certificate.box, 8), inputs, h=h, steps=steps)
@@ -279,7 +280,7 @@ def test_trajectories_approach_each_other_as_certified(seed, level):
     )
     distance = (np.abs(x - y) / certificate.eta).max(-1)
     bound = np.exp(-certificate.rate * h * np.arange(steps + 1))[:, None] * distance[0]
-    assert (distance <= bound * (1 + 1e-3) + 1e-9).all()
+    assert (distance <= bound * (1 + 1e-6) + 1e-12).all()
     x, y = points(case.rng, certificate.box, 100), points(case.rng, certificate.box, 100)
     u = points(case.rng, case.inputs, 100)
     if certificate.covers_step:
