@@ -12,12 +12,19 @@ synapses come from inputs u = scale * given + shift::
 
     C dx/dt = g (V - x) - epsilon x + sum w sigma(s (x_j - m)) (E - x),  sigma(z) = 1/(1 + e^-z)
 
+A gap junction adds w (x_j - x_i) to neuron i and w (x_i - x_j) to neuron j; a rectifying one does
+so while x_j, its source, is above x_i. Below it stands among the synapses of both its rows: with
+the potential of the other neuron, anywhere in its interval, in place of E.
+
 What is checked. [l, h] encloses a gate over the box and the inputs; at level "exact" it is [0, 1].
+That of a gap junction is 1; of a rectifying one 1 if the source is above the target throughout the
+box, 0 if it is nowhere above it, else [0, 1], at each level.
 
 The statements::
 
-    hull    The first box holds V where g > 0, every E with w > 0, and 0 if epsilon > 0. Then every
-            trajectory stays in it or comes ever nearer to it, whatever the inputs.
+    hull    The first box holds V where g > 0, every E with w > 0, and 0 if epsilon > 0; neurons
+            that a gap junction joins have the same interval. Then every trajectory stays in it or
+            comes ever nearer to it, whatever the inputs.
     entry   The targets r = A/G over box n lie in box n+1, with room: at the upper end, for
             t = (hi' - share hi) / (1 - share), where hi is that of box n and hi' that of box n+1,
             g (V - t) - epsilon t + sum w max(l (E - t), h (E - t)) <= 0, and the mirror image at
@@ -26,7 +33,7 @@ The statements::
     rate    With the weights eta > 0, at both ends xi of each interval of the last box,
             lambda C - g - epsilon - sum_sensory w l
                 + sum_recurrent w max_{l <= q <= h} (b q (1 - q) - q) <= 0,
-            b = |s| |E - xi| eta_j / eta_i.
+            b = |s| |E - xi| eta_j / eta_i, and of a gap junction w max (q eta_j / eta_i - q).
             Then max |x_i - y_i| / eta_i shrinks at least as exp(-lambda t) between any two
             trajectories in the box under the same input. A self-synapse counts with its sign, and
             the interval of its neuron is cut into pieces, since its gate and xi belong to the same
@@ -42,6 +49,9 @@ The statements::
             where T > 0.
             euler: the condition of the rate with C (1 - kappa) / h in place of lambda C, and
             z + h T / C <= 1.
+            A step of the first two jumps where a rectifying junction begins to conduct: nothing is
+            proved of it unless the box decides whether it does. So a gap junction's term is w q
+            (eta_j / eta_i - kappa), for its entry of the Jacobian is w q / (C / h + G).
             Then a step of the layer's solver leads from the box into the box, and brings two states
             nearer by the factor kappa.
     gain    With D in place of eta and the effect b_i / D_i of a unit change of the inputs in place
@@ -80,9 +90,13 @@ Box = tuple[list[float], list[float]]
 Range = tuple[float, float]
 Synapse = tuple[int, float, float, float, float]
 """Source, conductance, gain, centre, potential."""
+Junction = tuple[int, float, int]
+"""The other neuron, conductance, and the way: 0 both, 1 from it only, -1 to it only."""
 
 FORMAT = "elegans.certificate"
 VERSION = 2
+JOINED_VERSION = 3
+"""Of certificates of circuits with gap junctions, which older programs do not know."""
 LEVELS = ("exact", "interval", "float")
 SOLVERS = ("semi_implicit", "exponential", "euler")
 LARGEST_FILE = 64 << 20
@@ -240,13 +254,42 @@ class SynapseData:
                 self.rows[i].append(synapse)
 
 
+def junction_rows(document: Document, neurons: int, where: str) -> list[list[Junction]]:
+    """Return gap junctions by the neurons at both ends."""
+    _only(document, ("source", "target", "rectifying", "weight"), where)
+    source, target = (_indices(document, name, where) for name in ("source", "target"))
+    count, one_way = len(source), _list(document, "rectifying", where)
+    weight = _numbers(document, "weight", count, where)
+    if not len(target) == len(one_way) == count or not count:
+        raise MalformedError(f"{where}: columns of different lengths, or no gap junction")
+    rows: list[list[Junction]] = [[] for _ in range(neurons)]
+    pairs = set()
+    for j, i, way, w in zip(source, target, one_way, weight, strict=True):
+        if not isinstance(way, bool):
+            raise MalformedError(f"{where}.rectifying: {way!r:.40} is neither true nor false")
+        if max(i, j) >= neurons:
+            raise MalformedError(f"{where}: a junction joins {j} and {i}, outside the circuit")
+        pair = (min(i, j), max(i, j))
+        if i == j or pair in pairs:
+            raise MalformedError(f"{where}: {j} and {i} are one neuron, or joined twice")
+        pairs.add(pair)
+        if w < 0:
+            raise NotProvedError(f"{where}: the conductance between {j} and {i} is negative")
+        if w > 0:
+            rows[i].append((j, w, int(way)))
+            rows[j].append((i, w, -int(way)))
+    return rows
+
+
 class CircuitData:
     """The circuit that a certificate is about."""
 
     def __init__(self, document: Document) -> None:
         where = "network"
         names = ("capacitance", "leak", "leak_potential")
-        _only(document, (*names, "epsilon", "recurrent", "sensory", "scale", "shift"), where)
+        fields = (*names, "epsilon", "recurrent", "sensory", "scale", "shift")
+        joined = "electrical" in document
+        _only(document, (*fields, "electrical") if joined else fields, where)
         self.capacitance = _numbers(document, "capacitance", None, where)
         self.size = len(self.capacitance)
         if not self.size:
@@ -261,6 +304,10 @@ class CircuitData:
             SynapseData(_mapping(document, kind, where), self.size, sources, f"network.{kind}").rows
             for kind, sources in (("recurrent", self.size), ("sensory", len(self.scale)))
         )
+        self.junctions: list[list[Junction]] = [[] for _ in range(self.size)]
+        if joined:
+            electrical = _mapping(document, "electrical", where)
+            self.junctions = junction_rows(electrical, self.size, "network.electrical")
         for i in range(self.size):
             if self.capacitance[i] <= 0 or self.leak[i] < 0 or self.epsilon < 0:
                 raise NotProvedError(
@@ -289,18 +336,39 @@ class Work:
 FREE = (0.0, 1.0)
 
 
+class End(NamedTuple):
+    """The end of a gap junction at a neuron, over a box."""
+
+    other: int
+    weight: float
+    least: float
+    """1 if it conducts throughout the box, else 0."""
+    most: float
+    """0 if it never does, else 1."""
+    lo: float
+    """Least potential of the other neuron."""
+    hi: float
+
+
 class GateBounds:
-    """Ranges of the gates, row by row in the order of the synapses; inputs None: from 0 to 1."""
+    """Ranges of the gates, row by row in the order of the synapses; inputs None: from 0 to 1.
+
+    `ends` are those of the gap junctions, row by row, over the last box.
+    """
 
     def __init__(self, circuit: CircuitData, inputs: Box | None, work: Work) -> None:
         self.circuit, self.inputs, self.work = circuit, inputs, work
         self.sensory = self._ranges(circuit.sensory, inputs)
-        self.move(None)
+        self.recurrent = self._ranges(circuit.recurrent, None)
+        self.ends: list[list[End]] = [[] for _ in range(circuit.size)]
 
-    def move(self, box: Box | None) -> None:
+    def move(self, box: Box) -> None:
         """Enclose the gates over another box of states."""
         states = None if self.inputs is None else box
         self.recurrent = self._ranges(self.circuit.recurrent, states)
+        for i, row in enumerate(self.circuit.junctions):
+            self.work.add(len(row), "the ranges of the gap junctions")
+            self.ends[i] = [junction_end(joined, i, box) for joined in row]
 
     def _ranges(self, rows: list[list[Synapse]], box: Box | None) -> list[list[Range]]:
         if box is None:
@@ -323,6 +391,16 @@ def gate(synapse: Synapse, lo: float, hi: float) -> Range:
     else:
         ends = gain * nextafter(lo - centre, -inf), gain * nextafter(hi - centre, inf)
     return sigmoid_below(nextafter(ends[0], -inf)), sigmoid_above(nextafter(ends[1], inf))
+
+
+def junction_end(junction: Junction, i: int, box: Box) -> End:
+    """Return the end at neuron i: whether it conducts, and the potentials of the other neuron."""
+    lo, hi = box
+    j, weight, way = junction
+    source, target = (i, j) if way < 0 else (j, i)
+    always = way == 0 or lo[source] > hi[target]
+    ever = way == 0 or hi[source] > lo[target]
+    return End(j, weight, float(always), float(ever), lo[j], hi[j])
 
 
 def mapped(circuit: CircuitData, given: Box) -> Box:
@@ -353,6 +431,9 @@ def check_hull(circuit: CircuitData, box: Box) -> None:
             )
         if not (lo[i] <= min(pulls) and max(pulls) <= hi[i]):
             raise NotProvedError(f"hull: the first box does not hold all potentials of neuron {i}")
+        for j, _, _ in circuit.junctions[i]:
+            if not (lo[i] == lo[j] and hi[i] == hi[j]):
+                raise NotProvedError(f"hull: the joined neurons {i} and {j} have other intervals")
 
 
 def pull(circuit: CircuitData, gates: GateBounds, i: int, t: float, sign: float) -> float:
@@ -372,6 +453,10 @@ def pull(circuit: CircuitData, gates: GateBounds, i: int, t: float, sign: float)
             else:
                 continue
             terms.append(nextafter(conductance * nextafter(force, inf), inf))
+    for end in gates.ends[i]:
+        force = sign * ((end.hi if sign > 0 else end.lo) - t)
+        if (force > 0 and end.most > 0) or (force < 0 and end.least > 0):
+            terms.append(up(end.weight * up(force)))
     return total(terms)
 
 
@@ -379,7 +464,8 @@ def check_stays(circuit: CircuitData, gates: GateBounds, box: Box, what: str) ->
     """Raise unless the current points inwards at both ends of every interval."""
     lo, hi = box
     for i in range(circuit.size):
-        gates.work.add(2 * (len(circuit.recurrent[i]) + len(circuit.sensory[i])), what)
+        count = len(circuit.recurrent[i]) + len(circuit.sensory[i]) + len(gates.ends[i])
+        gates.work.add(2 * count, what)
         if not (pull(circuit, gates, i, hi[i], 1) <= 0 and pull(circuit, gates, i, lo[i], -1) <= 0):
             raise NotProvedError(f"{what}: neuron {i} may be pulled out of its interval")
 
@@ -416,11 +502,16 @@ def check_entry(
 
 
 def decay(circuit: CircuitData, gates: GateBounds, i: int, every: bool = False) -> float:
-    """Return a bound <= g + epsilon + the sum of w l over sensory, or all, synapses of row i."""
+    """Return a bound <= g + epsilon + the sum of w l over sensory, or all, synapses of row i.
+
+    Gap junctions are among all.
+    """
     pairs = list(zip(circuit.sensory[i], gates.sensory[i], strict=True))
     if every:
         pairs += zip(circuit.recurrent[i], gates.recurrent[i], strict=True)
     terms = [nextafter(pair[0][1] * pair[1][0], -inf) for pair in pairs if pair[1][0] > 0]
+    if every:
+        terms += [end.weight for end in gates.ends[i] if end.least > 0]
     return down(math.fsum([circuit.leak[i], circuit.epsilon, *terms]))  # far from overflow
 
 
@@ -451,13 +542,25 @@ def check_rows(circuit: CircuitData, gates: GateBounds, box: Box, condition: Row
             # Any points will do: pieces between neighbours leave nothing out.
             inner = (lo + (hi - lo) * (n / pieces) for n in range(1, pieces))
             cuts = [lo, *(min(max(cut, lo), hi) for cut in inner), hi]
-        gates.work.add(2 * (len(cuts) - 1) * (len(row) + 1), f"{name}, neuron {i}")
+        beside = [first[i], *junction_terms(gates.ends[i], weights, i, share)]
+        terms = len(row) + len(gates.ends[i]) + 1
+        gates.work.add(2 * (len(cuts) - 1) * terms, f"{name}, neuron {i}")
         for a, b in pairwise(cuts):
             if len(cuts) > 2:
                 ranges = tied_gates(row, gates.recurrent[i], i, a, b)
             for xi in reached(a, b, lo, hi, 0.0 if reach is None else reach[i]):
-                if not row_bound(row, ranges, xi, weights, i, share, first[i], turned) <= 0:
+                if not row_bound(row, ranges, xi, weights, i, share, beside, turned) <= 0:
                     raise NotProvedError(f"{name}: not so in the row of neuron {i}")
+
+
+def junction_terms(ends: list[End], weights: list[float], i: int, share: float) -> list[float]:
+    """Return bounds of w max_q (q eta_j / eta_i - share q) for the gap junctions of row i."""
+    terms = []
+    for end in ends:
+        value = up(up(weights[end.other] / weights[i]) - share)
+        if (end.most if value > 0 else end.least) > 0:
+            terms.append(up(end.weight * value))
+    return terms
 
 
 def tied_gates(row: list[Synapse], ranges: list[Range], i: int, a: float, b: float) -> list[Range]:
@@ -486,14 +589,15 @@ def row_bound(
     weights: list[float],
     i: int,
     share: float,
-    first: float,
+    beside: list[float],
     turned: bool = False,
 ) -> float:
-    """Return a bound of first + sum w max_q (b q (1 - q) - share q) at x_i = xi.
+    """Return a bound of a sum and, over a row, sum w max_q (b q (1 - q) - share q) at x_i = xi.
 
-    The slope of a self-synapse counts with its sign, or with the other one if `turned`.
+    `beside` are the terms of that sum. The slope of a self-synapse counts with its sign, or with
+    the other one if `turned`.
     """
-    mine, terms = weights[i], [first]
+    mine, terms = weights[i], [*beside]
     for (j, weight, gain, _, potential), (least, most) in zip(row, ranges, strict=True):
         reach = potential - xi
         if not (reach and gain):
@@ -588,6 +692,10 @@ def check_step(circuit: CircuitData, gates: GateBounds, box: Box, step: Step, pi
     solver, _, shortest, longest, eta, kappa = step
     if not (0 < shortest <= longest and 0 < kappa < 1):
         raise NotProvedError("step: its lengths or its factor are out of range")
+    if solver != "euler":
+        for i, row in enumerate(gates.ends):
+            if any(end.least < end.most for end in row):
+                raise NotProvedError(f"step: a rectifying junction of neuron {i} makes it jump")
     straight, back, reach, turning = [], [], [], False
     for i, c in enumerate(circuit.capacitance):
         most, turned = conductance_above(circuit, gates, i), turned_above(circuit, box, i)
@@ -612,12 +720,11 @@ def check_step(circuit: CircuitData, gates: GateBounds, box: Box, step: Step, pi
 
 
 def conductance_above(circuit: CircuitData, gates: GateBounds, i: int) -> float:
-    """Return a bound >= g + epsilon + the sum of w h over all synapses of row i."""
+    """Return a bound >= g + epsilon + the sum of w h over all synapses and junctions of row i."""
     pairs = [*zip(circuit.sensory[i], gates.sensory[i], strict=True)]
     pairs += zip(circuit.recurrent[i], gates.recurrent[i], strict=True)
-    return up(
-        total([circuit.leak[i], circuit.epsilon, *(up(s[1] * most) for s, (_, most) in pairs)])
-    )
+    terms = [circuit.leak[i], circuit.epsilon, *(up(s[1] * most) for s, (_, most) in pairs)]
+    return up(total([*terms, *(end.weight for end in gates.ends[i] if end.most > 0)]))
 
 
 def turned_above(circuit: CircuitData, box: Box, i: int) -> float:
@@ -669,6 +776,11 @@ FIELDS = (
 )
 
 
+def version_of(joined: bool) -> int:
+    """Return the version of a certificate, by whether its circuit has gap junctions."""
+    return JOINED_VERSION if joined else VERSION
+
+
 def digest(document: Document) -> str:
     """Return the fingerprint of everything in a certificate besides the fingerprint."""
     return _fingerprint({name: value for name, value in document.items() if name != "digest"})
@@ -697,14 +809,18 @@ def verify(document: Document, limit: float | None = None) -> list[str]:
     work = Work(MOST_WORK if limit is None else limit)
     _only(document, FIELDS, "certificate")
     version = document["version"]
-    if document["format"] != FORMAT or type(version) is not int or version != VERSION:
-        raise MalformedError(f"not a file of format {FORMAT} {VERSION}")
+    known = (VERSION, JOINED_VERSION)
+    if document["format"] != FORMAT or type(version) is not int or version not in known:
+        raise MalformedError(f"not a file of format {FORMAT} {VERSION} or {JOINED_VERSION}")
     level = document["level"]
     if level not in LEVELS:
         raise MalformedError(f"unknown level {level!r:.40}")
     if document["digest"] != digest(document):
         raise NotProvedError("digest: the file was changed after it was written")
-    circuit = CircuitData(_mapping(document, "network", "certificate"))
+    network = _mapping(document, "network", "certificate")
+    if version != version_of("electrical" in network):
+        raise MalformedError(f"version {version}: gap junctions belong to {JOINED_VERSION} alone")
+    circuit = CircuitData(network)
     inputs = document["inputs"]
     if inputs is not None:
         inputs = mapped(circuit, _box(inputs, len(circuit.scale), "inputs"))

@@ -45,6 +45,13 @@ class Exact:
             for k, i in enumerate(columns["target"]):
                 row = {name: Fraction(column[k]) for name, column in columns.items()}
                 rows[i].append(row | {"source": columns["source"][k]})
+        self.joined = [[] for _ in range(self.count)]
+        held = network.get("electrical", {"weight": []})
+        for k, weight in enumerate(held["weight"]):
+            j, i, one_way = (held[name][k] for name in ("source", "target", "rectifying"))
+            if weight != 0:
+                self.joined[i].append((j, Fraction(weight), one_way, j, i))
+                self.joined[j].append((i, Fraction(weight), one_way, j, i))
         given, scale, shift = document["inputs"], self.network["scale"], self.network["shift"]
         ends = [
             sorted(a * Fraction(end) + b for end in pair)
@@ -67,12 +74,21 @@ class Exact:
     def all_rows(self, i):
         return [(kind, row) for kind, rows in self.rows.items() for row in rows[i]]
 
+    def ends(self, i, states):
+        """Return neuron, conductance, ends of the gate and of the potential of junctions at i."""
+        for other, weight, one_way, source, target in self.joined[i]:
+            open_ = not one_way or states[0][source] > states[1][target]
+            shut = one_way and states[1][source] <= states[0][target]
+            yield other, weight, (int(open_), int(not shut)), (states[0][other], states[1][other])
+
     def leaves(self, i, t, sign, states):
         leak, potential = self.network["leak"][i], self.network["leak_potential"][i]
         total = sign * (leak * (potential - t) - self.epsilon * t)
         for kind, row in self.all_rows(i):
             force = sign * row["weight"] * (row["potential"] - t)
             total += max(gate * force for gate in self.gate(kind, row, states))
+        for _, weight, gates, potentials in self.ends(i, states):
+            total += max(sign * weight * q * (p - t) for q in gates for p in potentials)
         return total > 0
 
     def decay(self, i):
@@ -91,6 +107,8 @@ class Exact:
         for a, b in pairwise([lo + (hi - lo) * n / pieces for n in range(pieces + 1)]):
             for xi in (a - reach * (a - lo), b + reach * (hi - b)):
                 total = Fraction(0)
+                for j, weight, gates, _ in self.ends(i, box):
+                    total += max(weight * q * (eta[j] / eta[i] - share) for q in gates)
                 for row in self.rows["recurrent"][i]:
                     j, slope = row["source"], row["gain"] * (row["potential"] - xi)
                     piece = (a, b) if j == i and pieces > 1 else None
@@ -131,6 +149,11 @@ class Exact:
             pulls += [Fraction(0)] if self.epsilon > 0 else []
             if not self.boxes[0][0][i] <= min(pulls) <= max(pulls) <= self.boxes[0][1][i]:
                 yield "hull"
+            lo, hi = (end[i] for end in self.boxes[0])
+            if any(
+                self.boxes[0][0][j] < lo or self.boxes[0][1][j] > hi for j, *_ in self.joined[i]
+            ):
+                yield "hull"
         for outer, inner, share in zip(
             self.boxes, self.boxes[1:], map(Fraction, document["shares"]), strict=False
         ):
@@ -166,6 +189,10 @@ class Exact:
             row["weight"] * self.gate(kind, row, self.boxes[-1])[1]
             for kind, row in self.all_rows(i)
         )
+        ends = list(self.ends(i, self.boxes[-1]))
+        widest += sum(weight * gates[1] for _, weight, gates, _ in ends)
+        if solver != "euler" and any(gates[0] < gates[1] for _, _, gates, _ in ends):
+            yield "jump"
         z, turned = widest / slow, self.turned(i) / 4
         reach = {"semi_implicit": z / (1 + z), "exponential": min(z / 2, 1)}.get(solver, 0)
         share = Fraction(1) if solver == "euler" else kappa

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from scipy.special import expit
 
 from elegans import LTC
-from elegans.proofs.certificates.network import Box, Network, SynapseNumbers
-from elegans.wiring import Synapses, Wiring
+from elegans.proofs.certificates.network import Box, JunctionNumbers, Network, SynapseNumbers
+from elegans.wiring import GapJunctions, Synapses, Wiring
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -34,12 +34,14 @@ def random_network(
     strength=3.0,
     gain=8.0,
     offset=0.0,
+    junctions=False,
 ):
     """Return a network of 1 to 6 neurons and 0 to 3 inputs.
 
     Self-synapses and parallel ones occur if `own` and `parallel` are not False, and certainly if
     they are True; with `ahead` every synapse leads to a later neuron. Conductances are up to
-    `strength`, some are zero; gains up to `gain`, of both signs; potentials round `offset`.
+    `strength`, some are zero; gains up to `gain`, of both signs; potentials round `offset`. With
+    `junctions` some pairs are joined, in some circuits none or all of them rectifying.
     """
     rng = np.random.default_rng(seed)
     units = int(rng.integers(2 if parallel else 1, 7)) if units is None else units
@@ -56,7 +58,7 @@ def random_network(
     leak = rng.uniform(0.05, 1.0, units)
     if epsilon == 0.3:
         leak *= rng.random(units) < 0.8  # epsilon alone holds a neuron, too
-    return Network(
+    network = Network(
         np.exp(rng.uniform(-2, 2, units)),
         leak,
         offset + rng.normal(0, 1, units),
@@ -65,6 +67,23 @@ def random_network(
         rng.choice([1.0, 0.0, -0.5, 2.0], inputs, p=[0.6, 0.1, 0.15, 0.15]),
         offset + rng.normal(0, 0.3, inputs),
     )
+    return with_junctions(rng, network, strength=strength) if junctions else network
+
+
+def with_junctions(rng, network, *, density=0.5, strength=3.0, rectifying=None):
+    """Return the network with gap junctions between some pairs; some conduct nothing."""
+    units = len(network)
+    pairs = [(j, i) for i in range(units) for j in range(i) if rng.random() < density]
+    ends = np.array([pair if rng.random() < 0.5 else pair[::-1] for pair in pairs], dtype=np.int64)
+    source, target = ends.reshape(len(pairs), 2).T
+    share = rng.choice([0.0, 0.3, 1.0]) if rectifying is None else rectifying
+    numbers = JunctionNumbers(
+        source.copy(),
+        target.copy(),
+        rng.random(len(pairs)) < share,
+        rng.uniform(0, strength, len(pairs)) * (rng.random(len(pairs)) < 0.9),
+    )
+    return replace(network, electrical=numbers if len(pairs) else None)
 
 
 def _ends(rng, pairs, density, parallel):
@@ -114,7 +133,14 @@ def model_of(network, *, dtype=torch.float64, **options):
         for k, sign in zip((network.recurrent, network.sensory), signs, strict=True)
     )
     layers = {"motor": 1, "inter": units - 1} if units > 1 else {"motor": 1}
-    wiring = Wiring(inputs, layers, recurrent, sensory)
+    joined, weights = network.electrical, []
+    junctions = GapJunctions.empty()
+    if joined is not None:
+        junctions = GapJunctions(joined.source, joined.target, joined.rectifying)
+        ends = zip(joined.source.tolist(), joined.target.tolist(), strict=True)
+        weight = dict(zip(map(frozenset, ends), joined.weight, strict=True))
+        weights = [weight[frozenset((j, i))] for j, i, _ in junctions]
+    wiring = Wiring(inputs, layers, recurrent, sensory, electrical=junctions)
     options = {"implicit_param_constraints": False, "epsilon": network.epsilon} | options
     model = LTC(inputs, wiring, dtype=dtype, **options)
     values = [
@@ -127,6 +153,8 @@ def model_of(network, *, dtype=torch.float64, **options):
     for slots, numbers in zip((model.cell.recurrent, model.cell.sensory), held, strict=True):
         values += [(slots.weight, numbers.weight), (slots.sigma, numbers.gain)]
         values += [(slots.mu, numbers.centre), (slots.erev, np.abs(numbers.potential))]
+    if joined is not None:
+        values.append((model.cell.electrical.weight, np.array(weights)))
     with torch.no_grad():
         for parameter, number in values:
             parameter.copy_(torch.as_tensor(number))
@@ -165,7 +193,21 @@ def conductance_and_drive(network, x, u):
         weight = k.weight[:, None] * np.eye(len(network))[k.target]  # (synapse, neuron)
         conductance = conductance + gate @ weight
         drive = drive + gate @ (weight * k.potential[:, None])
+    for w, i, j, open_ in junctions_at(network, x):
+        at = np.eye(len(network))
+        conductance = conductance + (open_ * w)[..., None] * (at[i] + at[j])
+        there = x[..., j, None] * at[i] + x[..., i, None] * at[j]
+        drive = drive + (open_ * w)[..., None] * there
     return conductance, drive
+
+
+def junctions_at(network, x):
+    """Return conductance, both ends and whether it conducts, (...,), of each gap junction."""
+    held = network.electrical
+    for k in range(0 if held is None else len(held)):
+        j, i = held.source[k], held.target[k]
+        open_ = (x[..., j] > x[..., i]) | (not held.rectifying[k])
+        yield held.weight[k], i, j, open_
 
 
 def derivative(network, x, u):
@@ -200,6 +242,9 @@ def jacobian(network, x, u, h=None):
         result[..., i, j] += (
             k.weight[number] * k.gain[number] * q * (1 - q) * (k.potential[number] - after[..., i])
         )
+    for w, i, j, open_ in junctions_at(network, x):
+        result[..., i, j] += w * open_
+        result[..., j, i] += w * open_
     return result / divisor[..., None]
 
 
@@ -228,6 +273,9 @@ def fastest(network):
     total = network.leak + network.epsilon
     total = total + np.bincount(k.target, k.weight * (1 + np.abs(k.gain) * reach), len(network))
     total = total + np.bincount(sensory.target, sensory.weight, len(network))
+    if network.electrical is not None:
+        ends = network.electrical.ends
+        total = total + 2 * np.bincount(ends.target, ends.weight, len(network))
     return float((total / network.capacitance).max())
 
 

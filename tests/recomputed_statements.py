@@ -28,6 +28,13 @@ class Recomputed:
             for k, target in enumerate(held["target"]):
                 if held["weight"][k] != 0:
                     rows[target].append({name: column[k] for name, column in held.items()})
+        self.joined = [[] for _ in range(self.count)]
+        held = document["network"].get("electrical", {"weight": []})
+        for k, weight in enumerate(held["weight"]):
+            if weight != 0:
+                j, i, one_way = (held[name][k] for name in ("source", "target", "rectifying"))
+                self.joined[i].append((j, weight, one_way, j, i))
+                self.joined[j].append((i, weight, one_way, j, i))
         given = document["inputs"]
         scale, shift = self.network["scale"], self.network["shift"]
         self.inputs = np.sort(np.array([given["lo"], given["hi"]]) * scale + shift, axis=0)
@@ -45,6 +52,16 @@ class Recomputed:
         ends = held[:, row["source"]] if own is None else np.array(own)
         return np.sort(expit(row["gain"] * (ends - row["centre"])))
 
+    def ends(self, i, states):
+        """Return neuron, conductance, range of the gate and of the potential of junctions at i."""
+        for other, weight, one_way, source, target in self.joined[i]:
+            gate = np.array([0.0, 1.0]) if one_way else np.ones(2)
+            if one_way and states[0, source] > states[1, target]:
+                gate[0] = 1.0
+            if one_way and states[1, source] <= states[0, target]:
+                gate[1] = 0.0
+            yield other, weight, gate, states[:, other]
+
     def leaving(self, i, box, states):
         """Return the largest current of neuron i out of `box` with the gates of `states`."""
         leak, potential = self.network["leak"][i], self.network["leak_potential"][i]
@@ -54,6 +71,8 @@ class Recomputed:
             for kind, row in self.all_rows(i):
                 force = sign * row["weight"] * (row["potential"] - t)
                 total += (self.gate(kind, row, states) * force).max()
+            for _, weight, gate, potentials in self.ends(i, states):
+                total += max((sign * weight * gate * (p - t)).max() for p in potentials)
             worst = max(worst, total)
         return worst
 
@@ -72,7 +91,10 @@ class Recomputed:
         cuts = np.linspace(*box[:, i], (pieces if own else 1) + 1)
         for a, b in pairwise(cuts):
             for xi in (a - reach * (a - box[0, i]), b + reach * (box[1, i] - b)):
-                total = 0.0
+                total = sum(
+                    (weight * gate * (eta[j] - share * eta[i])).max()
+                    for j, weight, gate, _ in self.ends(i, box)
+                )
                 for row in self.rows["recurrent"][i]:
                     tied = row["source"] == i and pieces > 1
                     ends = self.gate("recurrent", row, box, (a, b) if tied else None)
@@ -112,6 +134,8 @@ class Recomputed:
         total += self.network["leak"][i] * abs(self.network["leak_potential"][i])
         for _, row in self.all_rows(i):
             total += abs(row["weight"]) * (abs(row["potential"]) + reach) * (1 + abs(row["gain"]))
+        for j, weight, *_ in self.joined[i]:
+            total += abs(weight) * (reach + max(np.abs(box[:, j]).max() for box in self.boxes))
         return 1 + total
 
     def violations(self):
@@ -127,6 +151,7 @@ class Recomputed:
     def violations_of(self, i):
         document = self.document
         weights = [row["weight"] for _, row in self.all_rows(i)]
+        weights += [weight for _, weight, *_ in self.joined[i]]
         yield "signs", max(-self.epsilon, -self.network["leak"][i], *(-w for w in (0, *weights)))
         if document["attracts"]:
             pulls = [row["potential"] for _, row in self.all_rows(i)]
@@ -134,6 +159,9 @@ class Recomputed:
             pulls += [0.0] if self.epsilon > 0 else []
             lo, hi = self.boxes[0][:, i]
             yield "hull", max(max(lo - pull, pull - hi) for pull in pulls)
+            for j, *_ in self.joined[i]:
+                other = self.boxes[0][:, j]
+                yield "joined hull", max(lo - other[0], other[1] - hi)
         for outer, inner, share in zip(
             self.boxes, self.boxes[1:], document["shares"], strict=False
         ):
@@ -159,6 +187,10 @@ class Recomputed:
             for kind, row in self.all_rows(i)
             for gate in [self.gate(kind, row, self.boxes[-1])]
         )
+        ends = list(self.ends(i, self.boxes[-1]))
+        widest += sum(weight * gate[1] for _, weight, gate, _ in ends)
+        if solver != "euler" and any(gate[0] < gate[1] for _, _, gate, _ in ends):
+            yield "jump", np.inf
         z, turned = widest / slow, self.turned(i) / 4
         reach = {"semi_implicit": z / (1 + z), "exponential": min(z / 2, 1)}.get(solver, 0.0)
         share = 1.0 if solver == "euler" else kappa

@@ -99,8 +99,6 @@ def step_factor(circuit: Portable) -> float | None:
 def _of_rounding(circuit: Portable, precision: str | None, quotient: bool) -> str:
     """Return what is certain about the rounding of the steps that are written."""
     certificate, bound = circuit.certificate, None
-    if junction_count(circuit):  # the bound knows of no currents through them
-        precision = None
     if certificate is not None and precision is not None and step_factor(circuit) is not None:
         kind, ends = np.dtype(precision), circuit.certified or ()
         if _is_held(certificate.network, kind):
@@ -121,6 +119,7 @@ def _is_held(network: Network, kind: np.dtype[np.floating]) -> bool:
     values = [network.capacitance, network.leak, network.leak_potential]
     for synapses in (network.recurrent, network.sensory):
         values += [synapses.weight, synapses.gain, synapses.centre, synapses.potential]
+    values += [] if network.electrical is None else [network.electrical.weight]
     return all(bool((each.astype(kind) == each).all()) for each in values)
 
 

@@ -174,7 +174,11 @@ class SequenceLayer(Shared):
         See `Wiring.draw` for the options.
         """
         sets = self.cell.synapse_sets()
-        options_of = {"recurrent": "weights", "sensory": "sensory_weights"}
+        options_of = {
+            "electrical": "electrical_weights",
+            "recurrent": "weights",
+            "sensory": "sensory_weights",
+        }
         widths: dict[str, Any] = {}
         for name, option in options_of.items():
             if name in sets:

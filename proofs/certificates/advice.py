@@ -48,11 +48,11 @@ def prune_first(rows: Rows, components: Components) -> list[dict[str, Any]]:
         = -\frac{y_i \varphi_k}{C_i \sum_j y_j \eta_j}
 
     with the left Perron vector y; sorted by what removing the whole conductance would gain to first
-    order.
+    order. Gap junctions, which count in two rows, are not among them.
     """
     neurons, policy, left = _slowest(rows, components)
     gain = sensitivities(policy, components.eta[neurons], left)
-    total = gain * policy.weight
+    total = np.where(policy.joined, 0.0, gain * policy.weight)
     order = [k for k in np.argsort(-total, kind="stable") if total[k] > 0]
     return [
         {

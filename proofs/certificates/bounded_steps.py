@@ -117,6 +117,11 @@ def step_bound(
     network = Network.of(model)
     given = given_range(inputs, len(network.scale))
     broken = precondition(network, given)
+    if broken is None and network.electrical is not None:
+        broken = (
+            f"the circuit has {len(network.electrical.weight)} gap junctions, of which nothing is "
+            "derived here; certify covers the differential equation and three solvers"
+        )
     if broken is not None:
         return NotCertified(broken, "float")
     seen = network.range_of(inputs)

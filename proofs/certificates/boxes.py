@@ -7,6 +7,14 @@ reversal potentials of its synapses, with weights that the gates open and close:
     C_i \dot x_i = G_i (r_i - x_i), \qquad
     r_i = \frac{g_i V_i + \sum_k w_k \sigma_k E_k}{g_i + \epsilon + \sum_k w_k \sigma_k}
 
+A gap junction pulls at each of its ends like a synapse whose reversal potential is the potential of
+the other end, anywhere in that neuron's interval, and whose gate is open. A rectifying one is open
+or closed as the states have it: over a box it is open if the source is above the target throughout,
+closed if it is nowhere above it, and otherwise its gate is from 0 to 1. So every row test is that
+of synapses, its terms with the farthest potential of the other neuron. The hull of all potentials
+that pull stays invariant where the intervals of neurons that are joined are one: at its upper end
+no other is higher.
+
 Everything here follows from the ranges of the gates over a box of states and inputs. Numbers are
 rounded away from what is claimed by `SLACK`, which covers double precision with room to spare.
 """
@@ -14,13 +22,23 @@ rounded away from what is claimed by `SLACK`, which covers double precision with
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from elegans.errors import InputError
-from elegans.proofs.certificates.network import SLACK, Array, Box, Network, SynapseNumbers
+from elegans.proofs.certificates.network import (
+    SLACK,
+    Array,
+    Box,
+    JunctionNumbers,
+    Network,
+    SynapseNumbers,
+)
 
 _ROUNDS = 100
 _FARTHEST = 690.0
@@ -38,31 +56,86 @@ class Gates:
 
 
 @dataclass(frozen=True, eq=False)
+class Conduction(Gates):
+    """Ranges of gates and potentials of the ends of gap junctions, each of shape (end,)."""
+
+    lo: Array
+    """Least potential of the other neuron."""
+    hi: Array
+    """Its greatest potential."""
+
+    @classmethod
+    def over(cls, junctions: JunctionNumbers, states: Box) -> Conduction:
+        """Return the ranges over a box: a gate is 1, or 0 or 1 where a junction rectifies."""
+        source, target = junctions.source, junctions.target
+        always = ~junctions.rectifying | (states.lo[source] > states.hi[target])
+        ever = ~junctions.rectifying | (states.hi[source] > states.lo[target])
+        other = junctions.ends.source
+        return cls(
+            np.tile(always.astype(np.float64), 2),
+            np.tile(ever.astype(np.float64), 2),
+            states.lo[other],
+            states.hi[other],
+        )
+
+
+@dataclass(frozen=True, eq=False)
 class GateRanges:
     """Ranges of all gates over a box of states and a box of inputs."""
 
     recurrent: Gates
     sensory: Gates
+    electrical: Conduction | None = None
+    """Of the gap junctions, None without any."""
 
     @classmethod
     def over(cls, network: Network, states: Box, inputs: Box) -> GateRanges:
         """Return the ranges of sigma(s (x - m)) over boxes of states and of inputs."""
-        return cls(
-            *(
-                gates_between(synapses, box.lo[synapses.source], box.hi[synapses.source])
-                for synapses, box in ((network.recurrent, states), (network.sensory, inputs))
-            )
+        recurrent, sensory = (
+            gates_between(synapses, box.lo[synapses.source], box.hi[synapses.source])
+            for synapses, box in ((network.recurrent, states), (network.sensory, inputs))
         )
+        return cls(recurrent, sensory, conduction(network, states))
 
     @classmethod
-    def free(cls, network: Network) -> GateRanges:
-        """Return the ranges from 0 to 1: whatever the states and the inputs may be."""
-        return cls(
-            *(
-                Gates(np.zeros(len(synapses)), np.ones(len(synapses)))
-                for synapses in (network.recurrent, network.sensory)
-            )
+    def free(cls, network: Network, states: Box | None = None) -> GateRanges:
+        """Return the ranges from 0 to 1: whatever the states and the inputs may be.
+
+        Gap junctions have the ranges over `states`, which they need.
+        """
+        recurrent, sensory = (
+            Gates(np.zeros(len(synapses)), np.ones(len(synapses)))
+            for synapses in (network.recurrent, network.sensory)
         )
+        return cls(recurrent, sensory, conduction(network, states))
+
+
+def conduction(network: Network, states: Box | None) -> Conduction | None:
+    """Return the ranges of the gap junctions over a box, None without any."""
+    if network.electrical is None:
+        return None
+    if states is None:
+        raise InputError(
+            f"got {len(network.electrical)} gap junctions and no box of states, expected one: the "
+            "neurons at both ends pull at each other; pass states="
+        )
+    return Conduction.over(network.electrical, states)
+
+
+def pulling(
+    network: Network, gates: GateRanges, sign: float
+) -> tuple[tuple[SynapseNumbers, Gates], ...]:
+    """Return the synapses with their gates, and the ends of gap junctions as such.
+
+    The potential of an end is the farthest of the other neuron: its least for sign < 0, else its
+    greatest.
+    """
+    sets = (network.recurrent, gates.recurrent), (network.sensory, gates.sensory)
+    if network.electrical is None or gates.electrical is None:
+        return sets
+    ends = gates.electrical
+    farthest = replace(network.electrical.ends, potential=ends.lo if sign < 0 else ends.hi)
+    return (*sets, (farthest, ends))
 
 
 def gates_between(synapses: SynapseNumbers, lo: Array, hi: Array) -> Gates:
@@ -89,8 +162,9 @@ def hull(network: Network) -> Box:
         B^0_i = \mathrm{hull}\big(
             \{V_i : g_i > 0\} \cup \{E_k : w_k > 0\} \cup \{0 : \epsilon > 0\}\big)
 
-    Sensory synapses included. It is forward invariant for any input whatever, and attracts every
-    state: outside, the distance to it decays at the rate (g_i + epsilon) / C_i at least.
+    Sensory synapses included; neurons that gap junctions join have the hull of all of them. It is
+    forward invariant for any input whatever, and attracts every state: outside, the distance to it
+    decays at the rate (g_i + epsilon) / C_i at least, the least of them where neurons are joined.
 
     Raises
     ------
@@ -120,6 +194,7 @@ def hull(network: Network) -> Box:
         target, potential = synapses.target[present], synapses.potential[present]
         np.minimum.at(lo, target, potential)
         np.maximum.at(hi, target, potential)
+    lo, hi = of_joined(network, Box(lo, hi))
     alone = np.flatnonzero(lo > hi)
     if len(alone):
         raise InputError(
@@ -127,6 +202,20 @@ def hull(network: Network) -> Box:
             "it, expected a conductance at every neuron; train with epsilon > 0 or give it a leak"
         )
     return Box(lo, hi)
+
+
+def of_joined(network: Network, box: Box) -> Box:
+    """Return the box in which neurons that gap junctions join have the hull of their intervals."""
+    if network.electrical is None:
+        return box
+    count, joined = len(network), network.electrical.ends
+    ends = joined.take(joined.weight > 0)
+    graph = coo_array((np.ones(len(ends)), (ends.source, ends.target)), shape=(count, count))
+    _, label = connected_components(graph, directed=False)
+    least, most = np.full(count, math.inf), np.full(count, -math.inf)
+    np.minimum.at(least, label, box.lo)
+    np.maximum.at(most, label, box.hi)
+    return Box(least[label], most[label])
 
 
 def target_range(network: Network, gates: GateRanges) -> Box:
@@ -138,31 +227,36 @@ def target_range(network: Network, gates: GateRanges) -> Box:
     round raises r_i, and no choice comes twice. An E that rounding cannot tell from r_i is tried
     both ways: open, one strong synapse hides all that is weaker.
     """
-    sets = (network.recurrent, gates.recurrent), (network.sensory, gates.sensory)
     ends = []
     for sign in (-1.0, 1.0):
+        sets = pulling(network, gates, sign)
         r = _target(
-            network, gates.recurrent.most, gates.sensory.most, otherwise=network.leak_potential
+            network,
+            [(synapses, range_.most) for synapses, range_ in sets],
+            otherwise=network.leak_potential,
         )
         for _ in range(_ROUNDS):
             better = r
             for tied in (-SLACK, SLACK):
                 chosen = [
-                    np.where(
-                        sign * (synapses.potential - r[synapses.target])
-                        >= tied * np.abs(synapses.potential),
-                        range_.most,
-                        range_.least,
+                    (
+                        synapses,
+                        np.where(
+                            sign * (synapses.potential - r[synapses.target])
+                            >= tied * np.abs(synapses.potential),
+                            range_.most,
+                            range_.least,
+                        ),
                     )
                     for synapses, range_ in sets
                 ]
-                found = _target(network, *chosen, otherwise=r)
+                found = _target(network, chosen, otherwise=r)
                 better = np.where(sign * found > sign * better, found, better)
             if np.array_equal(better, r):
                 break
             r = better
         ends.append(r)
-    slack = SLACK * magnitude(network)
+    slack = SLACK * magnitude(network, gates)
     return Box(ends[0] - slack, ends[1] + slack)
 
 
@@ -174,16 +268,14 @@ def row_tests(network: Network, box: Box, gates: GateRanges) -> tuple[Array, Arr
 
     and H⁻ with the minimum. If H⁻(lo) >= 0 >= H⁺(hi) in every row, no state in `box` leaves it,
     under any inputs that keep the gates in their ranges, and neither does the semi-implicit step of
-    any length. Without self-synapses and parallel synapses, whose gates are tied to each other, the
-    converse holds for the flow, too. `gates` are those over this box and the inputs.
+    any length. Without self-synapses, parallel synapses, and pairs with a gap junction besides,
+    whose gates are tied to each other or to what pulls, the converse holds for the flow, too, but
+    for rectifying junctions. `gates` are those over this box and the inputs.
     """
     currents = []
-    for t, choose in ((box.lo, np.minimum), (box.hi, np.maximum)):
+    for sign, t, choose in ((-1.0, box.lo, np.minimum), (1.0, box.hi, np.maximum)):
         current = network.leak * (network.leak_potential - t) - network.epsilon * t
-        for synapses, range_ in (
-            (network.recurrent, gates.recurrent),
-            (network.sensory, gates.sensory),
-        ):
+        for synapses, range_ in pulling(network, gates, sign):
             pull = synapses.weight * (synapses.potential - t[synapses.target])
             term = choose(range_.least * pull, range_.most * pull)
             current = current + np.bincount(synapses.target, term, minlength=len(network))
@@ -194,7 +286,7 @@ def row_tests(network: Network, box: Box, gates: GateRanges) -> tuple[Array, Arr
 def stays(network: Network, box: Box, gates: GateRanges) -> NDArray[np.bool_]:
     """Return whether each row passes the tests of `row_tests`, rounding allowed for, (neuron,)."""
     inwards, outwards = row_tests(network, box, gates)
-    size = np.abs(box.lo) + np.abs(box.hi) + magnitude(network)
+    size = np.abs(box.lo) + np.abs(box.hi) + magnitude(network, gates)
     rounding = SLACK * conductance_range(network, gates).hi * size
     return np.asarray((inwards >= rounding) & (outwards <= -rounding))
 
@@ -207,10 +299,7 @@ def conductance_range(network: Network, gates: GateRanges) -> Box:
             np.bincount(
                 synapses.target, synapses.weight * getattr(range_, end), minlength=len(network)
             )
-            for synapses, range_ in (
-                (network.recurrent, gates.recurrent),
-                (network.sensory, gates.sensory),
-            )
+            for synapses, range_ in pulling(network, gates, 1.0)
         )
         for end in ("least", "most")
     )
@@ -327,11 +416,13 @@ def entered_after(slowest: float, entry_fraction: float) -> float:
     return (1 + SLACK) * slowest * -math.log(entry_fraction)
 
 
-def _target(network: Network, recurrent: Array, sensory: Array, *, otherwise: Array) -> Array:
-    """Return r_i for given gates, or `otherwise` where no conductance is open."""
+def _target(
+    network: Network, opened: Sequence[tuple[SynapseNumbers, Array]], *, otherwise: Array
+) -> Array:
+    """Return r_i for synapses with given gates, or `otherwise` where no conductance is open."""
     conductance = network.leak + network.epsilon
     drive = network.leak * network.leak_potential
-    for synapses, gate in ((network.recurrent, recurrent), (network.sensory, sensory)):
+    for synapses, gate in opened:
         open_ = synapses.weight * gate
         conductance = conductance + np.bincount(synapses.target, open_, minlength=len(network))
         drive = drive + np.bincount(
@@ -340,9 +431,10 @@ def _target(network: Network, recurrent: Array, sensory: Array, *, otherwise: Ar
     return np.divide(drive, conductance, out=otherwise.copy(), where=conductance > 0)
 
 
-def magnitude(network: Network) -> Array:
+def magnitude(network: Network, gates: GateRanges) -> Array:
     """Return the largest potential that pulls at each neuron, shape (neuron,)."""
     most = np.abs(network.leak_potential)
-    for synapses in (network.recurrent, network.sensory):
-        np.maximum.at(most, synapses.target, np.abs(synapses.potential))
+    for sign in (-1.0, 1.0):
+        for synapses, _ in pulling(network, gates, sign):
+            np.maximum.at(most, synapses.target, np.abs(synapses.potential))
     return most

@@ -21,7 +21,14 @@ from elegans.proofs import verify
 from elegans.proofs.certificates.advice import binding_row
 from elegans.proofs.certificates.boxes import GateRanges, entered_after, time_constant_range
 from elegans.proofs.certificates.contraction import Rows
-from elegans.proofs.certificates.network import SLACK, Array, Box, Network, SynapseNumbers
+from elegans.proofs.certificates.network import (
+    SLACK,
+    Array,
+    Box,
+    JunctionNumbers,
+    Network,
+    SynapseNumbers,
+)
 from elegans.proofs.certificates.perron import Components, best_rates
 from elegans.proofs.certificates.stepping import horizon
 
@@ -225,7 +232,7 @@ class Certificate:
     def figures(self) -> Figures:
         """Numbers that follow from the certificate, or tell of its search."""
         document, network, boxes = self.document, self.network, self.boxes
-        gates = [GateRanges.free(network)]
+        gates = [GateRanges.free(network, boxes[-1])]
         if self.level != "exact":
             inputs = network.range_of(self.inputs)
             gates = [GateRanges.over(network, box, inputs) for box in boxes]
@@ -452,8 +459,8 @@ def components_table(components: Components, largest: int = 20) -> list[dict[str
 
 
 def network_document(network: Network) -> dict[str, Any]:
-    """Return a network as plain values."""
-    return {
+    """Return a network as plain values, with a field for gap junctions where it has any."""
+    document = {
         "capacitance": network.capacitance.tolist(),
         "leak": network.leak.tolist(),
         "leak_potential": network.leak_potential.tolist(),
@@ -467,6 +474,12 @@ def network_document(network: Network) -> dict[str, Any]:
             for kind, synapses in (("recurrent", network.recurrent), ("sensory", network.sensory))
         },
     }
+    if network.electrical is not None:
+        document["electrical"] = {
+            column.name: getattr(network.electrical, column.name).tolist()
+            for column in fields(JunctionNumbers)
+        }
+    return document
 
 
 def network_of(document: dict[str, Any]) -> Network:
@@ -484,7 +497,14 @@ def network_of(document: dict[str, Any]) -> Network:
         _synapses(document["sensory"]),
         scale,
         shift,
+        _junctions(document["electrical"]) if "electrical" in document else None,
     )
+
+
+def _junctions(document: dict[str, Any]) -> JunctionNumbers:
+    source, target = (np.array(document[end], dtype=np.int64) for end in ("source", "target"))
+    rectifying = np.array(document["rectifying"], dtype=np.bool_)
+    return JunctionNumbers(source, target, rectifying, _array(document, "weight"))
 
 
 def _synapses(document: dict[str, Any]) -> SynapseNumbers:

@@ -184,7 +184,7 @@ def certify(
     gain = input_gains(network, region.box, region.gates, rows)
     document = {
         "format": verify.FORMAT,
-        "version": verify.VERSION,
+        "version": verify.version_of(network.electrical is not None),
         "level": level,
         "network": network_document(network),
         "inputs": {"lo": given.lo.tolist(), "hi": given.hi.tolist()},
@@ -220,6 +220,12 @@ def precondition(network: Network, given: Box) -> str | None:
                 f"{synapses.weight[negative[0]]:.6g}; a gate that opens would then push the "
                 "potential away from its target"
             )
+    junctions = np.zeros(0) if network.electrical is None else network.electrical.weight
+    if (junctions < 0).any():
+        return (
+            f"gap junction {np.argmax(junctions < 0)} has the negative conductance "
+            f"{junctions.min():.6g}; it would drive the potentials of its ends apart"
+        )
     if (network.capacitance <= 0).any():
         return "a capacitance is not positive"
     if (network.leak < 0).any() or network.epsilon < 0:
@@ -228,7 +234,7 @@ def precondition(network: Network, given: Box) -> str | None:
     if len(still):
         return f"neuron {still[0]} has no leak, so nothing holds it when its gates are closed"
     numbers = [network.capacitance, network.leak, network.leak_potential, network.scale]
-    numbers += [network.shift, given.lo, given.hi, np.array([network.epsilon])]
+    numbers += [network.shift, given.lo, given.hi, np.array([network.epsilon]), junctions]
     for synapses in (network.recurrent, network.sensory):
         numbers += [synapses.weight, synapses.gain, synapses.centre, synapses.potential]
     if any((np.abs(values) > _LARGEST).any() for values in numbers):

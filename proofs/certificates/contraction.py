@@ -21,6 +21,21 @@ A self-synapse changes the diagonal: its b_k is s_k (E_k - xi) eta_i with its si
 negative one the worst gate is an end of its range. Its gate and xi are tied to each other by the
 same potential, so the interval of its row is cut into `pieces`, each with a range of its own.
 
+A gap junction between i and j is a diffusive coupling: the current w (x_j - x_i) adds w to the
+Jacobian's row at j and takes it off at i, so that F_i gains
+
+.. math:: \frac{w}{C_i} (\eta_j - \eta_i)
+
+That is harmless where eta_j <= eta_i and free at equal weights; its sum over a circuit stays
+convex, homogeneous and cooperative. The current w max(x_j - x_i, 0) of a rectifying junction has no
+derivative where the potentials are equal, but it is Lipschitz continuous: between two states it
+differs by q w times what x_j - x_i does, with one q from 0 to 1 for both ends. So each of its rows
+gains at most
+
+.. math:: \max_{l \le q \le h} \frac{q w}{C_i} (\eta_j - \eta_i)
+
+where the box leaves open whether it conducts; l = h where it does not.
+
 Everything here is in double precision. A share `SLACK` of the absolute values of all terms is added
 to each row for rounding: F is that much larger, and stays convex, homogeneous and cooperative, so
 that what is found for it passes the check.
@@ -28,13 +43,14 @@ that what is found for it passes the check.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from elegans.proofs.certificates.boxes import GateRanges, gates_between
-from elegans.proofs.certificates.network import SLACK, Array, Box, Index, Network
+from elegans.proofs.certificates.network import SLACK, Array, Box, Index, Network, SynapseNumbers
 
 PIECES = 32
 """Parts into which the interval of a neuron with a self-synapse is cut."""
@@ -67,6 +83,9 @@ class Rows:
         self-synapse.
     least, most
         Ranges of the gates, shape (entry,).
+    joined
+        Whether an entry is the end of a gap junction, shape (entry,): these are numbered behind all
+        synapses, have slope 1, and their coupling is w q eta_j.
     """
 
     neurons: int
@@ -81,6 +100,7 @@ class Rows:
     slope: Array
     least: Array
     most: Array
+    joined: NDArray[np.bool_]
 
     @classmethod
     def of(
@@ -108,7 +128,8 @@ class Rows:
             Share of the way from its potential to any other of the box that a neuron may have gone
             to the potential xi that pulls, (neuron,): 0 for the flow, where they are one.
         """
-        synapses, sensory, count = network.recurrent, network.sensory, len(network)
+        sensory, count = network.sensory, len(network)
+        synapses, least, most, joined = _entries(network, gates)
         decay = network.leak + network.epsilon
         decay = decay + np.bincount(
             sensory.target, sensory.weight * gates.sensory.least, minlength=count
@@ -133,12 +154,12 @@ class Rows:
         entry = np.repeat(np.arange(len(synapses)), copies)
         start = np.concatenate([[0], np.cumsum(copies)])
         row = first[synapses.target[entry]] + np.arange(len(entry)) - start[entry]
-        entries = synapses.take(entry)
+        entries, joined = synapses.take(entry), joined[entry]
         own = entries.source == entries.target
         reach = np.broadcast_to(reach, count)[neuron]
         xi = np.stack([lo - reach * (lo - box.lo[neuron]), hi + reach * (box.hi[neuron] - hi)])
         slope = entries.gain * (entries.potential - xi[:, row])
-        least, most = gates.recurrent.least[entry], gates.recurrent.most[entry]
+        least, most = least[entry], most[entry]
         if pieces > 1 and own.any():
             mine = entries.take(own)
             tied = gates_between(mine, lo[row[own]], hi[row[own]])
@@ -154,9 +175,10 @@ class Rows:
             entries.source,
             row,
             entries.weight,
-            np.where(own, slope, np.abs(slope)),
+            np.where(joined, 1.0, np.where(own, slope, np.abs(slope))),
             least,
             most,
+            joined,
         )
 
     @property
@@ -174,7 +196,12 @@ class Rows:
         least = b * self.least * (1 - self.least) - mine * self.least
         most = b * self.most * (1 - self.most) - mine * self.most
         convex = np.where(least >= most, self.least, self.most)
-        return np.where(b > 0, np.clip(inner, self.least, self.most), convex)
+        gate = np.where(b > 0, np.clip(inner, self.least, self.most), convex)
+        return np.where(self.joined, np.where(b >= mine, self.most, self.least), gate)
+
+    def _closed(self, gate: Array) -> Array:
+        """Return 1 - sigma of gates, 1 for gap junctions: what the coupling has besides sigma."""
+        return np.where(self.joined, 1.0, 1 - gate)
 
     def sums(self, eta: Array, share: float | Array = 1.0) -> Array:
         r"""Return eta_i R_i(xi) at both ends, shape (2, row): what F_i takes the maximum of.
@@ -187,7 +214,8 @@ class Rows:
         """
         gate = self.worst_gates(eta, share)
         mine = eta * share
-        term = self.weight * gate * (self.slope * eta[self.source] * (1 - gate) - mine[self.target])
+        coupling = self.slope * eta[self.source] * self._closed(gate)
+        term = self.weight * gate * (coupling - mine[self.target])
         sums = -mine[self.neuron] * self.decay + self._per_row(term)
         return np.asarray(sums + SLACK * self.magnitude(eta))
 
@@ -228,11 +256,12 @@ class Rows:
         xi = self.xi[end[chosen], chosen]
         end = end[self.row[kept]]
         gate = self.worst_gates(eta, share)[end, kept]
+        closed = np.where(self.joined[kept], 1.0, 1 - gate)
         target, weight = self.target[kept], self.weight[kept]
         capacitance = self.capacitance[chosen]
         open_ = np.bincount(target, weight * gate, minlength=self.neurons)
         diagonal = -share * (self.decay[chosen] + open_)
-        gain = weight * gate * (1 - gate) * self.slope[end, kept] + SLACK * self._reach[kept]
+        gain = weight * gate * closed * self.slope[end, kept] + SLACK * self._reach[kept]
         diagonal += SLACK * self.conductance[chosen]
         return WorstCase(
             self.synapse[kept],
@@ -244,6 +273,7 @@ class Rows:
             diagonal / capacitance,
             capacitance,
             xi,
+            self.joined[kept],
         )
 
     def rate(self, eta: Array) -> float:
@@ -279,6 +309,7 @@ class Rows:
             self.slope[:, entry],
             self.least[entry],
             self.most[entry],
+            self.joined[entry],
         )
 
     def inside(self, neurons: Index) -> Rows:
@@ -305,6 +336,7 @@ class Rows:
             cut.slope[:, mine],
             cut.least[mine],
             cut.most[mine],
+            cut.joined[mine],
         )
 
     def apart(self, component: Index) -> Rows:
@@ -330,6 +362,7 @@ class Rows:
             self.slope[:, within],
             self.least[within],
             self.most[within],
+            self.joined[within],
         )
 
     def _per_row(self, terms: Array) -> Array:
@@ -345,6 +378,27 @@ class Rows:
         return largest
 
 
+def _entries(
+    network: Network, gates: GateRanges
+) -> tuple[SynapseNumbers, Array, Array, NDArray[np.bool_]]:
+    """Return recurrent synapses and ends of junctions, their gates, and which are the latter."""
+    synapses, range_ = network.recurrent, gates.recurrent
+    joined = np.zeros(len(synapses), dtype=np.bool_)
+    if network.electrical is None or gates.electrical is None:
+        return synapses, range_.least, range_.most, joined
+    ends, conduction = network.electrical.ends, gates.electrical
+    columns = (
+        np.concatenate([getattr(one, field.name) for one in (synapses, ends)])
+        for field in fields(SynapseNumbers)
+    )
+    return (
+        SynapseNumbers(*columns),
+        np.concatenate([range_.least, conduction.least]),
+        np.concatenate([range_.most, conduction.most]),
+        np.concatenate([joined, np.ones(len(ends), dtype=np.bool_)]),
+    )
+
+
 @dataclass(frozen=True, eq=False)
 class WorstCase:
     """The linear map of the worst gates: `gain` from source to target, and `diagonal`.
@@ -353,18 +407,20 @@ class WorstCase:
     """
 
     synapse: Index
-    """Numbers of the synapses, shape (synapse,)."""
+    """Numbers of the synapses, shape (synapse,); those of gap junctions are behind all others."""
     source: Index
     target: Index
     weight: Array
     gain: Array
-    """w sigma (1 - sigma) b / C for each synapse, shape (synapse,)."""
+    """w sigma (1 - sigma) b / C for each synapse, w q / C of a gap junction, shape (synapse,)."""
     gate: Array
     diagonal: Array
     """-(decay + sum of w sigma) / C, shape (neuron,)."""
     capacitance: Array
     xi: Array
     """The worst potential of each neuron, shape (neuron,)."""
+    joined: NDArray[np.bool_]
+    """Which are ends of gap junctions, shape (synapse,)."""
 
     def apply(self, eta: Array) -> Array:
         """Return A eta."""
@@ -387,6 +443,7 @@ class WorstCase:
             self.diagonal[neurons],
             self.capacitance[neurons],
             self.xi[neurons],
+            self.joined[mine],
         )
 
     def matrix(self) -> Array:

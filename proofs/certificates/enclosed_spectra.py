@@ -43,7 +43,9 @@ def jacobian_range(network: Network, box: Box, gates: GateRanges) -> Matrices:
 
     .. math::
         C_i J_{ij} = \sum_{k: j \to i} w_k s_k \sigma_k (1 - \sigma_k) (E_k - x_i)
-        - \delta_{ij} G_i
+        + \sum_{k: i - j} \hat w_k - \delta_{ij} G_i
+
+    with the gap junctions that conduct; where the box leaves that open, with w between 0 and w.
     """
     synapses, n = network.recurrent, len(network)
     steep = _steepness(gates.recurrent)
@@ -60,9 +62,14 @@ def jacobian_range(network: Network, box: Box, gates: GateRanges) -> Matrices:
         matrix = np.zeros((n, n))
         terms = choose(products, axis=0) + sign * rounding
         np.add.at(matrix, (synapses.target, synapses.source), terms)
-        matrix[np.arange(n), np.arange(n)] -= g
         slack = np.zeros((n, n))
         np.add.at(slack, (synapses.target, synapses.source), np.abs(terms))
+        if network.electrical is not None and gates.electrical is not None:
+            joined, conduction = network.electrical.ends, gates.electrical
+            open_ = joined.weight * (conduction.least if sign < 0 else conduction.most)
+            np.add.at(matrix, (joined.target, joined.source), open_)
+            np.add.at(slack, (joined.target, joined.source), open_)
+        matrix[np.arange(n), np.arange(n)] -= g
         slack[np.arange(n), np.arange(n)] += g
         ends.append((matrix + sign * SLACK * slack) / network.capacitance[:, None])
     return Matrices.between(*ends)

@@ -19,7 +19,8 @@ from elegans.layers.capabilities import LiquidCircuit, cell_of, defines, require
 from elegans.layers.mapping import ElementwiseMapping
 from elegans.layers.sequence_layer import SequenceLayer
 from elegans.ltc.dynamics import LiquidDynamics, effective
-from elegans.solvers.circuit import Circuit, Slots
+from elegans.solvers.circuit import Circuit, Junctions, Slots
+from elegans.synapses.electrical import JunctionValues
 from elegans.synapses.liquid import SynapseValues
 
 if TYPE_CHECKING:
@@ -91,6 +92,45 @@ class SynapseNumbers:
 
 
 @dataclass(frozen=True, eq=False)
+class JunctionNumbers:
+    """Effective values of a set of gap junctions, each of shape (junction,)."""
+
+    source: Index
+    target: Index
+    rectifying: NDArray[np.bool_]
+    """Whether current flows from source to target only."""
+    weight: Array
+    """Conductance w."""
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    @property
+    def ends(self) -> SynapseNumbers:
+        """Each junction twice, towards its target and then towards its source, shape (end,).
+
+        As synapses whose gate and potential are no numbers but ranges: see
+        `elegans.proofs.certificates.boxes.Conduction`.
+        """
+        nothing = np.zeros(2 * len(self))
+        return SynapseNumbers(
+            np.concatenate([self.source, self.target]),
+            np.concatenate([self.target, self.source]),
+            np.concatenate([self.weight, self.weight]),
+            nothing,
+            nothing,
+            nothing,
+        )
+
+    def tensors(self) -> JunctionValues:
+        """Return the same as tensors, in float64."""
+        columns = (getattr(self, field.name) for field in fields(self))
+        return JunctionValues(
+            *(torch.from_numpy(np.ascontiguousarray(column)) for column in columns)
+        )
+
+
+@dataclass(frozen=True, eq=False)
 class Network:
     r"""A liquid circuit as plain numbers.
 
@@ -98,6 +138,7 @@ class Network:
         C_i \dot x_i = g_i (V_i - x_i) - \epsilon x_i
             + \sum_{k: j \to i} w_k \sigma(s_k (x_j - m_k)) (E_k - x_i)
             + \sum_{k: j \to i} \tilde w_k \sigma(\tilde s_k (u_j - \tilde m_k)) (\tilde E_k - x_i)
+            + \sum_{k: i - j} \hat w_k (x_j - x_i)
 
     Parameters
     ----------
@@ -109,6 +150,8 @@ class Network:
         Synapses between neurons, and from the inputs.
     scale, shift
         The input u_j is ``scale * given + shift``, shape (input,).
+    electrical
+        Gap junctions between neurons, the last sum; None without any.
 
     Examples
     --------
@@ -127,6 +170,7 @@ class Network:
     sensory: SynapseNumbers
     scale: Array
     shift: Array
+    electrical: JunctionNumbers | None = None
 
     def __len__(self) -> int:
         return len(self.capacitance)
@@ -165,6 +209,7 @@ class Network:
                 _numbers(values.sensory),
                 _double(inputs if weight is None else weight),
                 _double(torch.zeros_like(inputs) if bias is None else bias),
+                None if values.electrical is None else _junctions(values.electrical),
             )
         network.check_finite()
         return network
@@ -182,6 +227,11 @@ class Network:
                 (f"{kind} {field.name}", getattr(synapses, field.name))
                 for kind, synapses in (("recurrent", self.recurrent), ("sensory", self.sensory))
                 for field in fields(synapses)
+            ),
+            *(
+                ()
+                if self.electrical is None
+                else (("conductance of a gap junction", self.electrical.weight),)
             ),
         ):
             broken = ~np.isfinite(values)
@@ -215,10 +265,14 @@ class Network:
             (leak + self.epsilon).expand(shape), (leak * potential).expand(shape), seen
         )
         capacitance = torch.from_numpy(self.capacitance)
-        return LiquidDynamics(capacitance, conductance, drive, self.recurrent.tensors())
+        junctions = None if self.electrical is None else self.electrical.tensors()
+        return LiquidDynamics(capacitance, conductance, drive, self.recurrent.tensors(), junctions)
 
     def scaled(self, factor: float) -> Network:
-        """Return the circuit with all conductances of recurrent synapses times `factor`."""
+        """Return the circuit with all conductances of recurrent synapses times `factor`.
+
+        Gap junctions keep theirs.
+        """
         synapses = replace(self.recurrent, weight=factor * self.recurrent.weight)
         return replace(self, recurrent=synapses)
 
@@ -361,6 +415,16 @@ def circuit_of(cell: LiquidCell) -> Circuit:
 
 def _double(values: Tensor) -> Array:
     return values.detach().cpu().double().numpy()
+
+
+def _junctions(junctions: Junctions) -> JunctionNumbers:
+    source, target, rectifying, weight = junctions
+    return JunctionNumbers(
+        source.detach().cpu().numpy().astype(np.int64),
+        target.detach().cpu().numpy().astype(np.int64),
+        rectifying.detach().cpu().numpy().astype(np.bool_),
+        _double(weight),
+    )
 
 
 def _numbers(slots: Slots) -> SynapseNumbers:

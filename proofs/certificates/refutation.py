@@ -59,7 +59,7 @@ from elegans.proofs.certificates.network import (
     given_range,
     liquid_cell,
 )
-from elegans.proofs.certificates.stepping import SOLVERS
+from elegans.proofs.certificates.stepping import SOLVERS, jumps
 from elegans.proofs.dynamics.equilibrium import equilibria
 from elegans.proofs.verify import at_least
 
@@ -280,14 +280,15 @@ def invariant_box(network: Network, inputs: Box, state: Array) -> Box | None:
     before it has reached the hull of all potentials.
     """
     outer = hull(network)
-    reach = 1e-9 * (outer.width + magnitude(network))
+    size = magnitude(network, GateRanges.over(network, outer, inputs))
+    reach = 1e-9 * (outer.width + size)
     box = Box(state - reach, state + reach)
     for _ in range(_ROUNDS):
         gates = GateRanges.over(network, box, inputs)
         if stays(network, box, gates).all():
             return box
         pulled = target_range(network, gates)
-        room = _GROWTH * pulled.width + SLACK * magnitude(network)
+        room = _GROWTH * pulled.width + SLACK * size
         box = Box(np.minimum(box.lo, pulled.lo - room), np.maximum(box.hi, pulled.hi + room))
         if box.contains(outer):
             break
@@ -331,10 +332,13 @@ def _unstable(
 ) -> UnstableRest | None:
     """Return the equilibrium near a state if one is proved to be there, and to be unstable."""
     inputs = network.range_of((u, u))
-    size = hull(network).width + magnitude(network)
+    outer = hull(network)
+    size = outer.width + magnitude(network, GateRanges.over(network, outer, inputs))
     for share in _RADII:
         box = Box(state - share * size, state + share * size)
         gates = GateRanges.over(network, box, inputs)
+        if jumps(network, gates):
+            continue  # there is no Jacobian where a rectifying junction begins to conduct
         matrices = jacobian_range(network, box, gates)
         if not _holds_one_root(network, box, inputs, matrices):
             continue
@@ -357,7 +361,7 @@ def _holds_one_root(network: Network, box: Box, inputs: Box, matrices: Matrices)
     point = Box(middle, middle)
     gates = GateRanges.over(network, point, inputs)
     most = conductance_range(network, gates).hi
-    rounding = SLACK * most * (2 * np.abs(middle) + magnitude(network))
+    rounding = SLACK * most * (2 * np.abs(middle) + magnitude(network, gates))
     current = np.abs(row_tests(network, point, gates)).max(axis=0) + rounding
     speed = (1 + SLACK) * current / network.capacitance
     try:

@@ -66,7 +66,7 @@ def region_of(network: Network, inputs: Box, level: str, *, roomy: int | None = 
     if roomy is not None:
         first = Box(np.minimum(first.lo, -GROWN), np.maximum(first.hi, GROWN))
     if level == "exact":
-        return Region((first,), (), 0.0, GateRanges.free(network))
+        return Region((first,), (), 0.0, GateRanges.free(network, first))
     if roomy is None:
         nested = nested_boxes(network, inputs, start=first)
     else:

@@ -249,12 +249,20 @@ def _differentiable(
         (_take(recurrent, closed), constant(recurrent_gates.least[cross])),
     ):
         decay = decay.index_add(0, synapses.target, synapses.weight * _gate(synapses, least))
-    entries = _take(recurrent, constant(policy.synapse))
-    gate = _gate(entries, constant(policy.gate))
+    chemical, ends = np.flatnonzero(~policy.joined), np.flatnonzero(policy.joined)
+    entries = _take(recurrent, constant(policy.synapse[chemical]))
+    gate = _gate(entries, constant(policy.gate[chemical]))
     slope = entries.sigma * (entries.erev - constant(policy.xi)[entries.target])
     slope = torch.where(entries.source == entries.target, slope, slope.abs())
     term = entries.weight * gate * (slope * eta[entries.source] * (1 - gate) - eta[entries.target])
-    return (-eta * decay).index_add(0, entries.target, term) / capacitance
+    total = (-eta * decay).index_add(0, entries.target, term)
+    if values.electrical is not None:
+        weight, source, target = values.electrical.weight, policy.source[ends], policy.target[ends]
+        place = (policy.synapse[ends] - len(network.recurrent)) % len(weight)  # each has two ends
+        apart = eta[constant(source)] - eta[constant(target)]
+        current = weight.double()[constant(place)] * constant(policy.gate[ends]) * apart
+        total = total.index_add(0, constant(target), current)
+    return total / capacitance
 
 
 def _gate(synapses: SynapseValues, value: Tensor) -> Tensor:

@@ -5,7 +5,9 @@ onto neuron i touches the tests of row i alone,
 
 .. math:: H^+_i \le 0 \le H^-_i \quad\text{and}\quad F_i(\eta) \le -\lambda \eta_i
 
-and leaves all others true. Moving a synapse from one target to another therefore costs the tests of
+and leaves all others true. Those rows hold the gap junctions of neuron i as they are; an edit of a
+junction touches both of its ends, and the boxes of all neurons that are joined, so that the circuit
+is certified anew for it. Moving a synapse from one target to another therefore costs the tests of
 two rows, whose number of terms is their in-degree. All circuits that pass with one and the same
 (boxes, eta, lambda) contract at lambda even while they are switched from one to the other.
 """
@@ -31,6 +33,7 @@ from elegans.proofs.certificates.network import (
     Array,
     Box,
     Index,
+    JunctionNumbers,
     Network,
     Range,
     SynapseNumbers,
@@ -40,12 +43,15 @@ from elegans.proofs.certificates.network import (
 from elegans.proofs.certificates.perron import best_rates, weights_for
 from elegans.proofs.certificates.region import Region, pieces_of, region_of, require_level, rows_of
 from elegans.pruning.ledger import GuardResult, ProposedEdit
+from elegans.synapses.conductance import ConductanceSynapses
+from elegans.synapses.electrical import ElectricalSynapses
 from elegans.synapses.liquid import LiquidSynapses
 
 _BOXES = (2, 5, 32)
 
 NOT_CERTIFIED = "the circuit is not certified"
 NOT_CONTRACTING = "the circuit could no longer be certified"
+NOT_JUDGED = "a synapse that would become a gap junction, or the reverse, is not judged"
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,6 +166,8 @@ class CertificateGuard:
         if self._standing is None:
             self.refused += 1
             return GuardResult(False, NOT_CERTIFIED)
+        if "electrical" in (kinds[0], self._kind_grown(proposal)):
+            return self._judge_junction(kinds[0], proposal, self._standing)
         return self._judge(kinds[0], proposal, self._standing)
 
     def _judge(self, kind: str, proposal: ProposedEdit, standing: Standing) -> GuardResult:
@@ -192,6 +200,37 @@ class CertificateGuard:
         self._standing, self._pending = standing, proposal
         return GuardResult(True, "", notes)
 
+    def _kind_grown(self, proposal: ProposedEdit) -> str | None:
+        """Return the kind of the synapses that it would grow in, where that is another set."""
+        if proposal.is_pruning or proposal.grown_synapses is None:
+            return None
+        own = self._model.get_submodule(proposal.grown_synapses)
+        return next((k for k, each in self._cell.synapse_sets().items() if each is own), None)
+
+    def _judge_junction(self, kind: str, proposal: ProposedEdit, standing: Standing) -> GuardResult:
+        """Judge an edit of a gap junction by certifying the edited circuit anew."""
+        notes = {"rate": standing.rate}
+        junctions, own = self._network.electrical, self._model.get_submodule(proposal.synapses)
+        within = kind == "electrical" and self._kind_grown(proposal) in (None, "electrical")
+        if not (within and junctions is not None and isinstance(own, ElectricalSynapses)):
+            self.refused += 1
+            return GuardResult(False, NOT_JUDGED, notes)
+        columns = [getattr(junctions, field.name).copy() for field in fields(junctions)]
+        source, target, rectifying, weight = columns
+        weight[proposal.slot] = 0.0
+        if not proposal.is_pruning:
+            slot = proposal.slot if proposal.grown_slot is None else proposal.grown_slot
+            source[slot], target[slot] = _grown_source(proposal), proposal.grown
+            rectifying[slot], weight[slot] = False, own.realised(proposal.weight)
+        edited = replace(self._network, electrical=JunctionNumbers(*columns))
+        renewed = self._certified(edited, standing)
+        if renewed is None:
+            self.refused += 1
+            return GuardResult(False, NOT_CONTRACTING, notes)
+        self._network, self._standing, self._pending = edited, renewed, proposal
+        self.renewed += 1
+        return GuardResult(True, "", notes | {"rate_after": renewed.rate})
+
     def _renew(self, step: int) -> None:
         """Certify the circuit as it is now."""
         self._step, self._pending = step, None
@@ -208,14 +247,16 @@ class CertificateGuard:
         last = self._pending
         if last is None:
             return True
-        synapses = self._synapses(last.synapses)
+        synapses = self._held(last.synapses)
         if last.is_pruning:
             return not bool(synapses.mask[last.slot])
         slot = last.slot
         if last.grown_synapses is not None and last.grown_slot is not None:
-            synapses, slot = self._synapses(last.grown_synapses), last.grown_slot
+            synapses, slot = self._held(last.grown_synapses), last.grown_slot
         ends = int(synapses.source[slot]), int(synapses.target[slot])
-        return bool(synapses.mask[slot]) and ends == (_grown_source(last), last.grown)
+        grown = _grown_source(last), last.grown
+        same = ends == grown or (synapses.is_mutual and ends == grown[::-1])
+        return bool(synapses.mask[slot]) and same
 
     def _certified(self, network: Network, before: Standing | None) -> Standing | None:
         """Return boxes, weights and rate of a circuit, None if it cannot be certified."""
@@ -240,8 +281,14 @@ class CertificateGuard:
             return None
         return Standing(region, eta, rate)
 
-    def _synapses(self, name: str) -> LiquidSynapses:
+    def _held(self, name: str) -> ConductanceSynapses:
         synapses = self._model.get_submodule(name)
+        if not isinstance(synapses, ConductanceSynapses):
+            raise InputError(f"{name} holds no synapses; pass the model of the rewirer")
+        return synapses
+
+    def _synapses(self, name: str) -> LiquidSynapses:
+        synapses = self._held(name)
         if not isinstance(synapses, LiquidSynapses):
             raise InputError(f"{name} holds no synapses; pass the model of the rewirer")
         return synapses
@@ -313,7 +360,8 @@ def row_slack(
     """
     small, neurons = _row_network(network, neuron, recurrent, sensory)
     boxes = [Box(box.lo[neurons], box.hi[neurons]) for box in standing.region.boxes]
-    pulls = hull(small)
+    # Neurons that are joined had one interval before the edit, and have it still.
+    pulls = hull(replace(small, electrical=None))
     if not (boxes[0].lo[0] <= pulls.lo[0] and pulls.hi[0] <= boxes[0].hi[0]):
         return -np.inf
     for outer, inner, share in zip(boxes, boxes[1:], standing.region.shares, strict=False):
@@ -323,7 +371,9 @@ def row_slack(
         if not stays(small, core, GateRanges.over(small, outer, inputs))[0]:
             return -np.inf
     exact = len(boxes) == 1 and pieces == 1
-    gates = GateRanges.free(small) if exact else GateRanges.over(small, boxes[-1], inputs)
+    gates = (
+        GateRanges.free(small, boxes[-1]) if exact else GateRanges.over(small, boxes[-1], inputs)
+    )
     rows = Rows.of(small, boxes[-1], gates, pieces=pieces)
     first = np.flatnonzero(rows.neuron == 0)
     eta = standing.eta[neurons]
@@ -336,9 +386,22 @@ def _row_network(
 ) -> tuple[Network, Index]:
     """Return a circuit of one row, numbered 0, and the neurons that it stands for."""
     synapses, from_inputs = network.recurrent.take(recurrent), network.sensory.take(sensory)
-    others = np.unique(synapses.source[synapses.source != neuron])
+    junctions, joined = network.electrical, np.zeros(0, dtype=np.int64)
+    if junctions is not None:
+        ends = np.stack([junctions.source, junctions.target])
+        mine = np.flatnonzero((ends == neuron).any(axis=0))
+        joined = ends[:, mine]
+    every = np.concatenate([synapses.source, joined.ravel()])
+    others = np.unique(every[every != neuron])
     neurons = np.concatenate([[neuron], others])
-    source = np.where(synapses.source == neuron, 0, 1 + np.searchsorted(others, synapses.source))
+
+    def place(held: Index) -> Index:
+        return np.where(held == neuron, 0, 1 + np.searchsorted(others, held))
+
+    source = place(synapses.source)
+    if junctions is not None:
+        one, other = place(joined)
+        junctions = JunctionNumbers(one, other, junctions.rectifying[mine], junctions.weight[mine])
     onto = np.zeros(len(synapses), dtype=np.int64)
     # Presynaptic neurons have no synapses here; a leak of 1 keeps them legal.
     leak = np.ones(len(neurons))
@@ -353,6 +416,7 @@ def _row_network(
             replace(from_inputs, target=np.zeros(len(from_inputs), dtype=np.int64)),
             network.scale,
             network.shift,
+            junctions,
         ),
         neurons,
     )
@@ -364,7 +428,10 @@ def _own(network: Network) -> Network:
         SynapseNumbers(*(getattr(synapses, column.name).copy() for column in fields(synapses)))
         for synapses in (network.recurrent, network.sensory)
     )
-    return replace(network, recurrent=recurrent, sensory=sensory)
+    junctions = network.electrical
+    if junctions is not None:
+        junctions = replace(junctions, weight=junctions.weight.copy())
+    return replace(network, recurrent=recurrent, sensory=sensory, electrical=junctions)
 
 
 def _same(one: Network, other: Network) -> bool:
@@ -377,7 +444,9 @@ def _same(one: Network, other: Network) -> bool:
             + [network.leak, network.leak_potential]
             + [getattr(each, field.name) for each in held for field in fields(SynapseNumbers)]
         )
-    return all(map(np.array_equal, *columns))
+        if network.electrical is not None:
+            columns[-1] += [getattr(network.electrical, f.name) for f in fields(JunctionNumbers)]
+    return len(columns[0]) == len(columns[1]) and all(map(np.array_equal, *columns))
 
 
 def _by_target(synapses: SynapseNumbers) -> dict[int, set[int]]:

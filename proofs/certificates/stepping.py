@@ -27,6 +27,14 @@ distances at least as much, if no self-synapse turns its diagonal: w |s| |E - xi
 z / (e^z - 1), for which 1 - z / 2 stands. *Euler's* step has the row sum 1 - (h / C) m as long as
 h (G + w |s| |E - xi| / 4) <= C, and leads no state out of the box then: kappa = 1 - h lambda.
 
+A gap junction adds w to G, and w / D_i to the Jacobian at j. Its term in the row is w (eta_j -
+kappa eta_i), that of the rate with kappa in place of 1, in the exponential step as well: 1 - (h /
+C) phi(z) m holds with its part of m. A rectifying junction conducts or not by the states before the
+step. Where a box leaves that open, the semi-implicit and the exponential step *jump*: at equal
+potentials x+ is another average with w than without it, so that two states as near as one likes may
+be led a finite distance apart, and no factor is proved. Euler's step adds h / C times the current,
+which is Lipschitz continuous, and keeps its row sum.
+
 A step goes from x to a share z / (1 + z) of the way to the target, an exponential one has y within
 1 - z / (e^z - 1) <= z / 2 of it. So the interval of a neuron with a self-synapse is cut into pieces
 here, too: x is in a piece, and what it pulls at no farther from it than that share.
@@ -196,8 +204,10 @@ def longest_step(network: Network, box: Box, gates: GateRanges, solver: str) -> 
     """Return the length up to which the step of a solver stays in the box and keeps its signs.
 
     Infinite for a semi-implicit step, and for an exponential one without self-synapses that pull
-    against their own neuron.
+    against their own neuron. 0 for both where a rectifying junction may conduct or not: they jump.
     """
+    if solver != "euler" and jumps(network, gates):
+        return 0.0
     if solver == "semi_implicit":
         return math.inf
     most = conductance_range(network, gates).hi
@@ -206,6 +216,14 @@ def longest_step(network: Network, box: Box, gates: GateRanges, solver: str) -> 
     load = most + turned if solver == "euler" else np.where(turned > 0, 0.5 * most + turned, 0.0)
     with np.errstate(divide="ignore"):
         return float(((1 - SLACK) * network.capacitance / load).min(initial=math.inf))
+
+
+def jumps(network: Network, gates: GateRanges) -> bool:
+    """Whether a rectifying junction may conduct or not, as the states have it."""
+    if network.electrical is None or gates.electrical is None:
+        return False
+    undecided = gates.electrical.least < gates.electrical.most
+    return bool((undecided & (network.electrical.ends.weight > 0)).any())
 
 
 def horizon(factor: float, unfolds: int = 1) -> float:

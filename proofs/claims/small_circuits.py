@@ -17,7 +17,7 @@ from elegans.proofs.dynamics.equilibrium import equilibria
 from elegans.solvers import integrate
 from elegans.synapses.liquid import LiquidSynapses
 from elegans.synapses.slots import FreshSynapses
-from elegans.wiring import Synapses, Wiring
+from elegans.wiring import GapJunctions, Synapses, Wiring
 
 
 class Synapse(NamedTuple):
@@ -33,6 +33,17 @@ class Synapse(NamedTuple):
     centre: float = 0.5
 
 
+class Junction(NamedTuple):
+    """A gap junction and its conductance."""
+
+    source: int
+    target: int
+    weight: float
+    """Conductance w >= 0."""
+    rectifying: bool = False
+    """Whether current flows from source to target only."""
+
+
 Kind = Literal["recurrent", "sensory"]
 
 
@@ -41,6 +52,7 @@ def circuit(
     recurrent: Sequence[Synapse] = (),
     sensory: Sequence[Synapse] = (),
     *,
+    electrical: Sequence[Junction] = (),
     inputs: int = 1,
     leak: float | Sequence[float] = 1.0,
     leak_potential: float | Sequence[float] = 0.0,
@@ -55,6 +67,8 @@ def circuit(
         How many there are.
     recurrent, sensory
         Synapses between neurons, and from the inputs.
+    electrical
+        Gap junctions between neurons.
     leak, leak_potential, capacitance
         g, V and C: a number, or one a neuron.
     epsilon
@@ -70,8 +84,14 @@ def circuit(
         "recurrent": sorted(recurrent, key=_place),  # the order in which a wiring holds them
         "sensory": sorted(sensory, key=_place),
     }
+    junctions = GapJunctions.from_rows(
+        (each.source, each.target, each.rectifying) for each in electrical
+    )
     wiring = Wiring(
-        inputs, {"motor": neurons}, *(_connections(synapses) for synapses in ordered.values())
+        inputs,
+        {"motor": neurons},
+        *(_connections(synapses) for synapses in ordered.values()),
+        electrical=junctions,
     )
     cell = LTCCell(
         wiring, epsilon=epsilon, input_mapping=None, output_mapping=None, dtype=torch.float64
@@ -90,6 +110,10 @@ def circuit(
             slots.erev.copy_(values[:, 3].abs())  # the polarity gives the sign
             slots.sigma.copy_(values[:, 4])
             slots.mu.copy_(values[:, 5])
+        if cell.electrical is not None:
+            held = {frozenset((each.source, each.target)): each.weight for each in electrical}
+            weights = [held[frozenset((j, i))] for j, i, _ in junctions]
+            cell.electrical.weight.copy_(torch.tensor(weights, dtype=torch.float64))
     return cell.requires_grad_(False)
 
 

@@ -9,23 +9,32 @@ the rate, with gates between l and h,
         + \sum_k \max_{w \in \{w_k^-, w_k^+\}} w \max_{l_k \le q \le h_k} (b_k q (1 - q) - q) \le 0,
     \qquad b_k = \max_s |s| \max_E |E - \xi|\, \eta_j / \eta_i
 
-at both ends xi of every interval of the box. The box is derived anew: it holds the targets of every
-circuit of the family. All operations are rounded away from the claim, see `outward`.
+at both ends xi of every interval of the box; the term of a gap junction is max w q (eta_j / eta_i -
+1) over the ends of its conductance and of its gate. The box is derived anew: it holds the targets
+of every circuit of the family. All operations are rounded away from the claim, see `outward`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from elegans.proofs.certificates.boxes import GateRanges, Gates
+from elegans.proofs.certificates.boxes import (
+    Conduction,
+    GateRanges,
+    Gates,
+    conduction,
+    of_joined,
+)
 from elegans.proofs.certificates.certificate import StepFigures
 from elegans.proofs.certificates.contraction import PIECES, Rows
 from elegans.proofs.certificates.intervals import Span
-from elegans.proofs.certificates.network import SLACK, Array, Box, Network, SynapseNumbers
+from elegans.proofs.certificates.network import SLACK, Array, Box, Index, Network, SynapseNumbers
+from elegans.proofs.certificates.stepping import jumps
 from elegans.proofs.margins.outward import (
     down,
     greatest,
@@ -48,6 +57,19 @@ _OF_NEURONS = ("capacitance", "leak", "leak_potential", "scale", "shift")
 _OF_SYNAPSES = ("weight", "gain", "centre", "potential")
 
 Flags = NDArray[np.bool_]
+
+
+class _Ends(NamedTuple):
+    """The ends of the gap junctions of a family, each of shape (end,)."""
+
+    target: Index
+    weight: Span
+    range_: Conduction
+
+    @property
+    def opened(self) -> Span:
+        """Least and largest open conductance; gates are 0 or 1, so that nothing is rounded."""
+        return Span(self.weight.lo * self.range_.least, self.weight.hi * self.range_.most)
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +125,7 @@ class Family:
         lo = self.lo
         signs = [lo.capacitance > 0, lo.leak >= 0, lo.leak + lo.epsilon > 0]
         signs += [getattr(lo, kind).weight >= 0 for kind in KINDS]
+        signs += [] if lo.electrical is None else [lo.electrical.weight >= 0]
         return all(bool(sign.all()) for sign in signs)
 
     def inputs(self, given: Box) -> Box:
@@ -111,11 +134,18 @@ class Family:
 
     def gates(self, states: Box, inputs: Box) -> GateRanges:
         """Return the ranges of the gates of all circuits over boxes of states and mapped inputs."""
-        ranges = []
-        for kind, box in zip(KINDS, (states, inputs), strict=True):
-            source = getattr(self.lo, kind).source
-            ranges.append(Gates(*self.gates_of(kind, Span(box.lo[source], box.hi[source]))))
-        return GateRanges(*ranges)
+        recurrent, sensory = (
+            Gates(*self.gates_of(kind, Span(*(end[getattr(self.lo, kind).source] for end in box))))
+            for kind, box in zip(KINDS, (states, inputs), strict=True)
+        )
+        return GateRanges(recurrent, sensory, conduction(self.lo, states))
+
+    def ends(self, gates: GateRanges) -> _Ends | None:
+        """Return the ends of the gap junctions, None without any."""
+        lo, hi = self.lo.electrical, self.hi.electrical
+        if lo is None or hi is None or gates.electrical is None:
+            return None
+        return _Ends(lo.ends.target, Span(lo.ends.weight, hi.ends.weight), gates.electrical)
 
     def gates_of(self, kind: str, potentials: Span, which: Flags | slice = slice(None)) -> Span:
         """Return the ranges of gates over ranges of their presynaptic potentials, (synapse,)."""
@@ -132,11 +162,14 @@ def with_values(network: Network, change: Callable[[Array], Array]) -> Network:
         values = (change(getattr(numbers, name)) for name in _OF_SYNAPSES)
         return SynapseNumbers(numbers.source, numbers.target, *values)
 
+    junctions = network.electrical
+    neurons: dict[str, Any] = {name: change(getattr(network, name)) for name in _OF_NEURONS}
     return Network(
         epsilon=network.epsilon,
         recurrent=synapses(network.recurrent),
         sensory=synapses(network.sensory),
-        **{name: change(getattr(network, name)) for name in _OF_NEURONS},
+        electrical=junctions and replace(junctions, weight=change(junctions.weight)),
+        **neurons,
     )
 
 
@@ -153,7 +186,7 @@ def box_of(family: Family, given: Box, level: str) -> tuple[Box, GateRanges] | N
         return None
     box, inputs = _hull(family), family.inputs(given)
     if level == "exact":
-        return box, GateRanges.free(family.lo)
+        return box, GateRanges.free(family.lo, box)
     first = box
     gates = family.gates(box, inputs)
     for _ in range(_ROUNDS):
@@ -190,7 +223,7 @@ def _hull(family: Family) -> Box:
             potential = family.span("potential", kind)[side][present]
             extreme.at(end, synapses.target[present], potential)
         ends.append(end)
-    return Box(*ends)
+    return of_joined(family.hi, Box(*ends))
 
 
 def _targets(family: Family, gates: GateRanges) -> Box:
@@ -206,6 +239,12 @@ def _targets(family: Family, gates: GateRanges) -> Box:
             index.append(getattr(family.lo, kind).target)
             least.append(weight.lo * range_.least)
             greatest_.append(weight.hi * range_.most)
+        joined = family.ends(gates)
+        if joined is not None:
+            potentials.append(joined.range_.lo if side == 0 else joined.range_.hi)
+            index.append(joined.target)
+            least.append(joined.opened.lo)
+            greatest_.append(joined.opened.hi)
         neurons = np.arange(count)
         potentials += [family.span("leak_potential")[side], np.zeros(count)]
         index += [neurons, neurons]
@@ -251,6 +290,13 @@ def current(family: Family, gates: GateRanges, t: Array, sign: int) -> Array:
         )
         index.append(target)
         terms.append(np.where(force == 0, 0.0, up(opened * up(force))))
+    joined = family.ends(gates)
+    if joined is not None:
+        other = joined.range_.hi if sign > 0 else joined.range_.lo
+        force = sign * (other - t[joined.target])
+        opened = np.where(force > 0, joined.opened.hi, joined.opened.lo)
+        index.append(joined.target)
+        terms.append(np.where((force == 0) | (opened == 0), 0.0, up(opened * up(force))))
     return sum_above(np.concatenate(index), np.concatenate(terms), count)
 
 
@@ -272,6 +318,9 @@ def conductance_above(family: Family, gates: GateRanges) -> Array:
         synapses = getattr(family.hi, kind)
         open_ = up(synapses.weight * getattr(gates, kind).most)
         most = up(most + sum_above(synapses.target, open_, len(family)))
+    joined = family.ends(gates)
+    if joined is not None:
+        most = up(most + sum_above(joined.target, joined.opened.hi, len(family)))
     return most
 
 
@@ -299,8 +348,11 @@ def step_excess(
     """Return bounds of the rows of the condition of a semi-implicit step, (neuron,).
 
     A row <= 0 proves that the potentials of its neuron in two states of the box, whose distance is
-    at most eta, differ by at most ``kappa * eta`` after the step; `kappa` may be (neuron,).
+    at most eta, differ by at most ``kappa * eta`` after the step; `kappa` may be (neuron,). None
+    passes where the box leaves open whether a rectifying junction conducts: the step jumps there.
     """
+    if jumps(family.hi, gates):
+        return np.full(len(family), np.inf)
     kappa = np.broadcast_to(np.asarray(kappa, dtype=np.float64), len(family))
     below = down(kappa * decay_below(family, gates))
     straight = up(up(up(family.hi.capacitance / step.shortest) * up(1.0 - kappa)) - below)
@@ -336,8 +388,10 @@ def _rows(
     """
     # Of these rows only the layout is used: pieces of intervals, and synapses onto them.
     layout = Rows.of(family.hi, box, gates, pieces=PIECES if tied else 1)
-    entry, row, source = layout.synapse, layout.row, layout.source
-    own = source == layout.target
+    chemical = np.flatnonzero(~layout.joined)
+    columns = layout.synapse, layout.row, layout.source, layout.target
+    entry, row, source, target = (column[chemical] for column in columns)
+    own = source == target
     least, most = gates.recurrent.least[entry], gates.recurrent.most[entry]
     pieces = Span(*layout.xi)
     if tied and own.any():
@@ -346,7 +400,8 @@ def _rows(
         bounds = family.gates_of("recurrent", span, mine)
         least[own], most[own] = np.maximum(least[own], bounds.lo), np.minimum(most[own], bounds.hi)
     share_of = np.broadcast_to(reach, len(family))[layout.neuron]
-    part = np.broadcast_to(share, len(family))[layout.target]
+    part = np.broadcast_to(share, len(family))[target]
+    joined_row, joined_term = _joined_terms(family, layout, gates, eta, share)
     low, high = box.lo[layout.neuron], box.hi[layout.neuron]
     ends = (
         np.maximum(low, down(pieces.lo - up(share_of * up(pieces.lo - low)))),
@@ -357,7 +412,7 @@ def _rows(
         for name in ("weight", "gain", "potential")
     )
     slope = Span(-gain.hi, -gain.lo) if turned else gain
-    ratio = up(eta[source] / eta[layout.target])
+    ratio = up(eta[source] / eta[target])
     worst = np.full(len(layout.neuron), -np.inf)
     for xi in ends:
         pull = minus(potential, Span(xi[row], xi[row]))
@@ -367,12 +422,27 @@ def _rows(
         # A term of either sign is largest at an end of the weight's interval.
         term = np.maximum(up(weight.hi * value), up(weight.lo * value))
         term = np.where(weight.hi == 0, 0.0, term)
-        total = up(first[layout.neuron] + sum_above(row, term, len(layout.neuron)))
+        rows, terms = np.concatenate([row, joined_row]), np.concatenate([term, joined_term])
+        total = up(first[layout.neuron] + sum_above(rows, terms, len(layout.neuron)))
         worst = np.maximum(worst, np.where(np.isnan(total), np.inf, total))
     if turned:
         has_own = np.bincount(row[own & (weight.hi > 0)], minlength=len(worst)) > 0
         worst = np.where(has_own, worst, -np.inf)
     return layout.worst(worst)
+
+
+def _joined_terms(
+    family: Family, layout: Rows, gates: GateRanges, eta: Array, share: Array | float
+) -> tuple[Index, Array]:
+    """Return the row of each end of a gap junction and a bound of w q (eta_j / eta_i - share)."""
+    which, joined = np.flatnonzero(layout.joined), family.ends(gates)
+    if joined is None:
+        return np.zeros(0, np.int64), np.zeros(0)
+    end, target = layout.synapse[which] - len(family.lo.recurrent), layout.target[which]
+    part = np.broadcast_to(share, len(family))[target]
+    value = up(up(eta[layout.source[which]] / eta[target]) - part)
+    opened = np.where(value > 0, joined.opened.hi[end], joined.opened.lo[end])
+    return layout.row[which], np.where(opened == 0, 0.0, up(opened * value))
 
 
 def _worst(b: Array, share: Array, least: Array, most: Array) -> Array:

@@ -91,9 +91,9 @@ def parameter_margin(
 
     is bounded from below: each change that is returned was checked for all circuits at once by
     interval arithmetic. Parameters are conductances, gains, centres and reversal potentials of both
-    kinds of synapses, capacitances, leak conductances and potentials, and the input mapping; a
-    parameter that is 0 stays 0. The norm stays that of the certificate, the range of inputs as
-    well.
+    kinds of synapses, conductances of gap junctions, capacitances, leak conductances and
+    potentials, and the input mapping; a parameter that is 0 stays 0. The norm stays that of the
+    certificate, the range of inputs as well.
 
     Parameters
     ----------

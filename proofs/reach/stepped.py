@@ -107,6 +107,7 @@ def given_states(states: Range, neurons: int) -> Box:
 def _check_signs(network: Network) -> None:
     positive = (network.capacitance > 0).all()
     signed = [network.leak, network.recurrent.weight, network.sensory.weight]
+    signed += [] if network.electrical is None else [network.electrical.weight]
     if not positive or network.epsilon < 0 or any((values < 0).any() for values in signed):
         raise InputError(
             "got a negative conductance or a capacitance that is not positive, expected a circuit "

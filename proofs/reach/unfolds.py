@@ -16,7 +16,10 @@ unfold x+ = e^{-z} x + (1 - e^{-z}) A / G with z = h G / C is written about its 
 
 .. math:: x^+ - r = e^{-h G / C} (x - r) + \frac{1 - e^{-h G / C}}{G} (A - r G)
 
-and *Euler's*, x+ = x + h (A - G x) / C, loses the product of what G and x vary.
+A gap junction between i and j has a gate q of 1, and adds w q (x_j - x_j0), affine already. Where a
+set leaves open whether a rectifying one conducts, q is one half, give or take one half.
+
+*Euler's*, x+ = x + h (A - G x) / C, loses the product of what G and x vary.
 
 Each is intersected with the exact range over the box, gate by gate: a semi-implicit unfold is the
 target of a circuit that has x as a further leak potential, an exponential one is between x and the
@@ -26,12 +29,14 @@ target, and Euler's is linear in each gate and in x.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
 from elegans.proofs.certificates.boxes import (
     GateRanges,
     conductance_range,
+    magnitude,
     row_tests,
     sigmoid,
     target_range,
@@ -58,8 +63,24 @@ def unfold(
     """
     gates = GateRanges.over(network, states.bounds, inputs.bounds)
     lines = _Lines.of(network, states, inputs)
+    lines = replace(lines, junctions=_junctions(network, gates))
     step = {"semi_implicit": _semi_implicit, "exponential": _exponential, "euler": _euler}[solver]
     return step(lines, gates, length)
+
+
+class _Ends(NamedTuple):
+    """Ends of gap junctions, the middles of their gates, and how far these are from them."""
+
+    ends: SynapseNumbers
+    gate: Array
+    radius: Array
+
+
+def _junctions(network: Network, gates: GateRanges) -> _Ends | None:
+    if network.electrical is None or gates.electrical is None:
+        return None
+    least, most = gates.electrical.least, gates.electrical.most
+    return _Ends(network.electrical.ends, 0.5 * (least + most), 0.5 * (most - least))
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +89,7 @@ class _Lines:
 
     `slopes` are a, `values` q at the centre and `errors` d, a pair of (synapse,) each; `generators`
     those of states and of inputs, `rounding` bounds what is lost in a sum over a row of weights 1.
+    `junctions` are the ends of gap junctions, if there are any.
     """
 
     network: Network
@@ -76,6 +98,7 @@ class _Lines:
     slopes: tuple[Array, Array]
     values: tuple[Array, Array]
     errors: tuple[Array, Array]
+    junctions: _Ends | None = None
 
     @classmethod
     def of(cls, network: Network, states: AffineSet, inputs: AffineSet) -> _Lines:
@@ -112,6 +135,12 @@ class _Lines:
             drive = drive + _summed(network, synapses, weighted * synapses.potential)
             most = np.abs(weighted) * (1 + np.abs(synapses.potential))
             size = size + _summed(network, synapses, most)
+        if self.junctions is not None:
+            ends, gate, _ = self.junctions
+            weighted, other = ends.weight * gate, self.states.centre[ends.source]
+            conductance = conductance + _summed(network, ends, weighted)
+            drive = drive + _summed(network, ends, weighted * other)
+            size = size + _summed(network, ends, weighted * (1 + np.abs(other)))
         return conductance, drive, size
 
     def combined(self, own: Array, about: Array | None) -> tuple[Array, Array]:
@@ -133,6 +162,17 @@ class _Lines:
             total = total + matrix @ generators
             size = size + np.abs(matrix) @ np.abs(generators).sum(axis=1)
             error = error + _summed(network, synapses, np.abs(pull) * rest)
+        if self.junctions is not None:
+            ends, gate, radius = self.junctions
+            reach = np.ones(len(ends))
+            if about is not None:
+                matrix = np.zeros((len(network), len(network)))
+                np.add.at(matrix, (ends.target, ends.source), ends.weight * gate)
+                total = total + matrix @ self.states.padded(symbols)
+                size = size + matrix @ np.abs(self.states.generators).sum(axis=1)
+                apart = [end[ends.source] - about[ends.target] for end in self.states.bounds]
+                reach = np.abs(apart).max(axis=0)
+            error = error + _summed(network, ends, ends.weight * radius * reach)
         return total, (1 + SLACK) * error + SLACK * size
 
 
@@ -298,10 +338,8 @@ def _euler(lines: _Lines, gates: GateRanges, length: float) -> AffineSet:
     ]  # (A - G x) at both ends of x, least and most
     lows = np.stack([x + time * e[0] for x, e in zip(states.bounds, ends, strict=True)])
     highs = np.stack([x + time * e[1] for x, e in zip(states.bounds, ends, strict=True)])
-    potentials = np.abs(network.leak_potential)
-    for synapses in (network.recurrent, network.sensory):
-        np.maximum.at(potentials, synapses.target, np.abs(synapses.potential))
-    potentials = conductance_range(network, gates).hi * (potentials + _size(states.bounds))
+    potentials = magnitude(network, gates) + _size(states.bounds)
+    potentials = conductance_range(network, gates).hi * potentials
     slack = SLACK * (_size(states.bounds) + time * potentials)
     box = Box(lows.min(axis=0) - slack, highs.max(axis=0) + slack)
     return AffineSet.of(after, generators, lost, box)
