@@ -91,7 +91,7 @@ def main(out: Path, quick: bool) -> None:
         [*HEAD, *TAIL],
         [*BACKWARD, *FORWARD],
         layers={"inter": [], "touch": [*HEAD, *TAIL]},
-        mean=1.0 if quick else 0.1,
+        mean=0.2 if quick else 0.1,
     )
     print(built.wiring)
     heads, back = (len(cells.indices(names)) for names in (HEAD, BACKWARD))

@@ -12,8 +12,19 @@ DOCS = Path(__file__).parent.parent
 ROOT = DOCS.parent
 FOLDER = DOCS / "_pictures"
 STAMP = FOLDER / "drawn"
-GALLERY = "gallery"
-EXAMPLES = ("wiring_gallery", "touch_circuit", "wiring_report", "lesion_study", "stability_report")
+ILLUSTRATED = ("gallery", "worm")
+"""Pages that show what the examples draw."""
+
+EXAMPLES = {
+    "wiring_gallery": [],
+    "touch_circuit": [],
+    "wiring_report": [],
+    "lesion_study": [],
+    "stability_report": [],
+    "worm": ["--quick"],
+}
+"""Examples that draw, and their arguments."""
+
 PAGES = {"pole": ["-m", "elegans", "play", ROOT / "tests/demo_run", "--out"]}
 """Pages besides those of the examples, and the arguments of Python that write them to a file."""
 
@@ -44,7 +55,8 @@ def begin(app):
     make_folder(app, app.config)
     environment = os.environ | {"MPLBACKEND": "Agg"}
     commands = {
-        name: [ROOT / "examples" / f"{name}.py", "--out", FOLDER / name] for name in EXAMPLES
+        name: [ROOT / "examples" / f"{name}.py", *words, "--out", FOLDER / name]
+        for name, words in EXAMPLES.items()
     }
     for name, words in PAGES.items():
         commands[name] = [*words, FOLDER / name / f"{name}.html"]
@@ -55,9 +67,9 @@ def begin(app):
         )
 
 
-def gallery_last(app, env, docnames):
+def illustrated_last(app, env, docnames):
     """Let the examples run while other pages are read."""
-    docnames.sort(key=lambda name: name == GALLERY)
+    docnames.sort(key=lambda name: name in ILLUSTRATED)
 
 
 def finish(app, *_):
@@ -74,8 +86,8 @@ def finish(app, *_):
 
 
 def before_reading(app, docname, source):
-    """Finish when the gallery is read, which looks for the pictures."""
-    if docname == GALLERY:
+    """Finish when a page is read that looks for the pictures."""
+    if docname in ILLUSTRATED:
         finish(app)
 
 
@@ -83,7 +95,7 @@ def setup(app):
     """Draw while Sphinx reads."""
     app.connect("config-inited", make_folder)
     app.connect("builder-inited", begin)
-    app.connect("env-before-read-docs", gallery_last)
+    app.connect("env-before-read-docs", illustrated_last)
     app.connect("source-read", before_reading)
     app.connect("env-updated", finish)
     return {"parallel_read_safe": False, "parallel_write_safe": True}
