@@ -17,19 +17,6 @@ import elegans
 from elegans.wiring import connectome, save_page
 
 
-def answer(electrical: str) -> float:
-    """Return how far a touch of AVM moves AVD."""
-    built = connectome.to_wiring(
-        connectome.tap_withdrawal(), ["AVM"], ["AVD", "AVA", "AVB"], electrical=electrical
-    )
-    torch.manual_seed(0)
-    model = elegans.LTC(1, built.wiring)
-    elegans.set_conductances(model, built)
-    touched, rest = torch.ones(1, 20, 1), torch.zeros(1, 20, 1)
-    with torch.no_grad():
-        return (model(touched)[0] - model(rest)[0])[0, -1, 0].item()
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path(), help="folder for picture and page")
@@ -54,6 +41,19 @@ def main() -> None:
 
     # The circuit of Lechner et al.: 24 chemical connections and two pairs of gap junctions.
     assert (built.wiring.synapse_count, built.wiring.gap_junction_count) == (24, 2)
+
+
+def answer(electrical: str) -> float:
+    """Return how far a touch of AVM moves AVD."""
+    built = connectome.to_wiring(
+        connectome.tap_withdrawal(), ["AVM"], ["AVD", "AVA", "AVB"], electrical=electrical
+    )
+    torch.manual_seed(0)
+    model = elegans.LTC(1, built.wiring)
+    elegans.set_conductances(model, built)
+    touched, rest = torch.ones(1, 20, 1), torch.zeros(1, 20, 1)
+    with torch.no_grad():
+        return (model(touched)[0] - model(rest)[0])[0, -1, 0].item()
 
 
 if __name__ == "__main__":
