@@ -19,7 +19,7 @@ from elegans.layers.flow_cell import FlowCell
 from elegans.ltc.dynamics import MULTIPLY_ADDS, LiquidDynamics, Sensed, effective, run_fused, sense
 from elegans.ltc.joint import JointLTCCell
 from elegans.solvers import Solver
-from elegans.solvers.circuit import Circuit, Junctions
+from elegans.solvers.circuit import Circuit
 from elegans.synapses.constraints import POSITIVITY, SMALLEST_CAPACITANCE
 from elegans.synapses.electrical import ElectricalSynapses
 from elegans.synapses.initial import Initializer
@@ -200,7 +200,7 @@ class LTCCell(FlowCell):
         called = effective(circuit)._replace(
             recurrent=self.recurrent.values().slots(),
             sensory=self.sensory.values().slots(),
-            electrical=None if junctions is None else Junctions(*junctions.values()),
+            electrical=None if junctions is None else junctions.values(),
         )
         return mapping(inputs), called
 

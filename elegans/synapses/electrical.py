@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple, Unpack
+from typing import Any, Unpack
 
 import numpy as np
 import torch
@@ -23,40 +23,37 @@ from elegans.synapses.sums import places
 from elegans.wiring import GapJunctions, Synapses
 
 
-class JunctionValues(NamedTuple):
-    """Effective values of a set of electrical synapses, each of shape (junction,)."""
+class JunctionValues(Junctions):
+    """Junctions whose weights are their conductances w >= 0."""
 
-    source: Tensor
-    target: Tensor
-    rectifying: Tensor
-    """Whether current flows from source to target only."""
-    weight: Tensor
-    """Conductance w >= 0."""
+    __slots__ = ()
 
     def conducting(self, state: Tensor) -> Tensor:
         """Return the conductance of each junction at `state` (..., neuron), (..., junction).
 
         That of a rectifying junction is zero unless its source has the higher potential.
         """
-        source, target = (self._at(end, state) for end in (self.source, self.target))
-        flows = ~self.rectifying | (source > target)
-        return torch.where(flows, self.weight, 0.0)
+        return self._between(*self._potentials(state))
 
     def add_to(self, conductance: Tensor, drive: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """Add the conductance and the driving current at both ends to what is given.
 
         All have the shape (..., neuron).
         """
-        w = self.conducting(state)
-        for own, other in ((self.target, self.source), (self.source, self.target)):
-            at = places(own)
-            conductance = conductance.index_add(-1, at, w)
-            drive = drive.index_add(-1, at, w * self._at(other, state))
+        source, target = self._potentials(state)
+        w = self._between(source, target)
+        for end, other in ((self.target, source), (self.source, target)):
+            conductance = conductance.index_add(-1, places(end), w)
+            drive = drive.index_add(-1, places(end), w * other)
         return conductance, drive
 
-    @staticmethod
-    def _at(end: Tensor, state: Tensor) -> Tensor:
-        return state.index_select(-1, places(end))
+    def _potentials(self, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the potentials of source and target of each junction, both (..., junction)."""
+        source, target = (state.index_select(-1, places(end)) for end in self[:2])
+        return source, target
+
+    def _between(self, source: Tensor, target: Tensor) -> Tensor:
+        return torch.where(~self.rectifying | (source > target), self.weight, 0.0)
 
 
 @checked(InputError)
@@ -208,8 +205,7 @@ class ElectricalSynapses(ConductanceSynapses):
 
 def values_of(slots: Junctions, positivity: Positivity) -> JunctionValues:
     """Return the effective values of free parameters."""
-    source, target, rectifying, weight = slots
-    return JunctionValues(source, target, rectifying, positivity(weight))
+    return JunctionValues(*slots[:3], positivity(slots.weight))
 
 
 def _as_synapses(junctions: GapJunctions) -> Synapses:

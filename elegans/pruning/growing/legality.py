@@ -131,13 +131,11 @@ class Legality:
         self._inputs = np.zeros(units, np.int64)  # of a neuron, its own synapse not counted
         self._inputs_from = np.zeros((layers + 1, units), np.int64)  # by the layer of the source
         self._outputs = np.zeros(units, np.int64), np.zeros(wiring.input_size, np.int64)
-        for edges in self._sets.values():
+        for edges in (each for each in self._sets.values() if not each.is_mutual):
             source, target = edges.source[edges.is_open], edges.target[edges.is_open]
-            layer = edges.source_layer[edges.is_open]
-            if edges.is_mutual:
-                continue
             counted = slice(None) if edges.is_sensory else source != target
             self._inputs += np.bincount(target[counted], minlength=units)
+            layer = edges.source_layer[edges.is_open]
             np.add.at(self._inputs_from, (layer, target), 1)
             outputs = self._outputs[edges.is_sensory]
             outputs += np.bincount(source[counted], minlength=len(outputs))
