@@ -22,7 +22,9 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import SupportsFloat
 
 import numpy as np
 from numpy.polynomial import Polynomial
@@ -216,10 +218,10 @@ def words_of(table: ButcherTableau) -> StepWords:
     z, one = Polynomial([0.0, 1.0]), Polynomial([1.0])
     stages: list[_Words] = []
 
-    def moved(row: tuple[object, ...]) -> _Words:
+    def moved(row: Sequence[SupportsFloat]) -> _Words:
         total: _Words = {(): one}
         for q, (share, words) in enumerate(zip(row, stages, strict=False)):
-            factor = float(share) * z  # type: ignore[arg-type]
+            factor = float(share) * z
             if not factor.coef.any():
                 continue
             for word, coefficient in words.items():
@@ -228,8 +230,8 @@ def words_of(table: ButcherTableau) -> StepWords:
         return total
 
     for row in table.matrix:
-        stages.append(moved(tuple(row)))
-    return StepWords(tuple(map(WordSums.of, stages)), WordSums.of(moved(tuple(table.weights))))
+        stages.append(moved(row))
+    return StepWords(tuple(map(WordSums.of, stages)), WordSums.of(moved(table.weights)))
 
 
 def edges_between(lengths: Lengths) -> Array:
