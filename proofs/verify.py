@@ -49,9 +49,10 @@ The statements::
             where T > 0.
             euler: the condition of the rate with C (1 - kappa) / h in place of lambda C, and
             z + h T / C <= 1.
-            A step of the first two jumps where a rectifying junction begins to conduct: nothing is
-            proved of it unless the box decides whether it does. So a gap junction's term is w q
-            (eta_j / eta_i - kappa), for its entry of the Jacobian is w q / (C / h + G).
+            In the first two a rectifying junction adds w to G whether current flows or not, and
+            pulls its target to max(x_j, x_i) and its source to min(x_j, x_i). So a gap junction's
+            term is w (max q (eta_j / eta_i - 1) + 1 - kappa), for its entries of the Jacobian are
+            w q / (C / h + G) at j and w (1 - q) / (C / h + G) at i.
             Then a step of the layer's solver leads from the box into the box, and brings two states
             nearer by the factor kappa.
     gain    With D in place of eta and the effect b_i / D_i of a unit change of the inputs in place
@@ -516,7 +517,10 @@ def decay(circuit: CircuitData, gates: GateBounds, i: int, every: bool = False) 
 
 
 class RowCondition(NamedTuple):
-    """A condition on the rows: first + sum w max_q (b q (1 - q) - share q) <= 0."""
+    """A condition on the rows: first + sum w max_q (b q (1 - q) - share q) <= 0.
+
+    Terms of gap junctions besides, see `junction_terms`.
+    """
 
     name: str
     weights: list[float]
@@ -554,12 +558,13 @@ def check_rows(circuit: CircuitData, gates: GateBounds, box: Box, condition: Row
 
 
 def junction_terms(ends: list[End], weights: list[float], i: int, share: float) -> list[float]:
-    """Return bounds of w max_q (q eta_j / eta_i - share q) for the gap junctions of row i."""
-    terms = []
+    """Return bounds of w (max_q q (eta_j / eta_i - 1) + 1 - share) for the junctions of row i."""
+    terms, resting = [], up(1.0 - share)
     for end in ends:
-        value = up(up(weights[end.other] / weights[i]) - share)
-        if (end.most if value > 0 else end.least) > 0:
-            terms.append(up(end.weight * value))
+        value = up(up(weights[end.other] / weights[i]) - 1.0)
+        if not (end.most if value > 0 else end.least) > 0:
+            value = 0.0
+        terms.append(up(end.weight * up(value + resting)))
     return terms
 
 
@@ -692,15 +697,11 @@ def check_step(circuit: CircuitData, gates: GateBounds, box: Box, step: Step, pi
     solver, _, shortest, longest, eta, kappa = step
     if not (0 < shortest <= longest and 0 < kappa < 1):
         raise NotProvedError("step: its lengths or its factor are out of range")
-    if solver != "euler":
-        for i, row in enumerate(gates.ends):
-            if any(end.least < end.most for end in row):
-                raise NotProvedError(f"step: a rectifying junction of neuron {i} makes it jump")
     straight, back, reach, turning = [], [], [], False
     for i, c in enumerate(circuit.capacitance):
-        most, turned = conductance_above(circuit, gates, i), turned_above(circuit, box, i)
-        z, load = up(up(longest * most) / c), up(up(longest * turned) / c)
         whole = solver == "euler"
+        most, turned = conductance_above(circuit, gates, i, whole), turned_above(circuit, box, i)
+        z, load = up(up(longest * most) / c), up(up(longest * turned) / c)
         if not up((z if whole else z / 2) + load) <= 1 and (
             whole or (solver == "exponential" and turned > 0)
         ):
@@ -719,12 +720,18 @@ def check_step(circuit: CircuitData, gates: GateBounds, box: Box, step: Step, pi
         check_rows(circuit, gates, box, one._replace(first=back, turned=True))
 
 
-def conductance_above(circuit: CircuitData, gates: GateBounds, i: int) -> float:
-    """Return a bound >= g + epsilon + the sum of w h over all synapses and junctions of row i."""
+def conductance_above(
+    circuit: CircuitData, gates: GateBounds, i: int, flowing: bool = False
+) -> float:
+    """Return a bound >= g + epsilon + the sum of w h over all synapses and junctions of row i.
+
+    All junctions count in full, or only those that may conduct if `flowing`.
+    """
     pairs = [*zip(circuit.sensory[i], gates.sensory[i], strict=True)]
     pairs += zip(circuit.recurrent[i], gates.recurrent[i], strict=True)
     terms = [circuit.leak[i], circuit.epsilon, *(up(s[1] * most) for s, (_, most) in pairs)]
-    return up(total([*terms, *(end.weight for end in gates.ends[i] if end.most > 0)]))
+    ends = (end.weight for end in gates.ends[i] if end.most > 0 or not flowing)
+    return up(total([*terms, *ends]))
 
 
 def turned_above(circuit: CircuitData, box: Box, i: int) -> float:

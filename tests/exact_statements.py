@@ -108,7 +108,10 @@ class Exact:
             for xi in (a - reach * (a - lo), b + reach * (hi - b)):
                 total = Fraction(0)
                 for j, weight, gates, _ in self.ends(i, box):
-                    total += max(weight * q * (eta[j] / eta[i] - share) for q in gates)
+                    rest = -1 if turned else 1
+                    total += max(
+                        weight * (q * eta[j] / eta[i] + rest * (1 - q) - share) for q in gates
+                    )
                 for row in self.rows["recurrent"][i]:
                     j, slope = row["source"], row["gain"] * (row["potential"] - xi)
                     piece = (a, b) if j == i and pieces > 1 else None
@@ -190,9 +193,9 @@ class Exact:
             for kind, row in self.all_rows(i)
         )
         ends = list(self.ends(i, self.boxes[-1]))
-        widest += sum(weight * gates[1] for _, weight, gates, _ in ends)
-        if solver != "euler" and any(gates[0] < gates[1] for _, _, gates, _ in ends):
-            yield "jump"
+        widest += sum(
+            weight * (gates[1] if solver == "euler" else 1) for _, weight, gates, _ in ends
+        )
         z, turned = widest / slow, self.turned(i) / 4
         reach = {"semi_implicit": z / (1 + z), "exponential": min(z / 2, 1)}.get(solver, 0)
         share = Fraction(1) if solver == "euler" else kappa

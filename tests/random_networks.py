@@ -195,9 +195,9 @@ def conductance_and_drive(network, x, u):
         drive = drive + gate @ (weight * k.potential[:, None])
     for w, i, j, open_ in junctions_at(network, x):
         at = np.eye(len(network))
-        conductance = conductance + (open_ * w)[..., None] * (at[i] + at[j])
-        there = x[..., j, None] * at[i] + x[..., i, None] * at[j]
-        drive = drive + (open_ * w)[..., None] * there
+        conductance = conductance + w * (at[i] + at[j])
+        to_i, to_j = np.where(open_, x[..., j], x[..., i]), np.where(open_, x[..., i], x[..., j])
+        drive = drive + w * (to_i[..., None] * at[i] + to_j[..., None] * at[j])
     return conductance, drive
 
 
@@ -206,7 +206,7 @@ def junctions_at(network, x):
     held = network.electrical
     for k in range(0 if held is None else len(held)):
         j, i = held.source[k], held.target[k]
-        open_ = (x[..., j] > x[..., i]) | (not held.rectifying[k])
+        open_ = (x[..., j] > x[..., i]) | ~held.rectifying[k]
         yield held.weight[k], i, j, open_
 
 
@@ -245,6 +245,8 @@ def jacobian(network, x, u, h=None):
     for w, i, j, open_ in junctions_at(network, x):
         result[..., i, j] += w * open_
         result[..., j, i] += w * open_
+        result[..., i, i] += w * ~open_
+        result[..., j, j] += w * ~open_
     return result / divisor[..., None]
 
 

@@ -91,8 +91,10 @@ class Recomputed:
         cuts = np.linspace(*box[:, i], (pieces if own else 1) + 1)
         for a, b in pairwise(cuts):
             for xi in (a - reach * (a - box[0, i]), b + reach * (box[1, i] - b)):
+                # Of a junction that is shut the potential itself pulls, with the rest of its gate.
+                rest = -1 if turned else 1
                 total = sum(
-                    (weight * gate * (eta[j] - share * eta[i])).max()
+                    weight * (gate * eta[j] + (rest * (1 - gate) - share) * eta[i]).max()
                     for j, weight, gate, _ in self.ends(i, box)
                 )
                 for row in self.rows["recurrent"][i]:
@@ -188,9 +190,7 @@ class Recomputed:
             for gate in [self.gate(kind, row, self.boxes[-1])]
         )
         ends = list(self.ends(i, self.boxes[-1]))
-        widest += sum(weight * gate[1] for _, weight, gate, _ in ends)
-        if solver != "euler" and any(gate[0] < gate[1] for _, _, gate, _ in ends):
-            yield "jump", np.inf
+        widest += sum(weight * (gate[1] if solver == "euler" else 1) for _, weight, gate, _ in ends)
         z, turned = widest / slow, self.turned(i) / 4
         reach = {"semi_implicit": z / (1 + z), "exponential": min(z / 2, 1)}.get(solver, 0.0)
         share = 1.0 if solver == "euler" else kappa

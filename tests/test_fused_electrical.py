@@ -26,7 +26,7 @@ def test_first_and_second_derivatives(path, solver):
     x, state = (tensor.requires_grad_() for tensor in given(model, batch=1))
     weight = model.cell.electrical.weight
     (found,) = torch.autograd.grad(model(x, state)[0].square().sum(), weight)
-    assert (found != 0).tolist() == [True] * 4 + [False]  # the last one is closed all along
+    assert (found != 0).all()  # the last one, which is closed all along, slows the steps down
 
     def function(x, state, weight):
         values = {"cell.electrical.weight": weight}

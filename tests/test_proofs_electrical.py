@@ -63,10 +63,11 @@ from elegans.proofs.certificates.perron import best_rates
 from elegans.proofs.certificates.refutation import SeparateBoxes, UnstableRest
 from elegans.proofs.certificates.region import region_of, rows_of
 from elegans.proofs.certificates.safe_rewiring import Standing, row_slack
-from elegans.proofs.certificates.stepping import StepRows, jumps, longest_step
+from elegans.proofs.certificates.stepping import StepRows, longest_step
 from elegans.proofs.claims.small_circuits import Junction, Synapse, circuit
 from elegans.proofs.margins.family import Family, box_of, rate_excess, with_values
 from elegans.pruning import ProposedEdit
+from elegans.solvers import get_solver
 
 BOX = Box(-np.ones(2), np.ones(2))
 
@@ -121,10 +122,10 @@ def test_boxes_hold_what_is_simulated(seed):
 @given(seed=SEEDS)
 @settings(max_examples=60, deadline=None)
 def test_targets_are_enclosed(seed):
-    """Of neurons with any conductance: A / G, junctions conducting as they do at the states."""
+    """Of neurons with any conductance: A / G as steps have them."""
     case = Case(seed)
     conductance, drive = conductance_and_drive(case.network, *case.sampled())
-    held = target_range(case.network, case.gates)
+    held = target_range(case.network, case.gates.in_steps(case.network, case.box))
     targets = np.divide(
         drive, conductance, out=0.5 * (held.lo + held.hi) + 0 * drive, where=conductance > 0
     )
@@ -156,12 +157,6 @@ def test_a_box_knows_which_rectifying_junctions_conduct():
         network = replace(plain(2), electrical=junctions_of(row))
         gates = GateRanges.over(network, touching, Box(np.zeros(0), np.zeros(0))).electrical
         assert gates.most.tolist() == most  # at equal potentials nothing flows
-    assert jumps(
-        replace(plain(2), electrical=junctions_of(rows[1])),
-        GateRanges.over(
-            replace(plain(2), electrical=junctions_of(rows[1])), touching, Box(*np.zeros((2, 0)))
-        ),
-    )
 
 
 def plain(neurons, **options):
@@ -203,9 +198,6 @@ def test_the_bound_is_met_by_gap_junctions_alone(seed):
 @settings(max_examples=150, deadline=None)
 def test_a_step_shrinks_distances_by_its_factor(seed, log_h):
     case, h = Case(seed, strength=0.8, gain=3.0), 10.0**log_h
-    if jumps(case.network, case.gates):
-        assert longest_step(case.network, case.box, case.gates, "semi_implicit") == 0.0
-        return
     rows = StepRows.of(case.network, case.box, case.gates, longest=h)
     kappa = rows.factors(case.eta, (h, h))
     x, u = case.sampled()
@@ -221,25 +213,28 @@ def test_a_step_shrinks_distances_by_its_factor(seed, log_h):
     )
 
 
-def test_a_rectifying_junction_makes_a_step_jump():
-    """Two states that differ by 2e-9 are led 0.2 apart: no norm contracts, and none is claimed."""
-    network = replace(
-        plain(2, leak_potential=[0.0, 1.0]), electrical=junctions_of((1, 0, True, 1.0))
-    )
-    near = np.array([[0.5, 0.5 - 1e-9], [0.5, 0.5 + 1e-9]])
-    after = step(network, near, np.zeros((2, 0)), 1.0)
-    assert abs(after[0] - after[1]).max() > 0.05
+@pytest.mark.parametrize("solver", ["semi_implicit", "exponential", "euler"])
+def test_a_step_is_continuous_where_a_rectifying_junction_begins_to_conduct(solver):
+    """The certified factor holds across equal potentials, in the layer itself."""
     cell = circuit(2, leak_potential=[0.0, 1.0], electrical=[Junction(1, 0, 1.0, True)])
+    cell.solver, cell.ode_unfolds = get_solver(solver), 4
     certificate = certify(cell, (-1, 1), "exact")
-    assert certificate.rate > 0
-    assert not certificate.covers_step
+    assert certificate.covers_step
+    assert 0 < certificate.step.kappa < 1
+    for distance in (0.0, 1e-9, 0.1):
+        near = torch.tensor([[0.5, 0.5 - distance], [0.5, 0.5 + distance]], dtype=torch.float64)
+        with torch.no_grad():
+            _, after = cell(torch.zeros(2, 1, dtype=torch.float64), near)
+        apart = (after[0] - after[1]).abs() / torch.tensor(certificate.step.eta)
+        before = 2 * distance / certificate.step.eta[1]
+        assert apart.max() <= certificate.step.kappa**4 * before + 1e-15
 
 
 def test_euler_takes_rectifying_junctions():
     network = replace(plain(2), electrical=junctions_of((1, 0, True, 1.0)))
     gates = GateRanges.over(network, Box(-np.ones(2), np.ones(2)), Box(*np.zeros((2, 0))))
     assert 0.49 < longest_step(network, BOX, gates, "euler") <= 0.5  # C / (g + w)
-    assert longest_step(network, BOX, gates, "exponential") == 0.0
+    assert longest_step(network, BOX, gates, "exponential") == np.inf
 
 
 @pytest.mark.parametrize("weight", [0.0, 1e-6, 0.5, 1.0, 1e6])
@@ -583,11 +578,20 @@ def test_rounding_stays_within_its_bound(rectifying):
     assert bound.potential < 1e-4
 
 
-def test_no_rounding_is_bounded_where_a_junction_begins_to_conduct():
+def test_rounding_and_margins_are_bounded_where_a_junction_begins_to_conduct():
     cell = circuit(2, leak_potential=[0.0, 1.0], electrical=[Junction(1, 0, 1.0, True)])
     certificate = certify(cell, (-1, 1), "exact")
-    assert rounding_bound(certificate) is None
-    assert parameter_margin(certificate).kappa is None
+    bound = rounding_bound(certificate)
+    rng = np.random.default_rng(5)
+    with torch.no_grad():
+        x = torch.from_numpy(points(rng, BOX, 500)).float()
+        exact, wide, u = x.double(), copy.deepcopy(cell), torch.zeros(500, 1)
+        cell.float()
+        for _ in range(50):
+            x, exact = cell(u, x)[1], wide(u.double(), exact)[1]
+    assert ((x.double() - exact).abs().amax(0).numpy() <= bound.neurons).all()
+    assert bound.potential < 1e-4
+    assert 0 < parameter_margin(certificate).kappa < 1
 
 
 # --- refutations ---------------------------------------------------------------------------------

@@ -114,10 +114,11 @@ JUNCTION_VALUES = """        self.target = np.repeat(np.arange(len(start) - 1), 
 JUNCTION_CALL = '''
     def __call__(self, x):
         """Return conductances and driving currents of neurons for potentials (..., neuron)."""
-        other = x[..., self.source]
-        flows = (self.way == 0) | (self.way * (other - x[..., self.target]) > 0)
-        conducting = np.where(flows, self.weight, np.zeros_like(self.weight))
-        return self.total(conducting), self.total(conducting * other)
+        here, other = x[..., self.target], x[..., self.source]
+        flows = (self.way == 0) | (self.way * (other - here) > 0)
+        pulled = np.where(flows, other, here)  # by itself while no current flows: no step jumps
+        weight = np.broadcast_to(self.weight, pulled.shape)
+        return self.total(weight), self.total(weight * pulled)
 '''
 
 WEIGHT_VALUE = """        self.weight = np.array(table["weight"], dtype)"""

@@ -152,16 +152,14 @@ def _electrical(graph: OnnxGraph, slots: PlainSynapses, x: str) -> tuple[str, st
         k: graph.constant(f"{ELECTRICAL}_{k}", v) for k, v in _table(slots, ELECTRICAL).items()
     }
     other = graph("Gather", x, tables["source"], axis=1)
-    weight = tables["weight"]
-    if not slots.values["way"].any():
-        total = graph.constant(f"{ELECTRICAL}_total", slots.onto(slots.values["weight"]))
-        return total, _total(graph, graph("Mul", weight, other))
-    axis = graph.constant("synapse_axis", np.array([2]))
-    rise, zero = graph("Sub", other, graph("Unsqueeze", x, axis)), graph.constant("zero", 0.0)
-    falls = graph("Greater", graph("Mul", tables["way"], rise), zero)
-    flows = graph("Or", falls, graph("Equal", tables["way"], zero))
-    conducting = graph("Where", flows, weight, zero)
-    return _total(graph, conducting), _total(graph, graph("Mul", conducting, other))
+    total = graph.constant(f"{ELECTRICAL}_total", slots.onto(slots.values["weight"]))
+    if slots.values["way"].any():
+        axis, zero = graph.constant("synapse_axis", np.array([2])), graph.constant("zero", 0.0)
+        here = graph("Unsqueeze", x, axis)
+        falls = graph("Greater", graph("Mul", tables["way"], graph("Sub", other, here)), zero)
+        flows = graph("Or", falls, graph("Equal", tables["way"], zero))
+        other = graph("Where", flows, other, here)
+    return total, _total(graph, graph("Mul", tables["weight"], other))
 
 
 def _weighted(graph: OnnxGraph, slots: PlainSynapses, name: str, x: str) -> dict[str, str]:

@@ -72,6 +72,15 @@ class LiquidDynamics(GatedLinearSystem):
         sums = self.recurrent.add_to(self._conductance, self._drive, state)
         return sums if self.electrical is None else self.electrical.add_to(*sums, state)
 
+    def time_constant(self, state: Tensor) -> Tensor:
+        """Return C / G, (batch, neuron), without junctions through which no current flows."""
+        conductance, _ = self.conductance_and_drive(state)
+        if self.electrical is not None:
+            resting = self.electrical.weight - self.electrical.conducting(state)
+            for end in self.electrical[:2]:
+                conductance = conductance.index_add(-1, places(end), -resting)
+        return self.capacitance / conductance
+
     def jacobian(self, state: Tensor) -> Tensor:
         r"""Return df_i/dx_j at ``[:, i, j]``, shape (batch, neuron, neuron), in closed form.
 
@@ -89,7 +98,8 @@ class LiquidDynamics(GatedLinearSystem):
         .. math:: w_k s_k \sigma_k (1 - \sigma_k) (E_k - y_i) \text{ or } \hat w_k
 
         with gates at `state` and the potentials y = `pulled` of the targets, both (batch, neuron);
-        the result has the shape (batch, end).
+        the result has the shape (batch, end). The conductance of a junction that rectifies pulls
+        its ends to each other or, while no current flows, each to itself.
         """
         synapses = self.recurrent
         pull = synapses.erev - pulled.index_select(-1, places(synapses.target))
@@ -97,15 +107,20 @@ class LiquidDynamics(GatedLinearSystem):
         if self.electrical is None:
             return by_gates
         conducting = self.electrical.conducting(state)
-        return torch.cat([by_gates, conducting, conducting], -1)
+        resting = self.electrical.weight - conducting
+        return torch.cat([by_gates, conducting, conducting, resting, resting], -1)
 
     def ends(self) -> tuple[Tensor, Tensor]:
-        """Return source and target of each synapse, then of each junction, one way and back."""
+        """Return source and target of each synapse, then of each junction.
+
+        These are one way and back, then from either end to itself.
+        """
         source, target = self.recurrent.source, self.recurrent.target
         if self.electrical is None:
             return source, target
         one, other = self.electrical.source, self.electrical.target
-        return torch.cat([source, one, other]), torch.cat([target, other, one])
+        itself = one, other
+        return torch.cat([source, one, other, *itself]), torch.cat([target, other, one, *itself])
 
     def opening(self, state: Tensor) -> Tensor:
         """Return what a change of x_j does to each open conductance, shape (batch, synapse)."""

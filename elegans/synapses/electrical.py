@@ -33,18 +33,27 @@ class JunctionValues(Junctions):
 
         That of a rectifying junction is zero unless its source has the higher potential.
         """
-        return self._between(*self._potentials(state))
+        return torch.where(self._conducts(*self._potentials(state)), self.weight, 0.0)
 
     def add_to(self, conductance: Tensor, drive: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Add the conductance and the driving current at both ends to what is given.
+        r"""Add the conductance and the driving current at both ends to what is given.
 
-        All have the shape (..., neuron).
+        All have the shape (..., neuron). Each end is pulled to the other one; where a junction
+        rectifies, its target to the larger of both potentials and its source to the smaller:
+
+        .. math:: w \max(x_j - x_i, 0) = w \max(x_j, x_i) - w x_i
+
+        Conductance and drive are then continuous in the state, and so is a step of a solver.
         """
         source, target = self._potentials(state)
-        w = self._between(source, target)
-        for end, other in ((self.target, source), (self.source, target)):
-            conductance = conductance.index_add(-1, places(end), w)
-            drive = drive.index_add(-1, places(end), w * other)
+        is_open = self._conducts(source, target)
+        for end, here, other in (
+            (self.target, target, source),
+            (self.source, source, target),
+        ):
+            pulled = torch.where(is_open, other, here)
+            conductance = conductance.index_add(-1, places(end), self.weight.expand_as(pulled))
+            drive = drive.index_add(-1, places(end), self.weight * pulled)
         return conductance, drive
 
     def _potentials(self, state: Tensor) -> tuple[Tensor, Tensor]:
@@ -52,8 +61,8 @@ class JunctionValues(Junctions):
         source, target = (state.index_select(-1, places(end)) for end in self[:2])
         return source, target
 
-    def _between(self, source: Tensor, target: Tensor) -> Tensor:
-        return torch.where(~self.rectifying | (source > target), self.weight, 0.0)
+    def _conducts(self, source: Tensor, target: Tensor) -> Tensor:
+        return ~self.rectifying | (source > target)
 
 
 @checked(InputError)

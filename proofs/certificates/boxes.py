@@ -78,6 +78,28 @@ class Conduction(Gates):
             states.hi[other],
         )
 
+    @classmethod
+    def in_steps(cls, junctions: JunctionNumbers, states: Box) -> Conduction:
+        """Return the ranges as a semi-implicit or exponential step has them: gates are 1.
+
+        Where a junction rectifies, the larger potential of both neurons pulls at its target, and
+        the smaller one at its source.
+        """
+        here, other = junctions.ends.target, junctions.ends.source
+        one_way = np.tile(junctions.rectifying, 2)
+        into = np.arange(len(here)) < len(junctions)  # the ends at targets come first
+        lo, hi = (
+            np.where(
+                one_way,
+                np.where(
+                    into, np.maximum(end[here], end[other]), np.minimum(end[here], end[other])
+                ),
+                end[other],
+            )
+            for end in states
+        )
+        return cls(np.ones(len(here)), np.ones(len(here)), lo, hi)
+
 
 @dataclass(frozen=True, eq=False)
 class GateRanges:
@@ -108,6 +130,15 @@ class GateRanges:
             for synapses in (network.recurrent, network.sensory)
         )
         return cls(recurrent, sensory, conduction(network, states))
+
+    def in_steps(self, network: Network, states: Box) -> GateRanges:
+        """Return the ranges over `states` as a semi-implicit or exponential step has them.
+
+        There a rectifying junction stands in G whether current flows or not.
+        """
+        if network.electrical is None:
+            return self
+        return replace(self, electrical=Conduction.in_steps(network.electrical, states))
 
 
 def conduction(network: Network, states: Box | None) -> Conduction | None:

@@ -188,7 +188,7 @@ class Rows:
 
     def worst_gates(self, eta: Array, share: float | Array = 1.0) -> Array:
         """Return the gate of each entry that is worst for its row, shape (2, entry)."""
-        mine = (eta * share)[self.target]
+        mine = np.where(self.joined, eta[self.target], (eta * share)[self.target])
         b = self.slope * eta[self.source]
         with np.errstate(divide="ignore", invalid="ignore"):
             inner = 0.5 * (1 - mine / b)
@@ -209,14 +209,17 @@ class Rows:
         .. math::
             \eta_i R_i = -\kappa_i \eta_i\, decay_i
             + \sum_k w_k \max_\sigma \big(b_k \sigma (1 - \sigma) - \kappa_i \eta_i \sigma\big)
+            + \sum_{k: i - j} w_k \big(\max_q q (\eta_j - \eta_i) + (1 - \kappa_i) \eta_i\big)
 
         with kappa = `share`, 1 for the flow, and the allowance for rounding.
         """
         gate = self.worst_gates(eta, share)
         mine = eta * share
         coupling = self.slope * eta[self.source] * self._closed(gate)
-        term = self.weight * gate * (coupling - mine[self.target])
+        against = np.where(self.joined, eta[self.target], mine[self.target])
+        term = self.weight * gate * (coupling - against)
         sums = -mine[self.neuron] * self.decay + self._per_row(term)
+        sums += (eta - mine)[self.neuron] * self.junctions
         return np.asarray(sums + SLACK * self.magnitude(eta))
 
     @cached_property
@@ -225,9 +228,15 @@ class Rows:
         return np.asarray(self.weight * self.most * np.abs(self.slope).max(axis=0, initial=0.0))
 
     @cached_property
+    def junctions(self) -> Array:
+        """The conductance of all gap junctions of each row, shape (row,)."""
+        return np.asarray(self._per_row((self.weight * self.joined)[None])[0])
+
+    @cached_property
     def conductance(self) -> Array:
         """The decay of each row with all gates as open as they can be, shape (row,)."""
-        return np.asarray(np.abs(self.decay) + self._per_row((self.weight * self.most)[None])[0])
+        most = np.where(self.joined, 1.0, self.most)
+        return np.asarray(np.abs(self.decay) + self._per_row((self.weight * most)[None])[0])
 
     @cached_property
     def speed(self) -> Array:

@@ -59,7 +59,7 @@ from elegans.proofs.certificates.network import (
     given_range,
     liquid_cell,
 )
-from elegans.proofs.certificates.stepping import SOLVERS, jumps
+from elegans.proofs.certificates.stepping import SOLVERS
 from elegans.proofs.dynamics.equilibrium import equilibria
 from elegans.proofs.verify import at_least
 
@@ -337,14 +337,15 @@ def _unstable(
     for share in _RADII:
         box = Box(state - share * size, state + share * size)
         gates = GateRanges.over(network, box, inputs)
-        if jumps(network, gates):
+        if _has_kinks(network, gates):
             continue  # there is no Jacobian where a rectifying junction begins to conduct
         matrices = jacobian_range(network, box, gates)
         if not _holds_one_root(network, box, inputs, matrices):
             continue
         growth, multiplier = largest_eigenvalue(matrices, np.real), None
         if unfold is not None:
-            conductance = conductance_range(network, gates)
+            in_steps = gates if unfold.solver == "euler" else gates.in_steps(network, box)
+            conductance = conductance_range(network, in_steps)
             moved = matrices.scaled(unfold.share(network.capacitance, conductance))
             middle = moved.middle + np.eye(len(network))
             radius = moved.radius + SLACK * np.eye(len(network))
@@ -352,6 +353,14 @@ def _unstable(
         rest = UnstableRest(u, box, growth, multiplier)
         return rest if rest.flow or rest.step else None
     return None
+
+
+def _has_kinks(network: Network, gates: GateRanges) -> bool:
+    """Whether a rectifying junction may conduct or not, as the states have it."""
+    if network.electrical is None or gates.electrical is None:
+        return False
+    undecided = gates.electrical.least < gates.electrical.most
+    return bool((undecided & (network.electrical.ends.weight > 0)).any())
 
 
 def _holds_one_root(network: Network, box: Box, inputs: Box, matrices: Matrices) -> bool:

@@ -28,12 +28,16 @@ z / (e^z - 1), for which 1 - z / 2 stands. *Euler's* step has the row sum 1 - (h
 h (G + w |s| |E - xi| / 4) <= C, and leads no state out of the box then: kappa = 1 - h lambda.
 
 A gap junction adds w to G, and w / D_i to the Jacobian at j. Its term in the row is w (eta_j -
-kappa eta_i), that of the rate with kappa in place of 1, in the exponential step as well: 1 - (h /
-C) phi(z) m holds with its part of m. A rectifying junction conducts or not by the states before the
-step. Where a box leaves that open, the semi-implicit and the exponential step *jump*: at equal
-potentials x+ is another average with w than without it, so that two states as near as one likes may
-be led a finite distance apart, and no factor is proved. Euler's step adds h / C times the current,
-which is Lipschitz continuous, and keeps its row sum.
+kappa eta_i). A rectifying junction adds w to G, too, whether current flows or not: in A stands w
+max(x_j, x_i) at its target and w min(x_j, x_i) at its source. Between two states that differs by w
+(q (x_j - y_j) + (1 - q) (x_i - y_i)) with a q from 0 to 1, so that its term is
+
+.. math:: w \big(\max_{l \le q \le h} q (\eta_j - \eta_i) + (1 - \kappa) \eta_i\big)
+
+that of the rate and an inertia of w besides C / h; where q = 1 it is the one above. A turned row,
+in which 1 - q counts with the other sign, is passed all the more. In the exponential step 1 - (h /
+C) phi(z) m holds with the part q w (1 - eta_j / eta_i) of m, and so it does in Euler's, which adds
+h / C times the current.
 
 A step goes from x to a share z / (1 + z) of the way to the target, an exponential one has y within
 1 - z / (e^z - 1) <= z / 2 of it. So the interval of a neuron with a self-synapse is cut into pieces
@@ -97,7 +101,8 @@ class StepRows:
         The solver is the semi-implicit or the exponential one; that takes no step that is longer
         than `longest_step`, so that nothing turns.
         """
-        z = longest * conductance_range(network, gates).hi / network.capacitance
+        most = conductance_range(network, gates.in_steps(network, box)).hi
+        z = longest * most / network.capacitance
         # How far a step goes towards the target; the rest of a share rounds to nothing.
         with np.errstate(invalid="ignore"):
             reach = np.minimum(0.5 * z, 1.0) if solver == "exponential" else z / (1 + z)
@@ -147,9 +152,14 @@ class StepRows:
 
     def as_flow(self, kappa: float, lengths: Lengths) -> Rows:
         """Return the rows of a circuit that contracts if the step shrinks distances by `kappa`."""
-        inertia = self.inertia(np.full(self.rows.neurons, kappa), lengths)
+        rows = self.rows
+        inertia = self.inertia(np.full(rows.neurons, kappa), lengths)
+        inertia = inertia + (1 - kappa) * rows.junctions
         return replace(
-            self.rows, decay=self.rows.decay - inertia / kappa, slope=self.rows.slope / kappa
+            rows,
+            decay=rows.decay - inertia / kappa,
+            slope=np.where(rows.joined, rows.slope, rows.slope / kappa),
+            weight=np.where(rows.joined, rows.weight / kappa, rows.weight),
         )
 
 
@@ -204,26 +214,18 @@ def longest_step(network: Network, box: Box, gates: GateRanges, solver: str) -> 
     """Return the length up to which the step of a solver stays in the box and keeps its signs.
 
     Infinite for a semi-implicit step, and for an exponential one without self-synapses that pull
-    against their own neuron. 0 for both where a rectifying junction may conduct or not: they jump.
+    against their own neuron.
     """
-    if solver != "euler" and jumps(network, gates):
-        return 0.0
     if solver == "semi_implicit":
         return math.inf
+    if solver == "exponential":
+        gates = gates.in_steps(network, box)
     most = conductance_range(network, gates).hi
     turned = _pulled_back(Rows.of(network, box, gates, pieces=1))  # a row is a neuron
     # Euler: h (G + turned) <= C. Exponential: h (G / 2 + turned) <= C, where anything turns.
     load = most + turned if solver == "euler" else np.where(turned > 0, 0.5 * most + turned, 0.0)
     with np.errstate(divide="ignore"):
         return float(((1 - SLACK) * network.capacitance / load).min(initial=math.inf))
-
-
-def jumps(network: Network, gates: GateRanges) -> bool:
-    """Whether a rectifying junction may conduct or not, as the states have it."""
-    if network.electrical is None or gates.electrical is None:
-        return False
-    undecided = gates.electrical.least < gates.electrical.most
-    return bool((undecided & (network.electrical.ends.weight > 0)).any())
 
 
 def horizon(factor: float, unfolds: int = 1) -> float:

@@ -34,7 +34,6 @@ from elegans.proofs.certificates.certificate import StepFigures
 from elegans.proofs.certificates.contraction import PIECES, Rows
 from elegans.proofs.certificates.intervals import Span
 from elegans.proofs.certificates.network import SLACK, Array, Box, Index, Network, SynapseNumbers
-from elegans.proofs.certificates.stepping import jumps
 from elegans.proofs.margins.outward import (
     down,
     greatest,
@@ -312,7 +311,10 @@ def decay_below(family: Family, gates: GateRanges) -> Array:
 
 
 def conductance_above(family: Family, gates: GateRanges) -> Array:
-    """Return bounds >= the total conductance, shape (neuron,)."""
+    """Return bounds >= the total conductance in a semi-implicit step, shape (neuron,).
+
+    Rectifying junctions are in it whether current flows or not.
+    """
     most = up(family.hi.leak + family.hi.epsilon)
     for kind in KINDS:
         synapses = getattr(family.hi, kind)
@@ -320,7 +322,7 @@ def conductance_above(family: Family, gates: GateRanges) -> Array:
         most = up(most + sum_above(synapses.target, open_, len(family)))
     joined = family.ends(gates)
     if joined is not None:
-        most = up(most + sum_above(joined.target, joined.opened.hi, len(family)))
+        most = up(most + sum_above(joined.target, joined.weight.hi, len(family)))
     return most
 
 
@@ -348,11 +350,8 @@ def step_excess(
     """Return bounds of the rows of the condition of a semi-implicit step, (neuron,).
 
     A row <= 0 proves that the potentials of its neuron in two states of the box, whose distance is
-    at most eta, differ by at most ``kappa * eta`` after the step; `kappa` may be (neuron,). None
-    passes where the box leaves open whether a rectifying junction conducts: the step jumps there.
+    at most eta, differ by at most ``kappa * eta`` after the step; `kappa` may be (neuron,).
     """
-    if jumps(family.hi, gates):
-        return np.full(len(family), np.inf)
     kappa = np.broadcast_to(np.asarray(kappa, dtype=np.float64), len(family))
     below = down(kappa * decay_below(family, gates))
     straight = up(up(up(family.hi.capacitance / step.shortest) * up(1.0 - kappa)) - below)
@@ -383,6 +382,8 @@ def _rows(
     turned: bool = False,
 ) -> Array:
     """Return bounds of first + sum w max_q (b q (1 - q) - share q), the worst of each neuron.
+
+    Besides the terms of gap junctions, see `_joined_terms`.
 
     With `turned`, of neurons with self-synapses, whose slope is turned; -inf for others.
     """
@@ -434,15 +435,21 @@ def _rows(
 def _joined_terms(
     family: Family, layout: Rows, gates: GateRanges, eta: Array, share: Array | float
 ) -> tuple[Index, Array]:
-    """Return the row of each end of a gap junction and a bound of w q (eta_j / eta_i - share)."""
+    """Return the row of each end of a gap junction and a bound of its term.
+
+    That is w (max_q q (eta_j / eta_i - 1) + 1 - share).
+    """
     which, joined = np.flatnonzero(layout.joined), family.ends(gates)
     if joined is None:
         return np.zeros(0, np.int64), np.zeros(0)
     end, target = layout.synapse[which] - len(family.lo.recurrent), layout.target[which]
     part = np.broadcast_to(share, len(family))[target]
-    value = up(up(eta[layout.source[which]] / eta[target]) - part)
-    opened = np.where(value > 0, joined.opened.hi[end], joined.opened.lo[end])
-    return layout.row[which], np.where(opened == 0, 0.0, up(opened * value))
+    value = up(up(eta[layout.source[which]] / eta[target]) - 1.0)
+    gate = np.where(value > 0, joined.range_.most[end], joined.range_.least[end])
+    # The gate is 0 or 1.
+    value = up(np.where(gate > 0, value, 0.0) + up(1.0 - part))
+    weight = np.where(value > 0, joined.weight.hi[end], joined.weight.lo[end])
+    return layout.row[which], np.where(weight == 0, 0.0, up(weight * value))
 
 
 def _worst(b: Array, share: Array, least: Array, most: Array) -> Array:

@@ -31,8 +31,8 @@ the largest potential P that pulls and the largest X, so that with n terms in a 
 Of the 12, four are operations of A - G x and eight cover conductances that a pass makes from free
 parameters itself; the 18 add those of C + h G, the division, done as a product with a reciprocal
 or not, and the length of the step. A gap junction is a term whose potential is that of
-the other neuron, and whose gate is exact: of a box in which a rectifying one may or may not conduct
-nothing is proved. The count holds for all passes, reference, compiled and Triton, with or without
+the other neuron, or of the larger or smaller of both where it rectifies, without any rounding, and
+whose gate is 1. The count holds for all passes, reference, compiled and Triton, with or without
 fused multiply-adds, in any order of summation. Where a program divides C / h x + A
 by C / h + G instead, the terms in the middle are gamma_{n + 18} (max(P_i, X_i) + X_i). A gate is
 off by
@@ -313,12 +313,13 @@ class _Bounding:
             ends = Box(states.lo[synapses.source], states.hi[synapses.source])
             error = self.gate_error(synapses, ends, range_.least, range_.most, moved)
             off = off + np.bincount(target, synapses.weight * error * reach, minlength=count)
+        gates = gates.in_steps(net, box)
         if net.electrical is not None and gates.electrical is not None:
             joined, other = net.electrical.ends, gates.electrical
             target, farthest = joined.target, np.maximum(np.abs(other.lo), np.abs(other.hi))
             terms = terms + np.bincount(target, minlength=count)
             np.maximum.at(pulls, target, farthest)
-            open_ = open_ + np.bincount(target, joined.weight * other.least, minlength=count)
+            open_ = open_ + np.bincount(target, joined.weight, minlength=count)
         most = conductance_above(self.family, gates)
         # h G / (C + h G) rises with G, and what gates add falls with it.
         share = h * most / (net.capacitance + h * most)

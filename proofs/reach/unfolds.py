@@ -16,8 +16,9 @@ unfold x+ = e^{-z} x + (1 - e^{-z}) A / G with z = h G / C is written about its 
 
 .. math:: x^+ - r = e^{-h G / C} (x - r) + \frac{1 - e^{-h G / C}}{G} (A - r G)
 
-A gap junction between i and j has a gate q of 1, and adds w q (x_j - x_j0), affine already. Where a
-set leaves open whether a rectifying one conducts, q is one half, give or take one half.
+A gap junction between i and j adds w to G, and w (q x_j + (1 - q) x_i) to A, with q = 1: that is
+affine already. At a rectifying one q is 1 while current flows and else 0; where a set leaves open
+which, q is one half, give or take one half.
 
 *Euler's*, x+ = x + h (A - G x) / C, loses the product of what G and x vary.
 
@@ -64,6 +65,8 @@ def unfold(
     gates = GateRanges.over(network, states.bounds, inputs.bounds)
     lines = _Lines.of(network, states, inputs)
     lines = replace(lines, junctions=_junctions(network, gates))
+    if solver != "euler":
+        gates = gates.in_steps(network, states.bounds)
     step = {"semi_implicit": _semi_implicit, "exponential": _exponential, "euler": _euler}[solver]
     return step(lines, gates, length)
 
@@ -137,10 +140,12 @@ class _Lines:
             size = size + _summed(network, synapses, most)
         if self.junctions is not None:
             ends, gate, _ = self.junctions
-            weighted, other = ends.weight * gate, self.states.centre[ends.source]
-            conductance = conductance + _summed(network, ends, weighted)
-            drive = drive + _summed(network, ends, weighted * other)
-            size = size + _summed(network, ends, weighted * (1 + np.abs(other)))
+            other, here = (self.states.centre[each] for each in (ends.source, ends.target))
+            conductance = conductance + _summed(network, ends, ends.weight)
+            pull = gate * other + (1 - gate) * here
+            drive = drive + _summed(network, ends, ends.weight * pull)
+            most = ends.weight * (1 + np.abs(other) + np.abs(here))
+            size = size + _summed(network, ends, most)
         return conductance, drive, size
 
     def combined(self, own: Array, about: Array | None) -> tuple[Array, Array]:
@@ -162,17 +167,19 @@ class _Lines:
             total = total + matrix @ generators
             size = size + np.abs(matrix) @ np.abs(generators).sum(axis=1)
             error = error + _summed(network, synapses, np.abs(pull) * rest)
-        if self.junctions is not None:
+        if self.junctions is not None and about is not None:
             ends, gate, radius = self.junctions
-            reach = np.ones(len(ends))
-            if about is not None:
-                matrix = np.zeros((len(network), len(network)))
-                np.add.at(matrix, (ends.target, ends.source), ends.weight * gate)
-                total = total + matrix @ self.states.padded(symbols)
-                size = size + matrix @ np.abs(self.states.generators).sum(axis=1)
-                apart = [end[ends.source] - about[ends.target] for end in self.states.bounds]
-                reach = np.abs(apart).max(axis=0)
-            error = error + _summed(network, ends, ends.weight * radius * reach)
+            matrix = np.zeros((len(network), len(network)))
+            np.add.at(matrix, (ends.target, ends.source), ends.weight * gate)
+            np.add.at(matrix, (ends.target, ends.target), ends.weight * (1 - gate))
+            total = total + matrix @ self.states.padded(symbols)
+            size = size + matrix @ np.abs(self.states.generators).sum(axis=1)
+            bounds = self.states.bounds
+            apart = np.maximum(
+                bounds.hi[ends.source] - bounds.lo[ends.target],
+                bounds.hi[ends.target] - bounds.lo[ends.source],
+            )
+            error = error + _summed(network, ends, ends.weight * radius * apart)
         return total, (1 + SLACK) * error + SLACK * size
 
 

@@ -305,15 +305,19 @@ class Circuit {
     }
   }
 
-  /** Add the currents through gap junctions; way is 1 or -1 where they flow to or from here only. */
+  /**
+   * Add the currents through gap junctions; way is 1 or -1 where they flow to or from here only.
+   * While none flows the neuron's own potential pulls, so that no step jumps.
+   */
   _join(set, x, G, A) {
     const { source, target, alive, flow } = set, { weight, way } = set.values;
     for (let k = 0; k < flow.length; k++) {
       if (!alive[k]) continue;
-      const other = x[source[k]], flows = way[k] === 0 || way[k] * (other - x[target[k]]) > 0;
+      const here = x[target[k]], other = x[source[k]];
+      const flows = way[k] === 0 || way[k] * (other - here) > 0;
       flow[k] = flows ? weight[k] : 0;
-      G[target[k]] += flow[k];
-      A[target[k]] += flow[k] * other;
+      G[target[k]] += weight[k];
+      A[target[k]] += weight[k] * (flows ? other : here);
     }
   }
 

@@ -24,7 +24,9 @@ function jacobian(circuit, t) {
     const gaps = circuit.sets.electrical;
     for (let k = 0; gaps && k < gaps.length; k++) {
       const i = gaps.target[k], to = place[i];
-      if (gaps.alive[k]) rows[to][place[gaps.source[k]]] += gaps.flow[k] / neurons.capacitance[i];
+      if (!gaps.alive[k]) continue;
+      rows[to][place[gaps.source[k]]] += gaps.flow[k] / neurons.capacitance[i];
+      rows[to][to] += (gaps.values.weight[k] - gaps.flow[k]) / neurons.capacitance[i];
     }
   } else if (circuit.equation === "rates") {
     const tanh = circuit.plain.step.choices.activation === "tanh", { weight } = set.values;

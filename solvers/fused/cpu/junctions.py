@@ -3,8 +3,10 @@
 A junction stands twice in lists by target, once at each end. `junctions` is the tuple source
 (entry,), the other end, start (neuron + 1,), where the entries of each neuron begin, weight
 (entry,), and way (entry,): 0 if current flows both ways, 1 if only from the other end, -1 if only
-to it. An entry adds its conductance w to G and w x_j to A, so that the solver's step stays an
-average of potentials; through the question who has the higher one there is no gradient.
+to it. An entry adds its conductance w to G and w times the potential that pulls to A, so that the
+solver's step stays an average of potentials. The other end pulls while current flows; else, at a
+junction that rectifies, the neuron's own potential does, which adds no current but keeps the step
+continuous.
 """
 
 from __future__ import annotations
@@ -21,13 +23,15 @@ Array = Any
 
 
 @njit(**INLINE)
-def _conducting(x: Any, other: Any, weight: Any, way: int, zero: Any, lanes: Any) -> Any:
-    """Return the conductance in each lane of a junction that may rectify; `zero` has its type."""
-    here = splat(weight, lanes)
+def _chosen(x: Any, other: Any, way: int, flows: Any, rests: Any, zero: Any) -> Any:
+    """Return in each lane `flows` where current flows between potentials x and other, or `rests`.
+
+    `zero` has the type of a lane.
+    """
     if way == 0:
-        return here
+        return flows
     rise = x - other if way > 0 else other - x
-    return where_less(rise, zero, here, splat(zero, lanes))
+    return where_less(rise, zero, flows, rests)
 
 
 @njit(**INLINE)
@@ -42,9 +46,9 @@ def sum_lanes(
     zero = rows.dtype.type(0)
     for e in range(item(start, i), item(start, i + 1)):
         other = load(rows, first + item(source, e), lanes)
-        conductance = _conducting(x, other, item(weight, e), item(way, e), zero, lanes)
-        g += conductance
-        a += conductance * other
+        w = splat(item(weight, e), lanes)
+        g += w
+        a += w * _chosen(x, other, item(way, e), other, x, zero)
     return g, a
 
 
@@ -69,13 +73,16 @@ def lanes_back(
     from_g, from_a = from_sums
     if item(start, i) == item(start, i + 1):
         return
-    x, zero, one = load(rows, first + i, lanes), rows.dtype.type(0), rows.dtype.type(1)
+    x, zero = load(rows, first + i, lanes), rows.dtype.type(0)
     for e in range(item(start, i), item(start, i + 1)):
-        j = item(source, e)
+        j, kind = item(source, e), item(way, e)
         other = load(rows, first + j, lanes)
-        is_open = _conducting(x, other, one, item(way, e), zero, lanes)
-        add(rows_gradient, first_gradient + j, from_a * is_open * item(weight, e))
-        weight_gradient[e] += total((from_g + from_a * other) * is_open)
+        from_pull = from_a * item(weight, e)
+        to_other = _chosen(x, other, kind, from_pull, splat(zero, lanes), zero)
+        add(rows_gradient, first_gradient + j, to_other)
+        if kind != 0:
+            add(rows_gradient, first_gradient + i, from_pull - to_other)
+        weight_gradient[e] += total(from_g + from_a * _chosen(x, other, kind, other, x, zero))
 
 
 @njit(**INLINE)
@@ -94,9 +101,8 @@ def sum_rows(row: Array, junctions: Any, sums: Array, first: int, last: int) -> 
         x, g, a = row[i], sums[0, i], sums[1, i]
         for e in range(item(start, i), item(start, i + 1)):
             other, w = item(row, item(source, e)), item(weight, e)
-            if _flows(x, other, item(way, e)):
-                g += w
-                a += w * other
+            g += w
+            a += w * (other if _flows(x, other, item(way, e)) else x)
         sums[0, i], sums[1, i] = g, a
 
 
@@ -114,9 +120,11 @@ def rows_back(
         for e in range(item(start, i), item(start, i + 1)):
             j, w = item(source, e), item(weight, e)
             other = item(row, j)
-            if _flows(x, other, item(way, e)):
-                from_x += w * from_sums[1, j]  # of the same junction at its other end
-                weight_gradient[e] += from_g + from_a * other
+            flows = _flows(x, other, item(way, e))
+            pulled = other if flows else x
+            # Of the same junction at its other end, which x pulls at while current flows.
+            from_x += w * (from_sums[1, j] if flows else from_a)
+            weight_gradient[e] += from_g + from_a * pulled
         row_gradient[i] = from_x
 
 

@@ -150,20 +150,22 @@ def open_gates(rows, sums, value, tiles, LANES: tl.constexpr, BLOCK: tl.constexp
 
 @triton.jit
 def conducting(own, other, value, positions, at):
-    """Return the conductance of junctions at the positions `at`, and where current may flow.
+    """Return the conductance of junctions at the positions `at`, and whether current flows.
 
     `own` and `other` (lane, sample) are the potentials here and at the other end. Rows of values
     are the conductance and the way: 0 both ways, 1 from the other end only, -1 to it only.
     """
     weight = tl.load(value + at)[:, None]
     way = tl.load(value + positions + at)[:, None]
-    flows = (way == 0) | ((way > 0) & (other > own)) | ((way < 0) & (other < own))
-    return weight, tl.where(flows, 1.0, 0.0).to(other.dtype)
+    return weight, (way == 0) | ((way > 0) & (other > own)) | ((way < 0) & (other < own))
 
 
 @triton.jit
 def open_junctions(rows, sums, value, tiles, LANES: tl.constexpr, BLOCK: tl.constexpr):
-    """Sum what junctions conduct, and drive, over each lane, like `open_gates`."""
+    """Sum what junctions conduct, and drive, over each lane, like `open_gates`.
+
+    The other end pulls while current flows, else the neuron itself, which adds no current.
+    """
     lane = tl.arange(0, LANES)
     for tile in range(tiles.tiles):
         conductance = tl.full((LANES, BLOCK), 0.0, rows.dtype.element_ty)
@@ -175,8 +177,8 @@ def open_junctions(rows, sums, value, tiles, LANES: tl.constexpr, BLOCK: tl.cons
             at = step * LANES + lane
             other = tl.load(rows + places(tl.load(tiles.other + at), BLOCK))
             weight, flows = conducting(own, other, value, tiles.positions, at)
-            conductance += weight * flows
-            drive += weight * flows * other
+            conductance += weight
+            drive += weight * tl.where(flows, other, own)
         to = places(tile * LANES + lane, BLOCK)
         tl.store(sums + to, conductance)
         tl.store(sums + (tiles.lanes + 1) * BLOCK + to, drive)

@@ -128,18 +128,20 @@ def junctions_back(
     drive_pulls = pulls + (others + 1) * BLOCK
     for tile in range(tiles.tiles):
         total = tl.full((LANES, BLOCK), 0.0, rows.dtype.element_ty)
-        x = tl.load(rows + places(tl.load(tiles.own + tile * LANES + lane), BLOCK))
+        own = places(tl.load(tiles.own + tile * LANES + lane), BLOCK)
+        x, own_a = tl.load(rows + own), tl.load(drive_pulls + own)
         begin = tl.load(tiles.begin + tile)
         end = tl.load(tiles.begin + tile + 1)
         for step in range(begin, end):
             at = step * LANES + lane
             target = places(tl.load(tiles.other + at), BLOCK)
-            weight, flows = conducting(tl.load(rows + target), x, value, tiles.positions, at)
-            g = tl.load(pulls + target) * flows
-            a = tl.load(drive_pulls + target) * flows
-            total += a * weight
+            y = tl.load(rows + target)
+            weight, flows = conducting(y, x, value, tiles.positions, at)
+            a = tl.load(drive_pulls + target)
+            total += tl.where(flows, a, own_a) * weight
             to = value_gradient + at * 4
-            tl.store(to, tl.load(to) + tl.sum(g + a * x, axis=1))
+            of_weight = tl.load(pulls + target) + a * tl.where(flows, x, y)
+            tl.store(to, tl.load(to) + tl.sum(of_weight, axis=1))
         tl.store(sums + places(tile * LANES + lane, BLOCK), total)
 
 
