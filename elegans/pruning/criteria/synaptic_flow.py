@@ -144,7 +144,8 @@ def _of_circuit(cell: Cell) -> dict[str, Tensor]:
     flow = torch.zeros(cell.state_size, dtype=torch.float64, device=like.device)
     for kind in (kind for kind in sets if kind.endswith(SENSORY)):
         flow = flow.index_add(0, sets[kind].target.long(), weights[kind])
-    total = flow[: cell.motor_size].sum()
+    read = torch.from_numpy(cell.output_neurons.copy()).to(like.device)
+    total = flow[read].sum()
     for _ in range(len(cell.wiring.layers) - 1):
         arriving = torch.zeros_like(flow)
         for kind in (kind for kind in sets if not kind.endswith(SENSORY)):
@@ -154,7 +155,7 @@ def _of_circuit(cell: Cell) -> dict[str, Tensor]:
                 passing = weights[kind] * flow[sets[kind].target.long()]
                 arriving = arriving.index_add(0, sets[kind].source.long(), passing)
         flow = arriving
-        total = total + flow[: cell.motor_size].sum()
+        total = total + flow[read].sum()
     slopes = torch.autograd.grad(
         total, list(weights.values()), allow_unused=True, materialize_grads=True
     )
