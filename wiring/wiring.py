@@ -522,7 +522,7 @@ class Wiring(NcpsNames):
         rectifying one is the edge from source to target alone, with ``rectifying`` true.
 
         Where outputs are given that are not the motor neurons, each neuron that is read has the
-        attribute ``output_channels``, the numbers of the channels that read it: ``"0"`` or ``"0 2"``.
+        attribute ``output_channels``, the numbers of the channels that read it, such as ``"0 2"``.
 
         Examples
         --------
