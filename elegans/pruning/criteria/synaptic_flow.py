@@ -25,8 +25,9 @@ class SynapticFlow(Criterion):
     .. math:: s_k = |w_k| \, \frac{\partial R}{\partial |w_k|}, \qquad R = \sum \text{outputs}
 
     where all parameters are replaced by their magnitudes and all inputs by one. Of a liquid
-    circuit, R is the sum over all paths from inputs to motor neurons, of as many synapses as the
-    circuit has layers or fewer, of the product of their conductances.
+    circuit, R is the sum over all paths from inputs to neurons that are read, of as many synapses
+    as the circuit has layers or fewer (one more where these are not the motor neurons), of the
+    product of their conductances.
 
     The flow into a neuron equals the flow out of it, so that a layer is not emptied while others
     are full, if weights are cut in many small rounds: ``prune(sparsity, rounds=100)`` with the
@@ -146,7 +147,8 @@ def _of_circuit(cell: Cell) -> dict[str, Tensor]:
         flow = flow.index_add(0, sets[kind].target.long(), weights[kind])
     read = torch.from_numpy(cell.output_neurons.copy()).to(like.device)
     total = flow[read].sum()
-    for _ in range(len(cell.wiring.layers) - 1):
+    wiring = cell.wiring
+    for _ in range(len(wiring.layers) - (not wiring.has_outputs_elsewhere)):
         arriving = torch.zeros_like(flow)
         for kind in (kind for kind in sets if not kind.endswith(SENSORY)):
             passing = weights[kind] * flow[sets[kind].source.long()]
