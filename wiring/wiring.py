@@ -611,7 +611,7 @@ class Wiring(NcpsNames):
         return hash(self._identity())
 
     def __reduce__(self) -> tuple[object, ...]:
-        given = {} if self._outputs is None else {"outputs": self._outputs}
+        given: dict[str, Any] = {} if self._outputs is None else {"outputs": self._outputs}
         rebuild = partial(
             Wiring,
             electrical=self._electrical,

@@ -147,7 +147,7 @@ def _tables(circuit: Portable) -> str:
     which = "the first neurons" if circuit.read is None else "the neurons READ"
     reading = f"outputs: WEIGHT times the states of {which}, plus BIAS"
     rows += ["", f"# {reading}", array("WEIGHT", circuit.weight), array("BIAS", circuit.bias)]
-    rows += [] if circuit.read is None else [array("READ", circuit.read)]
+    rows += [] if circuit.read is None else [assignment("READ", circuit.read, "np.array(", ")")]
     if circuit.limits is not None:
         rows += [array(n, v) for n, v in zip(("LEAST", "MOST"), circuit.limits, strict=True)]
     rows += ["", "# neurons"] if step.neurons.keys() - {"order"} else []
