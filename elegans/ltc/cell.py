@@ -175,10 +175,9 @@ class LTCCell(FlowCell):
         """Return inputs and parameters as kernels take them.
 
         The parameters are free ones or, where hooks or masks take part, effective ones; inputs are
-        mapped already in that case.
+        mapped already in that case. Outputs that are not the first neurons are left out.
         """
         mapping, junctions = self.input_mapping, self.electrical
-        # A kernel reads first neurons; outputs of others are read from the states it returns.
         reads = self.output_mapping if self.output_index is None else None
         circuit = Circuit(
             mapping.weight,

@@ -164,7 +164,7 @@ def _check_paths(name: str, cell: LTCCell, wiring: Wiring) -> None:
         wiring.with_synapses(recurrent, sensory, junctions)
     ):
         raise PruningError(
-            f"{name or 'the layer'}: no open synapse leads from an input to a motor neuron any "
+            f"{name or 'the layer'}: no open synapse leads from an input to an output any "
             "more, expected an output that depends on the input; prune less, or pass "
             "allow_empty=True"
         )

@@ -100,7 +100,7 @@ def draw_graph(circuit: WeightedWiring, activity: Activity) -> Graph:
         times=[float(f"{time:.6g}") for time in activity.time],
         drawn=len(edges),
         synapses=wiring.synapse_count + wiring.sensory_synapse_count + wiring.gap_junction_count,
-        layers=layers,
+        layers=layers | ({"read as output": INK} if wiring.has_outputs_elsewhere else {}),
     )
 
 
