@@ -68,6 +68,8 @@ def _as_ncps_reads(wiring: Wiring) -> Wiring:
     """Return the wiring with all neurons as outputs, if it has no layers."""
     if wiring.num_layers > 1 or wiring.output_size == wiring.units:
         return wiring
+    if wiring.has_outputs_elsewhere:  # which no wiring of ncps has
+        return wiring
     warnings.warn(
         f"as in ncps all {wiring.units} neurons of a wiring without layers are outputs of a CfC, "
         f"not the {wiring.output_size} that the wiring names; elegans.CfC reads those",

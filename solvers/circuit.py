@@ -59,7 +59,7 @@ class Circuit(NamedTuple):
     cm: Tensor
     """Capacitance, (neuron,)."""
     outputs: int
-    """Number of outputs, which are the first neurons."""
+    """Number of outputs that are the first neurons."""
     positivity: str
     floor: float
     epsilon: float

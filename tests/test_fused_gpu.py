@@ -329,8 +329,9 @@ def test_kernels_compile_for_hopper(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("outputs", [2, 0])
 @pytest.mark.parametrize("solver", ["semi_implicit", "exponential"])
-def test_the_operator_finds_the_same_gradients_as_on_the_cpu(solver):
+def test_the_operator_finds_the_same_gradients_as_on_the_cpu(solver, outputs):
     from elegans.ltc.dynamics import effective
     from elegans.solvers.fused.cpu.problem import CpuProblem
     from elegans.solvers.fused.gpu.problem import GpuProblem
@@ -347,8 +348,8 @@ def test_the_operator_finds_the_same_gradients_as_on_the_cpu(solver):
     circuit = effective(model.cell.circuit(torch.zeros(1, 1, INPUTS))[1])
     tensors = [torch.randn(3, 4, INPUTS), torch.randn(3, 9), torch.rand(3, 4)]
     tensors = [t.double() for t in tensors] + list(circuit.parameters)
-    settings = Settings(2, 3, solver == "exponential", 0, 1e-6, 1e-8)
-    given = [torch.randn(3, 4, n, dtype=torch.float64) for n in (2, 9)]
+    settings = Settings(outputs, 3, solver == "exponential", 0, 1e-6, 1e-8)
+    given = [torch.randn(3, 4, n, dtype=torch.float64) for n in (outputs, 9)]
     found = []
     for kind in (CpuProblem, GpuProblem):
         where = DEVICE if kind is GpuProblem else "cpu"

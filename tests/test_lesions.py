@@ -27,6 +27,9 @@ MODELS = {
     "LTC, clipped": lambda: elegans.LTC(3, WIRING, implicit_param_constraints=False),
     "LTC, gap junctions": electric_circuits.circuit,
     "LTC, gap junctions, some pruned": electric_circuits.CIRCUITS["some pruned"],
+    "LTC, outputs anywhere": lambda: elegans.LTC(3, read_anywhere()),
+    "LTC, outputs anywhere, memory": lambda: elegans.LTC(3, read_anywhere(), mixed_memory=True),
+    "CfC, outputs anywhere": lambda: elegans.CfC(3, read_anywhere()),
     "LTC, readout": lambda: elegans.Readout(elegans.LTC(3, WIRING), 2),
     "LTC, memory": lambda: elegans.LTC(3, WIRING, mixed_memory=True),
     "LTC, memory, readout": lambda: elegans.Readout(elegans.LTC(3, WIRING, mixed_memory=True), 2),
@@ -40,6 +43,14 @@ MODELS = {
     "NeuralLTC": lambda: elegans.NeuralLTC(3, WIRING),
     "NeuralODE, readout": lambda: elegans.Readout(elegans.NeuralODE(3, WIRING), 2),
 }
+
+
+def read_anywhere():
+    """Return a wiring with two outputs that read one neuron, which sends to others."""
+    wiring = WIRING.build(3)
+    read = int(wiring.recurrent.source[0])
+    sets = wiring.recurrent, wiring.sensory
+    return Wiring(3, wiring.layers, *sets, outputs=[read, read])
 
 
 def made(name):

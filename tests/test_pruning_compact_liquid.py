@@ -26,7 +26,10 @@ CLOSE = {"rtol": 0.0, "atol": 1e-12}
 
 
 def random_circuit(seed, *, density=0.5, open_share=0.5, **options):
-    """A layer with parallel and self-synapses, of which some are closed, and inputs to it."""
+    """A layer with parallel and self-synapses, of which some are closed, and inputs to it.
+
+    In every third the outputs read neurons anywhere, some of them several times.
+    """
     rng = np.random.default_rng(seed)
     motor, inter, command = (int(size) for size in rng.integers(1, 5, 3))
     units, inputs = motor + inter + command, int(rng.integers(1, 4))
@@ -43,7 +46,8 @@ def random_circuit(seed, *, density=0.5, open_share=0.5, **options):
         rng.choice([-1, 1], size=count),
     )
     layers = {"motor": motor, "command": command, "inter": inter}
-    wiring = Wiring(inputs, layers, recurrent, sensory)
+    outputs = rng.integers(units, size=motor) if seed % 3 == 0 else None
+    wiring = Wiring(inputs, layers, recurrent, sensory, outputs=outputs)
     generator = torch.Generator().manual_seed(seed)
     options = {"ode_unfolds": 3, "epsilon": 1e-3, "dtype": torch.float64} | options
     model = LTC(inputs, wiring, generator=generator, **options)
@@ -176,7 +180,7 @@ def test_just_those_go_from_which_no_path_leads_to_a_motor_neuron(seed):
     graph = nx.MultiDiGraph()
     graph.add_nodes_from(range(wiring.units))
     graph.add_edges_from((j, i) for j, i, _ in wiring.recurrent)
-    motor = set(range(wiring.output_size))
+    motor = set(wiring.outputs.tolist())
     expected = set().union(motor, *(nx.ancestors(graph, m) for m in motor))
     compacted = compact(model, allow_empty=True)
     (record,) = compacted.record

@@ -190,8 +190,8 @@ def _graph_with(attribute, value, node="inter_1"):
         (lambda g: g.add_edge("inter_0", "motor_0", polarity="+"), r"got '\+'"),
         (lambda g: g.add_edge("inter_0", "motor_0", polarity=float("nan")), "got nan"),
         (lambda g: g.add_edge("inter_0", "new", polarity=1), "node 'new' must have the attribute"),
-        (lambda g: g.graph.update(version=3), "reads versions 1 and 2 of the format, got 3"),
-        (lambda g: g.graph.update(version="3"), "reads versions 1 and 2 of the format, got '3'"),
+        (lambda g: g.graph.update(version=4), "reads versions 1 to 3 of the format, got 4"),
+        (lambda g: g.graph.update(version="4"), "reads versions 1 to 3 of the format, got '4'"),
     ],
 )
 def test_graphs_that_are_no_wirings(wiring, change, message):

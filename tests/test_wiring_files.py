@@ -44,7 +44,7 @@ def changed(path, value):
         ("[]", 'expected a JSON object with "format": "elegans.wiring", got \'list\''),
         ("{}", "expected a JSON object .* got None; write one with to_json"),
         (changed(["format"], "ncps"), "got 'ncps'"),
-        (changed(["version"], 3), "reads versions 1 and 2 of the format, got 3; a newer version"),
+        (changed(["version"], 4), "reads versions 1 to 3 of the format, got 4; a newer version"),
         (changed(["version"], True), "got True"),
         (changed(["version"], ...), "got None"),
         (changed(["input_size"], ...), "field 'input_size' is missing, expected an integer"),
@@ -93,8 +93,8 @@ TABLE = HEAD + "source,target,polarity\n"
     [
         ("", "expected the first line '# elegans.wiring,1,synapses,...'"),
         ("source,target\n1,2\n", "expected the first line"),
-        (HEAD.replace(",1", ",3"), "reads versions 1 and 2 of the format, got '3'"),
-        (HEAD.replace(",1", ""), "reads versions 1 and 2 of the format, got ''; a newer"),
+        (HEAD.replace(",1", ",4"), "reads versions 1 to 3 of the format, got '4'"),
+        (HEAD.replace(",1", ""), "reads versions 1 to 3 of the format, got ''; a newer"),
         (HEAD.replace(",1", ",1,neurons,2"), "line 1 must go on with 'synapses,' and their number"),
         (HEAD.replace(",1", ",1,synapses"), "or end after the version, got 'synapses'"),
         (
@@ -152,7 +152,7 @@ GRAPHML = to_graphml(WIRING)
         (GRAPHML.replace('target="motor_0"', 'target="nobody"'), "'nobody' must have the attr"),
         (GRAPHML.replace(">motor<", ">output<"), "layers must begin with 'motor'"),
         (GRAPHML.replace('<data key="d5">1</data>', ""), "attribute 'polarity', 1 or -1, got None"),
-        (GRAPHML.replace('<data key="d1">1<', '<data key="d1">3<'), "versions 1 and 2 .* got 3"),
+        (GRAPHML.replace('<data key="d1">1<', '<data key="d1">4<'), "versions 1 to 3 .* got 4"),
         ('<!DOCTYPE a [<!ENTITY b "c">]>' + GRAPHML, "without a document type declaration"),
     ],
 )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from elegans.arguments import checked
+from elegans.arguments import checked, shown
 from elegans.errors import WiringError
 from elegans.wiring.editing import edited, edited_junctions
 from elegans.wiring.junctions import GapJunctions, check_junctions
@@ -61,23 +61,28 @@ class Neuron:
 class Wiring(NcpsNames):
     """A neural circuit: layers of neurons, recurrent synapses, and synapses from the input.
 
-    Neurons are numbered layer by layer in the order of `layers`, motor neurons first, because
-    the output of a circuit is read from its first neurons. Sensory neurons are the inputs; they
-    have no state and are numbered on their own. Presence, polarity and weight of a synapse are
-    three different things: the wiring holds the first two, a layer holds the weights.
+    Neurons are numbered layer by layer in the order of `layers`, motor neurons first: they are
+    read, a channel each. With `outputs` the channels read neurons of any layer instead. Sensory
+    neurons are the inputs; they have no state and are numbered on their own. Presence, polarity and
+    weight of a synapse are three different things: the wiring holds the first two, a layer holds
+    the weights.
 
     Parameters
     ----------
     input_size
         Number of sensory neurons.
     layers
-        Name and size of each layer, ``"motor"`` first, then towards the input.
+        Name and size of each layer, ``"motor"`` first, then towards the input; with `outputs` any
+        names but ``"sensory"``.
     recurrent
         Synapses between neurons.
     sensory
         Synapses from sensory neurons (their `source`) to neurons (their `target`).
     electrical
         Gap junctions between neurons; none by default.
+    outputs
+        The neuron that each output channel reads, by its index; several may read the same one. By
+        default the motor neurons, in their order.
     names, sensory_names
         Names of neurons, unique; by default layer and position, such as ``command_3``.
 
@@ -85,8 +90,8 @@ class Wiring(NcpsNames):
     ------
     WiringError
         Sizes, or that of all layers together, are not from 1 to 2**31 - 1, the first layer is not
-        ``motor``, a synapse points outside the circuit, or names are missing, empty, not unique,
-        or hold control characters.
+        ``motor`` and there are no `outputs`, these or a synapse point outside the circuit, or names
+        are missing, empty, not unique, or hold control characters.
 
     Examples
     --------
@@ -101,6 +106,18 @@ class Wiring(NcpsNames):
     Wiring(1 sensory, 2 inter, 1 motor; 2 synapses, 1 sensory synapses)
     >>> wiring.neurons[2]
     Neuron(index=2, name='inter_1', layer='inter')
+
+    A receptor that hears from the neuron it drives, and is read beside it:
+
+    >>> touch = Wiring(
+    ...     input_size=1,
+    ...     layers={"command": 1, "receptor": 1},
+    ...     recurrent=Synapses(source=[1, 0], target=[0, 1], polarity=[1, -1]),
+    ...     sensory=Synapses(source=[0], target=[1], polarity=[1]),
+    ...     outputs=[0, 1],
+    ... )
+    >>> touch
+    Wiring(1 sensory, 1 receptor, 1 command; 2 synapses, 1 sensory synapses, 2 outputs)
     """
 
     def __init__(
@@ -111,14 +128,16 @@ class Wiring(NcpsNames):
         sensory: Synapses,
         *,
         electrical: GapJunctions | None = None,
+        outputs: ArrayLike | None = None,
         names: Sequence[str] | None = None,
         sensory_names: Sequence[str] | None = None,
     ) -> None:
         sizes = check_layers(layers)
-        if next(iter(sizes), None) != MOTOR or SENSORY in sizes:
+        first = next(iter(sizes), None)
+        if first is None or SENSORY in sizes or (outputs is None and first != MOTOR):
             raise WiringError(
                 f"layers must begin with {MOTOR!r} and leave out {SENSORY!r} (its size is "
-                f"input_size), got {list(sizes)}"
+                f"input_size), got {list(sizes)}; outputs=[...] reads neurons of any other layers"
             )
         if sum(sizes.values()) > LARGEST:
             raise WiringError(
@@ -132,6 +151,7 @@ class Wiring(NcpsNames):
             _recurrent=recurrent,
             _sensory=sensory,
             _electrical=GapJunctions.empty() if electrical is None else electrical,
+            _outputs=_checked_outputs(outputs, sizes),
             _names=check_names("names", names, sizes),
             _sensory_names=check_names("sensory_names", sensory_names, inputs),
         )
@@ -145,6 +165,7 @@ class Wiring(NcpsNames):
     _recurrent: Synapses
     _sensory: Synapses
     _electrical: GapJunctions
+    _outputs: tuple[int, ...] | None  # None for the layer "motor"
     _names: tuple[str, ...] | None
     _sensory_names: tuple[str, ...] | None
 
@@ -158,7 +179,10 @@ class Wiring(NcpsNames):
 
     @property
     def layers(self) -> Mapping[str, int]:
-        """Name and size of each layer in the order of the neurons' indices, motor first."""
+        """Name and size of each layer in the order of the neurons' indices.
+
+        The motor neurons are first, unless `outputs` are given.
+        """
         return self._layers
 
     @property
@@ -173,8 +197,31 @@ class Wiring(NcpsNames):
 
     @property
     def output_size(self) -> int:
-        """Number of motor neurons, which are the first of the state."""
-        return self._layers[MOTOR]
+        """Number of output channels: of motor neurons, unless `outputs` are given."""
+        return self._layers[MOTOR] if self._outputs is None else len(self._outputs)
+
+    @cached_property
+    def outputs(self) -> NDArray[np.int64]:
+        """The neuron that each output channel reads, shape (output,).
+
+        Examples
+        --------
+        >>> from elegans.wiring import AutoNCP
+        >>> AutoNCP(units=19, output_size=4).build(input_size=8).outputs
+        array([0, 1, 2, 3])
+        """
+        chosen = range(self._layers[MOTOR]) if self._outputs is None else self._outputs
+        return _frozen(np.array(chosen, dtype=np.int64))
+
+    @property
+    def has_outputs_elsewhere(self) -> bool:
+        """Whether `outputs` are given, and are not those of the layer ``"motor"``."""
+        return self._outputs is not None
+
+    @cached_property
+    def reads_first_neurons(self) -> bool:
+        """Whether the outputs are the first neurons of the state, in their order."""
+        return self._outputs is None or self._outputs == tuple(range(len(self._outputs)))
 
     def layer_range(self, layer: str) -> range:
         """Return the indices of the neurons of `layer` (of the inputs for ``"sensory"``)."""
@@ -297,7 +344,7 @@ class Wiring(NcpsNames):
         cls,
         adjacency: ArrayLike,
         sensory_adjacency: ArrayLike,
-        outputs: int,
+        outputs: int | Sequence[int],
         electrical: ArrayLike | None = None,
         *,
         rectifying: bool = False,
@@ -311,7 +358,8 @@ class Wiring(NcpsNames):
         sensory_adjacency
             ``[input, target]``, shape (input, neuron). Labels of DataFrames become names.
         outputs
-            Number of motor neurons, which come first; the others are inter neurons.
+            Number of motor neurons, which come first; the others are inter neurons. Or the neuron
+            that each output channel reads; all are inter neurons then.
         electrical
             ``[from, to]``, shape (neuron, neuron): 1 where current may flow by a gap junction, as
             `electrical_adjacency` has it; none by default.
@@ -329,6 +377,8 @@ class Wiring(NcpsNames):
         --------
         >>> Wiring.from_adjacency([[0, 0], [1, -1]], [[0, 1]], outputs=1)
         Wiring(1 sensory, 1 inter, 1 motor; 2 synapses, 1 sensory synapses)
+        >>> Wiring.from_adjacency([[0, 0], [1, -1]], [[0, 1]], outputs=[1]).outputs
+        array([1])
         >>> pair = [[0, 1], [1, 0]]
         >>> Wiring.from_adjacency([[0, 0], [1, -1]], [[0, 1]], 1, electrical=pair).electrical
         GapJunctions(0 -- 1)
@@ -359,13 +409,19 @@ class Wiring(NcpsNames):
     def get_config(self) -> dict[str, Any]:
         """Return matrices and sizes as plain values, under the names of ``ncps``.
 
-        `to_json` keeps layers, names and parallel synapses as well, and gap junctions, for which
-        there is no place here: a wiring with some raises `WiringError`.
+        `to_json` keeps layers, names and parallel synapses as well, and gap junctions and outputs
+        elsewhere than in the first neurons, for which there is no place here: a wiring with some
+        raises `WiringError`.
         """
         if len(self._electrical):
             raise WiringError(
                 f"the wiring has {len(self._electrical)} gap junctions, which the matrices of ncps "
                 "have no place for; to_json keeps them"
+            )
+        if not self.reads_first_neurons:
+            raise WiringError(
+                f"the outputs read the neurons {shown(self.outputs.tolist())}, but the matrices of "
+                "ncps have the first neurons as outputs; to_json keeps them"
             )
         return {
             "units": self.units,
@@ -465,6 +521,9 @@ class Wiring(NcpsNames):
         A gap junction is an edge each way, since current flows each way, and has no polarity; a
         rectifying one is the edge from source to target alone, with ``rectifying`` true.
 
+        Where outputs are given that are not the motor neurons, each neuron that is read has the
+        attribute ``output_channels``, the numbers of the channels that read it, such as ``"0 2"``.
+
         Examples
         --------
         >>> from elegans.wiring import AutoNCP
@@ -485,7 +544,8 @@ class Wiring(NcpsNames):
         Of these ``layer`` and ``polarity`` are needed, and ``kind`` where it is electrical; an
         edge one way alone needs ``rectifying``. Without ``name`` a neuron is called as its
         node. Without any ``index`` the nodes are numbered as they come, layer by layer, motor
-        neurons first. Other attributes are ignored. Anything else raises `WiringError`.
+        neurons first; without any ``output_channels`` these are read. Other attributes are ignored.
+        Anything else raises `WiringError`.
         """
         from elegans.wiring.exchange.networkx_graph import from_networkx
 
@@ -539,6 +599,7 @@ class Wiring(NcpsNames):
             self._electrical,
             self._names,  # None for the default ones, which are never spelt out here
             self._sensory_names,
+            *(() if self._outputs is None else (self._outputs,)),
         )
 
     def __eq__(self, other: object) -> bool:
@@ -550,11 +611,13 @@ class Wiring(NcpsNames):
         return hash(self._identity())
 
     def __reduce__(self) -> tuple[object, ...]:
+        given: dict[str, Any] = {} if self._outputs is None else {"outputs": self._outputs}
         rebuild = partial(
             Wiring,
             electrical=self._electrical,
             names=self._names,
             sensory_names=self._sensory_names,
+            **given,
         )
         return rebuild, (self._input_size, dict(self._layers), self._recurrent, self._sensory)
 
@@ -562,9 +625,10 @@ class Wiring(NcpsNames):
         sizes = [(SENSORY, self._input_size), *reversed(list(self._layers.items()))]
         neurons = ", ".join(f"{size} {name}" for name, size in sizes)
         junctions = f", {self.gap_junction_count} gap junctions" if len(self._electrical) else ""
+        outputs = "" if self._outputs is None else f", {self.output_size} outputs"
         return (
             f"Wiring({neurons}; {self.synapse_count} synapses, "
-            f"{self.sensory_synapse_count} sensory synapses{junctions})"
+            f"{self.sensory_synapse_count} sensory synapses{junctions}{outputs})"
         )
 
     def _repr_html_(self) -> str:
@@ -583,3 +647,31 @@ class Wiring(NcpsNames):
 def _frozen(array: NDArray[Any]) -> NDArray[Any]:
     array.flags.writeable = False
     return array
+
+
+def _checked_outputs(
+    outputs: ArrayLike | None, layers: Mapping[str, int]
+) -> tuple[int, ...] | None:
+    """Return the neurons that are read, None where they are the first layer and it is motor."""
+    if outputs is None:
+        return None
+    try:
+        given = np.asarray(outputs)
+    except (TypeError, ValueError, RuntimeError):  # RuntimeError: torch wants detach()
+        given = np.empty(())
+    if given.ndim != 1 or not given.size or given.dtype.kind not in "iu":
+        raise WiringError(
+            "outputs must hold the index of a neuron for each output channel, one at least, got "
+            f"{shown(outputs)}; leave them out to read the layer {MOTOR!r}"
+        )
+    units = sum(layers.values())
+    wrong = (given < 0) | (given >= units)
+    if wrong.any():
+        raise WiringError(
+            f"outputs must be indices of neurons from 0 to {units - 1}, got {given[wrong][0]} for "
+            f"channel {int(np.argmax(wrong))}"
+        )
+    chosen = tuple(given.tolist())
+    first = next(iter(layers))
+    is_default = first == MOTOR and chosen == tuple(range(layers[first]))
+    return None if is_default else chosen

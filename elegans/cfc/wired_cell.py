@@ -98,8 +98,8 @@ class WiredCfCCell(WiredCell):
     Notes
     -----
     States are in the order of the wiring, motor neurons first; ``ncps`` has the motor neurons last
-    in this one cell. Only motor neurons are read; ``ncps`` returns all neurons of a wiring that
-    has no layers.
+    in this one cell. Only motor neurons, or those that the outputs of the wiring name, are read;
+    ``ncps`` returns all neurons of a wiring that has no layers.
 
     References
     ----------
@@ -304,7 +304,7 @@ class WiredCfCCell(WiredCell):
         """Return the outputs of the state, shape (..., output)."""
         if self.projection is None:
             return super().read(state)
-        output: Tensor = self.output_mapping(self.projection(state[..., : self.motor_size]))
+        output: Tensor = self.output_mapping(self.projection(self.motor_states(state)))
         return output
 
     def motor_readers(self) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from torch import Tensor
 from elegans.cfc.cell import CfCCell
 from elegans.cfc.layer import CfC
 from elegans.cfc.wired_cell import WiredCfCCell
+from elegans.checkpoints.ncps_ltc import require_first_outputs
 from elegans.checks import check_representable
 from elegans.errors import InputError
 from elegans.synapses.slots import SynapseSlots
@@ -282,6 +283,7 @@ def _order(wiring: Wiring) -> Tensor:
 
 
 def _require_ncps_connections(cell: WiredCfCCell) -> None:
+    require_first_outputs(cell)
     if not cell.ncps_connections:
         raise InputError(
             "got a CfC that reads along its wiring alone, expected one with the connections of "

@@ -14,8 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from elegans.arguments import shown
 from elegans.checks import check_representable
 from elegans.errors import InputError
+from elegans.layers.cell import WiredCell
 from elegans.ltc.cell import LTCCell
 from elegans.ltc.layer import LTC
 from elegans.wiring import Synapses, Wiring
@@ -195,13 +197,23 @@ def save(model: LTC) -> dict[str, Tensor]:
 
 
 def _require_chemical(model: LTC) -> None:
-    """Raise `InputError` if the model has open gap junctions."""
+    """Raise `InputError` if the model has open gap junctions, or outputs elsewhere."""
+    require_first_outputs(model.cell)
     junctions = model.cell.electrical
     if junctions is not None and junctions.open_count:
         raise InputError(
             f"got a model with {junctions.open_count} gap junctions, expected chemical synapses "
             "only: the equation of an ncps LTC has no place for them; keep the model with "
             "elegans.save, or prune them all"
+        )
+
+
+def require_first_outputs(cell: WiredCell) -> None:
+    """Raise `InputError` unless the outputs are the first neurons, as those of ``ncps`` are."""
+    if cell.output_index is not None:
+        raise InputError(
+            f"got outputs that read the neurons {shown(cell.output_neurons.tolist())}, expected "
+            "the first ones, which ncps reads; keep the model with elegans.save"
         )
 
 

@@ -226,17 +226,28 @@ def named_wiring(recipe: Recipe | Wiring, inputs: Sequence[str], targets: Sequen
             f"got a wiring of {wiring.output_size} motor neurons for {len(targets)} targets "
             f"({', '.join(targets)}), expected as many; pass --readout, or another wiring"
         )
-    hidden = [
-        f"{name} (neuron)" if name in inputs else name for name in wiring.names[len(targets) :]
-    ]
-    taken = {*inputs, *hidden}
-    motor = [f"{name} (answer)" if name in taken else name for name in targets]
+    read = dict(zip(wiring.outputs.tolist(), targets, strict=False))
+    if len(read) < len(targets):
+        raise InputError(
+            f"got {len(targets)} targets ({', '.join(targets)}) for a wiring whose outputs read "
+            f"{len(read)} neurons, some for several targets, expected one for each; name other "
+            "outputs"
+        )
+    hidden = {
+        i: f"{name} (neuron)" if name in inputs else name
+        for i, name in enumerate(wiring.names)
+        if i not in read
+    }
+    taken = {*inputs, *hidden.values()}
+    motor = {i: f"{name} (answer)" if name in taken else name for i, name in read.items()}
+    named = hidden | motor
     return Wiring(
         wiring.input_size,
         wiring.layers,
         wiring.recurrent,
         wiring.sensory,
         electrical=wiring.electrical,
-        names=[*motor, *hidden],
+        outputs=wiring.outputs if wiring.has_outputs_elsewhere else None,
+        names=[named[i] for i in range(wiring.units)],
         sensory_names=inputs,
     )

@@ -45,7 +45,9 @@ class StepKernel:
             if table
         ]
         self._members = [*chain.from_iterable(self._tables)]
-        self._tensors = [t for t in (*circuit.parameters, *circuit.connections) if t is not None]
+        self._mapping = _mapping_behind(cell, circuit)
+        free = *circuit.parameters, *self._mapping
+        self._tensors = [t for t in (*free, *circuit.connections) if t is not None]
         masks = (synapses.mask for synapses in cell.synapse_sets().values())
         junctions = () if circuit.electrical is None else circuit.electrical[:3]
         self._indices = *circuit.recurrent[:2], *circuit.sensory[:2], *junctions, *masks
@@ -59,6 +61,7 @@ class StepKernel:
             state=state.reshape(-1, cell.state_size).numpy(),
         )
         self.state = torch.from_numpy(self._stepper.state).reshape(state.shape)
+        self._read = None if circuit.outputs else cell.output_neurons
 
     @classmethod
     def of(cls, model: SequenceLayer, state: Tensor) -> StepKernel | None:
@@ -78,7 +81,8 @@ class StepKernel:
         ):
             return None
         _, circuit = cell.circuit(state.new_empty(0, cell.sensory_size))
-        free = [tensor for tensor in circuit.parameters if tensor is not None]
+        parameters = *circuit.parameters, *_mapping_behind(cell, circuit)
+        free = [tensor for tensor in parameters if tensor is not None]
         wires = [tensor for tensor in circuit.connections if tensor is not None]
         fits = (
             circuit.positivity != "identity"
@@ -126,9 +130,19 @@ class StepKernel:
         action = self._stepper(observation, elapsed)
         if action is None:
             return None
+        if self._read is not None:
+            action = self._read_action()
         if self.batch:
             action = action.reshape(*self.batch, -1)
         return action if is_array else torch.from_numpy(action)
+
+    def _read_action(self) -> Any:
+        """Return the mapped states that the outputs read, (batch * output,)."""
+        action = self._stepper.state[:, self._read]
+        for tensor, apply in zip(self._mapping, (np.multiply, np.add), strict=True):
+            if tensor is not None:  # in place: the indexing has made a copy
+                apply(action, tensor.detach().numpy(), out=action)
+        return action.reshape(-1)
 
     def _places_now(self) -> list[int]:
         return [*map(Tensor.data_ptr, self._tensors)]
@@ -142,6 +156,13 @@ class StepKernel:
 def _called_modules(model: SequenceLayer) -> tuple[nn.Module, ...]:
     """Return the modules that a layer calls: their hooks take part."""
     return model, *model.cell.children()
+
+
+def _mapping_behind(cell: Any, circuit: Circuit) -> tuple[Tensor | None, Tensor | None]:
+    """Return scales and shifts of outputs that the kernel does not compute, from its states."""
+    if circuit.outputs:
+        return None, None
+    return cell.output_mapping.weight, cell.output_mapping.bias
 
 
 def _slots(cell: Cell) -> int:

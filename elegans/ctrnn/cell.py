@@ -142,7 +142,7 @@ class CTRNNCell(FlowCell):
         if self.activation == "sigmoid":
             self.bias.index_add_(0, self.recurrent.target, self.recurrent.weight, alpha=-0.5)
         if self.output_mapping.bias is not None:
-            self.output_mapping.bias.copy_(self.bias[: self.motor_size])
+            self.output_mapping.bias.copy_(self.motor_states(self.bias))
 
     @property
     def _positivity(self) -> Positivity:

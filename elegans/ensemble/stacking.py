@@ -129,6 +129,12 @@ def _check_tensors(k: int, path: str, module: nn.Module, first: nn.Module) -> No
                     f"{other[name].tolist()}; the circuits of an ensemble may differ in their "
                     "synapses, not in their layers"
                 )
+            if name == "output_index" and mine[name].tolist() != other[name].tolist():
+                raise InputError(
+                    f"the outputs of member {k} read the neurons {mine[name].tolist()}, those of "
+                    f"member 0 {other[name].tolist()}; the circuits of an ensemble may differ in "
+                    "their synapses, not in what is read"
+                )
             if isinstance(module, ConductanceSynapses):
                 facts, expected = facts[1:], expected[1:]  # synapses are padded
             if facts != expected:

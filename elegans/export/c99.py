@@ -11,7 +11,7 @@ import elegans
 from elegans.arguments import checked
 from elegans.checks import check_choice
 from elegans.errors import InputError
-from elegans.export.c_equations import equation, functions
+from elegans.export.c_equations import add_read, equation, functions
 from elegans.export.c_fixed import fixed
 from elegans.export.c_numbers import FORMATS
 from elegans.export.c_tables import Piece, Table, brackets, number, part
@@ -198,6 +198,8 @@ def _step(circuit: Portable) -> Piece:
     piece.add("input_shift", circuit.shift)
     piece.add("output_weight", circuit.weight, "outputs are weights times x, plus biases")
     piece.add("output_bias", circuit.bias)
+    column = add_read(piece, circuit)
+    columns = {"COLUMNS": circuit.weight.shape[-1], "COLUMN": column}
     for name, ends in (("input", circuit.clamp), ("output", circuit.limits)):
         if ends is not None:
             piece.add(f"{name}_least", ends[0], f"{name}s are brought between these")
@@ -209,8 +211,8 @@ def _step(circuit: Portable) -> Piece:
             "ELAPSED": _argument(circuit, " float elapsed,"),
             "ENDS": "" if circuit.clamp is None else part("clamp"),
             "WORK": _work(circuit),
-            "SUM": "0.0f" if dense else "READ(output_weight[k]) * state->x[k]",
-            "MORE": part("matrix", {"COLUMNS": circuit.weight.shape[1]}) if dense else "",
+            "SUM": "0.0f" if dense else f"READ(output_weight[k]) * state->x[{column}]",
+            "MORE": part("matrix", columns) if dense else "",
             "LIMITS": "" if circuit.limits is None else part("limits"),
         },
     )

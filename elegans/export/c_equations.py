@@ -101,6 +101,15 @@ def add_junctions(piece: Piece, junctions: PlainSynapses) -> None:
     piece.add("electrical_way", ways, "0 both, 1 to this neuron only, 2 from it only")
 
 
+def add_read(piece: Piece, circuit: Portable) -> str:
+    """Add which neurons the weights of the outputs read; return the index of a weight's neuron."""
+    place = "k" if circuit.weight.ndim == 1 else "j"
+    if circuit.read is None:
+        return place
+    piece.add("output_source", circuit.read, "the neuron that each weight of the outputs reads")
+    return f"READ_INDEX(output_source[{place}])"
+
+
 def _triangle(rows: tuple[tuple[float, ...], ...]) -> Array:
     """Return the rows of a strictly lower triangle as a square."""
     square = np.zeros((len(rows), len(rows)))

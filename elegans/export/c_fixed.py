@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from elegans.errors import InputError
-from elegans.export.c_equations import add_junctions
+from elegans.export.c_equations import add_junctions, add_read
 from elegans.export.c_fixed_closed import closed
 from elegans.export.c_numbers import (
     MARGIN,
@@ -237,16 +237,17 @@ def _outputs(
     piece: Piece, circuit: Portable, form: Format, bound: float
 ) -> tuple[NumberRanges, dict[str, Any]]:
     """Add the tables of the outputs; return their ranges, and how they are written."""
-    weight = circuit.weight
+    weight, column = circuit.weight, add_read(piece, circuit)
     if weight.ndim == 1:
-        ranges, sum_ = NumberRanges(circuit.bias, weight * bound), "state->x[k]"
+        ranges, sum_ = NumberRanges(circuit.bias, weight * bound), f"state->x[{column}]"
         columns = ""
     else:
         half = np.abs(weight).sum(axis=1) * bound * (1 + MARGIN)
         half = np.where(half > 0, half, 1.0)
         piece.add("output_weight", form.small(weight * bound / half[:, None]), "of the outputs")
         ranges, sum_ = NumberRanges(circuit.bias, half), ""
-        columns = part("fixed_matrix", form.words() | {"COLUMNS": weight.shape[1]})
+        columns_of = {"COLUMNS": weight.shape[1], "COLUMN": column}
+        columns = part("fixed_matrix", form.words() | columns_of)
     ends = ""
     if circuit.limits is not None:
         unit = np.where(ranges.half == 0, 1.0, ranges.unit(form))

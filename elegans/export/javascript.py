@@ -192,6 +192,7 @@ def as_plain(circuit: Portable) -> dict[str, Any]:
         "shift",
         "weight",
         "bias",
+        *([] if circuit.read is None else ["read"]),
         "limits",
         "elapsed",
         "unit",

@@ -144,8 +144,10 @@ def _tables(circuit: Portable) -> str:
     rows += [array(n.upper(), getattr(circuit, n)) for n in ("origin", "factor", "shift")]
     if circuit.clamp is not None:
         rows += [array(n, v) for n, v in zip(("LOWEST", "HIGHEST"), circuit.clamp, strict=True)]
-    reading = "outputs: WEIGHT times the states of the first neurons, plus BIAS"
+    which = "the first neurons" if circuit.read is None else "the neurons READ"
+    reading = f"outputs: WEIGHT times the states of {which}, plus BIAS"
     rows += ["", f"# {reading}", array("WEIGHT", circuit.weight), array("BIAS", circuit.bias)]
+    rows += [] if circuit.read is None else [assignment("READ", circuit.read, "np.array(", ")")]
     if circuit.limits is not None:
         rows += [array(n, v) for n, v in zip(("LEAST", "MOST"), circuit.limits, strict=True)]
     rows += ["", "# neurons"] if step.neurons.keys() - {"order"} else []
@@ -275,6 +277,7 @@ def _class(circuit: Portable) -> str:
     integrate = code.EVALUATE if circuit.integration is None else code.INTEGRATE
     read = circuit.weight.shape[-1]
     states = "x" if read == circuit.state_size else f"x[..., :{read}]"
+    states = states if circuit.read is None else "x[..., READ]"
     product = f"{states} @ WEIGHT.T" if circuit.weight.ndim == 2 else f"{states} * WEIGHT"
     clamp = "        inputs = np.clip(inputs, LOWEST, HIGHEST)\n"
     return code.CIRCUIT.format(

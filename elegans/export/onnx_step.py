@@ -96,7 +96,10 @@ def step_of(graph: OnnxGraph, circuit: Portable) -> Step:
 def _read(graph: OnnxGraph, circuit: Portable, state: str) -> None:
     """Append the outputs of a state."""
     weight, read = circuit.weight, circuit.weight.shape[-1]
-    x = state if read == circuit.state_size else graph.part(state, 0, read)
+    if circuit.read is not None:
+        x = graph("Gather", state, graph.constant("output_source", circuit.read), axis=1)
+    else:
+        x = state if read == circuit.state_size else graph.part(state, 0, read)
     if weight.ndim == 2:
         y = graph("MatMul", x, graph.constant("output_weight", weight.T))
     else:

@@ -50,11 +50,19 @@ def nodes_of(wiring: Wiring, edges: NDArray[np.int64]) -> dict[str, Any]:
         ],
         "names": list(names),
         "texts": [texts[k] for k in range(len(names))],
+        **_read(wiring),
         "layers": [
             {"name": name, "color": colors[name], "size": len(inside)}
             for name, inside in members(wiring).items()
         ],
     }
+
+
+def _read(wiring: Wiring) -> dict[str, list[int]]:
+    """Return the neurons that are read, nothing where these are the motor neurons."""
+    if not wiring.has_outputs_elsewhere:
+        return {}
+    return {"read": (wiring.input_size + np.unique(wiring.outputs)).tolist()}
 
 
 def _rows(circuit: Portable) -> list[Row]:

@@ -97,6 +97,8 @@ class Portable:
     weight, bias
         Of the outputs: weight (output, neuron), which may end with the motor neurons, and bias
         (output,). Where each output reads one neuron, the first the first, weight is (output,).
+    read
+        The neuron that each column of the weight reads, (column,); None where they are the first.
     limits
         Least and greatest output, (output,) each, or None.
     elapsed
@@ -125,6 +127,7 @@ class Portable:
     spread: Array
     weight: Array
     bias: Array
+    read: NDArray[np.int64] | None
     limits: tuple[Array, Array] | None
     elapsed: float | None
     unit: float
@@ -205,6 +208,7 @@ def portable(
         np.ones(len(origin)) if policy.scales is None else policy.scales.inputs.unit,
         weight,
         bias,
+        None if _reads_first(policy, layer) else layer.cell.output_neurons,
         policy.limits,
         fixed,
         unit,
@@ -295,6 +299,12 @@ def _inputs(policy: Policy, layer: SequenceLayer) -> tuple[Array, Array, Array]:
         return 0 * ones, weight, bias
     scale = policy.scales.inputs
     return scale.origin, weight / scale.unit, weight * scale.offset + bias
+
+
+def _reads_first(policy: Policy, layer: SequenceLayer) -> bool:
+    """Whether the weight of the outputs is one of the first neurons, or of all of them."""
+    first = np.array_equal(layer.cell.output_neurons, np.arange(layer.motor_size))
+    return first or isinstance(policy.model, Readout)
 
 
 def _outputs(policy: Policy, layer: SequenceLayer) -> tuple[Array, Array]:

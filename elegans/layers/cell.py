@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Unpack
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from elegans.arguments import shown
@@ -93,6 +94,11 @@ class Cell(WholeStates, ABC):
     def output_size(self) -> int:
         """Number of outputs, under the name that PyTorch's users expect."""
         return self.motor_size
+
+    @property
+    def output_neurons(self) -> NDArray[np.int64]:
+        """The neuron that each of the `motor_size` outputs reads, by default the first ones."""
+        return np.arange(self.motor_size)
 
     @property
     def synapse_count(self) -> int:
@@ -280,6 +286,7 @@ class WiredCell(Cell):
     """Whether the equation has a term for the gap junctions of a wiring."""
 
     layer_sizes: Tensor
+    output_index: Tensor | None
 
     def __init__(
         self,
@@ -304,11 +311,16 @@ class WiredCell(Cell):
         self.input_mapping = ElementwiseMapping(input_mapping, self.sensory_size, **factory_kwargs)
         outputs = self.motor_size if outputs is None else outputs
         self.output_mapping = ElementwiseMapping(output_mapping, outputs, **factory_kwargs)
-        # Travels with the state, so that one of a circuit with other layers is recognised.
-        sizes = torch.tensor(
-            list(self._blueprint.layers.values()), device=factory_kwargs.get("device")
-        )
+        # Travel with the state, so that one of a circuit with other layers is recognised.
+        home: Placement = {"device": factory_kwargs.get("device")}
+        sizes = torch.tensor(list(self._blueprint.layers.values()), **home)
         self.register_buffer("layer_sizes", sizes)
+        self.register_buffer(
+            "output_index",
+            None
+            if self._blueprint.reads_first_neurons
+            else torch.tensor(self._blueprint.outputs, **home),
+        )
 
     @abstractmethod
     def synapse_sets(self) -> Mapping[str, SynapseSlots]:
@@ -330,6 +342,8 @@ class WiredCell(Cell):
         self.input_mapping.reset_parameters()
         self.output_mapping.reset_parameters()
         self.layer_sizes.copy_(torch.tensor(list(self._blueprint.layers.values())))
+        if self.output_index is not None:
+            self.output_index.copy_(torch.tensor(self._blueprint.outputs))
 
     @property
     def wiring(self) -> Wiring:
@@ -354,8 +368,13 @@ class WiredCell(Cell):
 
     @property
     def motor_size(self) -> int:
-        """Number of motor neurons."""
+        """Number of motor neurons, or of the neurons that outputs of the wiring read."""
         return self._blueprint.output_size
+
+    @property
+    def output_neurons(self) -> NDArray[np.int64]:
+        """The neuron that each of the `motor_size` outputs reads, those of the wiring."""
+        return self._blueprint.outputs
 
     @property
     def synapse_count(self) -> int:
@@ -367,9 +386,15 @@ class WiredCell(Cell):
         """Number of open synapses from the inputs."""
         return self.synapse_sets()["sensory"].open_count
 
+    def motor_states(self, state: Tensor) -> Tensor:
+        """Return the states that the outputs read, shape (..., motor)."""
+        if self.output_index is None:
+            return state[..., : self.motor_size]
+        return state.index_select(-1, self.output_index)
+
     def read(self, state: Tensor) -> Tensor:
         """Return the mapped states of the motor neurons, shape (..., output)."""
-        output: Tensor = self.output_mapping(state[..., : self.motor_size])
+        output: Tensor = self.output_mapping(self.motor_states(state))
         return output
 
     def motor_readers(self) -> tuple[str, ...]:
@@ -396,6 +421,26 @@ class WiredCell(Cell):
                 f"circuit has {dict(self._blueprint.layers)}; build the layer from the wiring the "
                 "state was saved with"
             )
+        self._check_saved_outputs(state_dict, prefix)
         for name, slots in self.synapse_sets().items():
             sources = self.sensory_size if name.endswith("sensory") else self.state_size
             slots.check_state(state_dict, f"{prefix}{name}.", sources, self.state_size)
+
+    def _check_saved_outputs(self, state_dict: Mapping[str, Any], prefix: str) -> None:
+        """Raise `InputError` if the outputs of a saved circuit read other neurons."""
+        if prefix + "layer_sizes" not in state_dict:
+            return
+        saved = state_dict.get(prefix + "output_index")
+        if isinstance(saved, Tensor) and saved.is_meta:
+            return
+        own = None if self.output_index is None else self._blueprint.outputs.tolist()
+        given = saved.tolist() if isinstance(saved, Tensor) else None
+        if given != own:
+            read, mine = (
+                "the first neurons" if which is None else f"the neurons {shown(which)}"
+                for which in (given, own)
+            )
+            raise InputError(
+                f"the outputs of the saved state read {read}, those of this circuit {mine}; build "
+                "the layer from the wiring the state was saved with"
+            )

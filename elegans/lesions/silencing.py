@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -160,9 +161,10 @@ def _readers(model: Model, k: int, neurons: bool) -> list[tuple[str, int]]:
         readers.append((f"{own}memory.{'recurrent' if neurons else 'input'}_map.weight", k))
     if neurons and isinstance(model, Readout):
         readers.append(("head.weight", k))
-    elif neurons and k < layer.motor_size:
-        cell = require(layer.cell, Silenced, "silencing neurons")
-        readers += [(f"cell.{name}", k) for name in cell.motor_readers()]
+    elif neurons:
+        for place in np.flatnonzero(layer.cell.output_neurons == k).tolist():
+            cell = require(layer.cell, Silenced, "silencing neurons")
+            readers += [(f"cell.{name}", place) for name in cell.motor_readers()]
     return readers
 
 

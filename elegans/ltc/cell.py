@@ -175,20 +175,21 @@ class LTCCell(FlowCell):
         """Return inputs and parameters as kernels take them.
 
         The parameters are free ones or, where hooks or masks take part, effective ones; inputs are
-        mapped already in that case.
+        mapped already in that case. Outputs that are not the first neurons are left out.
         """
         mapping, junctions = self.input_mapping, self.electrical
+        reads = self.output_mapping if self.output_index is None else None
         circuit = Circuit(
             mapping.weight,
             mapping.bias,
-            self.output_mapping.weight,
-            self.output_mapping.bias,
+            None if reads is None else reads.weight,
+            None if reads is None else reads.bias,
             self.recurrent.slots(),
             self.sensory.slots(),
             self.gleak,
             self.vleak,
             self.cm,
-            self.motor_size,
+            0 if reads is None else self.motor_size,
             self._constraint,
             SMALLEST_CAPACITANCE,
             self.epsilon,
@@ -249,7 +250,8 @@ class LTCCell(FlowCell):
             tensors = tuple(p if p is None else p.clone() for p in circuit.parameters)
             circuit = circuit.holding(tensors, circuit.connections)
         output, states = run_fused(inputs, state, elapsed, circuit, self.solver, self.ode_unfolds)
-        return (self.read(states) if circuit.positivity == "identity" else output), states
+        by_kernel = self.output_index is None and circuit.positivity != "identity"
+        return (output if by_kernel else self.read(states)), states
 
     def apply_weight_constraints(self) -> None:
         """Clip parameters at zero after an optimiser step; needed without implicit constraints."""

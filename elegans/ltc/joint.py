@@ -2,14 +2,17 @@
 
 Neurons, synapses and gap junctions of all members lie side by side; none leads from one member to
 another.
-A circuit's first neurons are its outputs, so the motor neurons of all members come first.
+Where a circuit's first neurons are its outputs, the motor neurons of all members come first;
+elsewhere the neurons of one member follow those of the other, and the outputs are read there.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from elegans.layers.capabilities import JointCell
@@ -37,6 +40,8 @@ class JointLTCCell(JointCell):
         super().__init__()
         self._held = template, stack  # no submodules: one has no values, and the other is its own
         self._members = members
+        first = template._blueprint.reads_first_neurons
+        self._ahead = template.motor_size if first else 0  # neurons of a member that come first
         self._ends: dict[str, tuple[Any, Tensor, Tensor]] = {}
         self._open_check = {kind: OpenCheck() for kind in template.synapse_sets()}
 
@@ -52,7 +57,8 @@ class JointLTCCell(JointCell):
     @property
     def wiring(self) -> Wiring:
         """All circuits as one; the names of neurons and inputs say whose they are."""
-        layers = {"motor": self.motor_size, "others": self.state_size - self.motor_size}
+        ahead = self._members * self._ahead
+        layers = {"motor": ahead, "others": self.state_size - ahead}
         sets = []
         for kind in ("recurrent", "sensory"):
             source, target = self._joint_ends(kind)
@@ -68,15 +74,15 @@ class JointLTCCell(JointCell):
             junctions = GapJunctions(*(column[is_open].cpu().numpy() for column in ends))
         own = self.template._blueprint
         members = range(self._members)
-        motor = self.template.motor_size
-        names = [f"{n} of member {m}" for m in members for n in own.names[:motor]]
-        names += [f"{n} of member {m}" for m in members for n in own.names[motor:]]
+        names = [f"{n} of member {m}" for m in members for n in own.names[: self._ahead]]
+        names += [f"{n} of member {m}" for m in members for n in own.names[self._ahead :]]
         inputs = [f"input_{i} of member {m}" for m in members for i in range(own.input_size)]
         return Wiring(
             self.sensory_size,
             {name: size for name, size in layers.items() if size},
             *sets,
             electrical=junctions,
+            outputs=None if own.reads_first_neurons else self.output_neurons,
             names=names,
             sensory_names=inputs,
         )
@@ -97,20 +103,28 @@ class JointLTCCell(JointCell):
         return self._members * self.template.motor_size
 
     @property
+    def output_neurons(self) -> NDArray[np.int64]:
+        """The neuron that each of the `motor_size` outputs reads, member by member."""
+        template = self.template
+        if template.output_index is None:
+            return np.arange(self.motor_size)
+        shift = np.arange(self._members)[:, None] * template.state_size
+        return (template.output_neurons + shift).reshape(-1)
+
+    @property
     def dtype(self) -> torch.dtype:
         """The precision that the members compute in."""
         return self._stack.get_parameter("vleak").dtype
 
     def join(self, values: Tensor) -> Tensor:
-        """Bring (member, ..., neuron) to (..., neuron of all), motor neurons first."""
-        motor = self.template.motor_size
-        parts = (values[..., :motor], values[..., motor:])
+        """Bring (member, ..., neuron) to (..., neuron of all), as all circuits have them."""
+        parts = (values[..., : self._ahead], values[..., self._ahead :])
         return torch.cat([part.movedim(0, -2).flatten(-2) for part in parts], -1)
 
     def part(self, values: Tensor) -> Tensor:
         """Bring (..., neuron of all) back to (member, ..., neuron)."""
-        motors = self.motor_size
-        parts = (values[..., :motors], values[..., motors:])
+        ahead = self._members * self._ahead
+        parts = (values[..., :ahead], values[..., ahead:])
         return torch.cat(
             [
                 part.reshape(
@@ -142,9 +156,9 @@ class JointLTCCell(JointCell):
         return source, target
 
     def _numbers(self, neuron: Tensor, member: Tensor) -> Tensor:
-        motor, units = self.template.motor_size, self.template.state_size
-        others = self.motor_size + member * (units - motor) + neuron - motor
-        return torch.where(neuron < motor, member * motor + neuron, others).int().flatten()
+        ahead, units = self._ahead, self.template.state_size
+        others = self._members * ahead + member * (units - ahead) + neuron - ahead
+        return torch.where(neuron < ahead, member * ahead + neuron, others).int().flatten()
 
     def _slots(self, kind: str) -> Slots:
         node, alike = getattr(self._stack, kind), getattr(self.template, kind)
@@ -170,17 +184,18 @@ class JointLTCCell(JointCell):
     def circuit(self, inputs: Tensor) -> tuple[Tensor, Circuit]:
         """Return inputs and parameters as kernels take them; see `LTCCell.circuit`."""
         stack = self._stack
+        first = self.template.output_index is None
         circuit = Circuit(
             self._flat("input_mapping", "weight"),
             self._flat("input_mapping", "bias"),
-            self._flat("output_mapping", "weight"),
-            self._flat("output_mapping", "bias"),
+            self._flat("output_mapping", "weight") if first else None,
+            self._flat("output_mapping", "bias") if first else None,
             self._slots("recurrent"),
             self._slots("sensory"),
             self.join(stack.get_parameter("gleak")),
             self.join(stack.get_parameter("vleak")),
             self.join(stack.get_parameter("cm")),
-            self.motor_size,
+            self.motor_size if first else 0,
             "softplus" if self.template.implicit_param_constraints else "clip",
             SMALLEST_CAPACITANCE,
             self.template.epsilon,
@@ -212,12 +227,20 @@ class JointLTCCell(JointCell):
         output, states = run_fused(
             inputs, state, elapsed, circuit, solver, self.template.ode_unfolds
         )
-        return (self.read(states) if circuit.positivity == "identity" else output), states
+        by_kernel = self.template.output_index is None and circuit.positivity != "identity"
+        return (output if by_kernel else self.read(states)), states
 
     def read(self, state: Tensor) -> Tensor:
         """Return the mapped potentials of all motor neurons, shape (..., output)."""
+        if self.template.output_index is None:
+            read = state[..., : self.motor_size]
+        else:
+            index = self._stack.get_buffer("output_index")  # (member, output)
+            member = torch.arange(self._members, device=index.device).unsqueeze(1)
+            index = index + member * self.template.state_size
+            read = state.index_select(-1, index.reshape(-1))
         return mapped(
-            state[..., : self.motor_size],
+            read,
             self._flat("output_mapping", "weight"),
             self._flat("output_mapping", "bias"),
         )

@@ -147,7 +147,7 @@ def _readout(model: nn.Module, neurons: int) -> tuple[Array, Array]:
     scale = np.ones(outputs) if mapping.weight is None else _double(mapping.weight)
     shift = np.zeros(outputs) if mapping.bias is None else _double(mapping.bias)
     matrix = np.zeros((outputs, neurons))
-    matrix[np.arange(outputs), np.arange(outputs)] = scale
+    matrix[np.arange(outputs), cell.output_neurons] = scale
     return matrix, shift
 
 

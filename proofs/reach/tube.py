@@ -106,7 +106,7 @@ class ReachTube:
     def draw(self, trajectories: Any = None, neurons: Sequence[int] | None = None) -> Figure:
         """Draw the tube of some neurons over time, over trajectories (..., step + 1, neuron).
 
-        By default of the first six neurons; motor neurons are the first.
+        By default of the first six neurons, among them motor neurons where there are any.
 
         Raises
         ------

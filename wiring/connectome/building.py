@@ -68,6 +68,7 @@ def to_wiring(
     outputs: Sequence[str],
     *,
     layers: Mapping[str, Sequence[str]] | None = None,
+    keep_layers: bool = False,
     electrical: str = "keep",
     cells: str = "error",
     mean: float = 1.0,
@@ -86,10 +87,15 @@ def to_wiring(
     inputs
         Names of the cells, or classes, that the channels drive, a channel a cell, in this order.
     outputs
-        Names of the cells, or classes, that are read out: the motor neurons, in this order.
+        Names of the cells, or classes, that are read out, an output channel a cell, in this order:
+        the motor neurons, unless `keep_layers`.
     layers
         Names of further layers and of their cells, motor neurons left out, from the output to the
         input; what stands in none becomes ``inter``.
+    keep_layers
+        Whether the cells that are read out stay in the layers of `layers`, or in ``inter``, and are
+        read where they lie: the outputs of the wiring. A name may then stand twice among `outputs`,
+        for two channels that read one cell, and a layer may be called ``motor``.
     electrical
         What gap junctions become: ``"keep"``, those of ``wiring.electrical``, one a pair, which an
         LTC runs on; ``"leave_out"``, kept in `BuiltWiring.left_out`; ``"chemical"``, two excitatory
@@ -118,6 +124,21 @@ def to_wiring(
     ... )
     >>> built.wiring
     Wiring(4 sensory, 7 inter, 2 motor; 24 synapses, 4 sensory synapses, 2 gap junctions)
+
+    The command neurons in a layer of their own, before the touch receptors, of which one is read:
+
+    >>> built = to_wiring(
+    ...     tap_withdrawal(),
+    ...     inputs=["ALM", "AVM", "PLM", "PVD"],
+    ...     outputs=["AVA", "AVB", "PLM"],
+    ...     layers={
+    ...         "command": ["AVA", "AVB", "AVD", "PVC"],
+    ...         "receptor": ["ALM", "AVM", "PLM", "PVD"],
+    ...     },
+    ...     keep_layers=True,
+    ... )
+    >>> built.wiring.layers, [built.wiring.names[i] for i in built.wiring.outputs]
+    (mappingproxy({'command': 4, 'receptor': 4, 'inter': 1}), ['AVA', 'AVB', 'PLM'])
     """
     if electrical not in ("keep", "error", "leave_out", "chemical"):
         raise WiringError(
@@ -127,7 +148,10 @@ def to_wiring(
         raise WiringError(f"cells must be error, leave_out or neurons, got {cells!r}")
     notes = list(connectome.notes)
     connectome = _neurons(connectome, outputs, cells, notes)
-    sizes, order = _layers(connectome, outputs, layers or {})
+    read = np.concatenate([connectome.indices([name]) for name in _listed(outputs)])
+    sizes, order = _layers(connectome, [] if keep_layers else outputs, layers or {})
+    place = np.empty(len(connectome), dtype=np.int64)  # of each cell among the neurons
+    place[order] = np.arange(len(order))
     ordered = keep_cells(connectome, order)
     edges = ordered.chemical
     if (edges.sign == 0).any():
@@ -148,6 +172,7 @@ def to_wiring(
         recurrent,
         Synapses(np.arange(len(channels)), channels, np.ones(len(channels), dtype=np.int64)),
         electrical=GapJunctions(pairs.pre, pairs.post),
+        outputs=place[read] if keep_layers else None,
         names=ordered.names,
         sensory_names=_channel_names([ordered.names[i] for i in channels], ordered.names),
     )
@@ -179,20 +204,28 @@ def _neurons(
     return keep_cells(connectome, np.flatnonzero(~other))
 
 
+def _listed(outputs: Sequence[str]) -> Sequence[str]:
+    """Return the names of the cells that are read; raise `WiringError` if there are none."""
+    names = [outputs] if isinstance(outputs, str) else outputs
+    if not len(names):
+        raise WiringError("outputs must name a cell at least, got none")
+    return names
+
+
 def _layers(
-    connectome: Connectome, outputs: Sequence[str], layers: Mapping[str, Sequence[str]]
+    connectome: Connectome, motor: Sequence[str], layers: Mapping[str, Sequence[str]]
 ) -> tuple[dict[str, int], NDArray[np.int64]]:
-    """Return the size of each layer, motor first, and the cells in their order."""
-    wrong = {MOTOR, SENSORY} & set(layers)
+    """Return the size of each layer, motor first if it has members, and the cells in order."""
+    wrong = ({MOTOR, SENSORY} if len(motor) else {SENSORY}) & set(layers)
     if wrong:
         raise WiringError(
-            f"layers must not hold {sorted(wrong)[0]!r}: motor neurons are outputs, channels inputs"
+            f"layers must not hold {sorted(wrong)[0]!r}: motor neurons are outputs, channels "
+            "inputs; choose another name, such as 'receptor', or keep_layers=True for outputs that "
+            "stay in their layers"
         )
-    members = {MOTOR: connectome.indices(outputs)}
-    if not len(members[MOTOR]):
-        raise WiringError("outputs must name a cell at least, got none")
+    members = {MOTOR: connectome.indices(motor)} if len(motor) else {}
     taken = np.zeros(len(connectome), dtype=np.bool_)
-    taken[members[MOTOR]] = True
+    taken[connectome.indices(motor)] = True
     for layer, names in layers.items():
         here = connectome.indices(names)
         if taken[here].any():

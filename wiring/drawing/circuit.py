@@ -19,11 +19,12 @@ from elegans.wiring.drawing.painting import (
     paint_headers,
     paint_labels,
     paint_neurons,
+    paint_outputs,
     paint_spread_labels,
     paint_synapses,
     side_texts,
 )
-from elegans.wiring.drawing.strands import Drawing, all_synapses, strands_of
+from elegans.wiring.drawing.strands import Drawing, all_synapses, output_entries, strands_of
 from elegans.wiring.wiring import Wiring
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ def draw_circuit(
         ]
     elif not placement.columns:  # the columns' headers name the layers
         entries += [Entry(layer, color) for layer, color in drawing.neuron_colors.items()]
+    entries += output_entries(wiring)
     columns, rows = legend_size(entries, page.width, page.font) if drawing.legend else (0, 0)
     # Arcs reach beyond the neurons; only their shapes tell by how much.
     reach = curves(placement, edges, np.ones(len(edges), np.int8), with_heads=False).lines
@@ -104,6 +106,7 @@ def draw_circuit(
         paint_resistors(page, joint, drawing.junction_color, PLAIN)
     colors = disc_colors(drawing)
     paint_neurons(page, wiring, colors)
+    paint_outputs(page, wiring)
     if in_body:
         paint_outline(ax, placement.position[wiring.input_size :])
     if labels and crowded and not fits_inside(page, wiring):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
@@ -192,6 +193,9 @@ def _notes(drawing: Drawing, *, labelled: bool, letters: int) -> list[str]:
             parts.append("below it how many have grown and were cut, net")
         if drawing.weight is not None:
             parts.append(f"then their mean {drawing.quantity}, signed")
+    if drawing.wiring.has_outputs_elsewhere:
+        read = Counter(map(str, drawing.wiring.layer_of[np.unique(drawing.wiring.outputs)]))
+        parts.append("read as outputs: " + ", ".join(f"{n:,} {layer}" for layer, n in read.items()))
     pairs = _junction_counts(drawing.wiring)
     if pairs:
         told = ", ".join(f"{one} to {other} {n:,}" for (one, other), n in pairs.items())

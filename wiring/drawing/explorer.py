@@ -141,6 +141,7 @@ def _places(
         "names": [*wiring.sensory_names, *wiring.names],
         "layers": [*[SENSORY] * wiring.input_size, *map(str, wiring.layer_of)],
         "layerColors": neuron_colors(wiring, None),
+        **_channels(wiring),
         "x": np.round(x, 3).tolist(),
         "y": np.round(-y, 3).tolist(),
         "source": edges[:, 0].tolist(),
@@ -149,6 +150,16 @@ def _places(
         "ends": joints.edges.tolist(),
         "rectifying": joints.rectifying.tolist(),
     }
+
+
+def _channels(wiring: Wiring) -> dict[str, list[list[int]]]:
+    """Return the output channels that read each neuron, nothing where motor neurons are read."""
+    if not wiring.has_outputs_elsewhere:
+        return {}
+    channels: list[list[int]] = [[] for _ in range(wiring.input_size + wiring.units)]
+    for channel, neuron in enumerate(wiring.outputs.tolist()):
+        channels[wiring.input_size + neuron].append(channel)
+    return {"channels": channels}
 
 
 def _numbers(

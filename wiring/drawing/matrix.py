@@ -13,8 +13,8 @@ from elegans.wiring.drawing.joints import Joints
 from elegans.wiring.drawing.layout import members
 from elegans.wiring.drawing.page import Inside, add_legend, legend_size, room_of
 from elegans.wiring.drawing.painting import neuron_texts
-from elegans.wiring.drawing.strands import Drawing, Strand
-from elegans.wiring.wiring import SENSORY
+from elegans.wiring.drawing.strands import Drawing, Strand, output_entries
+from elegans.wiring.wiring import SENSORY, Wiring
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -180,6 +180,7 @@ class _Frame:
         self.note = self._note()
         self.foot = foot = 1.9 * font
         self.entries = entries = drawing.entries(strands, cells=True)
+        entries += output_entries(drawing.wiring)
         self.legend_columns, legend_rows = legend_size(entries, width, font)
         if drawing.later is not None:  # the picture beside has two lines more, and the same place
             legend_rows = legend_size([*entries, *entries], width, font)[1]
@@ -232,6 +233,20 @@ class _Frame:
                 strip = Rectangle(box[:2], box[2], box[3], color=drawing.neuron_colors[name])
                 strip.set(linewidth=0, clip_on=False, zorder=3)
                 self.ax.add_patch(strip)
+        if drawing.wiring.has_outputs_elsewhere:
+            self._mark_outputs(drawing.wiring)
+
+    def _mark_outputs(self, wiring: Wiring) -> None:
+        """Mark the rows and columns of neurons that are read by circles on the strips."""
+        thick = 0.5 * self.font
+        read = wiring.input_size + np.unique(wiring.outputs)
+        style: dict[str, Any] = {"s": (1.1 * thick) ** 2, "facecolor": "white", "edgecolor": INK}
+        style |= {"linewidths": 0.15 * thick, "clip_on": False, "zorder": 3.1, "gid": "outputs"}
+        rows = self.rows.middle[self.rows.cell[read]]
+        columns = self.columns.middle[self.columns.cell[read]]
+        aside, above = 0.9 * thick / self.width, 0.9 * thick / self.height
+        self.ax.scatter(np.full(len(read), -aside), rows, **style)
+        self.ax.scatter(columns, np.full(len(read), -above), **style)
 
     def _write(self, text: str, x: float, y: float, **style: Any) -> None:
         """Write a text at a place of the axes, `right` and `up` of it by so many points."""

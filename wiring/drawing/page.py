@@ -188,7 +188,10 @@ def new_axes(placement: NodePositions, *, titled: bool, widest: float = 12.0) ->
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of the legend: a synapse, a cell of a matrix, or a neuron if it has no `width`."""
+    """One line of the legend: a synapse, a cell of a matrix, or a neuron if it has no `width`.
+
+    A neuron is a disc, or with the head ``"ring"`` a circle.
+    """
 
     label: str
     color: str
@@ -236,6 +239,8 @@ def add_legend(
             if entry.width is None:
                 dot = Circle(((left + right) / 2, y), 0.36 * fontsize, facecolor=entry.color)
                 dot.set_transform(trans)
+                if entry.head == "ring":
+                    dot.set(facecolor="white", edgecolor=entry.color, linewidth=1.2)
                 return [dot]
             if entry.head in ("square", "cross"):
                 side, middle = 0.8 * fontsize, (left + right) / 2

@@ -12,7 +12,7 @@ from elegans.wiring.drawing.colors import HALO_COLOR, INK, MUTED, UNKNOWN, contr
 from elegans.wiring.drawing.layout import RADIUS, curves, members
 from elegans.wiring.drawing.page import Page
 from elegans.wiring.drawing.strands import Drawing, Strand
-from elegans.wiring.wiring import MOTOR, SENSORY, Wiring
+from elegans.wiring.wiring import SENSORY, Wiring
 
 if TYPE_CHECKING:
     from matplotlib.collections import Collection
@@ -98,12 +98,37 @@ def paint_neurons(page: Page, wiring: Wiring, colors: Sequence[str]) -> None:
         page.ax.add_collection(discs, autolim=False)
 
 
+def paint_outputs(page: Page, wiring: Wiring) -> None:
+    """Draw a ring around each neuron that is read, where these are not the motor neurons."""
+    from matplotlib.collections import EllipseCollection
+
+    if not wiring.has_outputs_elsewhere:
+        return
+    read = wiring.input_size + np.unique(wiring.outputs)
+    size = np.full(len(read), 2.5 * RADIUS)
+    rings = EllipseCollection(
+        size,
+        size,
+        np.zeros(len(read)),
+        units="xy",
+        offsets=page.placement.position[read],
+        offset_transform=page.ax.transData,
+        facecolors="none",
+        edgecolors=INK,
+        linewidths=float(np.clip(0.07 * page.scale, 0.6, 1.5)),
+        zorder=2.9,
+        gid="outputs",
+    )
+    page.ax.add_collection(rings, autolim=False)
+
+
 def paint_labels(page: Page, wiring: Wiring, colors: Sequence[str]) -> None:
     """Write the names, inside the neurons where they fit, else beside them."""
     from matplotlib.patheffects import withStroke
 
     texts = neuron_texts(wiring)
     inside = fits_inside(page, wiring)
+    *_, last = members(wiring)
     for layer, neurons in members(wiring).items():
         for k in neurons:
             x, y = page.placement.position[k]
@@ -120,7 +145,7 @@ def paint_labels(page: Page, wiring: Wiring, colors: Sequence[str]) -> None:
                 beside = 1.3 * RADIUS
                 if layer == SENSORY and page.placement.columns:
                     x, style["ha"], style["va"] = x - beside, "right", "center"
-                elif layer == MOTOR and page.placement.columns:
+                elif layer == last and page.placement.columns:
                     x, style["ha"], style["va"] = x + beside, "left", "center"
                 else:  # below, because a synapse onto itself stands above
                     y, style["ha"], style["va"] = y - 1.1 * RADIUS, "center", "top"
@@ -160,9 +185,9 @@ def side_texts(page: Page, wiring: Wiring) -> tuple[float, float]:
     texts = neuron_texts(wiring)
     if fits_inside(page, wiring) or not page.placement.columns:
         return 0.0, 0.0
+    first, *_, last = members(wiring).values()
     left, right = (
-        max(0.6 * page.name_size * len(texts[k]) for k in members(wiring)[layer])
-        for layer in (SENSORY, MOTOR)
+        max(0.6 * page.name_size * len(texts[k]) for k in neurons) for neurons in (first, last)
     )
     return left, right
 

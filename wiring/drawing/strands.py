@@ -139,6 +139,13 @@ class Drawing:
         return entries
 
 
+def output_entries(wiring: Wiring) -> list[Entry]:
+    """Return the line of the legend for neurons that are read, unless they are the motor ones."""
+    if not wiring.has_outputs_elsewhere:
+        return []
+    return [Entry(f"read as output ({len(np.unique(wiring.outputs)):,})", INK, head="ring")]
+
+
 def magnitudes(
     wiring: Wiring,
     weights: ArrayLike | None,

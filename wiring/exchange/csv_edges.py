@@ -29,6 +29,14 @@ or where ``rectifying`` is true from source to target only::
     sensory_0,inter_1,1,chemical,
     ...
     motor_0,inter_1,,electrical,false
+
+One whose outputs are not the motor neurons is written as version 3: like version 2, with the
+neurons that the output channels read in the second record, one for each channel::
+
+    # elegans.wiring,3,synapses,3,junctions,0
+    # outputs,inter_1,motor_0,inter_1
+    # sensory,sensory_0
+    ...
 """
 
 from __future__ import annotations
@@ -43,7 +51,9 @@ from elegans.errors import WiringError
 from elegans.wiring.exchange.json_text import (
     FORMAT,
     VERSION,
+    VERSIONS,
     WITH_JUNCTIONS,
+    WITH_OUTPUTS,
     check_version,
     version_of,
 )
@@ -55,6 +65,7 @@ _COLUMNS = ("source", "target", "polarity")
 _KIND, _RECTIFYING = _WITH_JUNCTIONS = ("kind", "rectifying")
 _CHEMICAL, _ELECTRICAL = "chemical", "electrical"
 _COUNT, _JUNCTIONS = "synapses", "junctions"
+_OUTPUTS = "outputs"
 
 
 def to_csv(wiring: Wiring) -> str:
@@ -66,13 +77,17 @@ def to_csv(wiring: Wiring) -> str:
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     count = wiring.sensory_synapse_count + wiring.synapse_count
-    first: tuple[object, ...] = (FORMAT, version_of(wiring), _COUNT, count)
+    version = version_of(wiring)
+    first: tuple[object, ...] = (FORMAT, version, _COUNT, count)
     columns: tuple[str, ...] = _COLUMNS
     chemical: tuple[str, ...] = ()
-    if wiring.gap_junction_count:
+    if version >= WITH_JUNCTIONS:
         first += (_JUNCTIONS, wiring.gap_junction_count)
         columns, chemical = _COLUMNS + _WITH_JUNCTIONS, (_CHEMICAL, "")
-    for record in (first, *((layer, *names) for layer, names in layers.items())):
+    head = [first]
+    if version == WITH_OUTPUTS:
+        head.append((_OUTPUTS, *(wiring.names[i] for i in wiring.outputs)))
+    for record in (*head, *((layer, *names) for layer, names in layers.items())):
         text.write("# ")
         table.writerow(record)
     table.writerow(columns)
@@ -92,7 +107,8 @@ def from_csv(text: str) -> Wiring:
     require_bytes(needed, "the table", "load it on a larger machine", WiringError)
     head, body = _split(text)
     version, announced = _first(head)
-    layers = _layers(head[1:])
+    read = _read_names(head) if version == WITH_OUTPUTS else None
+    layers = _layers(head, 1 if read is None else 2)
     sensory_names = layers.pop(SENSORY)
     names = [name for layer in layers.values() for name in layer]
     recurrent: list[tuple[int, int, int]] = []
@@ -100,7 +116,7 @@ def from_csv(text: str) -> Wiring:
     electrical: dict[frozenset[int], tuple[int, int, bool]] = {}
     neurons = {name: i for i, name in enumerate(names)}
     inputs = {name: i for i, name in enumerate(sensory_names)}
-    for row in _rows(body, len(head) + 1, with_junctions=version == WITH_JUNCTIONS):
+    for row in _rows(body, len(head) + 1, with_junctions=version >= WITH_JUNCTIONS):
         line, source, target, polarity, kind, _ = row
         if kind == _ELECTRICAL:
             junction = _junction(row, neurons, inputs)
@@ -141,6 +157,7 @@ def from_csv(text: str) -> Wiring:
         Synapses.from_rows(recurrent),
         Synapses.from_rows(sensory),
         electrical=GapJunctions.from_rows(electrical.values()),
+        outputs=None if read is None else _outputs(read, neurons),
         names=names,
         sensory_names=sensory_names,
     )
@@ -212,8 +229,8 @@ def _first(head: list[list[str]]) -> tuple[int, dict[str, str]]:
             "'# layer,neuron,...' for each layer; write such a file with save"
         )
     version, rest = ",".join(head[0][1:2]), head[0][2:]
-    check_version(version, str(VERSION), str(WITH_JUNCTIONS))
-    kinds = [_COUNT, _JUNCTIONS] if version == str(WITH_JUNCTIONS) else [_COUNT]
+    check_version(version, *map(str, VERSIONS))
+    kinds = [_COUNT] if version == str(VERSION) else [_COUNT, _JUNCTIONS]
     if rest and (len(rest) != 2 * len(kinds) or rest[::2] != kinds):
         expected = " and ".join(f"'{kind},' and their number" for kind in kinds)
         raise WiringError(
@@ -222,9 +239,29 @@ def _first(head: list[list[str]]) -> tuple[int, dict[str, str]]:
     return int(version), dict(zip(rest[::2], rest[1::2], strict=True))
 
 
-def _layers(records: list[list[str]]) -> dict[str, list[str]]:
+def _read_names(head: list[list[str]]) -> list[str]:
+    """Return the names of the neurons that the output channels read."""
+    record = head[1] if len(head) > 1 else []
+    if record[:1] != [_OUTPUTS] or not record[1:]:
+        raise WiringError(
+            f"line 2 must be '# {_OUTPUTS},...' with the neuron that each output channel reads, "
+            f"got {','.join(record)!r}"
+        )
+    return record[1:]
+
+
+def _outputs(read: list[str], neurons: dict[str, int]) -> list[int]:
+    """Return the neurons that the output channels read."""
+    for name in read:
+        if name not in neurons:
+            raise _unknown(2, "output", name)
+    return [neurons[name] for name in read]
+
+
+def _layers(head: list[list[str]], before: int) -> dict[str, list[str]]:
+    """Return the layers, which stand after so many records."""
     layers: dict[str, list[str]] = {}
-    for line, record in enumerate(records, start=2):
+    for line, record in enumerate(head[before:], start=before + 1):
         if not record:
             continue
         layer, *names = record

@@ -29,6 +29,11 @@ version 1 alone refuse it, rather than leave the junctions out::
         "target": [2],
         "rectifying": [false]
       }
+
+One whose outputs are not the motor neurons is written as version 3, with the gap junctions of
+version 2, if only none, and the neuron that each output channel reads::
+
+      "outputs": [2, 0, 2]
 """
 
 from __future__ import annotations
@@ -47,6 +52,9 @@ FORMAT = "elegans.wiring"
 VERSION = 1
 WITH_JUNCTIONS = 2
 """Version of what holds gap junctions; without any the older one is written."""
+WITH_OUTPUTS = 3
+"""Version of what names the neurons that are read; where none are named an older one is written."""
+VERSIONS = (VERSION, WITH_JUNCTIONS, WITH_OUTPUTS)
 
 _COLUMNS = ("source", "target", "polarity")
 _ENDS = ("source", "target")
@@ -54,6 +62,8 @@ _ENDS = ("source", "target")
 
 def version_of(wiring: Wiring) -> int:
     """Return the version in which `wiring` is written."""
+    if wiring.has_outputs_elsewhere:
+        return WITH_OUTPUTS
     return WITH_JUNCTIONS if wiring.gap_junction_count else VERSION
 
 
@@ -61,7 +71,7 @@ def check_version(version: object, *known: object) -> None:
     """Raise `WiringError` unless `version` is among `known`, the ways to write the versions."""
     if isinstance(version, bool) or version not in known:
         raise WiringError(
-            f"this version of elegans reads versions {VERSION} and {WITH_JUNCTIONS} of the format, "
+            f"this version of elegans reads versions {VERSION} to {WITH_OUTPUTS} of the format, "
             f"got {version!r}; a newer version of elegans may read it"
         )
 
@@ -78,8 +88,10 @@ def to_json(wiring: Wiring) -> str:
         "recurrent": _columns(wiring.recurrent, _COLUMNS),
         "sensory": _columns(wiring.sensory, _COLUMNS),
     }
-    if wiring.gap_junction_count:
+    if version_of(wiring) >= WITH_JUNCTIONS:
         fields["electrical"] = _columns(wiring.electrical, GapJunctions.COLUMNS)
+    if wiring.has_outputs_elsewhere:
+        fields["outputs"] = _line(wiring.outputs.tolist())
     return _object(fields, indent="  ") + "\n"
 
 
@@ -96,13 +108,14 @@ def from_json(text: str) -> Wiring:
         raise WiringError(
             f'expected a JSON object with "format": "{FORMAT}", got {got!r}; write one with to_json'
         )
-    check_version(data.get("version"), VERSION, WITH_JUNCTIONS)
+    check_version(data.get("version"), *VERSIONS)
     return Wiring(
         _get(data, "input_size", int, "an integer"),
         _layers(data),
         _synapses(data, "recurrent"),
         _synapses(data, "sensory"),
         electrical=_junctions(data),
+        outputs=_outputs(data),
         names=_names(data, "names"),
         sensory_names=_names(data, "sensory_names"),
     )
@@ -183,12 +196,19 @@ def _junctions(data: Mapping[str, Any]) -> GapJunctions | None:
         raise WiringError(f"field {kind!r}: {error}") from error
 
 
-def _integers(columns: Mapping[str, Any], name: str, kind: str) -> list[int]:
-    numbers: list[int] = _get(columns, name, list, "a list of integers", f"{kind}.")
+def _outputs(data: Mapping[str, Any]) -> list[int] | None:
+    if data["version"] < WITH_OUTPUTS and "outputs" not in data:
+        return None
+    return _integers(data, "outputs")
+
+
+def _integers(columns: Mapping[str, Any], name: str, kind: str = "") -> list[int]:
+    where = f"{kind}." if kind else ""
+    numbers: list[int] = _get(columns, name, list, "a list of integers", where)
     for number in numbers:
         if type(number) is not int or abs(number) >= 2**63:
             raise WiringError(
-                f"field {f'{kind}.{name}'!r} must hold integers of 64 bits, got {_short(number)}"
+                f"field {where + name!r} must hold integers of 64 bits, got {_short(number)}"
             )
     return numbers
 

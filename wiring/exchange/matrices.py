@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from elegans.wiring.wiring import MOTOR, Wiring
 def from_adjacency(
     adjacency: ArrayLike,
     sensory_adjacency: ArrayLike,
-    outputs: int,
+    outputs: int | Sequence[int],
     electrical: ArrayLike | None = None,
     *,
     rectifying: bool = False,
@@ -33,18 +34,24 @@ def from_adjacency(
             f"got matrices of shape {recurrent.shape} and {sensory.shape}, expected (neuron, "
             "neuron) and (input, neuron); both lead from rows to columns"
         )
-    motor = check_size("outputs", outputs)
-    if motor > units:
-        raise WiringError(
-            f"got {motor} outputs of {units} neurons, expected at most as many outputs as neurons"
-        )
-    layers = {MOTOR: motor} | ({"inter": units - motor} if motor < units else {})
+    chosen: ArrayLike | None = None
+    if isinstance(outputs, Sequence | np.ndarray):
+        layers, chosen = {"inter": units}, outputs
+    else:
+        motor = check_size("outputs", outputs)
+        if motor > units:
+            raise WiringError(
+                f"got {motor} outputs of {units} neurons, expected at most as many outputs as "
+                "neurons"
+            )
+        layers = {MOTOR: motor} | ({"inter": units - motor} if motor < units else {})
     return Wiring(
         inputs,
         layers,
         _synapses(recurrent),
         _synapses(sensory),
         electrical=None if electrical is None else _junctions(electrical, units, names, rectifying),
+        outputs=chosen,
         names=names,
         sensory_names=sensory_names,
     )

@@ -19,7 +19,8 @@ from elegans.errors import WiringError
 from elegans.wiring.exchange.json_text import (
     FORMAT,
     VERSION,
-    WITH_JUNCTIONS,
+    VERSIONS,
+    WITH_OUTPUTS,
     check_version,
     version_of,
 )
@@ -28,6 +29,7 @@ from elegans.wiring.synapses import Synapses
 from elegans.wiring.wiring import MOTOR, SENSORY, Wiring
 
 ELECTRICAL = "electrical"
+OUTPUTS = "output_channels"
 
 
 def to_networkx(
@@ -46,6 +48,10 @@ def to_networkx(
     chemical = {"kind": "chemical"} if currents else {}
     for neuron in (*wiring.sensory_neurons, *wiring.neurons):
         graph.add_node(neuron.name, layer=neuron.layer, index=neuron.index, name=neuron.name)
+    if wiring.has_outputs_elsewhere:
+        for i in np.unique(wiring.outputs):
+            channels = np.flatnonzero(wiring.outputs == i)
+            graph.nodes[wiring.names[i]][OUTPUTS] = " ".join(map(str, channels))
     for kind, sources, synapses, weight in (
         ("sensory_weights", wiring.sensory_names, wiring.sensory, sensory_weights),
         ("weights", wiring.names, wiring.recurrent, weights),
@@ -83,8 +89,7 @@ def from_networkx(graph: nx.DiGraph) -> Wiring:
         )
     version = graph.graph.get("version", VERSION)
     if graph.graph.get("format") == FORMAT:
-        numbers = VERSION, WITH_JUNCTIONS
-        check_version(version, *numbers, *map(str, numbers))  # other programs may write text
+        check_version(version, *VERSIONS, *map(str, VERSIONS))  # other programs may write text
     layer_of = {node: _layer(node, data) for node, data in graph.nodes(data=True)}
     nodes = _in_order(graph, layer_of)
     sensory = [node for node in nodes if layer_of[node] == SENSORY]
@@ -101,6 +106,12 @@ def from_networkx(graph: nx.DiGraph) -> Wiring:
     position = {node: i for members in (sensory, neurons) for i, node in enumerate(members)}
     rows: dict[bool, list[tuple[int, int, int]]] = {True: [], False: []}
     currents: list[tuple[Hashable, Hashable, Mapping[str, Any]]] = []
+    outputs = _outputs(graph, position)
+    if outputs is None and str(version) == str(WITH_OUTPUTS):
+        raise WiringError(
+            f"no node has the attribute {OUTPUTS!r}, which a graph of version {version} has at the "
+            "neurons that are read; it may have been left out when the graph was copied"
+        )
     for source, target, data in graph.edges(data=True):
         if data.get("kind") == ELECTRICAL:
             inputs = [node for node in (source, target) if layer_of[node] == SENSORY]
@@ -121,9 +132,39 @@ def from_networkx(graph: nx.DiGraph) -> Wiring:
         Synapses.from_rows(rows[False]),
         Synapses.from_rows(rows[True]),
         electrical=_junctions(currents, position),
+        outputs=outputs,
         names=[_name(node, graph.nodes[node]) for node in neurons],
         sensory_names=[_name(node, graph.nodes[node]) for node in sensory],
     )
+
+
+def _outputs(graph: nx.DiGraph, position: Mapping[Hashable, int]) -> list[int] | None:
+    """Return the neuron that each channel reads, None if no node says that one does."""
+    readers: dict[int, Hashable] = {}
+    for node, data in graph.nodes(data=True):
+        value = data.get(OUTPUTS)
+        if value is None or value == "" or value != value:  # NaN where a table has an empty cell
+            continue
+        if data.get("layer") == SENSORY:
+            raise WiringError(
+                f"node {node!r} is an input and has {OUTPUTS} {value!r}; neurons alone are read"
+            )
+        for text in str(_integer(value) if _integer(value) is not None else value).split():
+            if not (text.isascii() and text.isdecimal()) or int(text) in readers:
+                raise WiringError(
+                    f"node {node!r} must have as {OUTPUTS} the numbers of the channels that read "
+                    f"it, each channel at one node, such as '0 2', got {value!r}"
+                )
+            readers[int(text)] = node
+    if not readers:
+        return None
+    missing = next((k for k in range(len(readers)) if k not in readers), None)
+    if missing is not None:
+        raise WiringError(
+            f"output channels must be numbered from 0, got {len(readers)} at the nodes up to "
+            f"channel {max(readers)}, but no channel {missing}"
+        )
+    return [position[readers[k]] for k in range(len(readers))]
 
 
 def _junctions(

@@ -197,7 +197,8 @@ class Circuit {
 
   /** Return the outputs of the present state. */
   read() {
-    const { weight, bias, limits } = this.plain, x = this.state;
+    const { weight, bias, read, limits } = this.plain, all = this.state;
+    const x = read ? read.map((i) => all[i]) : all;
     for (let o = 0; o < this.outputSize; o++) {
       let y = bias[o];
       if (Array.isArray(weight[o])) for (let i = 0; i < weight[o].length; i++) y += weight[o][i] * x[i];

@@ -22,6 +22,7 @@ class Picture {
     this.film = null;
     this.base = document.createElement("canvas");
     this.hovered = null;
+    this.read = new Set(plain.read);  // neurons that outputs read, where they are not the motor ones
     this.isSlow = false;  // the device: weak synapses are then left to what stays
   }
 
@@ -253,6 +254,13 @@ class Picture {
       if (silenced) context.setLineDash([3, 3]);
       context.stroke();
       context.setLineDash([]);
+      if (this.read.has(k)) {
+        context.lineWidth = 1;
+        context.strokeStyle = palette.ink;
+        context.beginPath();
+        context.arc(node.px, node.py, radius + 3, 0, TURN);
+        context.stroke();
+      }
       if (silenced) {
         const d = 0.42 * radius;
         context.lineWidth = 2;

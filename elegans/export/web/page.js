@@ -109,7 +109,8 @@
     if (typeof found === "number") {
       const i = found - inputs, layer = plain.picture.layers[plain.picture.nodes[found][2]].name;
       const value = i < 0 ? circuit.mapped[found] : circuit.state[i];
-      return [names[found], `${layer}, ${i < 0 ? "input" : "potential"} ${shown(value)}` +
+      const read = (plain.picture.read || []).includes(found) ? ", read as output" : "";
+      return [names[found], `${layer}${read}, ${i < 0 ? "input" : "potential"} ${shown(value)}` +
         (isSilenced(found) ? ", silenced" : "")];
     }
     const set = circuit.sets[found.set], kind = found.sign > 0 ? "excitatory" : "inhibitory";

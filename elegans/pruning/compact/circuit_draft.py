@@ -75,12 +75,12 @@ class Draft:
             self.remove(neurons.tolist())
 
     def _without_inputs(self) -> NDArray[np.bool_]:
-        """Return the neurons, motor neurons left out, that hear nothing, (neuron,).
+        """Return the neurons, those that are read left out, that hear nothing, (neuron,).
 
         No synapse leads to them, and they have no gap junction.
         """
         alone = self.keeps.copy()
-        alone[: self._wiring.output_size] = False
+        alone[self._wiring.outputs] = False
         for kind, synapses in self._cell.synapse_sets().items():
             ends = (synapses.target, synapses.source)[: 1 + synapses.is_mutual]
             for end in ends:
@@ -166,6 +166,7 @@ class Draft:
             synapses["recurrent"],
             synapses["sensory"],
             electrical=synapses.get(ELECTRICAL),
+            outputs=(np.cumsum(self.keeps) - 1)[old.outputs] if old.has_outputs_elsewhere else None,
             names=[old.names[k] for k in self.kept()],
             sensory_names=old.sensory_names,
         )

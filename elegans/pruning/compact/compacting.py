@@ -104,7 +104,7 @@ def compact(
     :math:`act(b_i)`, which moves into the biases of the next layer:
     :math:`b'_k = b_k + W_{ki} \, act(b_i)`. Inputs of the first and outputs of the last layer stay.
     What then has few weights left becomes a `SparseLinear`. A liquid layer (`elegans.LTC`) loses
-    its closed synapses and all neurons from which no path leads to a motor neuron. Other modules
+    its closed synapses and all neurons from which no path leads to one that is read. Other modules
     are copied; the record says so.
 
     Parameters

@@ -43,7 +43,7 @@ def reached(starts: NDArray[np.bool_], ends: tuple[NDArray[np.int32], ...]) -> N
 
 
 def heard(wiring: Wiring) -> NDArray[np.bool_]:
-    """Return which neurons have a path to a motor neuron, themselves included, (neuron,).
+    """Return which neurons have a path to one that is read, themselves included, (neuron,).
 
     A gap junction is part of paths both ways: through a rectifying one, too, what flows out of the
     one neuron depends on the other.
@@ -56,15 +56,16 @@ def heard(wiring: Wiring) -> NDArray[np.bool_]:
     >>> heard(circuit).tolist()
     [True, True, False]
     """
-    motor = np.arange(wiring.units) < wiring.output_size
+    read = np.zeros(wiring.units, dtype=np.bool_)
+    read[wiring.outputs] = True
     junctions = wiring.electrical
     begin = wiring.recurrent.target, junctions.source, junctions.target
     end = wiring.recurrent.source, junctions.target, junctions.source
-    return reached(motor, (np.concatenate(begin), np.concatenate(end)))
+    return reached(read, (np.concatenate(begin), np.concatenate(end)))
 
 
 def depends_on_inputs(wiring: Wiring) -> bool:
-    """Whether a path leads from an input to a motor neuron."""
+    """Whether a path leads from an input to a neuron that is read."""
     return bool(heard(wiring)[wiring.sensory.target].any())
 
 
@@ -163,7 +164,7 @@ def _check_paths(name: str, cell: LTCCell, wiring: Wiring) -> None:
         wiring.with_synapses(recurrent, sensory, junctions)
     ):
         raise PruningError(
-            f"{name or 'the layer'}: no open synapse leads from an input to a motor neuron any "
+            f"{name or 'the layer'}: no open synapse leads from an input to an output any "
             "more, expected an output that depends on the input; prune less, or pass "
             "allow_empty=True"
         )

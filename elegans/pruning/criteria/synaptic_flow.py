@@ -25,8 +25,9 @@ class SynapticFlow(Criterion):
     .. math:: s_k = |w_k| \, \frac{\partial R}{\partial |w_k|}, \qquad R = \sum \text{outputs}
 
     where all parameters are replaced by their magnitudes and all inputs by one. Of a liquid
-    circuit, R is the sum over all paths from inputs to motor neurons, of as many synapses as the
-    circuit has layers or fewer, of the product of their conductances.
+    circuit, R is the sum over all paths from inputs to neurons that are read, of as many synapses
+    as the circuit has layers or fewer (one more where these are not the motor neurons), of the
+    product of their conductances.
 
     The flow into a neuron equals the flow out of it, so that a layer is not emptied while others
     are full, if weights are cut in many small rounds: ``prune(sparsity, rounds=100)`` with the
@@ -144,8 +145,10 @@ def _of_circuit(cell: Cell) -> dict[str, Tensor]:
     flow = torch.zeros(cell.state_size, dtype=torch.float64, device=like.device)
     for kind in (kind for kind in sets if kind.endswith(SENSORY)):
         flow = flow.index_add(0, sets[kind].target.long(), weights[kind])
-    total = flow[: cell.motor_size].sum()
-    for _ in range(len(cell.wiring.layers) - 1):
+    read = torch.from_numpy(cell.output_neurons.copy()).to(like.device)
+    total = flow[read].sum()
+    wiring = cell.wiring
+    for _ in range(len(wiring.layers) - (not wiring.has_outputs_elsewhere)):
         arriving = torch.zeros_like(flow)
         for kind in (kind for kind in sets if not kind.endswith(SENSORY)):
             passing = weights[kind] * flow[sets[kind].source.long()]
@@ -154,7 +157,7 @@ def _of_circuit(cell: Cell) -> dict[str, Tensor]:
                 passing = weights[kind] * flow[sets[kind].target.long()]
                 arriving = arriving.index_add(0, sets[kind].source.long(), passing)
         flow = arriving
-        total = total + flow[: cell.motor_size].sum()
+        total = total + flow[read].sum()
     slopes = torch.autograd.grad(
         total, list(weights.values()), allow_unused=True, materialize_grads=True
     )

@@ -184,7 +184,7 @@ def _gains(content: Content) -> Chart | None:
     if proof is None or proof.gain is None:
         return None
     shown = _most_important(proof.gain)
-    output = shown < content.subject.outputs
+    output = np.isin(shown, content.circuit.wiring.outputs)
     which = _shown_note(content, shown, "with the largest gains")
     zero, longest = np.zeros(len(shown)), max(float(proof.gain.max()), 1e-9)
     return Chart(

@@ -94,6 +94,7 @@ class WeightedWiring:
         document = {
             "sensory_neurons": list(wiring.sensory_names),
             "neurons": [{"name": neuron.name, "layer": neuron.layer} for neuron in wiring.neurons],
+            **({"outputs": wiring.outputs.tolist()} if wiring.has_outputs_elsewhere else {}),
             **{
                 kind: {
                     "source": synapses.source.tolist(),

@@ -176,12 +176,12 @@ def _user_ranges(
         if boxes is not None:
             ranges.insert(0, (boxes.evidence, boxes.box_lo, boxes.box_hi))
         for evidence, lowest, highest in ranges:
-            ends = torch.from_numpy(np.stack([lowest, highest])[:, : model.output_size])
+            ends = torch.from_numpy(np.stack([lowest, highest])[:, wiring.outputs])
             with torch.no_grad():  # a map may turn a range around
                 answers = scales.targets.invert(mapping.double().cpu()(ends).numpy())
             outputs += [
-                UserRange(name, float(column.min()), float(column.max()), evidence)
-                for name, column in zip(wiring.names, answers.T, strict=False)
+                UserRange(wiring.names[i], float(column.min()), float(column.max()), evidence)
+                for i, column in zip(wiring.outputs, answers.T, strict=True)
             ]
     return UserRanges(inputs, outputs)
 

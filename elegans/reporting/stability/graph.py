@@ -17,7 +17,7 @@ from elegans.wiring.drawing.colors import NEURON_COLORS, SYNAPSE_COLORS
 from elegans.wiring.drawing.layout import NodePositions, curves, members, place
 from elegans.wiring.drawing.painting import neuron_texts
 from elegans.wiring.drawing.strands import all_synapses
-from elegans.wiring.wiring import MOTOR, SENSORY, Wiring
+from elegans.wiring.wiring import SENSORY, Wiring
 
 MOST_SYNAPSES = 1500
 """The strongest of a larger circuit are drawn."""
@@ -100,7 +100,7 @@ def draw_graph(circuit: WeightedWiring, activity: Activity) -> Graph:
         times=[float(f"{time:.6g}") for time in activity.time],
         drawn=len(edges),
         synapses=wiring.synapse_count + wiring.sensory_synapse_count + wiring.gap_junction_count,
-        layers=layers,
+        layers=layers | ({"read as output": INK} if wiring.has_outputs_elsewhere else {}),
     )
 
 
@@ -292,20 +292,26 @@ def _neurons(
     count = wiring.input_size + wiring.units
     short, outline, layer_of = neuron_texts(wiring), [""] * count, [""] * count
     texts, text_sides = [""] * count, ["bottom center"] * count
+    *_, last = members(wiring)
     for layer, neurons in members(wiring).items():
         for k in neurons:
             outline[k], layer_of[k] = layers[layer], layer
-            if count <= _LABELLED or (layer in (SENSORY, MOTOR) and len(neurons) <= 24):
+            if count <= _LABELLED or (layer in (SENSORY, last) and len(neurons) <= 24):
                 texts[k] = escape(_brief(short[k]), quote=False)
-            if layer in (SENSORY, MOTOR):
+            if layer in (SENSORY, last):
                 first = layer == SENSORY
                 aside = ("top center", "bottom center") if tall else ("middle left", "middle right")
                 text_sides[k] = aside[0 if first else 1]
+    read = wiring.input_size + wiring.outputs if wiring.has_outputs_elsewhere else np.empty(0)
+    for k in read.astype(np.int64).tolist():
+        outline[k] = INK
+        texts[k] = escape(_brief(short[k]), quote=False)
     names = [escape(name, quote=False) for name in wiring.sensory_names + wiring.names]
     hover = [
         f"<b>{name}</b><br>{escape(layer, quote=False)}, "
+        + ("read as output, " if k in read else "")
         + ("input" if layer == SENSORY else "potential")
-        for name, layer in zip(names, layer_of, strict=True)
+        for k, (name, layer) in enumerate(zip(names, layer_of, strict=True))
     ]
     size = 19 if count <= 40 else 14 if count <= 120 else 9 if count <= 500 else 6
     return {

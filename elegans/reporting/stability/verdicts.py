@@ -470,8 +470,8 @@ def _gain(content: Content) -> Verdict:
             else "The bound could not be computed in double precision."
         )
         return Verdict(*topic, "unexamined", NOT_EXAMINED, "No bound known", "", "", reason)
-    outputs = proof.gain[: content.subject.outputs]
-    worst = int(outputs.argmax())
+    read = content.circuit.wiring.outputs
+    worst = int(read[proof.gain[read].argmax()])
     useful = _useful_input_error(content, worst)
     headline = "Bounded, for certain" if useful >= _LOOSE else "Bounded, but loosely"
     if content.subject.solver != "semi_implicit":
@@ -480,7 +480,7 @@ def _gain(content: Content) -> Verdict:
     evidence, wrong = proof.evidence, misbehaviour(content)
     if wrong:
         status, evidence, headline = "uncertified", MEASURED, f"The steps that ran {wrong}"
-    figure, unit = at_most(float(outputs[worst])), "potential per unit of input"
+    figure, unit = at_most(float(proof.gain[worst])), "potential per unit of input"
     sentence = (
         "In the differential equation, inputs in the range that are off by 1 at all times, in any "
         f"way, move the output neuron {content.names[worst]} by no more than this. It says more "

@@ -66,6 +66,9 @@ edges.filter((edge) => edge.kind === "electrical").forEach((edge, k) => { edge.o
 const neurons = data.names.map((name, k) => {
   const group = make("g", { class: "neuron", tabindex: 0, role: "button", "aria-label": name }, discs);
   make("circle", { cx: data.x[k], cy: data.y[k], r: RADIUS, fill: data.layerColors[data.layers[k]] }, group);
+  if (data.channels && data.channels[k].length) {
+    make("circle", { class: "ring", cx: data.x[k], cy: data.y[k], r: 1.25 * RADIUS }, group);
+  }
   make("text", { x: data.x[k], y: data.y[k] + RADIUS, dy: "1em" }, group).textContent = name;
   group.addEventListener("pointerenter", () => { if (held < 0) light(k); });
   group.addEventListener("pointerleave", () => { if (held < 0) light(-1); });
@@ -136,7 +139,9 @@ function light(k) {
   const strongest = Object.values(found).flat().sort((one, other) => (other[1].weight || 0) - (one[1].weight || 0));
   spread(new Set([k, ...strongest.map(([other]) => other)]));
   html("h2", {}, aside).textContent = data.names[k];
-  html("p", {}, aside).textContent = data.layers[k];
+  const channels = (data.channels || [])[k] || [];
+  html("p", {}, aside).textContent =
+    data.layers[k] + (channels.length ? `, read as output ${channels.join(", ")}` : "");
   for (const [role, partners] of Object.entries(found)) {
     html("h3", { class: role }, aside).textContent = `${ROLES[role]}: ${partners.length}`;
     const table = html("table", {}, aside);
@@ -182,6 +187,11 @@ for (const [kind, d] of Object.entries(way)) {
 }
 for (const [layer, color] of Object.entries(data.layerColors)) {
   explain(layer, (icon) => make("circle", { cx: 18, cy: 4.5, r: 4.5, fill: color }, icon));
+}
+if (data.channels) {
+  const number = data.channels.filter((channels) => channels.length).length;
+  explain(`read as output (${number.toLocaleString("en")})`,
+    (icon) => make("circle", { cx: 18, cy: 4.5, r: 3.8, fill: "none", stroke: "currentColor" }, icon));
 }
 light(-1);
 crowd();
