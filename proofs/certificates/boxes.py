@@ -214,24 +214,28 @@ def hull(network: Network) -> Box:
     >>> bool((box.lo >= -1).all() and (box.hi <= 1).all())
     True
     """
-    count = len(network)
-    lo, hi = np.full(count, math.inf), np.full(count, -math.inf)
-    leaks = network.leak > 0
-    lo[leaks], hi[leaks] = network.leak_potential[leaks], network.leak_potential[leaks]
-    if network.epsilon > 0:
-        lo, hi = np.minimum(lo, 0.0), np.maximum(hi, 0.0)
-    for synapses in (network.recurrent, network.sensory):
-        present = synapses.weight > 0
-        target, potential = synapses.target[present], synapses.potential[present]
-        np.minimum.at(lo, target, potential)
-        np.maximum.at(hi, target, potential)
-    lo, hi = of_joined(network, Box(lo, hi))
+    lo, hi = of_joined(network, _potentials(network, (network.recurrent, network.sensory)))
     alone = np.flatnonzero(lo > hi)
     if len(alone):
         raise InputError(
             f"neuron {alone[0]} has neither a leak nor a synapse that conducts, so nothing moves "
             "it, expected a conductance at every neuron; train with epsilon > 0 or give it a leak"
         )
+    return Box(lo, hi)
+
+
+def _potentials(network: Network, sets: Sequence[SynapseNumbers]) -> Box:
+    """Return the hull of leak and reversal potentials of each neuron; from inf to -inf if none."""
+    lo, hi = np.full(len(network), math.inf), np.full(len(network), -math.inf)
+    leaks = network.leak > 0
+    lo[leaks], hi[leaks] = network.leak_potential[leaks], network.leak_potential[leaks]
+    if network.epsilon > 0:
+        lo, hi = np.minimum(lo, 0.0), np.maximum(hi, 0.0)
+    for synapses in sets:
+        present = synapses.weight > 0
+        target, potential = synapses.target[present], synapses.potential[present]
+        np.minimum.at(lo, target, potential)
+        np.maximum.at(hi, target, potential)
     return Box(lo, hi)
 
 
@@ -315,11 +319,21 @@ def row_tests(network: Network, box: Box, gates: GateRanges) -> tuple[Array, Arr
 
 
 def stays(network: Network, box: Box, gates: GateRanges) -> NDArray[np.bool_]:
-    """Return whether each row passes the tests of `row_tests`, rounding allowed for, (neuron,)."""
+    """Return whether each row passes the tests of `row_tests`, rounding allowed for, (neuron,).
+
+    An end that no potential lies beyond passes without: nothing pulls across it.
+    """
     inwards, outwards = row_tests(network, box, gates)
     size = np.abs(box.lo) + np.abs(box.hi) + magnitude(network, gates)
     rounding = SLACK * conductance_range(network, gates).hi * size
-    return np.asarray((inwards >= rounding) & (outwards <= -rounding))
+    least, greatest = (
+        _potentials(network, [synapses for synapses, _ in pulling(network, gates, sign)])
+        for sign in (-1.0, 1.0)
+    )
+    return np.asarray(
+        ((inwards >= rounding) | (box.lo <= least.lo))
+        & ((outwards <= -rounding) | (box.hi >= greatest.hi))
+    )
 
 
 def conductance_range(network: Network, gates: GateRanges) -> Box:

@@ -187,7 +187,10 @@ class Rows:
         return self.neuron[self.row]
 
     def worst_gates(self, eta: Array, share: float | Array = 1.0) -> Array:
-        """Return the gate of each entry that is worst for its row, shape (2, entry)."""
+        """Return the gate of each entry that is worst for its row, shape (2, entry).
+
+        Of a gap junction between equal weights any is; the least, which joins them least, is taken.
+        """
         mine = np.where(self.joined, eta[self.target], (eta * share)[self.target])
         b = self.slope * eta[self.source]
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -197,7 +200,7 @@ class Rows:
         most = b * self.most * (1 - self.most) - mine * self.most
         convex = np.where(least >= most, self.least, self.most)
         gate = np.where(b > 0, np.clip(inner, self.least, self.most), convex)
-        return np.where(self.joined, np.where(b >= mine, self.most, self.least), gate)
+        return np.where(self.joined, np.where(b > mine, self.most, self.least), gate)
 
     def _closed(self, gate: Array) -> Array:
         """Return 1 - sigma of gates, 1 for gap junctions: what the coupling has besides sigma."""
