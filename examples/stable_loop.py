@@ -6,20 +6,24 @@ is trained to do it from farther away, while it is kept certified: by imitation 
 sees the whole state, by the gradient of the cost through the simulated plant, or by reward alone.
 Whatever it learns, the loop with the linear plant is proved stable. With the plant as it is, the
 share of starts that end upright is sampled, and a box of starts is proved from which no state ever
-leaves its limits. Needs SymPy, and for --by reward Stable-Baselines3: pip install 'elegans[rl]'.
---quick takes a few training steps.
+leaves its limits; --out draws one beside the other. Needs SymPy, and for --by reward
+Stable-Baselines3: pip install 'elegans[rl]'. --quick takes a few training steps.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 
 import elegans
 from elegans.control import Plant, Youla, cart_pole, largest_safe_set, simulate
+from elegans.control.loops.safety import SafeSet
 from elegans.proofs import ContractionCondition
 from elegans.wiring import AutoNCP
 
@@ -55,11 +59,45 @@ def starts(count: int, seed: int) -> torch.Tensor:
     return FARTHEST * (2 * torch.rand(count, 4, generator=generator) - 1)
 
 
-def upright(controller: Youla, plant: Plant, count: int = 400) -> float:
-    """Return the share of starts after which the pole is within 3 degrees in the end."""
+def recovers(controller: Youla, plant: Plant, begin: torch.Tensor) -> torch.Tensor:
+    """Return after which starts (..., 4) the pole is within 3 degrees in the end, (...,)."""
     with torch.no_grad():
-        states, _ = simulate(controller, plant, starts(count, SEED + 1), 2 * EPISODE)
-    return float((states[-1, :, 2].abs() < 0.05).float().mean())
+        states, _ = simulate(controller, plant, begin.reshape(-1, 4), 2 * EPISODE)
+    return (states[-1, :, 2].abs() < 0.05).reshape(begin.shape[:-1])
+
+
+def upright(controller: Youla, plant: Plant, count: int = 400) -> float:
+    """Return the share of starts after which the pole is upright in the end."""
+    return float(recovers(controller, plant, starts(count, SEED + 1)).float().mean())
+
+
+def draw_regions(loops: Mapping[str, tuple[Youla, SafeSet | None]], plant: Plant) -> Figure:
+    """Draw from which angles and their speeds loops recover, sampled, and from which it is proved.
+
+    The cart is at rest in the middle. Both axes are logarithmic on both sides of 0.
+    """
+    half = np.geomspace(2e-3, 3.0, 45)
+    ends = torch.from_numpy(np.concatenate([-half[::-1], [0.0], half])).float()
+    begin = torch.zeros(len(ends), len(ends), 4)
+    begin[..., 2], begin[..., 3] = ends, ends[:, None]
+    figure = Figure(figsize=(4.5 * len(loops), 4.6), layout="constrained")
+    for ax, (title, (controller, safe)) in zip(
+        figure.subplots(1, len(loops), sharey=True), loops.items(), strict=True
+    ):
+        where = recovers(controller, plant, begin).numpy()
+        ax.contourf(ends, ends, where, [0.5, 1.5], colors=["#9ecae1"])
+        ax.set_xscale("symlog", linthresh=2e-3)
+        ax.set_yscale("symlog", linthresh=2e-3)
+        proved = "nothing proved"
+        if safe is not None:
+            angle, speed = safe.start[2:]
+            ax.fill([-angle, angle, angle, -angle], [-speed, -speed, speed, speed], "#08519c")
+            proved = f"proved: {np.degrees(angle):.2g} degrees and {speed:.2g} rad/s"
+        ax.set_title(f"{title}\nlight: recovers, sampled\ndark: {proved}", fontsize=9)
+        ax.set_xticks([-1, -0.01, 0, 0.01, 1])
+        ax.set_xlabel("angle at the start (rad)")
+    figure.axes[0].set_ylabel("speed of the angle at the start (rad/s)")
+    return figure
 
 
 def cost(states: torch.Tensor) -> torch.Tensor:
@@ -155,7 +193,7 @@ def train_by_reward(silent: Youla, plant: Plant, steps: int) -> elegans.Readout:
     return agent.policy.actor()
 
 
-def main(by: str, quick: bool) -> None:
+def main(by: str, quick: bool, out: Path | None) -> None:
     torch.manual_seed(SEED)
     plant = cart_pole()
     gains = plant.linear.feedback(*COSTS), plant.linear.observer(*NOISE)
@@ -168,7 +206,8 @@ def main(by: str, quick: bool) -> None:
     silent = Youla(plant.linear, circuit, *gains, strength=0.0)
     alone, untrained = upright(silent, plant), upright(controller, plant)
     print(f"upright without the circuit {alone:.1%}, with it untrained {untrained:.1%}")
-    print("proved without:", largest_safe_set(silent, plant, silent.proof(), SHAPE, LIMITS))
+    without = largest_safe_set(silent, plant, silent.proof(), SHAPE, LIMITS)
+    print("proved without:", without)
 
     if by == "reward":
         circuit = train_by_reward(silent, plant, 2048 if quick else 100_000)
@@ -179,7 +218,20 @@ def main(by: str, quick: bool) -> None:
     proof = controller.proof()
     print(f"upright with the circuit trained by {by} {trained:.1%}")
     print(proof)
-    print("proved:", largest_safe_set(controller, plant, proof, SHAPE, LIMITS))
+    safe = largest_safe_set(controller, plant, proof, SHAPE, LIMITS)
+    print("proved:", safe)
+    loops = {"without the circuit": (silent, without), f"trained by {by}": (controller, safe)}
+    share, weaker = 1.0, controller
+    while safe is None and share > 1e-4:
+        share /= 2
+        weaker = Youla(plant.linear, circuit, *gains, ranges=RANGE, strength=share * STRENGTH)
+        safe = largest_safe_set(weaker, plant, weaker.proof(), SHAPE, LIMITS)
+    if share < 1:
+        print(f"at 1/{1 / share:.0f} of its strength {upright(weaker, plant):.1%}, proved:", safe)
+        loops[f"trained, at 1/{1 / share:.0f} of its strength"] = weaker, safe
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        draw_regions(loops, plant).savefig(out / "stable_loop.png", dpi=120)
     assert proof.factor < 1
     if not quick:
         assert trained > alone
@@ -190,5 +242,6 @@ if __name__ == "__main__":
     ways = ("imitation", "simulation", "reward")
     parser.add_argument("--by", choices=ways, default="imitation")
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--out", type=Path, help="folder for a picture, stable_loop.png")
     arguments = parser.parse_args()
-    main(arguments.by, arguments.quick)
+    main(arguments.by, arguments.quick, arguments.out)

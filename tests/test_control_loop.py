@@ -23,6 +23,7 @@ from elegans.control.loops.safety import correction_gain
 from elegans.control.loops.youla import quadratic_norm
 from elegans.errors import InputError
 from elegans.proofs.certificates.certificate import NotCertified
+from elegans.solvers import get_solver
 from elegans.tasks.cartpole_plant import linearise
 from elegans.wiring import AutoNCP, FullyConnected
 
@@ -329,11 +330,14 @@ def test_no_trajectory_leaves_a_safe_set(name, strength):
         assert found.states.max() == pytest.approx(0.5, rel=1e-3)
 
 
-def test_corrections_are_within_their_gain():
+@pytest.mark.parametrize("solver", ["semi_implicit", "exponential", "euler"])
+def test_corrections_are_within_their_gain(solver):
     plant = cart_pole()
     for seed in range(4):
         loop = controller(plant, seed, strength=3.0, ranges=[0.1, 0.2])
+        loop.circuit.cell.solver = get_solver(solver)
         proof = loop.proof()
+        assert proof
         gain = correction_gain(loop, proof)
         memory = loop.begin(200)
         states, rest = memory.circuit, memory.rest

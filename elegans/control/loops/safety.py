@@ -26,8 +26,9 @@ from elegans.control.plants import Plant
 from elegans.data.sequences import Array
 from elegans.errors import InputError
 from elegans.layers.readout import circuit_of, outputs_per_state
-from elegans.proofs.certificates.boxes import GateRanges, conductance_range
-from elegans.proofs.certificates.stepping import input_effect
+from elegans.proofs.certificates.boxes import GateRanges
+from elegans.proofs.certificates.contraction import Rows
+from elegans.proofs.certificates.stepping import StepRows, input_effect, input_gains
 
 _OUTWARDS = 1 + 1e-6
 """For the rounding of sums and powers of matrices in double precision."""
@@ -158,22 +159,29 @@ def largest_safe_set(
 def correction_gain(controller: Youla, proof: LoopProof) -> Array:
     r"""Return bounds of the correction for a unit of each innovation, (control, output).
 
-    Two copies of the circuit that begin in one state part by a factor kappa and what the inputs
-    add, in every unfold:
+    Two copies of the circuit that begin in one state stay within D of each other while their inputs
+    differ by at most 1, if a step from states within D ends within D: if in each row, with the b of
+    `input_effect`,
 
-    .. math:: |\Delta x_i| \le \frac{\eta_i}{1 - \kappa} \max_j \frac{b_j}{\eta_j} |\Delta \nu|
+    .. math:: F_i(D) + b_i \le 0
 
-    with b the effect of a unit of all inputs on a step.
+    F being that of the step with kappa = 1 (`elegans.proofs.certificates.stepping`), whose inertia
+    C / h drops out.
     """
     step = proof.certificate.step
     assert step is not None  # as `proof` made sure
     network, box = proof.certificate.network, proof.certificate.box
     gates = GateRanges.over(network, box, network.range_of((-1.0, 1.0)))
-    inertia = network.capacitance / step.longest
-    if step.solver == "semi_implicit":
-        inertia = inertia + conductance_range(network, gates).lo
-    effect = input_effect(network, box, gates) * network.capacitance / inertia
-    parted = step.eta * (effect / step.eta).max() / (1 - step.kappa)
+    lengths = step.shortest, step.longest
+    if step.solver == "euler":
+        rows = Rows.of(network, box, gates)
+    else:
+        stepped = StepRows.of(network, box, gates, longest=step.longest, solver=step.solver)
+        rows = stepped.as_flow(1.0, lengths)
+    parted = input_gains(network, box, gates, rows)
+    if parted is None:  # for want of digits: by the certified factor
+        effect = input_effect(network, box, gates) * step.longest
+        parted = step.eta * (effect / step.eta).max() / (1 - step.kappa)
     ranges, strength = controller.exact("ranges"), np.abs(controller.exact("strength"))
     moved = strength * (outputs_per_state(controller.circuit).numpy() @ parted)
     return np.asarray(_OUTWARDS * moved[:, None] / ranges)
