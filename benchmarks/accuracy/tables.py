@@ -1,4 +1,4 @@
-"""Tables of the comparison of rules, written into docs/rewiring-study.md.
+"""Tables of the comparisons, written into docs/rewiring-study.md and docs/worm.md.
 
 Run ``python benchmarks/accuracy/tables.py``. Everything between a mark such as
 ``<!-- table TASK DENSITY -->`` and ``<!-- end -->`` is made from ``benchmarks/results/``.
@@ -18,9 +18,12 @@ import initializations
 import models
 import rewiring
 import robustness
+import worm
 from scipy import stats
 
-STUDY = Path(__file__).parents[2] / "docs" / "rewiring-study.md"
+PAGES = tuple(
+    Path(__file__).parents[2] / "docs" / name for name in ("rewiring-study.md", "worm.md")
+)
 MARKED = re.compile(
     r"(<!-- (\w+)(?: (\w+))?(?: ([\d.]+))?( equal work)? -->\n).*?(<!-- end -->)", re.DOTALL
 )
@@ -188,14 +191,50 @@ def certificates() -> str:
     return "\n".join(lines) + "\n"
 
 
+def wirings(task: str) -> str:
+    """Return the errors of circuits of different wirings, and the real one against each by seed."""
+    cells: dict[str, dict[int, dict[str, Any]]] = defaultdict(dict)
+    for cell in worm.CELLS.load():
+        if cell["task"] == task:
+            cells[cell["arm"]][cell["seed"]] = cell
+    lines = [
+        "| wiring | synapses | error | real less this one | p | synapses kept | in the worm |",
+        "|---" * 7 + "|",
+    ]
+    for arm, by_seed in sorted(
+        cells.items(), key=lambda item: _mean_of([*item[1].values()], "error")[0]
+    ):
+        some = [*by_seed.values()]
+        differences = [
+            cells["real"][seed]["error"] - cell["error"]
+            for seed, cell in by_seed.items()
+            if arm != "real" and seed in cells["real"]
+        ]
+        against = p = kept = within = ""
+        if differences:
+            wins = sum(d < 0 for d in differences)
+            against = f"{statistics.mean(differences):+.3g}, better {wins} of {len(differences)}"
+            value = _paired_p(differences)
+            p = "" if value is None else f"{value:.3f}"
+        if "kept" in some[0]:
+            kept = f"{_mean_of(some, 'kept')[0]:.0%}"
+            before, after = (_mean_of(some, name)[0] for name in ("real_before", "real_after"))
+            within = f"{before:.0%}, then {after:.0%}"
+        mean, spread = _mean_of(some, "error")
+        count = statistics.mean(cell["synapses"] for cell in some)
+        lines.append(
+            f"| {arm} | {count:.0f} | {mean:.3g} ± {spread:.2g} ({len(some)}) | {against} | {p} | "
+            f"{kept} | {within} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
 def _mean_of(cells: list[dict[str, Any]], name: str) -> tuple[float, float]:
     values = [cell[name] for cell in cells]
     return statistics.mean(values), statistics.stdev(values) if len(values) > 1 else float("nan")
 
 
 def main() -> None:
-    text = STUDY.read_text()
-
     def filled(match: re.Match[str]) -> str:
         head, kind, task, density, equal_work, end = match.groups()
         share = float(density or 0)
@@ -205,12 +244,14 @@ def main() -> None:
             "robustness": lambda: disturbed(task, share),
             "models": lambda: compared(task),
             "certified": certificates,
+            "wirings": lambda: wirings(task),
             "initial": lambda: "\n".join(initializations.told(initializations.CELLS.load())) + "\n",
         }
         return head + makers[kind]() + end
 
-    STUDY.write_text(MARKED.sub(filled, text))
-    print(f"wrote {STUDY}")
+    for page in PAGES:
+        page.write_text(MARKED.sub(filled, page.read_text()))
+        print(f"wrote {page}")
 
 
 if __name__ == "__main__":
