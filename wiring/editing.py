@@ -107,7 +107,6 @@ def _rows(
         except TypeError:
             numbers = ()
         if len(numbers) != len(columns):
-            raise WiringError(
-                f"to {what}, give rows ({', '.join(columns)}) of integers, got {row!r}"
-            )
+            held = "integers and True or False" if "rectifying" in columns else "integers"
+            raise WiringError(f"to {what}, give rows ({', '.join(columns)}) of {held}, got {row!r}")
         yield numbers
