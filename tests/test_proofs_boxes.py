@@ -29,14 +29,13 @@ from torch.nn.utils import prune
 from elegans import LTC, LTCCell
 from elegans.errors import InputError
 from elegans.proofs.certificates.boxes import (
-    GateRanges,
-    Gates,
     hull,
     nested_boxes,
     row_tests,
     target_range,
     time_constant_range,
 )
+from elegans.proofs.certificates.gates import GateRanges, Gates
 from elegans.proofs.certificates.network import Box, Network, SynapseNumbers
 from elegans.wiring import AutoNCP
 

@@ -31,7 +31,6 @@ from elegans.export import numpy as export_numpy
 from elegans.export.javascript import js
 from elegans.layers.mapping import ElementwiseMapping
 from elegans.proofs import CertificateGuard, verify
-from elegans.proofs.certificates.boxes import gates_between
 from elegans.proofs.certificates.certificate import (
     Certificate,
     NotCertified,
@@ -39,6 +38,7 @@ from elegans.proofs.certificates.certificate import (
     network_of,
 )
 from elegans.proofs.certificates.certification import RATE_FRACTION, certify
+from elegans.proofs.certificates.gates import gates_between
 from elegans.proofs.certificates.network import Box, Network, SynapseNumbers
 from elegans.proofs.certificates.region import region_of
 from elegans.proofs.certificates.stepping import longest_step

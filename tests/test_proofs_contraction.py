@@ -28,8 +28,9 @@ from torch.func import jacrev
 
 from elegans.proofs import certify
 from elegans.proofs.certificates.advice import binding_row, local_certificate, prune_first
-from elegans.proofs.certificates.boxes import GateRanges, hull, nested_boxes, row_tests
+from elegans.proofs.certificates.boxes import hull, nested_boxes, row_tests
 from elegans.proofs.certificates.contraction import Rows
+from elegans.proofs.certificates.gates import GateRanges
 from elegans.proofs.certificates.network import Box, Network, SynapseNumbers
 from elegans.proofs.certificates.perron import LEAST, best_rates, weights_for
 from elegans.proofs.certificates.stepping import (

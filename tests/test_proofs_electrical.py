@@ -48,7 +48,6 @@ from elegans.proofs import (
 )
 from elegans.proofs import jacobian as jacobian_of
 from elegans.proofs.certificates.boxes import (
-    GateRanges,
     conductance_range,
     hull,
     magnitude,
@@ -58,6 +57,7 @@ from elegans.proofs.certificates.boxes import (
 )
 from elegans.proofs.certificates.contraction import Rows
 from elegans.proofs.certificates.enclosed_spectra import jacobian_range
+from elegans.proofs.certificates.gates import GateRanges
 from elegans.proofs.certificates.network import Box, JunctionNumbers, Network
 from elegans.proofs.certificates.perron import best_rates
 from elegans.proofs.certificates.refutation import SeparateBoxes, UnstableRest

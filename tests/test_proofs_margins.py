@@ -29,9 +29,10 @@ import elegans
 from elegans import LTC
 from elegans.errors import InputError
 from elegans.proofs import certify, format_margin, parameter_margin, rounding_bound, verify
-from elegans.proofs.certificates.boxes import GateRanges, row_tests
+from elegans.proofs.certificates.boxes import row_tests
 from elegans.proofs.certificates.certificate import network_document
 from elegans.proofs.certificates.contraction import Rows
+from elegans.proofs.certificates.gates import GateRanges
 from elegans.proofs.certificates.network import Box, Network
 from elegans.proofs.certificates.region import region_of, rows_of
 from elegans.proofs.claims.small_circuits import Synapse, circuit

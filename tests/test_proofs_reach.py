@@ -13,7 +13,8 @@ from random_networks import SEEDS, changing_inputs, model_of, points, random_inp
 import elegans
 from elegans.errors import InputError
 from elegans.proofs import Network, reach_tube
-from elegans.proofs.certificates.boxes import GateRanges, hull, sigmoid, target_range
+from elegans.proofs.certificates.boxes import hull, target_range
+from elegans.proofs.certificates.gates import GateRanges, sigmoid
 from elegans.proofs.certificates.network import Box, SynapseNumbers
 from elegans.proofs.certificates.stepping import SOLVERS
 from elegans.proofs.reach import unfolds

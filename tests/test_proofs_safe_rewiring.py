@@ -13,8 +13,9 @@ from elegans import LTC
 from elegans.errors import InputError
 from elegans.proofs import CertificateGuard, Network
 from elegans.proofs.certificates import safe_rewiring
-from elegans.proofs.certificates.boxes import GateRanges, row_tests
+from elegans.proofs.certificates.boxes import row_tests
 from elegans.proofs.certificates.contraction import Rows
+from elegans.proofs.certificates.gates import GateRanges
 from elegans.proofs.certificates.perron import best_rates, weights_for
 from elegans.proofs.certificates.region import pieces_of, region_of, rows_of
 from elegans.proofs.certificates.safe_rewiring import Standing, row_slack

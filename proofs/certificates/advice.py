@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from elegans.proofs.certificates.boxes import GateRanges, stays, target_range
+from elegans.proofs.certificates.boxes import stays, target_range
 from elegans.proofs.certificates.contraction import Rows, WorstCase
+from elegans.proofs.certificates.gates import GateRanges
 from elegans.proofs.certificates.network import SLACK, Array, Box, Index, Network
 from elegans.proofs.certificates.perron import Components, best_rates, left_weights, weights_for
 

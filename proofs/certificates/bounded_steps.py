@@ -11,7 +11,6 @@ from elegans.arguments import checked
 from elegans.errors import InputError
 from elegans.proofs.certificates.bound import ContractionBound, fingerprint_of
 from elegans.proofs.certificates.bounding import refused
-from elegans.proofs.certificates.boxes import GateRanges
 from elegans.proofs.certificates.certificate import NotCertified, StepFigures
 from elegans.proofs.certificates.certification import (
     RATE_FRACTION,
@@ -22,6 +21,7 @@ from elegans.proofs.certificates.certification import (
 )
 from elegans.proofs.certificates.contraction import Rows
 from elegans.proofs.certificates.explicit_steps import LiquidFlow, explicit_step
+from elegans.proofs.certificates.gates import GateRanges
 from elegans.proofs.certificates.network import (
     Array,
     Box,

@@ -19,8 +19,9 @@ from elegans.files import write_bytes, writing
 from elegans.html import table_html
 from elegans.proofs import verify
 from elegans.proofs.certificates.advice import binding_row
-from elegans.proofs.certificates.boxes import GateRanges, entered_after, time_constant_range
+from elegans.proofs.certificates.boxes import entered_after, time_constant_range
 from elegans.proofs.certificates.contraction import Rows
+from elegans.proofs.certificates.gates import GateRanges
 from elegans.proofs.certificates.network import (
     SLACK,
     Array,

@@ -49,7 +49,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from elegans.proofs.certificates.boxes import GateRanges, gates_between
+from elegans.proofs.certificates.gates import GateRanges, gates_between
 from elegans.proofs.certificates.network import SLACK, Array, Box, Index, Network, SynapseNumbers
 
 PIECES = 32

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse.csgraph import connected_components
 
-from elegans.proofs.certificates.boxes import GateRanges, Gates, conductance_range
+from elegans.proofs.certificates.boxes import conductance_range
+from elegans.proofs.certificates.gates import GateRanges, Gates
 from elegans.proofs.certificates.network import SLACK, Array, Box, Network
 
 

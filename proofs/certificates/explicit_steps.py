@@ -34,13 +34,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from elegans.proofs.certificates.boxes import (
-    GateRanges,
-    conductance_range,
-    hull,
-    target_range,
-)
+from elegans.proofs.certificates.boxes import conductance_range, hull, target_range
 from elegans.proofs.certificates.contraction import Rows
+from elegans.proofs.certificates.gates import GateRanges
 from elegans.proofs.certificates.network import SLACK, Array, Box, Network
 from elegans.proofs.certificates.proved_steps import (
     ProvedStep,

@@ -110,7 +110,7 @@ class JunctionNumbers:
         """Each junction twice, towards its target and then towards its source, shape (end,).
 
         As synapses whose gate and potential are no numbers but ranges: see
-        `elegans.proofs.certificates.boxes.Conduction`.
+        `elegans.proofs.certificates.gates.Conduction`.
         """
         nothing = np.zeros(2 * len(self))
         return SynapseNumbers(

@@ -36,7 +36,6 @@ from elegans.errors import InputError
 from elegans.ltc.cell import LTCCell
 from elegans.ltc.layer import LTC
 from elegans.proofs.certificates.boxes import (
-    GateRanges,
     conductance_range,
     hull,
     magnitude,
@@ -50,6 +49,7 @@ from elegans.proofs.certificates.enclosed_spectra import (
     jacobian_range,
     largest_eigenvalue,
 )
+from elegans.proofs.certificates.gates import GateRanges
 from elegans.proofs.certificates.network import (
     SLACK,
     Array,

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from elegans.errors import InputError
-from elegans.proofs.certificates.boxes import GateRanges, hull, nested_boxes
+from elegans.proofs.certificates.boxes import hull, nested_boxes
 from elegans.proofs.certificates.contraction import PIECES, Rows
+from elegans.proofs.certificates.gates import GateRanges
 from elegans.proofs.certificates.network import Box, Network
 from elegans.proofs.verify import LEVELS
 

@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from elegans.arguments import checked
 from elegans.errors import InputError, PruningError
 from elegans.ltc.dynamics import effective
-from elegans.proofs.certificates.boxes import Gates
 from elegans.proofs.certificates.contraction import WorstCase
+from elegans.proofs.certificates.gates import Gates
 from elegans.proofs.certificates.network import (
     Array,
     Index,

@@ -26,9 +26,10 @@ from elegans.arguments import checked
 from elegans.errors import InputError
 from elegans.layers.capabilities import LiquidCircuit, cell_of, offers
 from elegans.layers.cell import Cell
-from elegans.proofs.certificates.boxes import GateRanges, hull, stays
+from elegans.proofs.certificates.boxes import hull, stays
 from elegans.proofs.certificates.certification import RATE_FRACTION
 from elegans.proofs.certificates.contraction import Rows
+from elegans.proofs.certificates.gates import GateRanges
 from elegans.proofs.certificates.network import (
     Array,
     Box,

@@ -52,8 +52,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from elegans.proofs.certificates.boxes import GateRanges, conductance_range
+from elegans.proofs.certificates.boxes import conductance_range
 from elegans.proofs.certificates.contraction import PIECES, Rows
+from elegans.proofs.certificates.gates import GateRanges
 from elegans.proofs.certificates.network import SLACK, Array, Box, Network
 from elegans.proofs.certificates.perron import best_rates, weights_for
 

@@ -34,7 +34,8 @@ import math
 import numpy as np
 import torch
 
-from elegans.proofs.certificates.boxes import GateRanges, hull, time_constant_range
+from elegans.proofs.certificates.boxes import hull, time_constant_range
+from elegans.proofs.certificates.gates import GateRanges
 from elegans.proofs.certificates.network import Array, Box, Network
 from elegans.proofs.claims.contract import Claim, Demonstration, Row
 from elegans.proofs.claims.invariant_hull import excess

@@ -23,15 +23,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from elegans.proofs.certificates.boxes import (
-    Conduction,
-    GateRanges,
-    Gates,
-    conduction,
-    of_joined,
-)
+from elegans.proofs.certificates.boxes import of_joined
 from elegans.proofs.certificates.certificate import StepFigures
 from elegans.proofs.certificates.contraction import PIECES, Rows
+from elegans.proofs.certificates.gates import Conduction, GateRanges, Gates, conduction
 from elegans.proofs.certificates.intervals import Span
 from elegans.proofs.certificates.network import SLACK, Array, Box, Index, Network, SynapseNumbers
 from elegans.proofs.margins.outward import (

@@ -54,9 +54,10 @@ import numpy as np
 
 from elegans.arguments import checked
 from elegans.errors import InputError
-from elegans.proofs.certificates.boxes import GateRanges, target_range
+from elegans.proofs.certificates.boxes import target_range
 from elegans.proofs.certificates.certificate import Certificate, StepFigures
 from elegans.proofs.certificates.contraction import PIECES, Rows
+from elegans.proofs.certificates.gates import GateRanges
 from elegans.proofs.certificates.network import SLACK, Array, Box, SynapseNumbers
 from elegans.proofs.certificates.perron import weights_for
 from elegans.proofs.margins.family import (

@@ -34,14 +34,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from elegans.proofs.certificates.boxes import (
-    GateRanges,
-    conductance_range,
-    magnitude,
-    row_tests,
-    sigmoid,
-    target_range,
-)
+from elegans.proofs.certificates.boxes import conductance_range, magnitude, row_tests, target_range
+from elegans.proofs.certificates.gates import GateRanges, sigmoid
 from elegans.proofs.certificates.network import SLACK, Array, Box, Network, SynapseNumbers
 from elegans.proofs.reach.affine import AffineSet, chord
 

@@ -26,8 +26,8 @@ from elegans.control.plants import Plant
 from elegans.data.sequences import Array
 from elegans.errors import InputError
 from elegans.layers.readout import circuit_of, outputs_per_state
-from elegans.proofs.certificates.boxes import GateRanges
 from elegans.proofs.certificates.contraction import Rows
+from elegans.proofs.certificates.gates import GateRanges
 from elegans.proofs.certificates.stepping import StepRows, input_effect, input_gains
 
 _OUTWARDS = 1 + 1e-6
