@@ -261,6 +261,9 @@ def test_edit_removes_all_parallel_synapses_of_a_pair():
         ({"add": [(0, 5, 1)]}, "has target 5, expected an index from 0 to 4"),
         ({"add": [(0, 1)]}, r"rows \(source, target, polarity\) of integers, got \(0, 1\)"),
         ({"remove": [(1.5, 0)]}, r"rows \(source, target\) of integers, got \(1.5, 0\)"),
+        ({"remove": 3}, r"a list of rows \(source, target\), got 3"),
+        ({"add": [3]}, r"rows \(source, target, polarity\) of integers, got 3"),
+        ({"add_electrical": [(0, 1)]}, r"rectifying\) of integers and True or False, got \(0, 1\)"),
     ],
 )
 def test_edit_refuses_what_is_not_there_or_there_already(wiring, edit, message):

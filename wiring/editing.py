@@ -101,6 +101,8 @@ def _look_up(
 def _rows(
     what: str, rows: Iterable[Sequence[int]], columns: Sequence[str]
 ) -> Iterable[tuple[int, ...]]:
+    if not isinstance(rows, Iterable):
+        raise WiringError(f"to {what}, give a list of rows ({', '.join(columns)}), got {rows!r}")
     for row in rows:
         try:
             numbers = tuple(index(number) for number in row)
