@@ -74,11 +74,11 @@ class LiquidDynamics(GatedLinearSystem):
 
     def time_constant(self, state: Tensor) -> Tensor:
         """Return C / G, (batch, neuron), without junctions through which no current flows."""
-        conductance, _ = self.conductance_and_drive(state)
+        conductance, _ = self.recurrent.add_to(self._conductance, self._drive, state)
         if self.electrical is not None:
-            resting = self.electrical.weight - self.electrical.conducting(state)
+            conducting = self.electrical.conducting(state)
             for end in self.electrical[:2]:
-                conductance = conductance.index_add(-1, places(end), -resting)
+                conductance = conductance.index_add(-1, places(end), conducting)
         return self.capacitance / conductance
 
     def jacobian(self, state: Tensor) -> Tensor:

@@ -47,10 +47,7 @@ class JunctionValues(Junctions):
         """
         source, target = self._potentials(state)
         is_open = self._conducts(source, target)
-        for end, here, other in (
-            (self.target, target, source),
-            (self.source, source, target),
-        ):
+        for end, here, other in ((self.target, target, source), (self.source, source, target)):
             pulled = torch.where(is_open, other, here)
             conductance = conductance.index_add(-1, places(end), self.weight.expand_as(pulled))
             drive = drive.index_add(-1, places(end), self.weight * pulled)

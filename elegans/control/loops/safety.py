@@ -172,12 +172,11 @@ def correction_gain(controller: Youla, proof: LoopProof) -> Array:
     assert step is not None  # as `proof` made sure
     network, box = proof.certificate.network, proof.certificate.box
     gates = GateRanges.over(network, box, network.range_of((-1.0, 1.0)))
-    lengths = step.shortest, step.longest
     if step.solver == "euler":
         rows = Rows.of(network, box, gates)
     else:
         stepped = StepRows.of(network, box, gates, longest=step.longest, solver=step.solver)
-        rows = stepped.as_flow(1.0, lengths)
+        rows = stepped.as_flow(1.0, (step.shortest, step.longest))
     parted = input_gains(network, box, gates, rows)
     if parted is None:  # for want of digits: by the certified factor
         effect = input_effect(network, box, gates) * step.longest
